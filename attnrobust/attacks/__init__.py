@@ -1,0 +1,1 @@
+"""ATTACK: rows around Foolbox, the compiled engine and the sweep over epsilon."""

@@ -1,0 +1,311 @@
+"""Everything an experiment can say: frozen dataclasses, JSON in and out, typed `--set key=value`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from attnrobust.errors import UserError
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which records, at which size.
+
+    Attributes:
+        dataset: Name of the folder below the records root (`tfrecords/shards/<dataset>`).
+        image_size: Height and width in pixels of what the model sees.
+        limit: At most this many examples of every split (None: all), for smoke runs.
+    """
+
+    dataset: str
+    image_size: int = 224
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.image_size >= 8, "data.image_size", self.image_size, "at least 8")
+        _require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "at least 1")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Backbone, cut, head and starting weights.
+
+    Attributes:
+        backbone: Row of BACKBONES (attnrobust/models/backbones.py).
+        head: Row of HEADS (attnrobust/models/heads.py).
+        weights: `imagenet`, `none`, or a path to a Keras weights file (.h5).
+        width: Width multiplier (MobileNet's alpha, filters of `resnet18`); 1 elsewhere.
+        cut: Where the head is put on, by name: `full` or `literal` (see BACKBONES).
+        variant: Reading of the soft-attention layer: `paper` or `literal` (see heads.py).
+        maps: Number K of attention maps.
+        gamma: Start of the learnable scale of the attended map (`paper` variant only).
+        dropout: Dropout rate before the last layer, for heads that have one.
+    """
+
+    backbone: str = "resnet50"
+    head: str = "gap"
+    weights: str = "imagenet"
+    width: float = 1.0
+    cut: str = "full"
+    variant: str = "paper"
+    maps: int = 16
+    gamma: float = 0.01
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self.width > 0, "model.width", self.width, "above 0")
+        _require(self.maps >= 1, "model.maps", self.maps, "at least 1")
+        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        _require(self.variant in ("paper", "literal"), "model.variant", self.variant,
+                 "paper or literal")  # fmt: skip
+        _require(self.cut in ("full", "literal"), "model.cut", self.cut, "full or literal")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are found; the defaults are those of Wasserman, section 3.3.
+
+    Attributes:
+        epochs: At most this many.
+        batch_size: Global batch size, over all replicas.
+        learning_rate: Of Adam.
+        adam_epsilon: Of Adam; the paper's 0.1 makes it nearly momentum SGD.
+        class_weights: `inverse_frequency` or `none`.
+        patience: Epochs without improvement of the validation loss before training stops.
+        min_delta: What counts as an improvement of the validation loss.
+        epoch_fraction: Share of the training examples that an epoch sees (0.1 on HAM10000).
+        augmentation: Rows of AUGMENTATIONS (attnrobust/data/inputs.py), in this order.
+    """
+
+    epochs: int = 300
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    adam_epsilon: float = 0.1
+    class_weights: str = "inverse_frequency"
+    patience: int = 40
+    min_delta: float = 0.001
+    epoch_fraction: float = 1.0
+    augmentation: tuple[str, ...] = ("flip", "rotate", "zoom", "shift")
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            _require(value >= 1, f"training.{name}", value, "at least 1")
+        _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "above 0")
+        _require(0 < self.epoch_fraction <= 1, "training.epoch_fraction", self.epoch_fraction,
+                 "in (0, 1]")  # fmt: skip
+        _require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
+                 self.class_weights, "inverse_frequency or none")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What is asked of the model; the PGD defaults are Foolbox's own.
+
+    Attributes:
+        name: Row of ATTACKS (attnrobust/attacks/methods.py).
+        epsilons: Radii in [0, 1] pixel scale, rising; the clean condition (0) is always added.
+        steps: Gradient steps.
+        rel_stepsize: Step size as a share of epsilon.
+        restarts: Independent random starts; an image has fallen when one of them succeeds.
+        random_start: Start at a random point of the ball instead of the image.
+        batch_size: Images in one pass, over all replicas.
+        mode: `carry` (what fell at a smaller epsilon is not attacked again) or `independent`.
+        samples: Images of the test split whose adversarials are kept for figures.
+    """
+
+    name: str = "linf_pgd"
+    epsilons: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01)
+    steps: int = 40
+    rel_stepsize: float = 1 / 30
+    restarts: int = 1
+    random_start: bool = True
+    batch_size: int = 32
+    mode: str = "carry"
+    samples: int = 16
+
+    def __post_init__(self) -> None:
+        rising = list(self.epsilons) == sorted(set(self.epsilons))
+        _require(bool(self.epsilons) and rising, "attack.epsilons", self.epsilons,
+                 "at least one, rising, none twice")  # fmt: skip
+        _require(all(0 < e <= 1 for e in self.epsilons), "attack.epsilons", self.epsilons,
+                 "in (0, 1], in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
+        for name in ("steps", "restarts", "batch_size", "samples"):
+            value = getattr(self, name)
+            _require(value >= 1, f"attack.{name}", value, "at least 1")
+        _require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
+                 "carry or independent")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which heatmaps are made, for the sample images of the attack stage.
+
+    Attributes:
+        methods: Rows of EXPLANATIONS (attnrobust/explanations/methods.py).
+        layer: Layer whose feature map is explained; `features` is the map the head receives.
+        target: Class that is explained: the model's own `prediction` on each image, or the `label`.
+    """
+
+    methods: tuple[str, ...] = ("grad_cam",)
+    layer: str = "features"
+    target: str = "prediction"
+
+    def __post_init__(self) -> None:
+        _require(self.target in ("prediction", "label"), "explanation.target", self.target,
+                 "prediction or label")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a study: data, model, training, attack, explanation, seed."""
+
+    name: str
+    data: Data
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    attack: Attack = field(default_factory=Attack)
+    explanation: Explanation = field(default_factory=Explanation)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, value in (("name", self.name), ("data.dataset", self.data.dataset)):
+            safe = value and all(c.isalnum() or c in "_-." for c in value) and value[0] != "."
+            _require(bool(safe), key, value, "letters, digits, _ - . (it names a folder)")
+        _require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
+
+
+def to_json(experiment: Experiment) -> str:
+    """The experiment as JSON text; `from_json` gives an equal one back."""
+    return json.dumps(dataclasses.asdict(experiment), indent=2)
+
+
+def from_json(text: str) -> Experiment:
+    """An experiment from `to_json`'s text.
+
+    Raises:
+        UserError: Unknown field, wrong type or value out of range, by name.
+    """
+    return typing.cast(Experiment, _build(Experiment, json.loads(text), where=""))
+
+
+def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment:
+    """A copy with `key=value` settings put in, for example `training.epochs=2`.
+
+    Values are read by the field's type; tuples are comma-separated; floats may be fractions
+    such as `8/255`; `none` stands for None where the field allows it.
+
+    Raises:
+        UserError: No `=`, unknown field (with the known ones), value of another type.
+    """
+    values = dataclasses.asdict(experiment)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting}: expected key=value, such as training.epochs=2")
+        *sections, name = key.split(".")
+        node, kind, where = values, typing.cast(type, Experiment), ""
+        for section in sections:
+            hint = _hints(kind, section, where)
+            if not dataclasses.is_dataclass(hint):
+                raise UserError(f"--set {key}: '{section}' holds no fields")
+            node, kind, where = node[section], typing.cast(type, hint), section
+        hint = _hints(kind, name, where)
+        if dataclasses.is_dataclass(hint):
+            fields = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(hint))
+            raise UserError(f"--set {key}: name one of its fields: {fields}")
+        node[name] = _parse(text, hint, key)
+    return from_json(json.dumps(values))
+
+
+def lookup(kind: str, table: Mapping[str, Row], name: str) -> Row:
+    """The row called `name`.
+
+    Raises:
+        UserError: No such row; the message lists the known names, near misses first.
+    """
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise UserError(f"no {kind} '{name}'; {hint}known: {', '.join(table)}")
+
+
+def _require(holds: bool, key: str, value: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{key} = {value}: expected {expected}")
+
+
+def _hints(kind: type, name: str, where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    if name not in hints:
+        owner = f" in {where}" if where else ""
+        raise UserError(f"no field '{name}'{owner}; known: {', '.join(hints)}")
+    return hints[name]
+
+
+def _options(hint: Any) -> tuple[list[Any], bool]:
+    """The types of a hint, and whether None is one of them."""
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return [part for part in parts if part is not type(None)], type(None) in parts
+
+
+def _parse(text: str, hint: Any, key: str) -> Any:
+    (kind, *_), optional = _options(hint)
+    if optional and text.lower() in ("none", ""):
+        return None
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return [_parse(part.strip(), inner, key) for part in text.split(",") if part.strip()]
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if kind is float and "/" in text:
+            over, under = text.split("/")
+            return float(over) / float(under)
+        return kind(text)
+    except (ValueError, KeyError, ZeroDivisionError):
+        raise UserError(f"--set {key}={text}: expected {kind.__name__}") from None
+
+
+def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    arguments = {}
+    for name, value in values.items():
+        hint = _hints(kind, name, where)
+        key = f"{where}.{name}" if where else name
+        if dataclasses.is_dataclass(hint):
+            arguments[name] = _build(typing.cast(type, hint), value, name)
+        else:
+            arguments[name] = _typed(value, hint, key)
+    missing = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.name not in arguments
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UserError(f"{where or 'experiment'}: missing field {', '.join(missing)}")
+    return kind(**arguments)
+
+
+def _typed(value: Any, hint: Any, key: str) -> Any:
+    (kind, *_), optional = _options(hint)
+    if value is None and optional:
+        return None
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_typed(part, typing.get_args(kind)[0], key) for part in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and (kind is bool) == (value is True or value is False):  # fmt: skip # noqa: E501
+        return value
+    raise UserError(f"{key} = {value!r}: expected {getattr(kind, '__name__', kind)}")

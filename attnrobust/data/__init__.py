@@ -1,0 +1,1 @@
+"""DATA: raw folders to records, records to tf.data."""

@@ -1,0 +1,1 @@
+"""EXPLAIN: images and a model to heatmaps."""

@@ -1,0 +1,1 @@
+"""MODELS: float32 RGB in [0, 1], NHWC, to logits."""

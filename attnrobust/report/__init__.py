@@ -1,0 +1,1 @@
+"""REPORT: measurements and images on disk to tables, figures and one HTML page."""

@@ -1,0 +1,1 @@
+"""TRAIN: records to weights."""

@@ -1,0 +1,1 @@
+"""EXPERIMENTS: one file each, `experiments/<dataset>/<backbone>_<head>.py`."""

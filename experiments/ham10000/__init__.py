@@ -1,0 +1,1 @@
+"""HAM10000, dermatoscopy, seven classes."""
