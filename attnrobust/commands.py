@@ -1,0 +1,71 @@
+"""What every command line shares: quiet start, logging, one clear line for each failure."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+
+from attnrobust.errors import UserError
+from attnrobust.runs import disk_is_full
+
+log = logging.getLogger("attnrobust")
+
+
+def quiet() -> None:
+    """Silence what libraries say at import; to be called before TensorFlow starts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The one place where tensorflow-addons' end-of-life notice is silenced; its last release is
+    # pinned on purpose.
+    warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons", category=UserWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def guarded(work: Callable[[], None], *, debug: bool) -> int:
+    """Do the work; turn what can go wrong into one line and an exit code.
+
+    Returns:
+        0 done, 1 the work failed, 130 stopped by Ctrl-C.
+    """
+    quiet()
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C; what is finished is kept, the same command goes on",
+                     debug, code=130)  # fmt: skip
+    except UserError as error:
+        return _fail(str(error), debug)
+    except MemoryError:
+        return _fail("out of memory; try a smaller batch size or fewer --workers", debug)
+    except Exception as error:
+        if disk_is_full(error):
+            return _fail(f"no space left on the disk ({error}); earlier results are intact", debug)
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            return _fail(str(error), debug)
+        raise
+    return 0
+
+
+def _fail(message: str, debug: bool, code: int = 1) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value

@@ -1,0 +1,259 @@
+"""INPUTS: shards to batched tf.data of float32 RGB in [0, 1].
+
+Training batches are all full: the last one of an epoch is topped up with examples of the same
+epoch, so that no example is lost and no replica gets an empty batch. Evaluation sees each example
+once, in record order, the last batch being as small as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust import config
+from attnrobust.data.records import Dataset
+from attnrobust.errors import UserError
+
+FEATURES = {
+    "id": tf.io.FixedLenFeature([], tf.string),
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+}
+SHUFFLE_BUFFER = 8192
+
+
+def count(dataset: Dataset, split: str, limit: int | None = None) -> int:
+    """Examples that a split gives under a limit.
+
+    Raises:
+        UserError: None.
+    """
+    number = min(dataset.count(split), limit or dataset.count(split))
+    if not number:
+        raise UserError(f"{dataset.root}: no example in the {split} split")
+    return number
+
+
+def steps(dataset: Dataset, data: config.Data, training: config.Training) -> int:
+    """Batches in one epoch."""
+    seen = training.epoch_fraction * count(dataset, "train", data.limit)
+    return math.ceil(max(1, round(seen)) / training.batch_size)
+
+
+def training_batches(
+    dataset: Dataset, *, data: config.Data, training: config.Training, seed: int, epoch: int
+) -> tf.data.Dataset:
+    """One epoch of augmented training batches, the same for the same seed and epoch.
+
+    With `epoch_fraction` f, one pass over the data is cut into 1/f epochs, so that every example
+    is seen once in that many epochs.
+
+    Args:
+        dataset: Records.
+        data: Size and limit.
+        training: Batch size, share of the data in an epoch, augmentation.
+        seed: Of the run.
+        epoch: From 0.
+
+    Returns:
+        Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
+    """
+    total = count(dataset, "train", data.limit)
+    share = max(1, round(training.epoch_fraction * total))
+    slices = max(1, total // share)
+    examples = _serialized(dataset, "train", data.limit)
+    examples = examples.shuffle(min(total, SHUFFLE_BUFFER), seed=seed * 10_007 + epoch // slices)
+    examples = examples.skip(epoch % slices * share).take(share).repeat()
+
+    def pair(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = _parse(example, data.image_size)
+        return parsed["image"], parsed["label"]
+
+    batches = examples.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.batch(training.batch_size, drop_remainder=True)
+    batches = batches.take(steps(dataset, data, training))
+    rows = [config.lookup("augmentation", AUGMENTATIONS, name) for name in training.augmentation]
+    if rows:
+
+        def augmented(
+            index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            key = tf.stack([tf.constant(seed * 10_007 + epoch, tf.int64), index])
+            return augment(pair[0], rows, key), pair[1]
+
+        batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    dataset: Dataset, split: str, *, data: config.Data, batch_size: int
+) -> tf.data.Dataset:
+    """Every example of a split once, in record order.
+
+    Returns:
+        Batches of dicts: `id` (B,) strings, `image` (B, H, W, 3) float32 in [0, 1], `label` (B,)
+        int64, `mask` (B,) PNG bytes (empty where there is none).
+    """
+    count(dataset, split, data.limit)
+    examples = _serialized(dataset, split, data.limit)
+    parsed = examples.map(
+        lambda example: _parse(example, data.image_size), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return parsed.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
+    """A split's labels in record order, without decoding an image."""
+    examples = _serialized(dataset, split, limit)
+    parsed = examples.map(lambda example: tf.io.parse_single_example(example, FEATURES)["label"])
+    return np.fromiter(parsed.as_numpy_iterator(), dtype=np.int64)
+
+
+def read(
+    dataset: Dataset, split: str, ids: Sequence[str], *, data: config.Data
+) -> dict[str, np.ndarray]:
+    """Chosen examples, in the order of `ids`.
+
+    Returns:
+        `id`, `image` float32 (N, H, W, 3) in [0, 1], `label`, `mask` bool (N, H, W), all False
+        where there is none.
+
+    Raises:
+        UserError: An id is not in the split.
+    """
+    wanted = {name: position for position, name in enumerate(ids)}
+    table = tf.constant(list(ids))
+    examples = _serialized(dataset, split, data.limit).filter(
+        lambda example: tf.reduce_any(
+            tf.io.parse_single_example(example, FEATURES)["id"] == table
+        )
+    )
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for example in examples.map(lambda e: _parse(e, data.image_size)).as_numpy_iterator():
+        found[wanted[example["id"].decode()]] = example
+    missing = [name for name in ids if wanted[name] not in found]
+    if missing:
+        raise UserError(f"{dataset.root}: no {missing[0]} in the {split} split")
+    rows = [found[position] for position in range(len(ids))]
+    return {
+        "id": np.array(list(ids)),
+        "image": np.stack([row["image"] for row in rows]),
+        "label": np.array([row["label"] for row in rows]),
+        "mask": np.stack([_decode_mask(row["mask"], data.image_size) for row in rows]),
+    }
+
+
+def _decode_mask(content: bytes, size: int) -> np.ndarray:
+    if not content:
+        return np.zeros((size, size), bool)
+    mask = tf.io.decode_png(content, channels=1)
+    return np.asarray(tf.image.resize(mask, (size, size), method="nearest")[..., 0] > 127)
+
+
+def _serialized(dataset: Dataset, split: str, limit: int | None) -> tf.data.Dataset:
+    files = dataset.files(split)
+    examples = tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset, cycle_length=max(1, min(len(files), 8)),
+        num_parallel_calls=tf.data.AUTOTUNE, deterministic=True,
+    )  # fmt: skip
+    return examples.take(limit) if limit else examples
+
+
+def _parse(example: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
+    parsed = tf.io.parse_single_example(example, FEATURES)
+    # The accurate inverse DCT is the one other decoders use, so pixels agree with theirs.
+    image = tf.io.decode_jpeg(parsed["image"], channels=3, dct_method="INTEGER_ACCURATE")
+    image = tf.image.convert_image_dtype(image, tf.float32)
+    shape = tf.shape(image)
+    image = tf.cond(
+        tf.reduce_all(shape[:2] == size),
+        lambda: image,
+        lambda: tf.clip_by_value(tf.image.resize(image, (size, size), antialias=True), 0.0, 1.0),
+    )
+    image.set_shape((size, size, 3))
+    return {**parsed, "image": image}
+
+
+Matrices = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
+
+
+def augment(images: tf.Tensor, rows: Sequence[Matrices], key: tf.Tensor) -> tf.Tensor:
+    """Random geometry: all rows become one matrix an image, so pixels are resampled once.
+
+    Args:
+        images: float32 (B, H, W, 3) with H = W.
+        rows: Rows of AUGMENTATIONS.
+        key: Two int64 that decide the draw.
+
+    Returns:
+        float32 (B, H, W, 3), borders filled with the nearest pixel.
+    """
+    import tensorflow_addons as tfa
+
+    number, size = tf.shape(images)[0], images.shape[1]
+    half = (size - 1) / 2
+    matrix = _translation(tf.fill([number], half), tf.fill([number], half))
+    for index, row in enumerate(rows):
+        matrix = matrix @ row(key + tf.constant([0, (index + 1) * 1_000_003], tf.int64), number,
+                              size)  # fmt: skip
+    matrix = matrix @ _translation(tf.fill([number], -half), tf.fill([number], -half))
+    flat = tf.reshape(matrix, (-1, 9))
+    return tfa.image.transform(
+        images, flat[:, :8], interpolation="bilinear", fill_mode="nearest"
+    )
+
+
+def _uniform(key: tf.Tensor, number: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    return tf.random.stateless_uniform([number], key, low, high)
+
+
+def _matrix(rows: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
+    return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    one, zero = tf.ones_like(x), tf.zeros_like(x)
+    return _matrix([[one, zero, x], [zero, one, y], [zero, zero, one]])
+
+
+def _scaling(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    one, zero = tf.ones_like(x), tf.zeros_like(x)
+    return _matrix([[x, zero, zero], [zero, y, zero], [zero, zero, one]])
+
+
+def flip(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+    """Left-right and up-down, each with probability 1/2: (N, 3, 3) matrices."""
+    del size
+    signs = tf.sign(tf.random.stateless_uniform([2, number], key, -1.0, 1.0) + 1e-12)
+    return _scaling(signs[0], signs[1])
+
+
+def rotate(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+    """By any angle: (N, 3, 3) matrices."""
+    del size
+    angle = _uniform(key, number, -math.pi, math.pi)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    one, zero = tf.ones_like(angle), tf.zeros_like(angle)
+    return _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+
+
+def zoom(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+    """By 90 % to 110 %: (N, 3, 3) matrices."""
+    del size
+    factor = _uniform(key, number, 0.9, 1.1)
+    return _scaling(factor, factor)
+
+
+def shift(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+    """By up to 10 % of the side in both directions: (N, 3, 3) matrices."""
+    offset = tf.random.stateless_uniform([2, number], key, -0.1 * size, 0.1 * size)
+    return _translation(offset[0], offset[1])
+
+
+# The ranges are those of the soft-attention code in circulation (Keras' ImageDataGenerator with
+# rotation 180, zoom 0.1, shift 0.1, both flips, nearest fill).
+AUGMENTATIONS: dict[str, Matrices] = {"flip": flip, "rotate": rotate, "zoom": zoom, "shift": shift}

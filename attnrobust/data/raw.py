@@ -1,0 +1,280 @@
+"""Folders and CSV files to rows, rows to decoded images, rows to group-wise splits.
+
+An id or path from a CSV is never turned into a file path: images are found by listing the data
+folder and looking the id up in that list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from attnrobust.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One usable line of a data set's table.
+
+    Attributes:
+        id: Name of the image, unique in the data set.
+        path: Its file.
+        label: Class name.
+        group: What must not be torn apart by a split (lesion or patient).
+        line: Line in the CSV, the header being line 1.
+        mask: File of the region mask, if there is one.
+    """
+
+    id: str
+    path: Path
+    label: str
+    group: str
+    line: int
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One line of the table that cannot be used, and why."""
+
+    line: int
+    id: str
+    reason: str
+
+
+class UnusableImageError(Exception):
+    """An image that goes to rejects.csv; the message is the reason."""
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV as text columns, stripped, empty where nothing stands.
+
+    Raises:
+        UserError: File missing, empty or not a CSV; a column missing (the message lists those
+            that are there).
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; expected a CSV with {', '.join(columns)}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV ({str(error).strip()})") from None
+    table.columns = table.columns.str.strip()
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+        )
+    if table.empty:
+        raise UserError(f"{path}: no rows below the header")
+    return table.apply(lambda column: column.str.strip())
+
+
+def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, Path]:
+    """Image files by name without suffix, from the folders that exist, not below them.
+
+    Raises:
+        UserError: None of the folders holds such a file, or two files have the same name.
+    """
+    found: dict[str, Path] = {}
+    folders = list(folders)
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_file())
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() not in suffixes:
+                continue
+            if stem in found:
+                raise UserError(f"{folder / name}: a second file for {stem}, besides {found[stem]}")
+            found[stem] = folder / name
+    if not found:
+        places = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"no {' or '.join(suffixes)} image in {places}")
+    return found
+
+
+def find_images(
+    ids: Sequence[str], lines: Sequence[int], images: Mapping[str, Path]
+) -> tuple[dict[int, Path], list[Reject]]:
+    """Each line's image file; lines with an unsafe, doubled or unknown id are rejected.
+
+    Of doubled ids none is kept: nothing tells which line is the right one.
+    """
+    paths: dict[int, Path] = {}
+    rejects = []
+    seen: dict[str, list[int]] = {}
+    for line, id_ in zip(lines, ids, strict=True):
+        seen.setdefault(id_, []).append(line)
+    for line, id_ in zip(lines, ids, strict=True):
+        if not SAFE_ID.fullmatch(id_):
+            rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - expected"))
+        elif len(seen[id_]) > 1:
+            rejects.append(Reject(line, id_, f"id stands in lines {_words(seen[id_])}"))
+        elif id_ not in images:
+            rejects.append(Reject(line, id_, "no image file of this name"))
+        else:
+            paths[line] = images[id_]
+    return paths, rejects
+
+
+def _words(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, list[str]]:
+    """A file's bytes as upright RGB.
+
+    Args:
+        content: A whole JPEG or PNG file.
+        max_megapixels: Larger images are refused before they are decoded.
+
+    Returns:
+        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency').
+
+    Raises:
+        UnusableImageError: Empty, not an image, truncated, too large, CMYK or more than 8 bits.
+    """
+    if not content:
+        raise UnusableImageError("zero bytes")
+    with warnings.catch_warnings():
+        # Size is judged below, by our own limit.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+                _check_header(image, max_megapixels)
+                image.load()
+                return _upright_rgb(image)
+        except UnidentifiedImageError:
+            raise UnusableImageError("not a JPEG or PNG image") from None
+        except Image.DecompressionBombError:
+            raise UnusableImageError(f"more than {max_megapixels:g} megapixels") from None
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise UnusableImageError(f"damaged or truncated ({error})") from None
+
+
+def _check_header(image: Image.Image, max_megapixels: float) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise UnusableImageError(
+            f"{megapixels:.1f} megapixels, more than {max_megapixels:g} (--max-megapixels)"
+        )
+    if image.mode == "CMYK":
+        raise UnusableImageError("CMYK, expected RGB or grey: colours depend on a print profile")
+    # Pillow opens 16-bit RGB PNG files as 8-bit RGB; only the raw mode of the tile tells.
+    raw_mode = str(image.tile[0][3]) if image.tile else ""
+    if image.mode.startswith(("I", "F")) or ";16" in raw_mode:
+        raise UnusableImageError("more than 8 bits a channel, expected 8")
+
+
+def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    notes = []
+    if image.getexif().get(0x0112, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        notes.append("EXIF rotation")
+    if image.mode in ("1", "L"):
+        notes.append("grey")
+    elif image.mode != "RGB":
+        notes.append("transparency" if "A" in image.mode else f"mode {image.mode}")
+    return np.asarray(image.convert("RGB")), notes
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes; empty string where it cannot be read (found out later)."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def merge_duplicates(
+    rows: Sequence[Row], hashes: Sequence[str]
+) -> tuple[list[Row], list[Reject], int]:
+    """Make sure that one picture cannot stand in two splits.
+
+    Rows with the same file content get one common group; where their labels differ, all are
+    rejected.
+
+    Returns:
+        Rows, rejects, and how many rows share their content with another one.
+    """
+    by_hash: dict[str, list[Row]] = {}
+    for row, value in zip(rows, hashes, strict=True):
+        if value:
+            by_hash.setdefault(value, []).append(row)
+    same = [copies for copies in by_hash.values() if len(copies) > 1]
+    rejects, parent = [], {row.group: row.group for row in rows}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    for copies in same:
+        if len({row.label for row in copies}) > 1:
+            lines = _words([row.line for row in copies])
+            reason = f"same image with different labels in lines {lines}"
+            rejects += [Reject(row.line, row.id, reason) for row in copies]
+        for row in copies[1:]:
+            parent[root(row.group)] = root(copies[0].group)
+    gone = {reject.line for reject in rejects}
+    kept = [
+        Row(row.id, row.path, row.label, root(row.group), row.line, row.mask)
+        for row in rows
+        if row.line not in gone
+    ]
+    return kept, rejects, sum(len(copies) for copies in same)
+
+
+def split_by_group(
+    rows: Sequence[Row], *, fractions: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Each group's split, stratified by label, the same for the same seed.
+
+    A group counts for the label that most of its rows have. Within a label, groups are put in
+    the order of a hash of (seed, group), so that no order of the table shows through.
+
+    Args:
+        rows: At least one.
+        fractions: Share of train, validation and test; sum 1.
+        seed: Other seed, other split.
+
+    Raises:
+        UserError: The fractions do not sum to 1 or one is negative.
+    """
+    shares = [fractions[split] for split in SPLITS]
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise UserError(f"--split {shares}: expected three shares that sum to 1")
+    labels: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counts = labels.setdefault(row.group, {})
+        counts[row.label] = counts.get(row.label, 0) + 1
+    by_label: dict[str, list[str]] = {}
+    for group, counts in labels.items():
+        label = max(sorted(counts), key=lambda name, counts=counts: counts[name])  # type: ignore[misc]
+        by_label.setdefault(label, []).append(group)
+    assigned = {}
+    for groups in by_label.values():
+        groups.sort(key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+        test = round(fractions["test"] * len(groups))
+        validation = round(fractions["validation"] * len(groups))
+        for position, group in enumerate(groups):
+            held_out = "test" if position < test else "validation"
+            assigned[group] = held_out if position < test + validation else "train"
+    return assigned

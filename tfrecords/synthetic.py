@@ -1,0 +1,368 @@
+"""Draws a dermatoscopy-like data set in HAM10000's own folder layout (drawn, not photographed)."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from attnrobust.errors import UserError
+
+DRAWING_VERSION = 1  # raise when the same seed would draw other pixels or rows
+MIN_SIZE, MIN_IMAGES = 32, 10
+CLASS_WEIGHTS = {  # share of lesions; HAM10000's own 67 % nv would leave rare classes empty
+    "nv": 0.28, "mel": 0.18, "bkl": 0.18, "bcc": 0.12, "akiec": 0.10, "vasc": 0.07, "df": 0.07,
+}  # fmt: skip
+Array = np.ndarray
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a lesion looks like: RGB colours in 0..255, lengths in lesion radii, strengths 0..1."""
+
+    base: Colour
+    second: Colour
+    third: Colour
+    variegation: float  # how much of the lesion shows the second and third colour
+    asymmetry: float
+    irregularity: float  # border notches
+    softness: float  # width of the border
+    network: float = 0.0  # brown mesh of lines
+    disorder: float = 0.2  # 0: even mesh, 1: mesh broken up
+    ring: float = 0.0  # 0: mesh everywhere, 1: only at the border
+    streaks: float = 0.0  # radial lines that cross the border
+    strawberry: float = 0.0  # red mesh around pale hair openings
+    scar: float = 0.0  # white patch in the centre
+    vessels: float = 0.0  # branching thin red lines
+    globules: float = 0.0
+    cysts: float = 0.0
+    comedos: float = 0.0
+    nests: float = 0.0
+    flecks: float = 0.0
+    lacunae: float = 0.0
+
+
+TRAITS = {
+    "nv": Traits((152, 102, 72), (118, 74, 50), (170, 118, 88), 0.25, 0.10, 0.03, 0.14,
+                 network=0.8, disorder=0.15, globules=0.3),
+    "mel": Traits((108, 70, 54), (54, 40, 40), (112, 116, 134), 0.75, 0.34, 0.15, 0.07,
+                  network=0.6, disorder=0.9, streaks=0.9, globules=0.5),
+    "bkl": Traits((150, 116, 78), (122, 88, 58), (172, 142, 100), 0.45, 0.22, 0.06, 0.025,
+                  cysts=1.0, comedos=1.0),
+    "bcc": Traits((212, 152, 144), (196, 130, 126), (224, 184, 178), 0.45, 0.22, 0.06, 0.10,
+                  vessels=1.0, nests=0.9),
+    "akiec": Traits((204, 134, 116), (188, 108, 96), (204, 152, 116), 0.45, 0.25, 0.10, 0.22,
+                    strawberry=0.9, flecks=1.0),
+    "df": Traits((180, 128, 100), (160, 108, 82), (196, 146, 124), 0.30, 0.08, 0.03, 0.22,
+                 network=0.5, disorder=0.25, ring=1.0, scar=0.9),
+    "vasc": Traits((190, 88, 88), (160, 60, 74), (206, 120, 116), 0.40, 0.15, 0.05, 0.04,
+                   lacunae=1.0),
+}  # fmt: skip
+MIMICS = {  # what an untypical lesion of the class is mistaken for
+    "nv": ("mel", "bkl", "df"), "mel": ("nv", "bkl"), "bkl": ("nv", "mel", "akiec"),
+    "bcc": ("akiec", "nv", "vasc"), "akiec": ("bcc", "bkl"), "df": ("nv", "bcc"),
+    "vasc": ("bcc", "mel"),
+}  # fmt: skip
+SKINS = ((238, 206, 190), (230, 184, 170), (222, 180, 150), (196, 150, 120))
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Roundish structures: mean count, radii in lesion radii, how far out, look."""
+
+    count: float
+    radii: tuple[float, float]
+    reach: float
+    colour: Colour
+    opacity: float
+    blur: float
+
+
+DOTS = {  # painted in this order, later ones on top
+    "lacunae": Dots(16, (0.12, 0.30), 0.80, (122, 22, 52), 0.8, 0.015),
+    "nests": Dots(5, (0.08, 0.17), 0.75, (86, 88, 112), 0.8, 0.03),
+    "globules": Dots(14, (0.03, 0.06), 0.90, (70, 44, 34), 0.7, 0.015),
+    "comedos": Dots(9, (0.04, 0.09), 0.85, (66, 46, 34), 0.85, 0.01),
+    "cysts": Dots(12, (0.03, 0.06), 0.85, (244, 232, 200), 0.85, 0.012),
+    "flecks": Dots(16, (0.04, 0.13), 0.90, (246, 234, 224), 0.75, 0.02),
+}
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion; every photograph of it repeats the same structures from `seed`."""
+
+    dx: str
+    traits: Traits
+    skin: Colour
+    seed: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Camera position: u, v (n, n) lesion coordinates of each pixel; scale in pixels a unit."""
+
+    u: Array
+    v: Array
+    to_pixels: Array  # (2, 3) affine, lesion coordinates to pixels
+    scale: float
+
+    def points(self, xy: Array) -> Array:
+        """Turns (k, 2) lesion coordinates into (k, 2) int32 pixels with 4 fractional bits."""
+        pixels = xy @ self.to_pixels[:, :2].T + self.to_pixels[:, 2]
+        return np.round(pixels * 16).astype(np.int32)
+
+
+def new_lesion(rng: np.random.Generator, dx: str) -> Lesion:
+    """Draws the lasting properties of a lesion of class `dx` (a key of TRAITS)."""
+    own, other = TRAITS[dx], TRAITS[str(rng.choice(MIMICS[dx]))]
+    typicality = 0.42 + 0.58 * rng.beta(1.6, 1.0)
+    tint = rng.normal(0, 9, 3) + rng.normal(0, 12)
+    mixed = {}
+    for field in fields(Traits):
+        a, b = np.asarray(getattr(own, field.name)), np.asarray(getattr(other, field.name))
+        value = b + typicality * (a - b)
+        mixed[field.name] = value + tint if value.ndim else value * rng.lognormal(0, 0.25)
+    pair = rng.choice(len(SKINS), 2)
+    skin = np.average(np.asarray(SKINS)[pair], axis=0) + rng.normal(0, 4, 3)
+    return Lesion(dx, Traits(**mixed), tuple(skin), int(rng.integers(2**32)))
+
+
+def _aim(rng: np.random.Generator, n: int) -> View:
+    """Draws rotation, mirror, zoom and shift of one photograph of n x n pixels."""
+    angle, scale = rng.uniform(0, 2 * np.pi), n * rng.uniform(0.25, 0.34)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shift = n / 2 + rng.uniform(-0.07, 0.07, 2) * n
+    matrix = np.hstack([scale * turn, shift[:, None]])
+    y, x = np.mgrid[:n, :n].astype(np.float32)
+    uv = np.stack([x - shift[0], y - shift[1]], -1) @ (turn / scale).astype(np.float32)
+    return View(np.ascontiguousarray(uv[..., 0]), np.ascontiguousarray(uv[..., 1]), matrix, scale)
+
+
+def _noise(rng: np.random.Generator, view: View, cells: int) -> Array:
+    """Smooth noise (n, n), about unit variance, `cells` grid cells across 6 lesion radii."""
+    grid = rng.standard_normal((cells, cells)).astype(np.float32) * 1.4
+    step = (cells - 1) / 6
+    return cv2.remap(grid, (view.u + 3) * step, (view.v + 3) * step, cv2.INTER_CUBIC,
+                     borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+
+
+def _step(x: Array, low: float, high: float) -> Array:
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _blend(image: Array, colour: Sequence[float], weight: Array) -> None:
+    """Mixes an RGB colour into the (n, n, 3) image in place with (n, n) weights in 0..1."""
+    image += weight[..., None] * (np.asarray(colour, np.float32) - image)
+
+
+def _mesh(rng: np.random.Generator, view: View, period: float, disorder: float) -> Array:
+    """Honeycomb (n, n): 0 in the holes, 1 on the lines; `disorder` bends and breaks it."""
+    bend = disorder * period * 0.9
+    u = view.u + bend * _noise(rng, view, 24)
+    v = view.v + bend * _noise(rng, view, 24)
+    angles = rng.uniform(0, np.pi) + np.arange(3) * np.pi / 3
+    waves = [np.cos((u * np.cos(a) + v * np.sin(a)) * (2 * np.pi / period)) for a in angles]
+    gaps = np.clip(1 - 0.7 * disorder * np.abs(_noise(rng, view, 12)), 0, 1)
+    return _step(-(waves[0] + waves[1] + waves[2]), -0.9, 1.1) * gaps
+
+
+def _weights(canvas: Array, sigma: float) -> Array:
+    """Turns an (n, n) uint8 canvas into float32 weights 0..1, blurred by `sigma` pixels."""
+    weights = canvas.astype(np.float32) / 255
+    return cv2.GaussianBlur(weights, (0, 0), sigma) if sigma > 0.3 else weights
+
+
+def _strokes(view: View, lines: Sequence[tuple[Array, float]]) -> Array:
+    """Draws (points (k, 2), width in lesion radii) lines; ones thinner than a pixel fade."""
+    canvas = np.zeros(view.u.shape, np.uint8)
+    for points, width in lines:
+        pixels = width * view.scale
+        shade = 255 * min(1.0, pixels)
+        cv2.polylines(canvas, [view.points(points)], False, shade, max(1, round(pixels)),
+                      cv2.LINE_AA, shift=4)  # fmt: skip
+    return _weights(canvas, 0.004 * view.scale)
+
+
+def _outline(rng: np.random.Generator, traits: Traits) -> Array:
+    """Lesion radius at 256 angles: a mean radius times random waves around the border."""
+    waves = np.zeros(129, complex)
+    sizes = np.r_[[traits.asymmetry] * 2, [traits.irregularity * 0.8] * 7] / 2
+    waves[2:11] = sizes * (rng.normal(size=9) + 1j * rng.normal(size=9))
+    waves[4:11] /= np.sqrt(np.arange(1, 8))
+    radius = rng.uniform(0.8, 1.1) * (1 + np.fft.irfft(waves, 256) * 128)
+    return np.clip(radius, 0.4, 1.45)
+
+
+def _radius(outline: Array, theta: Array) -> Array:
+    """Lesion radius at the angles `theta` in radians."""
+    turns = np.linspace(0, 2 * np.pi, 256, endpoint=False)
+    return np.interp(theta, turns, outline, period=2 * np.pi)
+
+
+def _scatter(rng: np.random.Generator, outline: Array, count: int, reach: float) -> Array:
+    """(count, 2) points spread evenly over the lesion up to `reach` times its radius."""
+    theta = rng.uniform(0, 2 * np.pi, count)
+    r = reach * np.sqrt(rng.uniform(0, 1, count)) * _radius(outline, theta)
+    return np.stack([r * np.cos(theta), r * np.sin(theta)], -1)
+
+
+def _dots(
+    rng: np.random.Generator, view: View, outline: Array, style: Dots, strength: float
+) -> Array:
+    """Weights (n, n) of one kind of dots; a stronger sign means more of them."""
+    canvas = np.zeros(view.u.shape, np.uint8)
+    centres = _scatter(rng, outline, int(rng.poisson(style.count * strength)), style.reach)
+    for centre in view.points(centres):
+        long = rng.uniform(*style.radii) * view.scale * 16
+        axes = (round(long), round(long * rng.uniform(0.55, 1.0)))
+        cv2.ellipse(canvas, centre.tolist(), axes, rng.uniform(0, 180), 0, 360,
+                    rng.uniform(140, 255), -1, cv2.LINE_AA, shift=4)  # fmt: skip
+    return style.opacity * _weights(canvas, style.blur * view.scale)
+
+
+def _branches(
+    rng: np.random.Generator, start: Array, angle: float, length: float, width: float
+) -> list[tuple[Array, float]]:
+    """A vessel tree: a bent stem that forks until the twigs are short."""
+    bend = rng.normal(0, 0.25, 5).cumsum() + angle
+    steps = np.stack([np.cos(bend), np.sin(bend)], -1) * length / 5
+    stem = np.vstack([start, start + steps.cumsum(0)])
+    tree = [(stem, width)]
+    if length > 0.2:
+        for fork in (-0.6, 0.6):
+            side = bend[-1] + fork * rng.uniform(0.6, 1.4)
+            tree += _branches(rng, stem[-1], side, length * rng.uniform(0.55, 0.8), width * 0.75)
+    return tree
+
+
+def _vessels(rng: np.random.Generator, outline: Array, strength: float) -> list:
+    """Vessel trees that enter the lesion from its border."""
+    trees = []
+    for theta in rng.uniform(0, 2 * np.pi, rng.poisson(3.5 * strength)):
+        start = 0.95 * _radius(outline, theta) * np.array([np.cos(theta), np.sin(theta)])
+        inward = theta + np.pi + rng.normal(0, 0.4)
+        trees += _branches(rng, start, inward, rng.uniform(0.4, 0.65), rng.uniform(0.03, 0.05))
+    return trees
+
+
+def _streaks(rng: np.random.Generator, outline: Array, strength: float) -> list:
+    """Radial lines across the border, on one side of the lesion."""
+    middle, count = rng.uniform(0, 2 * np.pi), rng.poisson(16 * strength)
+    lines = []
+    for theta in middle + rng.uniform(-1.3, 1.3, count):
+        reach = _radius(outline, theta) * np.linspace(rng.uniform(0.6, 0.8), 1.15, 4)
+        bent = theta + np.linspace(0, rng.normal(0, 0.1), 4)
+        points = np.stack([np.cos(bent), np.sin(bent)], -1) * reach[:, None]
+        lines.append((points, rng.uniform(0.03, 0.07)))
+    return lines
+
+
+def _skin(rng: np.random.Generator, view: View, skin: Colour) -> Array:
+    """Bare skin (n, n, 3) float32 with patches, grain and fine furrows."""
+    light = 5 * _noise(rng, view, 6) + 3 * _noise(rng, view, 70)
+    light -= 9 * np.exp(-((_noise(rng, view, 34) / 0.25) ** 2))
+    image = np.float32(skin) + light[..., None]
+    _blend(image, (214, 130, 120), 0.12 * np.clip(_noise(rng, view, 8), 0, 1.5))
+    return image
+
+
+def _body(rng: np.random.Generator, view: View, traits: Traits, skin: Colour) -> Array:
+    """Lesion colours (n, n, 3) without structures; darker skin darkens the lesion too."""
+    image = np.empty((*view.u.shape, 3), np.float32)
+    image[:] = traits.base
+    for colour in (traits.second, traits.third):
+        edge = 1.5 - 2.0 * traits.variegation
+        _blend(image, colour, 0.9 * _step(_noise(rng, view, 9), edge - 0.8, edge + 0.8))
+    image += (4 * _noise(rng, view, 20) + 4 * _noise(rng, view, 60))[..., None]
+    return image * np.sqrt(np.mean(skin) / 195)
+
+
+def _paint(lesion: Lesion, view: View) -> tuple[Array, Array]:
+    """Draws skin and lesion: image (n, n, 3) float32 in about 0..255 and mask (n, n) bool."""
+    rng, traits = np.random.default_rng(lesion.seed), lesion.traits
+    outline = _outline(rng, traits)
+    radius = _radius(outline, np.arctan2(view.v, view.u)).astype(np.float32)
+    depth = 1 - np.hypot(view.u, view.v) / radius
+    depth += 0.6 * traits.irregularity * _noise(rng, view, 26)
+    inside = _step(depth, -traits.softness, traits.softness)
+    image = _skin(rng, view, lesion.skin)
+    body = _body(rng, view, traits, lesion.skin)
+    image += (0.92 * inside)[..., None] * (body - image)
+    _blend(image, (246, 226, 214), traits.scar * inside * _step(depth, 0.35, 0.75))
+    rim = 1 - min(1.0, traits.ring) * _step(depth, 0.2, 0.5)
+    mesh = _mesh(rng, view, rng.uniform(0.17, 0.23), traits.disorder)
+    _blend(image, np.multiply(traits.second, 0.6), 0.8 * traits.network * mesh * inside * rim)
+    red = _mesh(rng, view, rng.uniform(0.24, 0.30), 0.5)
+    _blend(image, (176, 66, 62), 0.6 * traits.strawberry * red * inside)
+    _blend(image, (238, 208, 168), 0.5 * traits.strawberry * _step(-red, -0.1, 0) * inside)
+    for name, style in DOTS.items():
+        weights = _dots(rng, view, outline, style, getattr(traits, name))
+        _blend(image, style.colour, weights * inside)
+    vessels = _strokes(view, _vessels(rng, outline, traits.vessels))
+    _blend(image, (172, 36, 44), 0.8 * vessels)
+    streaks = _strokes(view, _streaks(rng, outline, traits.streaks))
+    _blend(image, (52, 36, 34), 0.75 * streaks)
+    return image, depth > 0
+
+
+def _hairs(rng: np.random.Generator, view: View) -> Array:
+    """Weights (n, n) of a few bent hairs across the frame, often none."""
+    lines, main = [], rng.uniform(0, 2 * np.pi)
+    for _ in range(rng.integers(2, 13) if rng.random() < 0.35 else 0):
+        angle, middle = main + rng.normal(0, 0.5), rng.uniform(-1.8, 1.8, 2)
+        along = np.linspace(-1, 1, 9)[:, None] * rng.uniform(0.6, 2.5)
+        across = rng.normal(0, 0.2) * along**2
+        way = np.array([np.cos(angle), np.sin(angle)])
+        lines.append((middle + along * way + across * way[::-1] * (1, -1), rng.uniform(0.02, 0.04)))
+    return _strokes(view, lines)
+
+
+def _light(rng: np.random.Generator, image: Array) -> Array:
+    """Applies exposure, colour cast, a light gradient, vignette and the lens' round edge."""
+    y, x = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[0] * 1j].astype(np.float32)
+    slope = rng.normal(0, 0.06, 2)
+    r = np.hypot(x, y)
+    gain = 1 + slope[0] * x + slope[1] * y - rng.choice([0, 0.12, 0.3]) * r**3 / 2
+    if rng.random() < 0.15:
+        gain *= 1 - _step(r, *(rng.uniform(1.05, 1.2) + np.array([0, 0.06])))
+    cast = np.exp(rng.normal(0, 0.03, 3) + rng.normal(0, 0.07))
+    return image * gain[..., None] * cast.astype(np.float32)
+
+
+def photograph(rng: np.random.Generator, lesion: Lesion, size: int) -> tuple[Array, Array]:
+    """Takes one photograph: image (size, size, 3) uint8 RGB, mask (size, size) uint8 0/255.
+
+    `rng` decides what differs between photographs of a lesion: position, light, hairs, noise.
+    """
+    n = size * -(-96 // size)  # small sizes are drawn larger, so that thin lines survive
+    view = _aim(rng, n)
+    image, inside = _paint(lesion, view)
+    _blend(image, (58, 44, 38), 0.85 * _hairs(rng, view))
+    image = _light(rng, image)
+    image = cv2.GaussianBlur(image, (0, 0), n * rng.uniform(0.002, 0.008))
+    mask = inside.astype(np.float32)
+    if n != size:
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
+    grain = rng.standard_normal((size, size, 3), np.float32) * np.float32(rng.uniform(1, 4))
+    image = np.clip(image + grain, 0, 255).astype(np.uint8)
+    return image, np.where(mask > 0.5, 255, 0).astype(np.uint8)
+
+
+def draw_lesion(rng: np.random.Generator, *, dx: str, size: int) -> tuple[Array, Array]:
+    """Draws one photograph of a new lesion of class `dx`; shapes as in `photograph`."""
+    return photograph(rng, new_lesion(rng, dx), size)
