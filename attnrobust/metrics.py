@@ -1,0 +1,125 @@
+"""Measures of predictions, with 95 % intervals. NumPy and SciPy alone.
+
+A row of METRICS takes labels (N,), probabilities (N, K) and weights (B, N), and gives (B,) values:
+row 0 of the weights is all ones, the others are bootstrap resamples, so that the value and its
+interval come from the same few lines. NaN stands for 'not defined' (a class without examples).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import softmax
+from scipy.stats import norm
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of logits (N, K), in float64."""
+    return softmax(logits.astype(np.float64), axis=1)
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion (Wilson 1927); NaN for n = 0."""
+    if not n:
+        return float("nan"), float("nan")
+    z = float(norm.ppf(0.5 + LEVEL / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def recalls(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of each class that is predicted right: (B, K); NaN where a class has no example."""
+    correct = probability.argmax(axis=1) == labels
+    columns = []
+    for class_ in range(probability.shape[1]):
+        mine = labels == class_
+        total = weights[:, mine].sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            columns.append(weights[:, mine & correct].sum(axis=1) / total)
+    return np.stack(columns, axis=1)
+
+
+def balanced_accuracy(
+    labels: np.ndarray, probability: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Mean recall over the classes that have examples."""
+    return _mean_of_defined(recalls(labels, probability, weights))
+
+
+def macro_auc(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean area under the ROC curve, each class against the rest; ties count half."""
+    areas = [
+        _area(probability[:, class_], labels == class_, weights)
+        for class_ in range(probability.shape[1])
+    ]
+    return _mean_of_defined(np.stack(areas, axis=1))
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
+
+
+def _area(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted Mann-Whitney statistic for each row of the weights."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    ordered = weights[:, order]
+    above = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    below = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
+    smaller = np.cumsum(below, axis=1) - below / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (above * smaller).sum(axis=1) / (above.sum(axis=1) * below.sum(axis=1))
+
+
+def accuracy(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of right predictions."""
+    correct = probability.argmax(axis=1) == labels
+    return weights @ correct / weights.sum(axis=1)
+
+
+Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "macro_auc": macro_auc,
+}
+
+
+def measure(
+    metric: Metric, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0
+) -> tuple[float, float, float]:
+    """Value and 95 % interval of a metric.
+
+    Plain accuracy gets Wilson's interval, every other metric a percentile bootstrap over images.
+
+    Args:
+        metric: Row of METRICS.
+        labels: (N,) whole numbers.
+        probability: (N, K).
+        seed: Of the resampling.
+
+    Returns:
+        Value, low, high.
+    """
+    n = len(labels)
+    value = float(metric(labels, probability, np.ones((1, n)))[0])
+    if metric is accuracy:
+        return value, *wilson(round(value * n), n)
+    rng = np.random.default_rng(seed)
+    # A block holds at most some 160 MB of weights, however many images there are.
+    block = max(1, min(RESAMPLES, 20_000_000 // n))
+    draws = []
+    for start in range(0, RESAMPLES, block):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
+        draws.append(metric(labels, probability, weights.astype(float)))
+    low, high = np.nanpercentile(np.concatenate(draws), [50 - 50 * LEVEL, 50 + 50 * LEVEL])
+    return value, float(low), float(high)

@@ -1,0 +1,210 @@
+"""Model config -> Keras model: backbone, cut, head, starting weights.
+
+Every model maps float32 RGB images in [0, 1], (B, H, W, 3), to float32 logits (B, classes), under
+every precision policy. It is one flat functional model with three stable layer names: `features`
+(what the head receives), `logits`, and `soft_attention` where there is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.errors import UserError
+from attnrobust.models.backbones import BACKBONES
+from attnrobust.models.heads import HEADS
+
+
+class ParameterRow(NamedTuple):
+    """How large a model is.
+
+    Attributes:
+        backbone: Row of BACKBONES.
+        head: Row of HEADS.
+        cut: Where the head is put on.
+        variant: Reading of the soft attention; empty without it.
+        parameters: Number of weights, trainable or not.
+        attention: Those of the soft-attention layer.
+        share: `attention` as a percentage of all the others.
+    """
+
+    backbone: str
+    head: str
+    cut: str
+    variant: str
+    parameters: int
+    attention: int
+    share: float
+
+
+# The models of Wasserman, section 3.3, each with its twin without attention.
+PAPER_MODELS: tuple[config.Model, ...] = (
+    config.Model("resnet50", "gap"),
+    config.Model("resnet50", "soft_attention", variant="paper"),
+    config.Model("resnet50", "soft_attention", variant="literal"),
+    config.Model("inception_resnet_v2", "flatten", cut="literal"),
+    config.Model("inception_resnet_v2", "soft_attention_flatten", cut="literal", variant="paper"),
+    config.Model("inception_resnet_v2", "soft_attention_flatten", cut="literal", variant="literal"),
+)
+
+# Layer name and arrays, in the order of the file.
+_Stored = list[tuple[str, list[np.ndarray]]]
+
+
+def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
+    """The network that `model` describes; same seed, same initial weights.
+
+    Seed it with `keras.utils.set_random_seed` before; to train on several devices, call it inside
+    the strategy's scope.
+
+    Args:
+        model: Backbone, cut, head, weights. A weights file may hold the uncut backbone, with or
+            without its ImageNet top, or this whole model as `save_weights("x.h5")` wrote it.
+        classes: Number of logits.
+        image_size: Height and width of the images, in pixels.
+
+    Raises:
+        UserError: Unknown backbone, head or cut; width or image size that the backbone lacks;
+            weights that cannot be downloaded or read, or do not fit.
+    """
+    row = config.lookup("backbone", BACKBONES, model.backbone)
+    head = config.lookup("head", HEADS, model.head)
+    cut = config.lookup(f"cut of {model.backbone}", row.cuts, model.cut)
+    if image_size < row.smallest:
+        raise UserError(
+            f"data.image_size = {image_size}: {model.backbone} needs at least {row.smallest}"
+        )
+    stored: _Stored = []
+    if model.weights not in ("none", "imagenet"):
+        stored = _read(Path(model.weights))
+    whole = "logits" in dict(stored)
+
+    images = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
+    backbone = row.build(images, model.width, "imagenet" if model.weights == "imagenet" else None)
+    if stored and not whole:
+        _load(backbone, stored, model.weights, spare=1)  # the ImageNet top is one layer
+    # A layer of its own, so that Grad-CAM has one target name in every model.
+    features = keras.layers.Activation("linear", name="features")(cut(backbone))
+    logits = head(features, classes=classes, model=model)
+    network = keras.Model(images, logits, name=f"{model.backbone}_{model.head}")
+    if whole:
+        _load(network, stored, model.weights, spare=0)
+    return network
+
+
+def attention_model(model: keras.Model) -> keras.Model | None:
+    """The same network, weights shared, that also returns its attention map.
+
+    Returns:
+        A model with the outputs {"logits": (B, classes), "attention_map": (B, h, w) float32, the
+        sum of the K maps}; None when `model` has no soft attention.
+    """
+    if all(layer.name != "soft_attention" for layer in model.layers):
+        return None
+    _, attention = model.get_layer("soft_attention").output
+    return keras.Model(model.input, {"logits": model.output, "attention_map": attention})
+
+
+def parameter_table(
+    models: Iterable[config.Model] = PAPER_MODELS, *, classes: int = 7
+) -> list[ParameterRow]:
+    """Sizes of `models`, each built at its backbone's usual image size (1-3 s each on a CPU)."""
+    rows = []
+    for model in models:
+        size = config.lookup("backbone", BACKBONES, model.backbone).size
+        random = dataclasses.replace(model, weights="none")  # sizes need no download
+        network = build(random, classes=classes, image_size=size)
+        total = network.count_params()
+        attention = sum(
+            layer.count_params() for layer in network.layers if layer.name == "soft_attention"
+        )
+        rows.append(
+            ParameterRow(
+                backbone=model.backbone,
+                head=model.head,
+                cut=model.cut,
+                variant=model.variant if attention else "",
+                parameters=total,
+                attention=attention,
+                share=100 * attention / (total - attention),
+            )
+        )
+    return rows
+
+
+def _read(path: Path) -> _Stored:
+    """The layers with weights of a Keras .h5 file, in its order, which is topological.
+
+    Raises:
+        UserError: No such file, not HDF5, damaged, or without Keras' list of layers.
+    """
+    path = path.expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"model.weights = {path}: no such file; expected imagenet, none or a Keras .h5 file"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            root = file["model_weights"] if "model_weights" in file else file
+            names = _attribute(root, "layer_names")
+            stored = [
+                (name, [np.asarray(root[name][key]) for key in _attribute(root[name], "weight_names")])
+                for name in names
+            ]  # fmt: skip
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({_one_line(error)})") from error
+    stored = [(name, arrays) for name, arrays in stored if arrays]
+    if not stored:
+        raise UserError(
+            f"{path}: not a Keras weights file (it lists no layers); "
+            "write one with model.save_weights('x.h5'), not 'x.weights.h5'"
+        )
+    return stored
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    """A list of names; Keras splits long ones over name0, name1, … (HDF5 allows 64 kB each)."""
+    if name in group.attrs:
+        chunks = [group.attrs[name]]
+    else:
+        keys = (f"{name}{index}" for index in itertools.count())
+        chunks = [group.attrs[key] for key in itertools.takewhile(group.attrs.__contains__, keys)]
+    return [item.decode() if isinstance(item, bytes) else item for chunk in chunks for item in chunk]
+
+
+def _load(network: keras.Model, stored: _Stored, path: str, *, spare: int) -> None:
+    """Puts `stored` into `network`, layer by layer in topological order, when all of it fits.
+
+    Args:
+        spare: So many further layers at the end of the file are ignored.
+
+    Raises:
+        UserError: First layer whose shapes differ, or number of layers.
+    """
+    layers = [layer for layer in network.layers if layer.weights]
+    for layer, (name, arrays) in zip(layers, stored, strict=False):
+        needed = [tuple(weight.shape) for weight in layer.weights]
+        found = [array.shape for array in arrays]
+        if needed != found:
+            raise UserError(
+                f"{path}: layer '{name}' holds {found}, but layer '{layer.name}' of "
+                f"{network.name} needs {needed}"
+            )
+    if not len(layers) <= len(stored) <= len(layers) + spare:
+        raise UserError(
+            f"{path}: {len(stored)} layers with weights, but {network.name} has {len(layers)}"
+        )
+    for layer, (_, arrays) in zip(layers, stored, strict=False):
+        layer.set_weights(arrays)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,78 @@
+"""One compiled call over all devices: a global batch is split, worked on, joined in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust.errors import UserError
+
+
+class Replicas:
+    """A model on the devices of a `tf.distribute` strategy, always in inference mode.
+
+    Args:
+        model: Created inside the strategy's scope.
+        strategy: Default or MirroredStrategy; None for the one in whose scope this is called,
+            which outside any is a single device.
+
+    Attributes:
+        count: Number of replicas. The size N of every global batch must be a multiple of it.
+    """
+
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None) -> None:
+        self.model = model
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.count: int = self.strategy.num_replicas_in_sync
+        self._forward = self.map(lambda images: model(images, training=False))
+
+    def forward(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """Logits (N, classes), float32, of images (N, H, W, 3), float32 in [0, 1]."""
+        return self._forward(images)
+
+    def map(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` compiled, every replica working on its share of the batch.
+
+        Keep the shapes static (pad the last batch): each new shape or dtype, and each new value of
+        a Python number, is compiled again; pass numbers that change as scalar tensors.
+
+        Args:
+            function: From tensors to a tensor or a structure of tensors, each with one row for
+                each row of its batch. It is traced as it stands (no AutoGraph): TensorFlow
+                operations, no Python branches on values. Variables are read, not written.
+
+        Returns:
+            f(*tensors) of the same signature for global batches: tensors (N, …) are split evenly
+            over the replicas, row order kept, and scalars are given to each; the results are
+            joined along their first axis.
+
+        Raises:
+            UserError: (by the returned function) N is not a multiple of the number of replicas.
+        """
+        if self.count == 1:
+            return tf.function(function, autograph=False)
+
+        def spread(*tensors: tf.Tensor) -> Any:
+            shares = [self._share(tensor) for tensor in tensors]
+            results = self.strategy.run(function, args=shares)
+            parts = self.strategy.experimental_local_results(results)
+            return tf.nest.map_structure(lambda *part: tf.concat(part, axis=0), *parts)
+
+        return tf.function(spread, autograph=False)
+
+    def _share(self, tensor: tf.Tensor) -> Any:
+        """Each replica's rows of `tensor`, as a value that `strategy.run` hands out."""
+        tensor = tf.convert_to_tensor(tensor)
+        if tensor.shape.rank == 0:
+            return tensor
+        rows = tensor.shape[0]
+        if rows is None or rows % self.count:
+            raise UserError(f"batch of {rows} images: expected a multiple of {self.count} replicas")
+        parts = tf.split(tensor, self.count)
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )

@@ -1,0 +1,211 @@
+"""TRAIN: records to weights, epoch by epoch, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+from tqdm import tqdm
+
+from attnrobust import config, runs
+from attnrobust.data import inputs
+from attnrobust.data.records import Dataset
+from attnrobust.errors import UserError
+from attnrobust.models import build
+
+log = logging.getLogger("attnrobust")
+
+
+def train(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    strategy: tf.distribute.Strategy,
+) -> keras.Model:
+    """Train a model; writes `weights.h5` (best epoch), `history.jsonl` and TensorBoard events.
+
+    Args:
+        experiment: Data, model and training settings, seed.
+        dataset: Records.
+        folder: The train stage's folder; `state/` in it holds what a resume needs.
+        strategy: Devices.
+
+    Returns:
+        The model with its best weights.
+
+    Raises:
+        UserError: Loss not finite, batch smaller than the number of devices, disk full.
+    """
+    setting = experiment.training
+    if setting.batch_size % strategy.num_replicas_in_sync:
+        raise UserError(
+            f"training.batch_size {setting.batch_size} does not spread evenly over "
+            f"{strategy.num_replicas_in_sync} devices"
+        )
+    keras.utils.set_random_seed(experiment.seed)
+    with strategy.scope():
+        model = build.build(
+            experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
+        )
+        compile_model(model, setting)
+    weights = class_weights(dataset, experiment)
+    state = State.load(folder / "state", model)
+    validation = inputs.evaluation_batches(
+        dataset, "validation", data=experiment.data, batch_size=setting.batch_size
+    ).map(lambda batch: (batch["image"], batch["label"]))
+    writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    while state.epoch < setting.epochs and state.wait < setting.patience:
+        row = _one_epoch(model, experiment, dataset, state.epoch, weights, validation)
+        if not all(math.isfinite(row[key]) for key in ("loss", "val_loss")):
+            raise UserError(
+                f"the loss is not finite in epoch {row['epoch']}; try a smaller "
+                f"training.learning_rate than {setting.learning_rate:g}"
+            )
+        if state.add(row, setting.min_delta):
+            with runs.atomic(folder / "weights.h5") as temporary:
+                model.save_weights(temporary, save_format="h5")
+        state.save(folder / "state", model)
+        runs.save_text(
+            folder / "history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history)
+        )
+        _tensorboard(writer, row)
+        log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
+    if state.wait >= setting.patience:
+        log.info("no better validation loss for %d epochs: stopped", setting.patience)
+    model.load_weights(folder / "weights.h5")
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return model
+
+
+def compile_model(model: keras.Model, setting: config.Training) -> None:
+    """Adam on cross-entropy of the logits; under a strategy, to be called in its scope."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(setting.learning_rate, epsilon=setting.adam_epsilon),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+
+
+def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray:
+    """Weight of each class in the loss, (K,) float32; their mean over the examples is 1.
+
+    Inverse frequency: n / (classes present * n_k); a class without examples weighs 0.
+    """
+    count = len(dataset.classes)
+    if experiment.training.class_weights == "none":
+        return np.ones(count, np.float32)
+    labels = inputs.labels(dataset, "train", experiment.data.limit)
+    frequency = np.bincount(labels, minlength=count)
+    absent = [dataset.classes[i] for i in np.flatnonzero(frequency == 0)]
+    if absent:
+        log.warning("no training example of %s", ", ".join(absent))
+    present = np.count_nonzero(frequency)
+    weights = np.where(frequency, len(labels) / (present * np.maximum(frequency, 1)), 0)
+    return weights.astype(np.float32)
+
+
+def _one_epoch(
+    model: keras.Model,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    epoch: int,
+    weights: np.ndarray,
+    validation: tf.data.Dataset,
+) -> dict[str, Any]:
+    """Fit one epoch; its row of the history."""
+    table = tf.constant(weights)
+    batches = inputs.training_batches(
+        dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
+        epoch=epoch,
+    ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
+    steps = inputs.steps(dataset, experiment.data, experiment.training)
+    start = time.monotonic()
+    with tqdm(desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False,
+              disable=None) as bar:  # fmt: skip
+        history = model.fit(
+            batches, validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_: bar.update())],
+        ).history  # fmt: skip
+    seconds = round(time.monotonic() - start, 2)
+    return {"epoch": epoch + 1, **{key: float(v[-1]) for key, v in history.items()},
+            "seconds": seconds}  # fmt: skip
+
+
+def _line(row: dict[str, Any], epochs: int, *, best: bool) -> str:
+    return (
+        f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}"
+        f"  validation loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f}"
+        f"  {row['seconds']:.1f} s{'  best' if best else ''}"
+    )
+
+
+def _tensorboard(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:
+    with writer.as_default(step=row["epoch"]):
+        for key, value in row.items():
+            if key != "epoch":
+                tf.summary.scalar(key, value)
+    writer.flush()
+
+
+class State:
+    """What a resume needs: weights, optimizer, history, early stopping; one file, one rename.
+
+    Attributes:
+        history: A row for each finished epoch.
+        best: Lowest validation loss that counted as an improvement.
+        wait: Epochs since then.
+    """
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, Any]] = []
+        self.best = math.inf
+        self.wait = 0
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs, and the index of the next one."""
+        return len(self.history)
+
+    def add(self, row: dict[str, Any], min_delta: float) -> bool:
+        """Take in an epoch; whether it is the best so far."""
+        self.history.append(row)
+        improved = row["val_loss"] < self.best - min_delta
+        self.best = row["val_loss"] if improved else self.best
+        self.wait = 0 if improved else self.wait + 1
+        return improved
+
+    def save(self, folder: Path, model: keras.Model) -> None:
+        """Write `state.npz`, atomically."""
+        words = {"history": self.history, "best": self.best, "wait": self.wait}
+        arrays = {f"v{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
+        runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
+
+    @classmethod
+    def load(cls, folder: Path, model: keras.Model) -> State:
+        """The state on disk put into the model, or a new one where there is none."""
+        state = cls()
+        path = folder / "state.npz"
+        if not path.exists():
+            return state
+        arrays = runs.load_npz(path)
+        words = json.loads(str(arrays.pop("words")))
+        state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
+        variables = _variables(model)
+        for variable, name in zip(variables, sorted(arrays), strict=True):
+            variable.assign(arrays[name])
+        log.info("going on after epoch %d", state.epoch)
+        return state
+
+
+def _variables(model: keras.Model) -> Sequence[tf.Variable]:
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
