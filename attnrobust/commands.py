@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from attnrobust.errors import UserError
 from attnrobust.runs import disk_is_full
@@ -54,6 +56,20 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
             return _fail(str(error), debug)
         raise
     return 0
+
+
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Everything logged meanwhile is also appended to a file, with the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _fail(message: str, debug: bool, code: int = 1) -> int:

@@ -38,7 +38,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     attack = run.experiment.attack
     files = run.require("attack")
     for epsilon in (0.0, *attack.epsilons):
-        attacked = runs.load_npz(files / attack_file(attack.name, epsilon))
+        attacked = runs.load_npz(files / runs.attack_file(attack.name, epsilon))
         _check_same_images(clean, attacked, epsilon, run)
         for measurement in _attack_metrics(clean, attacked, classes):
             rows.append(_row(run, "attack", attack.name, epsilon, measurement))
@@ -46,11 +46,6 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     with runs.atomic(folder / "measurements.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
-
-
-def attack_file(name: str, epsilon: float) -> str:
-    """File name of an attack's results at one epsilon."""
-    return f"{name}-{epsilon:g}.npz"
 
 
 def _row(run: Run, condition: str, name: str, level: Any, measurement: Measurement) -> list[Any]:

@@ -18,20 +18,15 @@ def predict(
 ) -> None:
     """Write `clean.npz`: id (N,), label (N,), logits (N, K) float32, in record order."""
     data, batch_size = experiment.data, experiment.attack.batch_size
+    full = replicas.batch(batch_size)
     rows: dict[str, list[np.ndarray]] = {"id": [], "label": [], "logits": []}
     total = inputs.count(dataset, "test", data.limit)
     with tqdm(desc="predict", total=total, unit="image", disable=None) as bar:
         for batch in inputs.evaluation_batches(dataset, "test", data=data, batch_size=batch_size):
             number = len(batch["id"])
-            images = padded(batch["image"].numpy(), replicas.batch(batch_size))
+            images = replicas.padded(batch["image"].numpy(), full)
             rows["logits"].append(replicas.forward(images).numpy()[:number])
             rows["id"].append(batch["id"].numpy().astype(str))
             rows["label"].append(batch["label"].numpy())
             bar.update(number)
     runs.save_npz(folder / "clean.npz", **{k: np.concatenate(v) for k, v in rows.items()})
-
-
-def padded(array: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the first row until there are `size`, since a new shape means a new trace."""
-    missing = size - len(array)
-    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array

@@ -14,7 +14,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,11 @@ def digest(*values: Any) -> str:
     return sha.hexdigest()[:16]
 
 
+def attack_file(name: str, epsilon: float) -> str:
+    """File name of an attack's results at one epsilon (0: the clean condition)."""
+    return f"{name}-{epsilon:g}.npz"
+
+
 class Run:
     """One experiment with one seed on disk.
 
@@ -211,6 +216,21 @@ class Run:
         """How long a finished stage took, or None."""
         stamp = self.path(name, "stage.json")
         return load_json(stamp).get("seconds") if stamp.exists() else None
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """All runs at or below the paths, sorted by place, each once.
+
+    Raises:
+        UserError: A path holds no run.
+    """
+    found: dict[Path, Run] = {}
+    for path in paths:
+        roots = sorted(file.parent for file in path.rglob("config.json"))
+        if not roots:
+            raise UserError(f"{path}: no run there or below (config.json is missing)")
+        found |= {root.resolve(): Run.open(root) for root in roots}
+    return list(found.values())
 
 
 def _difference(before: Mapping[str, Any], used: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ class Traits:
 TRAITS = {
     "nv": Traits((152, 102, 72), (118, 74, 50), (170, 118, 88), 0.25, 0.10, 0.03, 0.14,
                  network=0.8, disorder=0.15, globules=0.3),
-    "mel": Traits((108, 70, 54), (54, 40, 40), (112, 116, 134), 0.75, 0.26, 0.11, 0.07,
+    "mel": Traits((108, 70, 54), (54, 40, 40), (106, 110, 124), 0.75, 0.26, 0.11, 0.07,
                   network=0.6, disorder=0.9, streaks=0.9, globules=0.5),
     "bkl": Traits((152, 114, 80), (124, 88, 62), (174, 140, 104), 0.45, 0.18, 0.05, 0.025,
                   cysts=1.0, comedos=1.0),
@@ -139,8 +139,8 @@ class View:
 def new_lesion(rng: np.random.Generator, dx: str) -> Lesion:
     """Draws the lasting properties of a lesion of class `dx` (a key of TRAITS)."""
     own, other = TRAITS[dx], TRAITS[str(rng.choice(MIMICS[dx]))]
-    typicality = 0.42 + 0.58 * rng.beta(1.6, 1.0)
-    tint = rng.normal(0, 5, 3) + rng.normal(0, 12)
+    typicality = 0.46 + 0.54 * rng.beta(1.8, 1.0)
+    tint = rng.normal(0, 4, 3) + rng.normal(0, 12)
     mixed = {}
     for field in fields(Traits):
         a, b = np.asarray(getattr(own, field.name)), np.asarray(getattr(other, field.name))
@@ -176,9 +176,9 @@ def _step(x: Array, low: float, high: float) -> Array:
     return t * t * (3 - 2 * t)
 
 
-def _blend(image: Array, colour: Sequence[float], weight: Array) -> None:
-    """Mixes an RGB colour into the (n, n, 3) image in place with (n, n) weights in 0..1."""
-    image += weight[..., None] * (np.asarray(colour, np.float32) - image)
+def _blend(image: Array, colour: Colour | Array, weight: Array) -> None:
+    """Mixes an RGB colour into the (n, n, 3) image in place; (n, n) weights, capped at 1."""
+    image += np.minimum(weight, 1)[..., None] * (np.asarray(colour, np.float32) - image)
 
 
 def _mesh(rng: np.random.Generator, view: View, period: float, disorder: float) -> Array:
@@ -203,7 +203,7 @@ def _strokes(view: View, lines: Sequence[tuple[Array, float]]) -> Array:
     canvas = np.zeros(view.u.shape, np.uint8)
     for points, width in lines:
         pixels = width * view.scale
-        shade = 255 * min(1.0, pixels)
+        shade = (255 * min(1.0, pixels),)
         cv2.polylines(canvas, [view.points(points)], False, shade, max(1, round(pixels)),
                       cv2.LINE_AA, shift=4)  # fmt: skip
     return _weights(canvas, 0.004 * view.scale)
@@ -242,7 +242,7 @@ def _dots(
         long = rng.uniform(*style.radii) * view.scale * 16
         axes = (round(long), round(long * rng.uniform(0.55, 1.0)))
         cv2.ellipse(canvas, centre.tolist(), axes, rng.uniform(0, 180), 0, 360,
-                    rng.uniform(140, 255), -1, cv2.LINE_AA, shift=4)  # fmt: skip
+                    (rng.uniform(140, 255),), -1, cv2.LINE_AA, shift=4)  # fmt: skip
     return style.opacity * _weights(canvas, style.blur * view.scale)
 
 
@@ -276,7 +276,7 @@ def _streaks(rng: np.random.Generator, outline: Array, strength: float) -> list:
     middle, count = rng.uniform(0, 2 * np.pi), rng.poisson(16 * strength)
     lines = []
     for theta in middle + rng.uniform(-1.3, 1.3, count):
-        reach = _radius(outline, theta) * np.linspace(rng.uniform(0.6, 0.8), 1.12, 4)
+        reach = _radius(outline, theta) * np.linspace(rng.uniform(0.65, 0.85), 1.12, 4)
         bent = theta + np.linspace(0, rng.normal(0, 0.1), 4)
         points = np.stack([np.cos(bent), np.sin(bent)], -1) * reach[:, None]
         width = rng.uniform(0.02, 0.05)
@@ -288,7 +288,7 @@ def _skin(rng: np.random.Generator, view: View, skin: Colour) -> Array:
     """Bare skin (n, n, 3) float32 with patches, grain and fine furrows."""
     light = 5 * _noise(rng, view, 6) + 3 * _noise(rng, view, 70)
     light -= 9 * np.exp(-((_noise(rng, view, 34) / 0.25) ** 2))
-    image = np.float32(skin) + light[..., None]
+    image = np.asarray(skin, np.float32) + light[..., None]
     _blend(image, (214, 130, 120), 0.12 * np.clip(_noise(rng, view, 8), 0, 1.5))
     return image
 
@@ -297,8 +297,8 @@ def _body(rng: np.random.Generator, view: View, traits: Traits, skin: Colour) ->
     """Lesion colours (n, n, 3) without structures; darker skin darkens the lesion too."""
     image = np.empty((*view.u.shape, 3), np.float32)
     image[:] = traits.base
-    for colour in (traits.second, traits.third):
-        edge = 1.5 - 2.0 * traits.variegation
+    for colour, rarity in ((traits.second, 1.5), (traits.third, 2.0)):
+        edge = rarity - 2.0 * traits.variegation
         _blend(image, colour, 0.9 * _step(_noise(rng, view, 9), edge - 0.8, edge + 0.8))
     image += (4 * _noise(rng, view, 20) + 4 * _noise(rng, view, 60))[..., None]
     return image * np.sqrt(np.mean(skin) / 195)
@@ -315,7 +315,7 @@ def _paint(lesion: Lesion, view: View) -> tuple[Array, Array]:
     image = _skin(rng, view, lesion.skin)
     body = _body(rng, view, traits, lesion.skin)
     image += (0.92 * inside)[..., None] * (body - image)
-    _blend(image, (240, 214, 202), 0.85 * traits.scar * inside * _step(depth, 0.35, 0.75))
+    _blend(image, (238, 210, 198), min(0.8, traits.scar) * inside * _step(depth, 0.35, 0.75))
     rim = 1 - min(1.0, traits.ring) * _step(depth, 0.2, 0.5)
     mesh = _mesh(rng, view, rng.uniform(0.17, 0.23), traits.disorder)
     _blend(image, np.multiply(traits.second, 0.65), 0.6 * traits.network * mesh * inside * rim)
@@ -328,7 +328,7 @@ def _paint(lesion: Lesion, view: View) -> tuple[Array, Array]:
     vessels = _strokes(view, _vessels(rng, outline, traits.vessels))
     _blend(image, (172, 36, 44), 0.65 * vessels)
     streaks = _strokes(view, _streaks(rng, outline, traits.streaks))
-    _blend(image, (52, 36, 34), 0.6 * streaks)
+    _blend(image, (52, 36, 34), 0.55 * streaks)
     return image, depth > 0
 
 
@@ -340,7 +340,8 @@ def _hairs(rng: np.random.Generator, view: View) -> Array:
         along = np.linspace(-1, 1, 9)[:, None] * rng.uniform(0.6, 2.5)
         across = rng.normal(0, 0.2) * along**2
         way = np.array([np.cos(angle), np.sin(angle)])
-        lines.append((middle + along * way + across * way[::-1] * (1, -1), rng.uniform(0.012, 0.028)))
+        curve = middle + along * way + across * way[::-1] * (1, -1)
+        lines.append((curve, rng.uniform(0.012, 0.028)))
     return _strokes(view, lines)
 
 
@@ -367,10 +368,9 @@ def photograph(rng: np.random.Generator, lesion: Lesion, size: int) -> tuple[Arr
     _blend(image, (58, 44, 38), 0.75 * _hairs(rng, view))
     image = _light(rng, image)
     image = cv2.GaussianBlur(image, (0, 0), n * rng.uniform(0.002, 0.008))
-    mask = inside.astype(np.float32)
     if n != size:
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(inside.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     grain = rng.standard_normal((size, size, 3), np.float32) * np.float32(rng.uniform(1, 4))
     image = np.clip(image + grain, 0, 255).astype(np.uint8)
     return image, np.where(mask > 0.5, 255, 0).astype(np.uint8)

@@ -80,7 +80,7 @@ class Sweep:
         """
         state: Arrays | None = None
         for epsilon in (0.0, *self.setting.epsilons):
-            path = folder / f"{self.setting.name}-{epsilon:g}.npz"
+            path = folder / runs.attack_file(self.setting.name, epsilon)
             start = time.monotonic()
             if path.exists():
                 state = runs.load_npz(path)

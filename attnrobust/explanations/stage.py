@@ -48,7 +48,7 @@ def explain(
         path = folder / f"{method}-{condition}.npz"
         if path.exists():
             continue
-        file = attacked / f"{attack.name}-{conditions[condition]:g}.npz"
+        file = attacked / runs.attack_file(attack.name, conditions[condition])
         runs.save_npz(path, **_heatmaps(model, setting, method, runs.load_npz(file)))
 
 

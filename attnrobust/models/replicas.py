@@ -34,6 +34,16 @@ class Replicas:
         """Logits (N, classes), float32, of images (N, H, W, 3), float32 in [0, 1]."""
         return self._forward(images)
 
+    def batch(self, size: int) -> int:
+        """`size` rounded up to a multiple of the number of replicas."""
+        return -(-size // self.count) * self.count
+
+    @staticmethod
+    def padded(rows: np.ndarray, size: int) -> np.ndarray:
+        """`rows` filled up to `size` with copies of the first, so that the shape stays static."""
+        missing = size - len(rows)
+        return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
+
     def map(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled, every replica working on its share of the batch.
 

@@ -1,0 +1,55 @@
+# Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.10 or 3.11.
+VENV := .venv
+BIN  := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: setup demo test slow check format clean
+.DEFAULT_GOAL := demo
+
+setup: $(VENV)/.runtime
+
+# An interpreter is taken only if it runs: a shim of that name can exist and still do nothing.
+$(VENV)/bin/python:
+	@for name in $(PYTHON) python3.11 python3.10 python3 python; do \
+	  if $$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then \
+	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; \
+	    echo "error: '$$name -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 1; \
+	  fi; done; \
+	echo "error: Python 3.10 or 3.11 is needed (TensorFlow 2.15 has no build for others); put one on PATH or: make PYTHON=/path/to/python3.11" >&2; exit 1
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "no libGL here: taking opencv-python-headless"; \
+	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    $$(sed -n 's/^opencv-python\(==[0-9.]*\).*/opencv-python-headless\1/p' requirements.txt); }
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@grep -v '^-r' requirements-dev.txt > $(VENV)/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r $(VENV)/dev.txt
+	@touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/python -m attnrobust demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) tfrecords/raw tfrecords/shards/demo runs/demo reports/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

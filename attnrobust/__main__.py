@@ -1,0 +1,48 @@
+"""`python -m attnrobust {demo,report,doctor}`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnrobust.commands import guarded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The project's command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m attnrobust", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="the whole walk on drawn images, in a few minutes")
+    demo.add_argument("--images", type=int, default=1200, help="images to draw")
+    report = commands.add_parser("report", help="one page from one or many runs")
+    report.add_argument("runs", type=Path, nargs="+", help="run folders (…/seed-<n>) or above")
+    report.add_argument("--out", type=Path, required=True, help="folder of the page")
+    report.add_argument("--title", help="of the page")
+    doctor = commands.add_parser("doctor", help="what is installed, devices, records, models")
+    doctor.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
+                        help="where records are kept")  # fmt: skip
+    for command in (demo, report, doctor):
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args(argv)
+
+    def work() -> None:
+        if options.command == "demo":
+            from attnrobust import demo as walk
+
+            walk.demo(images=options.images)
+        elif options.command == "report":
+            from attnrobust.report import page
+            from attnrobust.runs import find_runs
+
+            page.write(find_runs(options.runs), options.out, title=options.title)
+        else:
+            from attnrobust import doctor as examine
+
+            examine.doctor(options.records)
+
+    return guarded(work, debug=options.debug)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

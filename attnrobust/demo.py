@@ -1,0 +1,50 @@
+"""The main job on drawn images: records, two models, attack, heatmaps, one page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from attnrobust.pipeline import RECORDS, REPORTS, RUNS, Walk, walk_through
+from attnrobust.runs import Run
+
+log = logging.getLogger("attnrobust")
+
+RAW = Path("tfrecords/raw/demo")
+STAGES = ("train", "predict", "attack", "evaluate", "explain")
+
+
+def demo(*, images: int) -> Path:
+    """Draw, prepare, train with and without soft attention, attack, explain, report.
+
+    Everything that a former demo left is taken over; the run directories are those of
+    `experiments/demo`.
+
+    Args:
+        images: Number of images to draw.
+
+    Returns:
+        The page's path, which is also printed.
+    """
+    from attnrobust.report import page
+    from experiments.demo import resnet18_gap, resnet18_soft_attention
+    from tfrecords import ham10000, synthetic
+
+    start = time.monotonic()
+    chosen = (resnet18_gap.EXPERIMENT, resnet18_soft_attention.EXPERIMENT)
+    size = chosen[0].data.image_size
+    log.info("1/3  drawing %d images and writing records", images)
+    synthetic.write_dataset(RAW, images=images, size=size)
+    records = RECORDS / "demo"
+    ham10000.write(RAW, records, name="demo", size=size)
+    made = []
+    for number, experiment in enumerate(chosen):
+        log.info("2/3  model %d of %d: %s", number + 1, len(chosen), experiment.name)
+        run = Run.of(experiment, RUNS)
+        walk_through(Walk(run, records), STAGES)
+        made.append(run)
+    log.info("3/3  report")
+    path = page.write(made, REPORTS / "demo", title="attnrobust demo: drawn lesions")
+    log.info("demo done in %.0f s: open %s", time.monotonic() - start, path.resolve())
+    return path

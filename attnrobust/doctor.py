@@ -1,0 +1,67 @@
+"""What is installed, which devices and records there are, how large the models are."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+
+from attnrobust import runs
+from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
+
+
+def doctor(records: Path) -> None:
+    """Print versions, devices, records and the table of models.
+
+    Args:
+        records: Folder that holds one folder of records a data set.
+    """
+    log.info("python %s, %s", platform.python_version(), platform.platform())
+    for package, version in runs.versions().items():
+        log.info("  %-20s %s", package, version)
+    _devices()
+    _records(records)
+    _models()
+
+
+def _devices() -> None:
+    import tensorflow as tf
+
+    log.info("\ndevices")
+    for device in tf.config.list_physical_devices():
+        details = tf.config.experimental.get_device_details(device)
+        log.info("  %-20s %s", device.name, details.get("device_name", ""))
+
+
+def _records(folder: Path) -> None:
+    from attnrobust.data import records
+
+    log.info("\nrecords in %s", folder)
+    found = sorted(path.parent for path in folder.glob("*/dataset.json"))
+    if not found:
+        log.info("  none; make them with python -m tfrecords.<dataset> --raw DIR")
+    for root in found:
+        try:
+            dataset = records.load(root)
+        except UserError as error:
+            log.info("  %-20s %s", root.name, error)
+            continue
+        counts = ", ".join(f"{split} {dataset.count(split):,}" for split in dataset.splits)
+        log.info("  %-20s %d classes, %d px, %s", root.name, len(dataset.classes), dataset.size,
+                 counts)  # fmt: skip
+
+
+def _models() -> None:
+    from attnrobust.models import build
+
+    log.info("\nmodels of the paper, 7 classes")
+    line = "  %-20s %-24s %-8s %-8s %12s %10s %8s"
+    log.info(line, "backbone", "head", "cut", "variant", "parameters", "attention", "share")
+    for row in build.parameter_table():
+        log.info(line, row.backbone, row.head, row.cut, row.variant or "-", f"{row.parameters:,}",
+                 f"{row.attention:,}" if row.attention else "-",
+                 f"{row.share:.2f} %" if row.attention else "-")  # fmt: skip
+    log.info("attention: weights of the soft-attention layer; share: of all other weights.\n"
+             "The paper variant has one weight more, the learnable scale gamma.")  # fmt: skip

@@ -1,0 +1,238 @@
+"""THE MAP: the stages in the order an image walks, and an experiment's command line.
+
+    records -> train -> predict -> attack -> evaluate -> explain -> report -> export
+
+Each stage reads the run directory and writes its own folder there. Stages import their module
+inside, so that `--help`, evaluate and report start without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnrobust import config, runs
+from attnrobust.commands import guarded, log_to
+from attnrobust.runs import Run
+
+if TYPE_CHECKING:
+    from attnrobust.data.records import Dataset
+    from attnrobust.models.replicas import Replicas
+
+log = logging.getLogger("attnrobust")
+
+RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
+SMOKE = (
+    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
+    "training.epoch_fraction=1", "attack.steps=2", "attack.batch_size=8", "attack.samples=4",
+    "attack.restarts=1",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Walk:
+    """One run on its way through the stages.
+
+    Attributes:
+        run: The run directory.
+        records: Folder of the data set's records.
+        force: Make stages anew.
+    """
+
+    run: Run
+    records: Path
+    force: bool = False
+
+    @property
+    def experiment(self) -> config.Experiment:
+        """What is done."""
+        return self.run.experiment
+
+    def dataset(self) -> Dataset:
+        """The records."""
+        from attnrobust.data import records
+
+        return records.load(self.records)
+
+    def trained(self, dataset: Dataset) -> Replicas:
+        """The trained model, over all devices."""
+        from attnrobust.models import build
+        from attnrobust.models.replicas import Replicas
+        from attnrobust.training import strategy
+
+        weights = self.run.require("train") / "weights.h5"
+        spread = strategy.mirrored()
+        with spread.scope():
+            model = build.build(
+                dataclasses.replace(self.experiment.model, weights=str(weights)),
+                classes=len(dataset.classes), image_size=self.experiment.data.image_size,
+            )  # fmt: skip
+        return Replicas(model, spread)
+
+    def used(self, *sections: str) -> dict[str, Any]:
+        """The part of the configuration that a stage's result depends on."""
+        values = dataclasses.asdict(self.experiment)
+        return {section: values[section] for section in ("data", "seed", *sections)}
+
+    def weights_digest(self) -> str:
+        """Digest of the trained weights: what every later stage depends on."""
+        return runs.digest(self.run.require("train") / "weights.h5", self.dataset().hash)
+
+
+def train(walk: Walk) -> None:
+    """Records to `train/weights.h5`, `train/history.jsonl` and TensorBoard events."""
+    dataset = walk.dataset()
+    with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
+                        force=walk.force) as folder:  # fmt: skip
+        if folder is None:
+            return
+        from attnrobust.models import build
+        from attnrobust.training import fit, strategy
+
+        devices = strategy.devices()
+        log.info("training on %s", ", ".join(devices))
+        model = fit.train(walk.experiment, dataset, folder, strategy.mirrored())
+        origin = runs.provenance(dataset_hash=dataset.hash, devices=devices)
+        described = {
+            "name": dataset.name, "classes": list(dataset.classes), "size": dataset.size,
+            "splits": {split: {key: value[key] for key in ("count", "class_counts")}
+                       for split, value in dataset.splits.items()},
+        }  # fmt: skip
+        runs.save_json(
+            walk.run.path("provenance.json"),
+            {**origin, "dataset": described, **build.count_parameters(model)},
+        )
+
+
+def predict(walk: Walk) -> None:
+    """Weights and records to `predict/clean.npz`."""
+    with walk.run.stage("predict", used=walk.used(), inputs=walk.weights_digest(),
+                        force=walk.force) as folder:  # fmt: skip
+        if folder:
+            from attnrobust import prediction
+
+            dataset = walk.dataset()
+            prediction.predict(walk.experiment, dataset, folder, walk.trained(dataset))
+
+
+def attack(walk: Walk) -> None:
+    """Weights and records to one `attack/<attack>-<epsilon>.npz` for each epsilon."""
+    with walk.run.stage("attack", used=walk.used("attack"), inputs=walk.weights_digest(),
+                        force=walk.force) as folder:  # fmt: skip
+        if folder:
+            from attnrobust.attacks.sweep import Sweep
+
+            dataset = walk.dataset()
+            Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
+
+
+def evaluate(walk: Walk) -> None:
+    """Logits files to `evaluate/measurements.csv`."""
+    stamps = [walk.run.require(stage) / "stage.json" for stage in ("predict", "attack")]
+    # Cheap and wholly derived, so it is made anew whenever asked.
+    with walk.run.stage("evaluate", used={}, inputs=runs.digest(*stamps), force=True) as folder:
+        if folder:
+            from attnrobust import evaluation
+
+            evaluation.evaluate(walk.run, folder)
+
+
+def explain(walk: Walk) -> None:
+    """Sample images to one `explain/<method>-<condition>.npz` each."""
+    attacked = walk.run.require("attack")
+    with walk.run.stage("explain", used=walk.used("explanation"),
+                        inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
+                        force=walk.force) as folder:  # fmt: skip
+        if folder:
+            from attnrobust.explanations import stage
+
+            experiment = walk.experiment
+            model = walk.trained(walk.dataset()).model
+            stage.explain(model, experiment.explanation, experiment.attack, attacked, folder)
+
+
+def report(walk: Walk) -> None:
+    """One page on this run: `reports/<dataset>-<experiment>-seed-<n>/index.html`."""
+    from attnrobust.report import page
+
+    experiment = walk.experiment
+    name = f"{experiment.data.dataset}-{experiment.name}-seed-{experiment.seed}"
+    page.write([walk.run], REPORTS / name)
+
+
+def export(walk: Walk) -> None:
+    """Weights to `export/saved_model/`, checked in a fresh process."""
+    with walk.run.stage("export", used={}, inputs=walk.weights_digest(),
+                        force=walk.force) as folder:  # fmt: skip
+        if folder:
+            from attnrobust import export as exporting
+            from attnrobust.data import inputs
+
+            dataset, data = walk.dataset(), walk.experiment.data
+            batch = next(iter(inputs.evaluation_batches(dataset, "test", data=data, batch_size=8)))
+            exporting.export(walk.trained(dataset).model, batch["image"].numpy(), folder)
+            exporting.write_card(folder, list(dataset.classes), data.image_size)
+
+
+STAGES: dict[str, Callable[[Walk], None]] = {
+    "train": train, "predict": predict, "attack": attack, "evaluate": evaluate,
+    "explain": explain, "report": report, "export": export,
+}  # fmt: skip
+
+
+def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
+    """An experiment's command line; returns the exit code."""
+    where = f"{experiment.data.dataset}.{experiment.name}"
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{where}", formatter_class=argparse.RawTextHelpFormatter,
+        epilog="\n".join(f"{name:<10}{stage.__doc__}" for name, stage in STAGES.items()),
+    )  # fmt: skip
+    add = parser.add_argument
+    add("stage", choices=[*STAGES, "all"], help="what to do; 'all' walks them in this order")
+    add("--records", type=Path, help="folder of the records (tfrecords/shards/<dataset>)")
+    add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
+    add("--seed", type=int, help="of weights, order and attacks")
+    add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
+        help="change a setting, such as training.epochs=2; may be given often")  # fmt: skip
+    add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
+    add("--force", action="store_true", help="make the stage anew")
+    add("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args(argv)
+
+    def work() -> None:
+        chosen = experiment
+        if options.smoke:
+            chosen = config.with_settings(smoke(chosen), options.settings)
+        else:
+            chosen = config.with_settings(chosen, options.settings)
+        if options.seed is not None:
+            chosen = config.with_settings(chosen, [f"seed={options.seed}"])
+        records = options.records or RECORDS / chosen.data.dataset
+        walk = Walk(Run.of(chosen, options.runs), records, options.force)
+        walk_through(walk, list(STAGES) if options.stage == "all" else [options.stage])
+
+    return guarded(work, debug=options.debug)
+
+
+def smoke(experiment: config.Experiment) -> config.Experiment:
+    """The same experiment with tiny numbers, under a name of its own."""
+    size = 96 if experiment.model.backbone.startswith("inception") else 64
+    first, *_, last = (*experiment.attack.epsilons, experiment.attack.epsilons[-1])
+    grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
+    return config.with_settings(
+        experiment,
+        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
+         f"name={experiment.name}-smoke"],
+    )  # fmt: skip
+
+
+def walk_through(walk: Walk, stages: Sequence[str]) -> None:
+    """Do the stages in order; `log.txt` in the run keeps what was said."""
+    log.info("%s", walk.run.root)
+    with log_to(walk.run.path("log.txt")):
+        for name in stages:
+            STAGES[name](walk)
