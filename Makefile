@@ -12,7 +12,7 @@ setup: $(VENV)/.runtime
 $(VENV)/bin/python:
 	@for name in $(PYTHON) python3.11 python3.10 python3 python; do \
 	  if $$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then \
-	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; \
+	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; rm -rf $(VENV); \
 	    echo "error: '$$name -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 1; \
 	  fi; done; \
 	echo "error: Python 3.10 or 3.11 is needed (TensorFlow 2.15 has no build for others); put one on PATH or: make PYTHON=/path/to/python3.11" >&2; exit 1

@@ -102,10 +102,12 @@ def train(walk: Walk) -> None:
             "splits": {split: {key: value[key] for key in ("count", "class_counts")}
                        for split, value in dataset.splits.items()},
         }  # fmt: skip
+        parameters, attention = build.count_parameters(model)
         runs.save_json(
             walk.run.path("provenance.json"),
-            {**origin, "dataset": described, **build.count_parameters(model)},
-        )
+            {**origin, "dataset": described, "parameters": parameters,
+             "attention_parameters": attention},
+        )  # fmt: skip
 
 
 def predict(walk: Walk) -> None:

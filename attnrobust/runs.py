@@ -38,8 +38,8 @@ def atomic(path: Path) -> Iterator[Path]:
         UserError: The disk is full; what stood at `path` before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since Keras and NumPy choose the format by it.
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -141,7 +141,7 @@ def new_lesion(rng: np.random.Generator, dx: str) -> Lesion:
     own, other = TRAITS[dx], TRAITS[str(rng.choice(MIMICS[dx]))]
     typicality = 0.46 + 0.54 * rng.beta(1.8, 1.0)
     tint = rng.normal(0, 4, 3) + rng.normal(0, 12)
-    mixed = {}
+    mixed: dict[str, Any] = {}
     for field in fields(Traits):
         a, b = np.asarray(getattr(own, field.name)), np.asarray(getattr(other, field.name))
         value = b + typicality * (a - b)
@@ -152,7 +152,7 @@ def new_lesion(rng: np.random.Generator, dx: str) -> Lesion:
 
 
 def _aim(rng: np.random.Generator, n: int) -> View:
-    """Draws rotation, mirror, zoom and shift of one photograph of n x n pixels."""
+    """Draws rotation, zoom and shift of one photograph of n x n pixels."""
     angle, scale = rng.uniform(0, 2 * np.pi), n * rng.uniform(0.25, 0.34)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = n / 2 + rng.uniform(-0.07, 0.07, 2) * n
@@ -470,9 +470,9 @@ def write_dataset(
         out: New or empty folder; filled as `<out>.partial` and renamed at the end.
         images: Number of photographs, at least 10; about five sixths as many lesions.
         size: Height and width in pixels, at least 32.
-        seed: 0 or more; the same seed gives the same bytes whatever `workers` is.
-        workers: Processes; None: one for each core from 2000 images on, else one, since
-            starting processes costs more than it saves.
+        seed: 0 or more; on one machine the same seed gives the same bytes, whatever `workers`.
+        workers: Processes; None: this one alone, which is quicker up to some thousand images.
+            More need the caller's script to have an `if __name__ == "__main__"` guard.
 
     Raises:
         UserError: A number out of range, or `out` holds anything else.
@@ -485,14 +485,14 @@ def write_dataset(
     if _is_done(out, recipe):
         print(f"{out} already holds these {images} drawn images, nothing to do")
         return
-    partly = out.with_name(out.name + ".partial")
+    partly = Path(f"{out.absolute()}.partial")
     if partly.exists() and any(partly.iterdir()) and not (partly / STAMP).is_file():
         raise UserError(f"{partly} is in the way and was not written by this command")
     shutil.rmtree(partly, ignore_errors=True)
     partly.mkdir(parents=True)
     (partly / STAMP).write_text(json.dumps(recipe, indent=2) + "\n")
     table = _plan(images, seed)
-    _draw_all(partly, table, size, seed, workers or (os.cpu_count() or 1 if images >= 2000 else 1))
+    _draw_all(partly, table, size, seed, workers or 1)
     table.drop(columns="lesion").to_csv(partly / TABLE, index=False)
     if out.exists():
         out.rmdir()  # empty, and not every system renames onto a folder
@@ -502,8 +502,8 @@ def write_dataset(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code, 1 after a UserError."""
-    parser = argparse.ArgumentParser(prog="tfrecords.synthetic", description=main.__doc__)
+    """Command line; returns the exit code, 1 with one line on stderr if nothing was written."""
+    parser = argparse.ArgumentParser(prog="tfrecords.synthetic", description="Draws a data set.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--images", type=int, default=1200, help="number (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="pixels (default: %(default)s)")
@@ -511,7 +511,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         write_dataset(args.out, images=args.images, size=args.size, seed=args.seed)
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: no room, no permission
         print(error, file=sys.stderr)
         return 1
     return 0

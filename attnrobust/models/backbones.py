@@ -122,8 +122,11 @@ def _application(
         UserError: The ImageNet weights could not be downloaded.
     """
     pixels = Preprocessing(mode, name="preprocessing")(images)
+    shape = tuple(images.shape[1:])  # MobileNet has ImageNet weights for several sizes
     try:
-        return constructor(include_top=False, weights=weights, input_tensor=pixels, **options)
+        return constructor(
+            include_top=False, weights=weights, input_tensor=pixels, input_shape=shape, **options
+        )
     except Exception as error:
         # keras.utils.get_file raises a bare Exception, known by its text alone; it names the URL.
         if "URL fetch failure" not in str(error):
@@ -201,8 +204,8 @@ def _at(layer: str) -> Callable[[keras.Model], tf.Tensor]:
 def _side_branch(network: keras.Model) -> tf.Tensor:
     """The 1x1 branch of InceptionResNetV2's block8_9, before its ReLU: (B, 8, 8, 192) at 299 px.
 
-    Published soft-attention code takes `layers[-28]`, which is this layer: the block's other
-    branch, its sum and everything behind it go unused. The layer's own name is a running number
+    Circulating soft-attention code takes `layers[-28]` of the network with its top, which is this
+    layer: the block's other branch, its sum and everything behind it go unused. The layer's own name is a running number
     that changes with every model built, so it is found as the input of the activation that feeds
     `block8_9_mixed` with 192 channels.
     """
@@ -223,8 +226,8 @@ BACKBONES: dict[str, Backbone] = {
             "conv4_block6_out",
             "conv5_block3_out",
         ),
-        # "The final three layers removed" (Wasserman, section 3.3), read literally, ends before the
-        # last ReLU; published soft-attention code keeps its output.
+        # "The final three layers of the network were removed" (Wasserman, section 3.3) ends, read
+        # literally, before the last ReLU; circulating soft-attention code keeps its output.
         cuts={"full": _at("conv5_block3_out"), "literal": _at("conv5_block3_add")},
     ),
     "inception_resnet_v2": Backbone(

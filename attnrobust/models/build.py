@@ -113,6 +113,12 @@ def attention_model(model: keras.Model) -> keras.Model | None:
     return keras.Model(model.input, {"logits": model.output, "attention_map": attention})
 
 
+def count_parameters(model: keras.Model) -> tuple[int, int]:
+    """Number of weights, trainable or not: of the whole model, and of its soft attention (or 0)."""
+    attention = (layer for layer in model.layers if layer.name == "soft_attention")
+    return model.count_params(), sum(layer.count_params() for layer in attention)
+
+
 def parameter_table(
     models: Iterable[config.Model] = PAPER_MODELS, *, classes: int = 7
 ) -> list[ParameterRow]:
@@ -122,10 +128,7 @@ def parameter_table(
         size = config.lookup("backbone", BACKBONES, model.backbone).size
         random = dataclasses.replace(model, weights="none")  # sizes need no download
         network = build(random, classes=classes, image_size=size)
-        total = network.count_params()
-        attention = sum(
-            layer.count_params() for layer in network.layers if layer.name == "soft_attention"
-        )
+        total, attention = count_parameters(network)
         rows.append(
             ParameterRow(
                 backbone=model.backbone,
@@ -153,12 +156,12 @@ def _read(path: Path) -> _Stored:
         )
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
-            names = _attribute(root, "layer_names")
+            root = file.get("model_weights", file)  # a file of model.save() nests them
+            groups = {name: root[name] for name in _attribute(root, "layer_names")}
             stored = [
-                (name, [np.asarray(root[name][key]) for key in _attribute(root[name], "weight_names")])
-                for name in names
-            ]  # fmt: skip
+                (name, [np.asarray(group[key]) for key in _attribute(group, "weight_names")])
+                for name, group in groups.items()
+            ]
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: not a readable HDF5 file ({_one_line(error)})") from error
     stored = [(name, arrays) for name, arrays in stored if arrays]
@@ -170,14 +173,15 @@ def _read(path: Path) -> _Stored:
     return stored
 
 
-def _attribute(group: h5py.Group, name: str) -> list[str]:
-    """A list of names; Keras splits long ones over name0, name1, … (HDF5 allows 64 kB each)."""
-    if name in group.attrs:
-        chunks = [group.attrs[name]]
+def _attribute(group: h5py.Group, key: str) -> list[str]:
+    """A list of names; Keras splits long ones over key0, key1, … (HDF5 allows 64 kB each)."""
+    if key in group.attrs:
+        chunks = [group.attrs[key]]
     else:
-        keys = (f"{name}{index}" for index in itertools.count())
-        chunks = [group.attrs[key] for key in itertools.takewhile(group.attrs.__contains__, keys)]
-    return [item.decode() if isinstance(item, bytes) else item for chunk in chunks for item in chunk]
+        parts = (f"{key}{index}" for index in itertools.count())
+        parts = itertools.takewhile(group.attrs.__contains__, parts)
+        chunks = [group.attrs[part] for part in parts]
+    return [name.decode() if isinstance(name, bytes) else name for name in itertools.chain(*chunks)]
 
 
 def _load(network: keras.Model, stored: _Stored, path: str, *, spare: int) -> None:

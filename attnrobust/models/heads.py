@@ -93,7 +93,7 @@ class SoftAttention(keras.layers.Layer):
 
 
 def literal_kernel(kernel: tf.Tensor, height: int) -> tf.Tensor:
-    """The 2-D kernel that does what the circulating 3-D convolution does, at a fraction of its cost.
+    """The 2-D kernel that does what the circulating 3-D convolution does, at far lower cost.
 
     That convolution runs over a volume (height, width, channels) with a kernel (C, 3, 3), stride C
     on the last axis and 'same' padding. So its C-long axis slides over the height, where only the
@@ -140,7 +140,8 @@ def _soft_attention(
     """Attended and plain features side by side (Wasserman, section 3.3; Datta et al. 2021).
 
     Both are max-pooled 2x2, concatenated, rectified and dropped out; then averaged over the
-    positions, or flattened.
+    positions, which the paper says of its ResNet-50, or flattened: for its InceptionResNetV2 the
+    paper names no step between ReLU and dense, circulating code has dropout and flattening.
     """
     attended, _ = SoftAttention(model.maps, model.variant, model.gamma, name="soft_attention")(
         features

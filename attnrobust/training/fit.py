@@ -133,7 +133,7 @@ def _one_epoch(
               disable=None) as bar:  # fmt: skip
         history = model.fit(
             batches, validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_: bar.update())],
+            callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_, **__: bar.update())],
         ).history  # fmt: skip
     seconds = round(time.monotonic() - start, 2)
     return {"epoch": epoch + 1, **{key: float(v[-1]) for key, v in history.items()},

@@ -1,0 +1,284 @@
+"""Curves of the report: robust accuracy against epsilon, and training; figures as pictures."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from attnrobust.report.results import NOTHING, Estimate, Result, grouped, number
+
+# Okabe and Ito's palette without its yellow, which is too pale for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+INK, GREY, RULE = "#222222", "#777777", "#d9d9d9"
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure.
+
+    Attributes:
+        name: File name without ending, below `figures/`.
+        pixels: uint8 RGB (H, W, 3).
+        alt: What it shows, for those who cannot see it.
+        caption: The sentence below it.
+        width: Width on the page in CSS pixels, at most.
+        photo: Whether it is made of photographs (then it may be embedded as JPEG).
+    """
+
+    name: str
+    pixels: np.ndarray
+    alt: str
+    caption: str
+    width: int
+    photo: bool = False
+
+
+def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
+    """A figure's pixels, uint8 RGB (H, W, 3), without any global state of matplotlib."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels, uint8 RGB, as a PNG file."""
+    # 4 of 9: the last tenth of size would cost several times the time.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 4]
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def embed(picture: Picture, limit: int) -> tuple[str, bytes]:
+    """A picture for the page: PNG where it fits, else the best JPEG that does.
+
+    Args:
+        picture: The picture.
+        limit: Bytes it may take. Curves stay PNG whatever they take.
+
+    Returns:
+        Media type and bytes.
+    """
+    lossless = png(picture.pixels)
+    if not picture.photo or len(lossless) <= limit:
+        return "image/png", lossless
+    image = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR)
+    data = b""
+    for scale, quality in ((1.0, 90), (1.0, 80), (0.85, 80), (0.75, 75), (0.6, 70), (0.5, 60)):
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        data = cv2.imencode(".jpg", small, options)[1].tobytes()
+        if len(data) <= limit:
+            break
+    return "image/jpeg", data
+
+
+def colours(results: Sequence[Result]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Colour and marker of every experiment, the same on the whole page."""
+    groups = grouped(results, "group")
+    return {
+        group: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+        for i, group in enumerate(groups)
+    }
+
+
+def positions(epsilons: Sequence[float]) -> dict[float, float]:
+    """Where epsilons stand on the axis: doublings evenly spaced, 0 a step left of the smallest.
+
+    A logarithm has no place for 0, and a symmetric one would need a linear part chosen by hand.
+    """
+    above = sorted(epsilon for epsilon in set(epsilons) if epsilon > 0)
+    places = {0.0: 0.0}
+    return places | {epsilon: 1.0 + math.log2(epsilon / above[0]) for epsilon in above}
+
+
+def accuracy_curves(
+    results: Sequence[Result], look: Mapping[tuple[str, str], tuple[str, str]]
+) -> Picture | None:
+    """Robust accuracy against epsilon, a panel for each dataset, backbone and attack.
+
+    Returns:
+        The figure, or None where nothing was attacked.
+    """
+    panels = {
+        name: members
+        for name, members in grouped(results, "panel").items()
+        if any(each.epsilons for each in members)
+    }
+    if not panels:
+        return None
+    across = min(2, len(panels))
+    down = math.ceil(len(panels) / across)
+    most = max(len(grouped(members, "group")) for members in panels.values())
+    size = (10.4, down * (4.9 + 0.2 * most))
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for (name, members), ax in zip(panels.items(), axes, strict=False):
+        _panel(ax, members, look, narrow=across > 1)
+        ax.set_title(", ".join(name), fontsize=11, color=INK, pad=10, parse_math=False)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    seeds = any(len(seeds) > 1 for seeds in grouped(results, "group").values())
+    return Picture(
+        name="robust-accuracy",
+        pixels=render(figure),
+        alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
+        caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
+        "and in steps of a 0–255 pixel above. The axis is logarithmic, with 0 set apart. Shaded: "
+        "95 % interval. Dashed: accuracy without an attack. Grey, dotted: majority rate."
+        + (" Several seeds: thin lines are seeds, the thick line is their mean." if seeds else ""),
+        width=round(size[0] * 100),
+    )
+
+
+def _panel(
+    ax: Axes,
+    members: Sequence[Result],
+    look: Mapping[tuple[str, str], tuple[str, str]],
+    *,
+    narrow: bool,
+) -> None:
+    places = positions([epsilon for each in members for epsilon in each.epsilons])
+    handles, labels = [], []
+    for group, seeds in grouped(members, "group").items():
+        colour, marker = look[group]
+        curves = [_curve(each, places) for each in seeds]
+        for x, estimates in curves:
+            y = [each.value for each in estimates]
+            if len(curves) > 1:
+                ax.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
+            else:
+                known = [each.has_interval for each in estimates]
+                low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
+                ax.fill_between(x, low, high, where=known, color=colour, alpha=0.16, linewidth=0)
+        x_mean, y_mean = _mean(curves)
+        (line,) = ax.plot(x_mean, y_mean, color=colour, marker=marker, markersize=5.5, linewidth=2)
+        clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
+        ax.axhline(clean, color=colour, linestyle=(0, (6, 4)), linewidth=1.1)
+        handles.append(line)
+        of_seeds = f" (mean of {len(seeds)} seeds)" if len(seeds) > 1 else ""
+        labels.append(f"{group[1]}{of_seeds}, clean {clean:.3f}")
+    rates = {each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean}
+    for rate in sorted(rates):
+        handles.append(ax.axhline(rate, color=GREY, linestyle=":", linewidth=1.4))
+        labels.append(f"majority rate {rate:.3f}")
+    _epsilon_axis(ax, places, narrow=narrow)
+    wrapped = [textwrap.fill(label, 48 if narrow else 100) for label in labels]
+    ax.legend(handles, wrapped, loc="upper center", bbox_to_anchor=(0.5, -0.2 if narrow else -0.15),
+              fontsize=9, frameon=False, ncols=1 if narrow else min(2, len(labels)))  # fmt: skip
+
+
+def _curve(
+    result: Result, places: Mapping[float, float]
+) -> tuple[list[float], list[Estimate]]:
+    """One run's points; where 0 was not attacked, the clean accuracy stands there."""
+    points = [(0.0, result.under("accuracy", 0) or result.clean["accuracy"])]
+    for epsilon in result.epsilons:
+        found = result.under("accuracy", epsilon)
+        if found is not None:
+            points.append((places[epsilon], found))
+    return [x for x, _ in points], [estimate for _, estimate in points]
+
+
+def _mean(curves: Sequence[tuple[list[float], list[Estimate]]]) -> tuple[list[float], list[float]]:
+    values: dict[float, list[float]] = {}
+    for x, estimates in curves:
+        for place, estimate in zip(x, estimates, strict=True):
+            values.setdefault(place, []).append(estimate.value)
+    rising = sorted(values)
+    return rising, [float(np.mean(values[place])) for place in rising]
+
+
+def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> None:
+    last = max(places.values())
+    # Ticks nearer than a label is wide would overlap; the points are drawn all the same.
+    least = (last + 0.6) / (22 if narrow else 26)
+    shown: list[float] = []
+    for epsilon in sorted(places):
+        if not shown or places[epsilon] - places[shown[-1]] >= least:
+            shown.append(epsilon)
+    ticks = [places[epsilon] for epsilon in shown]
+    slanted = len(shown) > (5 if narrow else 11)
+    turned: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    )
+    ax.set_xticks(ticks, [number(epsilon) for epsilon in shown], fontsize=9, **turned)
+    ax.set_xlim(-0.3, last + 0.3)
+    ax.set_xlabel("ε, in [0, 1] pixel scale", fontsize=10, color=INK)
+    top = ax.secondary_xaxis("top")
+    turned = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
+    labels = [number(255 * epsilon, 3) for epsilon in shown]
+    top.set_xticks(ticks, labels, fontsize=8.5, color=GREY, **turned)
+    top.set_xlabel("255 ε", fontsize=9, color=GREY)
+    top.tick_params(color=RULE)
+    top.spines["top"].set_visible(False)
+    ax.axvline(0.5, color=RULE, linewidth=0.8, linestyle=(0, (2, 3)))
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_ylabel("accuracy on the test split", fontsize=10, color=INK)
+    _plain(ax)
+
+
+def _plain(ax: Axes) -> None:
+    ax.grid(axis="y", color=RULE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(labelsize=9, colors=INK)
+
+
+def _in_words(results: Sequence[Result]) -> str:
+    parts = []
+    for result in results:
+        values = [f"{result.clean['accuracy'].value:.3f} without an attack"]
+        for epsilon in result.epsilons:
+            found = result.under("accuracy", epsilon)
+            values.append(f"{found.value:.3f} at {number(epsilon)}" if found else NOTHING)
+        parts.append(f"{result.label}: {', '.join(values)}.")
+    return " ".join(parts)
+
+
+def training_curves(result: Result, colour: str, *, name: str) -> Picture | None:
+    """Loss and accuracy of one run by epoch, or None where no history was kept."""
+    if not result.history:
+        return None
+    epochs = [int(row["epoch"]) for row in result.history]
+    best = result.best_epoch()
+    figure = Figure(figsize=(10.4, 3.1), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr]
+    marker = "o" if len(epochs) < 3 else None  # A line through one point would be invisible.
+    for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for prefix, shade, words in (("", GREY, "train"), ("val_", colour, "validation")):
+            values = [float(row.get(prefix + metric, math.nan)) for row in result.history]
+            ax.plot(epochs, values, color=shade, linewidth=1.7, marker=marker, label=words)
+        if best is not None:
+            ax.axvline(best, color=INK, linewidth=0.9, linestyle="--", label=f"best epoch, {best}")
+        ax.set_xlabel("epoch", fontsize=10, color=INK)
+        ax.set_ylabel(metric, fontsize=10, color=INK)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if metric == "accuracy":
+            ax.set_ylim(-0.02, 1.02)
+        ax.legend(fontsize=9, frameon=False)
+        _plain(ax)
+    end = result.history[-1]
+    return Picture(
+        name=name,
+        pixels=render(figure),
+        alt=f"Loss and accuracy of {result.label} by epoch, train and validation. After epoch "
+        f"{epochs[-1]}: validation loss {float(end.get('val_loss', math.nan)):.3f}, validation "
+        f"accuracy {float(end.get('val_accuracy', math.nan)):.3f}.",
+        caption=f"{result.label}: training by epoch. Dashed: the epoch with the lowest validation "
+        "loss.",
+        width=1040,
+    )

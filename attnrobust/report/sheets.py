@@ -1,0 +1,258 @@
+"""Sheets of small pictures: images, perturbations and heatmaps in rows and columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from attnrobust.report.figures import INK, Picture, render
+from attnrobust.report.results import NOTHING, number
+from attnrobust.report.samples import COLOUR_MAP, Condition, Samples, overlay, scale_perturbation
+
+GAP = 6
+LEFT = 190
+PAGE = 1040  # Width of the page's text in CSS pixels.
+RIGHT, WRONG = "#0072B2", "#B8430A"  # Told apart by colour-blind readers too.
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One small picture.
+
+    Attributes:
+        pixels: RGB (H, W, 3) in [0, 1], or None for an empty place.
+        note: A few words below it.
+        colour: Of the words.
+    """
+
+    pixels: np.ndarray | None
+    note: str = ""
+    colour: str = INK
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of pictures and the lines of text at its left, each with its colour."""
+
+    lines: tuple[tuple[str, str], ...]
+    cells: tuple[Cell, ...]
+
+
+def side_of(size: int, most: int) -> int:
+    """Pixels of a cell for images of `size`: a whole multiple if small, at most `most`."""
+    return min(most, size * max(1, most // size))
+
+
+def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.ndarray, int]:
+    """Cells of `side` pixels in rows below column heads.
+
+    Returns:
+        uint8 RGB (H, W, 3), and its width on the page in CSS pixels.
+    """
+    grow = max(1.0, (LEFT + len(columns) * (side + GAP)) / PAGE)
+    # Sheets wider than the page are shown smaller, so their text is drawn larger.
+    font, left = 12 * grow, round(LEFT * grow)
+    line = round(font * 1.35)
+    top = line * max(head.count("\n") + 1 for head in columns) + GAP
+    foot = round(line * 1.15) if any(cell.note for row in rows for cell in row.cells) else 0
+    width = left + len(columns) * (side + GAP)
+    height = top + len(rows) * (side + foot + GAP)
+    canvas = np.ones((height, width, 3), dtype=np.float32)
+    texts: list[tuple[float, float, str, str, dict[str, str]]] = []
+    for c, head in enumerate(columns):
+        x = left + c * (side + GAP) + side / 2
+        texts.append((x, top - GAP, head, INK, {"ha": "center", "va": "bottom"}))
+    for r, row in enumerate(rows):
+        y = top + r * (side + foot + GAP)
+        for c, cell in enumerate(row.cells):
+            x = left + c * (side + GAP)
+            if cell.pixels is not None:
+                canvas[y : y + side, x : x + side] = _resize(cell.pixels, side)
+            centre = {"ha": "center", "va": "top"}
+            texts.append((x + side / 2, y + side + 1, cell.note, cell.colour, centre))
+        texts += _wrapped(row.lines, y, line, characters=int((left - 16) / (font * 0.56)))
+    _colour_bar(canvas, left, line)
+    texts.append((0, 0, "heatmap: 0 to its maximum", INK, {"ha": "left", "va": "top"}))
+    return _with_text(canvas, texts, font), round(width / grow)
+
+
+def _wrapped(
+    lines: Sequence[tuple[str, str]], y: float, line: int, *, characters: int
+) -> list[tuple[float, float, str, str, dict[str, str]]]:
+    texts = []
+    for text, colour in lines:
+        parts = textwrap.wrap(text, characters) or [""]
+        if len(parts) > 2:
+            parts = [parts[0], parts[1][: characters - 1] + "…"]
+        for part in parts:
+            texts.append((0.0, y, part, colour, {"ha": "left", "va": "top"}))
+            y += line
+    return texts
+
+
+def _resize(pixels: np.ndarray, side: int) -> np.ndarray:
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    # Enlarged pixels stay squares: smoothing would invent what neither model nor attack saw.
+    how = cv2.INTER_AREA if side < pixels.shape[0] else cv2.INTER_NEAREST
+    return cv2.resize(pixels.astype(np.float32), (side, side), interpolation=how)
+
+
+def _colour_bar(canvas: np.ndarray, left: int, line: int) -> None:
+    ramp = colormaps[COLOUR_MAP](np.linspace(0, 1, left - 40))[None, :, :3]
+    canvas[line + 2 : line + 2 + line // 2, : left - 40] = ramp
+
+
+def _with_text(
+    canvas: np.ndarray,
+    texts: Sequence[tuple[float, float, str, str, dict[str, str]]],
+    font: float,
+) -> np.ndarray:
+    dpi = 100
+    height, width = canvas.shape[:2]
+    figure = Figure(figsize=(width / dpi, height / dpi))
+    for x, y, text, colour, align in texts:
+        # A dollar sign in a class name is not mathematics.
+        figure.text(x / width, 1 - y / height, text, color=colour, fontsize=font * 72 / dpi,
+                    parse_math=False, linespacing=1.15, **align)  # fmt: skip
+    # Text is drawn on white and put onto the pictures by darkness, which leaves every pixel of
+    # theirs as it is.
+    drawn = render(figure, dpi)[:height, :width]
+    pixels = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.minimum(pixels, drawn)
+
+
+def grid(samples: Samples, condition: Condition, rows: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Clean image, its heatmap, perturbed image, perturbation and heatmap, a row for each sample.
+
+    Args:
+        samples: The samples of one run.
+        condition: One of `samples.attacked`.
+        rows: Which samples, by index.
+
+    Returns:
+        As `draw`.
+    """
+    clean = samples.clean
+    lines = []
+    for row in rows:
+        image, perturbed = clean.images[row], condition.images[row]
+        picture, factor = scale_perturbation(image, perturbed)
+        note = f"×{factor:,.0f}" if factor else "unchanged"
+        cells = (
+            Cell(image),
+            _heatmap(image, clean.heatmaps[row]),
+            Cell(perturbed),
+            Cell(picture, note),
+            _heatmap(perturbed, condition.heatmaps[row]),
+        )
+        lines.append(Row(_about(samples, condition, row), cells))
+    heads = ("clean image", "heatmap,\nclean", "perturbed image", "perturbation,\nscaled",
+             "heatmap,\nperturbed")  # fmt: skip
+    return draw(lines, heads, side=side_of(clean.images.shape[1], 192))
+
+
+def _heatmap(image: np.ndarray, heatmap: np.ndarray, note: str = "", colour: str = INK) -> Cell:
+    if not heatmap.any():
+        note = f"{note}, map is zero" if note else "map is zero"
+    return Cell(overlay(image, heatmap), note, colour)
+
+
+def _about(samples: Samples, condition: Condition, row: int) -> tuple[tuple[str, str], ...]:
+    name, label = samples.result.class_name, int(samples.labels[row])
+    before, after = int(samples.clean.predictions[row]), int(condition.predictions[row])
+    return (
+        (samples.ids[row], INK),
+        (f"true: {name(label)}", INK),
+        (f"clean: {name(before)}", RIGHT if before == label else WRONG),
+        (f"→ attacked: {name(after)}", RIGHT if after == label else WRONG),
+    )
+
+
+def strip(
+    samples: Sequence[Samples], sample: str, *, perturbations: bool
+) -> tuple[np.ndarray, int]:
+    """One image at every epsilon, for one or more models.
+
+    Args:
+        samples: One for each model.
+        sample: Id of the image.
+        perturbations: Whether a row of perturbations stands above every row of heatmaps.
+
+    Returns:
+        As `draw`.
+    """
+    epsilons = _at_most(sorted({c.epsilon for each in samples for c in each.attacked}), 8)
+    rows = []
+    for each in samples:
+        row = each.ids.index(sample)
+        name, label = each.result.class_name, int(each.labels[row])
+        found = {condition.epsilon: condition for condition in each.attacked}
+        conditions = [each.clean, *(found.get(epsilon) for epsilon in epsilons)]
+        if perturbations:
+            changes = (_change(each.clean.images[row], c, row) for c in conditions)
+            rows.append(Row(((each.result.label, INK), ("image, perturbations", INK)),
+                            tuple(changes)))  # fmt: skip
+        maps = (_explained(c, row, label, name) if c else Cell(None, NOTHING) for c in conditions)
+        lines = ((each.result.label, INK), (f"heatmap, true: {name(label)}", INK))
+        rows.append(Row(lines, tuple(maps)))
+    heads = ["clean", *(f"ε = {number(epsilon)}" for epsilon in epsilons)]
+    room = (PAGE - LEFT) // len(heads) - GAP
+    return draw(rows, heads, side=max(88, min(160, room)))
+
+
+def _at_most(epsilons: Sequence[float], count: int) -> list[float]:
+    """At most `count` of them, spread evenly, first and last among them."""
+    if len(epsilons) <= count:
+        return list(epsilons)
+    return [epsilons[i] for i in np.linspace(0, len(epsilons) - 1, count).round().astype(int)]
+
+
+def _change(clean: np.ndarray, condition: Condition | None, row: int) -> Cell:
+    if condition is None:
+        return Cell(None, NOTHING)
+    if not condition.epsilon:
+        return Cell(clean)
+    picture, factor = scale_perturbation(clean, condition.images[row])
+    return Cell(picture, f"×{factor:,.0f}" if factor else "unchanged")
+
+
+def _explained(condition: Condition, row: int, label: int, name: object) -> Cell:
+    prediction = int(condition.predictions[row])
+    words = name(prediction) if callable(name) else str(prediction)
+    note = words if len(words) <= 15 else words[:14] + "…"
+    colour = RIGHT if prediction == label else WRONG
+    return _heatmap(condition.images[row], condition.heatmaps[row], note, colour)
+
+
+def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Picture]:
+    """All samples at one epsilon, eight to a figure."""
+    pictures = []
+    count, result = len(samples.ids), samples.result
+    changed = int(samples.changed(condition).sum())
+    for start in range(0, count, 8):
+        rows = range(start, min(start + 8, count))
+        pixels, width = grid(samples, condition, rows)
+        shown = f"samples {rows.start + 1} to {rows.stop} of {count}"
+        alt = (f"{result.label}, {samples.method}, epsilon {number(condition.epsilon)}, {shown}: "
+               f"clean image, clean heatmap, perturbed image, perturbation and heatmap. "
+               + "; ".join(_in_words(samples, condition, row) for row in rows) + ".")  # fmt: skip
+        caption = (f"{result.label} at ε = {number(condition.epsilon)}, {shown}; {changed} of "
+                   f"{count} predictions changed. × is how much larger the perturbation is shown "
+                   "than it is.")  # fmt: skip
+        number_of = start // 8 + 1
+        pictures.append(Picture(f"{name}-{number_of}", pixels, alt, caption, width, photo=True))
+    return pictures
+
+
+def _in_words(samples: Samples, condition: Condition, row: int) -> str:
+    name = samples.result.class_name
+    return (f"{samples.ids[row]} true {name(int(samples.labels[row]))}, clean "
+            f"{name(int(samples.clean.predictions[row]))}, attacked "
+            f"{name(int(condition.predictions[row]))}")  # fmt: skip

@@ -1,0 +1,283 @@
+"""Tables of the report: numbers as text for the page, the same numbers in full for the CSV files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
+
+# What an epsilon of 1 in [0, 1] pixel scale is in the numbers a backbone's first layer receives:
+# 255 for caffe preprocessing (0..255 minus means), 2 for [-1, 1].
+MODEL_UNITS = {"resnet50": 255.0, "inception_resnet_v2": 2.0, "mobilenet": 2.0, "resnet18": 2.0}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to print.
+
+    Attributes:
+        name: File name without ending, below `tables/`.
+        caption: What it shows.
+        columns: Heads of the columns.
+        rows: Cells as text; the first of each row is its head.
+        groups: An upper row of heads as (text, columns covered); empty: none.
+        frame: The same numbers, not rounded, for the CSV file.
+        note: One sentence below the table.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    frame: pd.DataFrame
+    groups: tuple[tuple[str, int], ...] = field(default=())
+    note: str = ""
+
+
+def model_units(backbone: str, epsilon: float) -> str:
+    """An epsilon in [0, 1] pixel scale as the backbone's first layer sees it, as text."""
+    factor = MODEL_UNITS.get(backbone)
+    return number(epsilon * factor) if factor else NOTHING
+
+
+def combine(estimates: Sequence[Estimate | None]) -> str:
+    """One run: its value and interval. Several seeds: mean ± standard deviation."""
+    known = [each for each in estimates if each is not None and math.isfinite(each.value)]
+    if len(known) < 2:
+        return str(known[0]) if known else NOTHING
+    values = [each.value for each in known]
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+
+
+def heads(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Column heads: one for each experiment, its seeds together."""
+    columns = []
+    for (_, name), seeds in grouped(results, "group").items():
+        columns.append((f"{name}, {len(seeds)} seeds" if len(seeds) > 1 else name, seeds))
+    return columns
+
+
+def clean(results: Sequence[Result]) -> Table:
+    """Every run without an attack; several seeds of an experiment get a row of their mean."""
+    metrics = ("accuracy", "balanced_accuracy", "macro_auc")
+    rows, records = [], []
+    for seeds in grouped(results, "group").values():
+        for result in seeds:
+            cells = [str(result.clean.get(metric, NOTHING)) for metric in metrics]
+            rows.append((result.label, *cells, _rate(result), f"{result.clean['accuracy'].n:,}"))
+            for metric in (*metrics, "majority_rate"):
+                records += _record(result, metric, result.clean.get(metric))
+        if len(seeds) > 1:
+            cells = [combine([each.clean.get(metric) for each in seeds]) for metric in metrics]
+            rows.append((f"{seeds[0].group[1]}, mean of {len(seeds)} seeds", *cells, "", ""))
+    return Table(
+        name="clean",
+        caption="Without an attack, on the test split.",
+        columns=("Model", "Accuracy", "Balanced accuracy", "Macro AUC", "Majority rate", "n"),
+        rows=tuple(rows),
+        frame=pd.DataFrame(records),
+        note="The majority rate is the accuracy of always naming the commonest class.",
+    )
+
+
+def _rate(result: Result) -> str:
+    rate = result.clean.get("majority_rate")
+    return f"{rate.value:.3f}" if rate else NOTHING
+
+
+def recall(results: Sequence[Result]) -> list[Table]:
+    """Recall of every class without an attack, a table for each dataset."""
+    tables = []
+    for dataset, members in _by_dataset(results).items():
+        columns = heads(members)
+        names = [metric for metric in members[0].clean if metric.startswith("recall[")]
+        rows, records = [], []
+        for metric in names:
+            cells = [combine([each.clean.get(metric) for each in seeds]) for _, seeds in columns]
+            rows.append((metric[7:-1], *cells, f"{members[0].clean[metric].n:,}"))
+            for result in members:
+                records += _record(result, metric, result.clean.get(metric))
+        if rows:
+            tables.append(
+                Table(
+                    name=f"recall-{dataset}",
+                    caption=f"Recall of every class without an attack, {dataset}.",
+                    columns=("Class", *(head for head, _ in columns), "n"),
+                    rows=tuple(rows),
+                    frame=pd.DataFrame(records),
+                )
+            )
+    return tables
+
+
+def _by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
+    members: dict[str, list[Result]] = {}
+    for result in results:
+        members.setdefault(result.run.experiment.data.dataset, []).append(result)
+    return members
+
+
+def robust(results: Sequence[Result]) -> list[Table]:
+    """Robust accuracy by epsilon, a table for each dataset, backbone and attack."""
+    return _by_epsilon(
+        results,
+        name="robust",
+        caption="Robust accuracy",
+        columns=lambda members: (tuple(head for head, _ in heads(members)), ()),
+        metrics=("accuracy",),
+    )
+
+
+def attack(results: Sequence[Result]) -> list[Table]:
+    """Attack success and changed predictions by epsilon, tables as in `robust`."""
+
+    def columns(members: list[Result]) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
+        top = tuple((head, 2) for head, _ in heads(members))
+        return ("attack success", "prediction changed") * len(top), (("", 3), *top, ("", 1))
+
+    return _by_epsilon(
+        results,
+        name="attack",
+        caption="Attack success rate and changed predictions",
+        columns=columns,
+        metrics=("attack_success_rate", "prediction_change_rate"),
+        note="Attack success counts among the images that were right without an attack; "
+        "prediction changed counts among all images (the last column).",
+    )
+
+
+def _by_epsilon(
+    results: Sequence[Result],
+    *,
+    name: str,
+    caption: str,
+    columns: Callable[[list[Result]], tuple[tuple[str, ...], tuple[tuple[str, int], ...]]],
+    metrics: tuple[str, ...],
+    note: str = "",
+) -> list[Table]:
+    tables = []
+    for (dataset, backbone, attack_name), members in grouped(results, "panel").items():
+        epsilons = sorted({epsilon for each in members for epsilon in each.epsilons})
+        rows, records = [], []
+        for epsilon in epsilons:
+            cells = [
+                combine([each.under(metric, epsilon) for each in seeds])
+                for _, seeds in heads(members)
+                for metric in metrics
+            ]
+            units = model_units(backbone, epsilon)
+            count = _count(members, metrics[-1], epsilon)
+            rows.append((number(epsilon), number(255 * epsilon), units, *cells, count))
+            for result in members:
+                for metric in metrics:
+                    records += _record(result, metric, result.under(metric, epsilon), epsilon)
+        if not rows:
+            continue
+        middle, groups = columns(members)
+        tables.append(
+            Table(
+                name=f"{name}-{dataset}-{backbone}-{attack_name}",
+                caption=f"{caption} under {attack_name}: {dataset}, {backbone}.",
+                columns=("ε", "255 ε", f"ε in {backbone} input units", *middle, "n"),
+                rows=tuple(rows),
+                frame=pd.DataFrame(records),
+                groups=groups,
+                note=note,
+            )
+        )
+    return tables
+
+
+def _count(members: Sequence[Result], metric: str, epsilon: float) -> str:
+    counts = {found.n for each in members if (found := each.under(metric, epsilon))}
+    return "–".join(f"{count:,}" for count in sorted(counts)) or NOTHING
+
+
+def _record(
+    result: Result, metric: str, estimate: Estimate | None, epsilon: float | None = None
+) -> list[dict[str, Any]]:
+    """A row of a CSV file, or none where the value was not measured."""
+    if estimate is None:
+        return []
+    experiment = result.run.experiment
+    row: dict[str, Any] = {
+        "dataset": experiment.data.dataset,
+        "experiment": experiment.name,
+        "seed": experiment.seed,
+        "metric": metric,
+    }
+    if epsilon is not None:
+        factor = MODEL_UNITS.get(experiment.model.backbone, math.nan)
+        row |= {
+            "attack": experiment.attack.name,
+            "epsilon": key(epsilon),
+            "epsilon_255": key(255 * epsilon),
+            "epsilon_model_units": key(factor * epsilon) if math.isfinite(factor) else "",
+        }
+    return [row | {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}]
+
+
+def models(results: Sequence[Result]) -> Table:
+    """What every run is made of and what its training took."""
+    rows, records = [], []
+    for result in results:
+        model, data = result.run.experiment.model, result.run.experiment.data
+        seconds = result.run.seconds("train")
+        # A head without soft attention has no variant, whatever the configuration's default says.
+        variant = model.variant if model.head.startswith("soft_attention") else NOTHING
+        record = {
+            "model": result.label,
+            "backbone": model.backbone if model.width == 1 else f"{model.backbone} x{model.width}",
+            "head": model.head,
+            "variant": variant,
+            "cut": model.cut,
+            "image_size": data.image_size,
+            "parameters": result.provenance.get("parameters"),
+            "attention_parameters": result.provenance.get("attention_parameters"),
+            "epochs": len(result.history) or None,
+            "best_epoch": result.best_epoch(),
+            "training_minutes": None if seconds is None else round(seconds / 60, 1),
+        }
+        records.append(record)
+        rows.append(tuple(_cell(value) for value in record.values()))
+    return Table(
+        name="models",
+        caption="The models and their training.",
+        columns=("Model", "Backbone", "Head", "Variant", "Cut", "Image size", "Parameters",
+                 "of these attention", "Epochs", "Best epoch", "Training minutes"),
+        rows=tuple(rows),
+        frame=pd.DataFrame(records),
+    )  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def splits(result: Result) -> Table | None:
+    """How many examples of every class each split holds, or None where it is not recorded."""
+    dataset = result.provenance.get("dataset", {})
+    parts = dataset.get("splits", {})
+    if not parts:
+        return None
+    names = [name for name in ("train", "validation", "test") if name in parts]
+    counts = {name: parts[name].get("class_counts", {}) for name in names}
+    classes = result.classes or tuple(dict.fromkeys(c for each in counts.values() for c in each))
+    records = [(each, *(counts[name].get(each, 0) for name in names)) for each in classes]
+    records.append(("all", *(parts[name]["count"] for name in names)))
+    dataset_name = result.run.experiment.data.dataset
+    return Table(
+        name=f"splits-{dataset_name}",
+        caption=f"Examples of every class and split, {dataset_name}.",
+        columns=("Class", *names),
+        rows=tuple((each, *(f"{count:,}" for count in cells)) for each, *cells in records),
+        frame=pd.DataFrame(records, columns=["class", *names]),
+    )
