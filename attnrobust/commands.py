@@ -18,6 +18,10 @@ from attnrobust.runs import disk_is_full
 
 log = logging.getLogger("attnrobust")
 
+# What is wrong with a path or a disk says it all by itself: "[Errno 13] Permission denied: '…'".
+PLAIN = (errno.EACCES, errno.EEXIST, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR,
+         errno.EPERM, errno.EROFS)  # fmt: skip
+
 
 def quiet() -> None:
     """Silence what libraries say at import; to be called before TensorFlow starts."""
@@ -52,7 +56,7 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if disk_is_full(error):
             return _fail(f"no space left on the disk ({error}); earlier results are intact", debug)
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+        if isinstance(error, OSError) and error.errno in PLAIN:
             return _fail(str(error), debug)
         raise
     return 0

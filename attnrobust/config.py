@@ -1,4 +1,4 @@
-"""Everything an experiment can say: frozen dataclasses, JSON in and out, typed `--set key=value`."""
+"""All that an experiment can say: frozen dataclasses, JSON in and out, typed `--set key=value`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ class Training:
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"training.{name}", value, "at least 1")
-        _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "above 0")
+        for name in ("learning_rate", "adam_epsilon"):
+            _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
+        _require(self.min_delta >= 0, "training.min_delta", self.min_delta, "at least 0")
         _require(0 < self.epoch_fraction <= 1, "training.epoch_fraction", self.epoch_fraction,
                  "in (0, 1]")  # fmt: skip
         _require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
@@ -142,6 +144,7 @@ class Attack:
         for name in ("steps", "restarts", "batch_size", "samples"):
             value = getattr(self, name)
             _require(value >= 1, f"attack.{name}", value, "at least 1")
+        _require(self.rel_stepsize > 0, "attack.rel_stepsize", self.rel_stepsize, "above 0")
         _require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
                  "carry or independent")  # fmt: skip
 
@@ -193,9 +196,13 @@ def from_json(text: str) -> Experiment:
     """An experiment from `to_json`'s text.
 
     Raises:
-        UserError: Unknown field, wrong type or value out of range, by name.
+        UserError: Not JSON; unknown field, wrong type or value out of range, by name.
     """
-    return typing.cast(Experiment, _build(Experiment, json.loads(text), where=""))
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON ({error})") from None
+    return typing.cast(Experiment, _build(Experiment, values, where=""))
 
 
 def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment:
@@ -277,7 +284,9 @@ def _parse(text: str, hint: Any, key: str) -> Any:
         raise UserError(f"--set {key}={text}: expected {kind.__name__}") from None
 
 
-def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where or 'experiment'} = {values!r}: expected fields with values")
     arguments = {}
     for name, value in values.items():
         hint = _hints(kind, name, where)
@@ -306,6 +315,8 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
         return tuple(_typed(part, typing.get_args(kind)[0], key) for part in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and (kind is bool) == (value is True or value is False):  # fmt: skip # noqa: E501
+    # A bool is an int to isinstance, but true is no number of epochs.
+    alike = isinstance(value, bool) == (kind is bool)
+    if isinstance(kind, type) and isinstance(value, kind) and alike:
         return value
     raise UserError(f"{key} = {value!r}: expected {getattr(kind, '__name__', kind)}")

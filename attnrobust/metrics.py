@@ -121,5 +121,9 @@ def measure(
     for start in range(0, RESAMPLES, block):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
         draws.append(metric(labels, probability, weights.astype(float)))
-    low, high = np.nanpercentile(np.concatenate(draws), [50 - 50 * LEVEL, 50 + 50 * LEVEL])
+    defined = np.concatenate(draws)
+    defined = defined[~np.isnan(defined)]
+    if not len(defined):
+        return value, float("nan"), float("nan")
+    low, high = np.percentile(defined, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
     return value, float(low), float(high)

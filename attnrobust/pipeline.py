@@ -58,6 +58,12 @@ class Walk:
 
         return records.load(self.records)
 
+    def verify(self) -> None:
+        """Raise a UserError that names a damaged shard, if there is one."""
+        from attnrobust.data import records
+
+        records.verify(self.dataset())
+
     def trained(self, dataset: Dataset) -> Replicas:
         """The trained model, over all devices."""
         from attnrobust.models import build
@@ -237,4 +243,9 @@ def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     log.info("%s", walk.run.root)
     with log_to(walk.run.path("log.txt")):
         for name in stages:
-            STAGES[name](walk)
+            try:
+                STAGES[name](walk)
+            except Exception as error:
+                if type(error).__name__ == "DataLossError":  # TensorFlow's; it names no file
+                    walk.verify()
+                raise

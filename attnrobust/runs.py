@@ -147,12 +147,16 @@ class Run:
         """An existing run.
 
         Raises:
-            UserError: No `config.json` there.
+            UserError: No `config.json` there, or not one of this version.
         """
         path = root / "config.json"
         if not path.is_file():
             raise UserError(f"{root}: no run there (config.json is missing)")
-        return cls(root, config.from_json(path.read_text(encoding="utf-8")))
+        text = json.dumps(load_json(path))
+        try:
+            return cls(root, config.from_json(text))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
     def path(self, *parts: str) -> Path:
         """A path inside the run."""

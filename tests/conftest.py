@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pandas as pd
 import pytest
 
 from attnrobust import commands, config
@@ -45,3 +41,40 @@ def real_data() -> Path:
 def real_weights() -> Path:
     """Folder of real weights, named by ATTNROBUST_WEIGHTS."""
     return _folder("ATTNROBUST_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw folder of 120 drawn images, 32 px, in HAM10000's layout."""
+    from tfrecords import synthetic
+
+    folder = tmp_path_factory.mktemp("raw") / "demo"
+    synthetic.write_dataset(folder, images=120, size=32, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def records_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their records."""
+    from attnrobust.data import records
+    from tfrecords import ham10000
+
+    folder = tmp_path_factory.mktemp("records") / "demo"
+    rows, rejects = ham10000.read(drawn)
+    how = records.Preparation(size=32, shard_size=40, workers=1)
+    records.write(folder, name="demo", classes=ham10000.CLASSES, rows=rows, rejects=rejects,
+                  how=how)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> config.Experiment:
+    """An experiment that takes seconds."""
+    return config.Experiment(
+        name="tiny",
+        data=config.Data(dataset="demo", image_size=32),
+        model=config.Model(backbone="resnet18", head="soft_attention", weights="none", width=0.125),
+        training=config.Training(epochs=2, batch_size=16, learning_rate=1e-3, adam_epsilon=1e-7),
+        attack=config.Attack(epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10,
+                             samples=6),
+    )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
+from attnrobust.models.build import attention_model, build
 from attnrobust.models.heads import HEADS, SoftAttention
 
 MAPS = 5
@@ -179,3 +182,27 @@ def test_dropout_follows_the_config(rng: np.random.Generator) -> None:
     model = config.Model(head="flatten", weights="none", dropout=0.25)
     network = keras.Model(features, HEADS["flatten"](features, classes=2, model=model))
     assert network.get_layer("head_dropout").rate == 0.25
+
+
+@pytest.fixture
+def policy(request: pytest.FixtureRequest) -> Iterator[str]:
+    keras.mixed_precision.set_global_policy(request.param)
+    yield request.param
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_and_attention_stay_float32_in_half_precision(
+    head: str, policy: str, rng: np.random.Generator
+) -> None:
+    model = config.Model("resnet18", head, weights="none", width=0.1, maps=MAPS)
+    network = build(model, classes=3, image_size=32)
+    assert network.get_layer("features").compute_dtype == policy.removeprefix("mixed_")
+    assert network.get_layer("preprocessing").compute_dtype == "float32"
+    logits = network(rng.random((2, 32, 32, 3), dtype=np.float32), training=False)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+    attending = attention_model(network)
+    if attending is not None:
+        assert attending.output["attention_map"].dtype == tf.float32

@@ -144,3 +144,11 @@ def test_mirrored_strategy_with_one_device(
     images = rng.random((3, 32, 32, 3), dtype=np.float32)
     assert replicas.count == 1
     np.testing.assert_allclose(replicas.forward(images), pair[0].forward(images), atol=1e-6)
+
+
+def test_batches_are_rounded_up_and_padded(pair: tuple[Replicas, Replicas]) -> None:
+    assert [replicas.batch(5) for replicas in pair] == [5, 6]
+    assert pair[1].batch(6) == 6
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(Replicas.padded(rows, 4), rows[[0, 1, 0, 0]])
+    assert Replicas.padded(rows, 2) is rows

@@ -42,7 +42,7 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     masks: dict[str, Path] = {}
     if (folder / MASKS).is_dir():
         masks = raw.index_images([folder / MASKS], (".png",))
-    lines = [index + 2 for index in range(len(table))]
+    lines = [index + 2 for index in table.index]
     paths, rejects = raw.find_images(list(table["image_id"]), lines, images)
     rows = []
     for line, lesion, image, dx in zip(

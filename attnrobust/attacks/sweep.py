@@ -86,10 +86,7 @@ class Sweep:
                 state = runs.load_npz(path)
                 log.info("ε %g: done before, kept", epsilon)
                 continue
-            if state is None:
-                state = self._clean()
-            else:
-                state = self._attacked(state, epsilon)
+            state = self._clean() if state is None else self._attacked(state, epsilon)
             runs.save_npz(path, **state)
             _say(state, epsilon, time.monotonic() - start)
 

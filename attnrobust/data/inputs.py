@@ -40,8 +40,13 @@ def count(dataset: Dataset, split: str, limit: int | None = None) -> int:
 
 def steps(dataset: Dataset, data: config.Data, training: config.Training) -> int:
     """Batches in one epoch."""
+    return math.ceil(_share(dataset, data, training) / training.batch_size)
+
+
+def _share(dataset: Dataset, data: config.Data, training: config.Training) -> int:
+    """Examples that an epoch sees."""
     seen = training.epoch_fraction * count(dataset, "train", data.limit)
-    return math.ceil(max(1, round(seen)) / training.batch_size)
+    return max(1, math.ceil(seen - 1e-6))
 
 
 def training_batches(
@@ -49,8 +54,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """One epoch of augmented training batches, the same for the same seed and epoch.
 
-    With `epoch_fraction` f, one pass over the data is cut into 1/f epochs, so that every example
-    is seen once in that many epochs.
+    With `epoch_fraction` f, the epochs are cut one after the other from an endless row of passes,
+    each in an order of its own, so that every example is seen equally often.
 
     Args:
         dataset: Records.
@@ -63,11 +68,15 @@ def training_batches(
         Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
     """
     total = count(dataset, "train", data.limit)
-    share = max(1, round(training.epoch_fraction * total))
-    slices = max(1, total // share)
-    examples = _serialized(dataset, "train", data.limit)
-    examples = examples.shuffle(min(total, SHUFFLE_BUFFER), seed=seed * 10_007 + epoch // slices)
-    examples = examples.skip(epoch % slices * share).take(share).repeat()
+    share = _share(dataset, data, training)
+    number, done = divmod(epoch * share, total)
+
+    def order(number: int) -> tf.data.Dataset:
+        return _serialized(dataset, "train", data.limit).shuffle(
+            min(total, SHUFFLE_BUFFER), seed=seed * 10_007 + number, reshuffle_each_iteration=False
+        )
+
+    examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
 
     def pair(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(example, data.image_size)
@@ -156,7 +165,8 @@ def _decode_mask(content: bytes, size: int) -> np.ndarray:
 
 def _serialized(dataset: Dataset, split: str, limit: int | None) -> tf.data.Dataset:
     files = dataset.files(split)
-    examples = tf.data.Dataset.from_tensor_slices(files).interleave(
+    # Typed, since a split can be empty.
+    examples = tf.data.Dataset.from_tensor_slices(tf.constant(files, tf.string)).interleave(
         tf.data.TFRecordDataset, cycle_length=max(1, min(len(files), 8)),
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True,
     )  # fmt: skip

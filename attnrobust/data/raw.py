@@ -60,27 +60,37 @@ class UnusableImageError(Exception):
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV as text columns, stripped, empty where nothing stands.
+    """A CSV as text columns, stripped, empty where nothing stands; blank lines are left out.
+
+    The index is the position below the header, blank lines counted, so that index + 2 is the line
+    that an editor shows.
 
     Raises:
         UserError: File missing, empty or not a CSV; a column missing (the message lists those
             that are there).
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+        )
     except FileNotFoundError:
         raise UserError(f"{path}: not there; expected a CSV with {', '.join(columns)}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable CSV ({str(error).strip()})") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # Pandas takes the surplus for row names, and every column for its left neighbour.
+        raise UserError(f"{path}: rows with more fields than the header")
     table.columns = table.columns.str.strip()
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"
         )
+    table = table.apply(lambda column: column.str.strip())
+    table = table[(table != "").any(axis=1)]
     if table.empty:
         raise UserError(f"{path}: no rows below the header")
-    return table.apply(lambda column: column.str.strip())
+    return table
 
 
 def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, Path]:
@@ -153,11 +163,14 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
     if not content:
         raise UnusableImageError("zero bytes")
     with warnings.catch_warnings():
-        # Size is judged below, by our own limit.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Size is judged below, by our own limit; damage beside the pixels (EXIF) is no harm.
+        warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
                 _check_header(image, max_megapixels)
+                if image.format == "PNG":
+                    # Loading alone overlooks wrong checksums and a missing end.
+                    Image.open(io.BytesIO(content), formats=("PNG",)).verify()
                 image.load()
                 return _upright_rgb(image)
         except UnidentifiedImageError:
@@ -197,8 +210,7 @@ def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes; empty string where it cannot be read (found out later)."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
 
@@ -259,7 +271,7 @@ def split_by_group(
         UserError: The fractions do not sum to 1 or one is negative.
     """
     shares = [fractions[split] for split in SPLITS]
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    if min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6:
         raise UserError(f"--split {shares}: expected three shares that sum to 1")
     labels: dict[str, dict[str, int]] = {}
     for row in rows:

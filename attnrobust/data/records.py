@@ -36,6 +36,7 @@ from attnrobust.errors import UserError
 log = logging.getLogger("attnrobust")
 
 FORMAT = 1
+PNG = b"\x89PNG"
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
 
 
@@ -63,6 +64,10 @@ class Preparation:
     max_megapixels: float = 50.0
     workers: int = os.cpu_count() or 1
 
+    def __post_init__(self) -> None:
+        if self.size < 8 and self.size != 0:
+            raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -73,7 +78,7 @@ class Dataset:
         name: Of the data set.
         classes: Class names in label order.
         size: Height and width of the stored images (0: each its own).
-        splits: For each split its `count`, `class_counts` and `shards` (file, count, bytes, sha256).
+        splits: For each split `count`, `class_counts` and `shards` (file, count, bytes, sha256).
         hash: Digest of everything above but the place.
     """
 
@@ -160,21 +165,24 @@ def write(
         how: Size, split, limits.
 
     Raises:
-        UserError: More than `max_rejects` of the rows unusable, or none left; disk full.
+        UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
+            files at `out`.
     """
     total = len(rows) + len(rejects)
     config.lookup("fit", preprocessing.FITS, how.fit)
+    _check_place(out)
     partial = out.with_name(out.name + ".partial")
     with _workers(how.workers) as pool:
-        hashes = _hash_all([row.path for row in rows], pool)
-        rows, double, copies = raw.merge_duplicates(rows, hashes)
+        masks = [row.mask for row in rows if row.mask]
+        hashes = _hash_all([*(row.path for row in rows), *masks], pool)
+        rows, double, copies = raw.merge_duplicates(rows, hashes[: len(rows)])
         rejects = [*rejects, *double]
         _stop_if_too_many(rejects, total, how.max_rejects, partial)
         plan = _plan(rows, classes, how)
-        key = runs.digest(FORMAT, name, list(classes), repr(how.size), how.fit, [
+        key = runs.digest(FORMAT, name, list(classes), how.size, how.fit, how.max_megapixels, [
             [file, [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]]
             for file, part in plan.items()
-        ], sorted(hashes))  # fmt: skip
+        ], hashes)  # fmt: skip
         _open_partial(partial, key)
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
@@ -191,9 +199,22 @@ def write(
     return load(out)
 
 
+def _check_place(out: Path) -> None:
+    """Never replace a folder that holds no records, such as the raw data's own."""
+    old = _old(out)
+    if (old / "dataset.json").is_file() and not out.exists():
+        old.rename(out)  # a former run was killed just between the two renames of _replace
+    if out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir()):
+        raise UserError(f"{out}: holds other files than records; name a new or empty folder")
+
+
 @contextlib.contextmanager
 def _workers(count: int) -> Iterator[Executor | None]:
-    """A pool of fresh processes; None for one, which needs no pool."""
+    """A pool of fresh processes; None for one, which needs no pool.
+
+    Raises:
+        UserError: A process was killed.
+    """
     if count <= 1:
         yield None
         return
@@ -206,10 +227,13 @@ def _workers(count: int) -> Iterator[Executor | None]:
     )  # fmt: skip
     try:
         yield pool
-    except BaseException:
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed (out of memory?); finished shards are kept, the same "
+            "command goes on; try fewer --workers"
+        ) from None
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:
@@ -273,15 +297,9 @@ def _write_shards(
                 pool.submit(write_shard, partial, file, plan[file], list(classes), how): file
                 for file in todo
             }
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.update(len(plan[futures[future]]))
-            except BrokenProcessPool:
-                raise UserError(
-                    "a worker process was killed (out of memory?); finished shards are kept, the "
-                    "same command goes on; try fewer --workers"
-                ) from None
+            for future in as_completed(futures):
+                future.result()
+                bar.update(len(plan[futures[future]]))
     return {file: runs.load_json(done[file]) for file in plan}
 
 
@@ -317,7 +335,9 @@ def write_shard(
 
 
 def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
-    """A row's image as JPEG or PNG bytes; a file that needs no change is kept byte by byte.
+    """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
+
+    A PNG is written anew, without loss: Pillow reads damaged ones that TensorFlow would refuse.
 
     Raises:
         UnusableImageError: With the reason.
@@ -325,11 +345,15 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     content = _read(row.path)
     image, notes = raw.load_image(content, max_megapixels=how.max_megapixels)
     right_size = not how.size or image.shape[:2] == (how.size, how.size)
-    if right_size and not notes:
-        return content, notes
+    suffix, parameters = ".jpg", JPEG
     if not right_size:
         image = preprocessing.FITS[how.fit](image, how.size)
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), notes
+    elif content.startswith(PNG):
+        suffix, parameters = ".png", []
+    elif not notes:
+        return content, notes
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
 
 
 def prepare_mask(row: Row, how: Preparation) -> bytes:
@@ -424,7 +448,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
 
 def _replace(partial: Path, out: Path) -> None:
     """Put the new records in the place of the old ones."""
-    old = out.with_name(out.name + ".old")
+    old = _old(out)
     if old.exists():
         shutil.rmtree(old)
     if out.exists():
@@ -432,6 +456,10 @@ def _replace(partial: Path, out: Path) -> None:
     partial.rename(out)
     shutil.rmtree(old, ignore_errors=True)
     out.with_name(out.name + ".rejects.csv").unlink(missing_ok=True)
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(out.name + ".old")
 
 
 def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> None:

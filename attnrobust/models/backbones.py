@@ -193,7 +193,8 @@ def _convolution(x: tf.Tensor, filters: int, *, kernel: int, strides: int, name:
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return keras.layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(x)
+    # Keras' momentum of 0.99 needs hundreds of steps until inference works; small sets have few.
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1.001e-5, name=f"{name}_bn")(x)
 
 
 def _at(layer: str) -> Callable[[keras.Model], tf.Tensor]:
@@ -205,9 +206,9 @@ def _side_branch(network: keras.Model) -> tf.Tensor:
     """The 1x1 branch of InceptionResNetV2's block8_9, before its ReLU: (B, 8, 8, 192) at 299 px.
 
     Circulating soft-attention code takes `layers[-28]` of the network with its top, which is this
-    layer: the block's other branch, its sum and everything behind it go unused. The layer's own name is a running number
-    that changes with every model built, so it is found as the input of the activation that feeds
-    `block8_9_mixed` with 192 channels.
+    layer: the block's other branch, its sum and everything behind it go unused. The layer's own
+    name is a running number that changes with every model built, so it is found as the input of
+    the activation that feeds `block8_9_mixed` with 192 channels.
     """
     branches = network.get_layer("block8_9_mixed").input
     branch = next(tensor for tensor in branches if tensor.shape[-1] == 192)

@@ -178,9 +178,9 @@ def _attribute(group: h5py.Group, key: str) -> list[str]:
     if key in group.attrs:
         chunks = [group.attrs[key]]
     else:
-        parts = (f"{key}{index}" for index in itertools.count())
-        parts = itertools.takewhile(group.attrs.__contains__, parts)
-        chunks = [group.attrs[part] for part in parts]
+        numbered = (f"{key}{index}" for index in itertools.count())
+        present = itertools.takewhile(group.attrs.__contains__, numbered)
+        chunks = [group.attrs[part] for part in present]
     return [name.decode() if isinstance(name, bytes) else name for name in itertools.chain(*chunks)]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from attnrobust.report.results import NOTHING, Estimate, Result, grouped, number
@@ -122,8 +123,7 @@ def accuracy_curves(
     down = math.ceil(len(panels) / across)
     most = max(len(grouped(members, "group")) for members in panels.values())
     size = (10.4, down * (4.9 + 0.2 * most))
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for (name, members), ax in zip(panels.items(), axes, strict=False):
         _panel(ax, members, look, narrow=across > 1)
@@ -168,21 +168,23 @@ def _panel(
         clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
         ax.axhline(clean, color=colour, linestyle=(0, (6, 4)), linewidth=1.1)
         handles.append(line)
-        of_seeds = f" (mean of {len(seeds)} seeds)" if len(seeds) > 1 else ""
-        labels.append(f"{group[1]}{of_seeds}, clean {clean:.3f}")
-    rates = {each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean}
-    for rate in sorted(rates):
-        handles.append(ax.axhline(rate, color=GREY, linestyle=":", linewidth=1.4))
-        labels.append(f"majority rate {rate:.3f}")
+        of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+        labels.append(f"{group[1]}{of_seeds} (clean {clean:.3f})")
+    rates = [each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean]
+    for rate in sorted(set(rates)):
+        line = ax.axhline(rate, color=GREY, linestyle=":", linewidth=1.4)
+    if rates:
+        handles.append(line)
+        labels.append(
+            "majority rate " + "–".join(sorted({f"{min(rates):.3f}", f"{max(rates):.3f}"}))
+        )
     _epsilon_axis(ax, places, narrow=narrow)
     wrapped = [textwrap.fill(label, 48 if narrow else 100) for label in labels]
     ax.legend(handles, wrapped, loc="upper center", bbox_to_anchor=(0.5, -0.2 if narrow else -0.15),
               fontsize=9, frameon=False, ncols=1 if narrow else min(2, len(labels)))  # fmt: skip
 
 
-def _curve(
-    result: Result, places: Mapping[float, float]
-) -> tuple[list[float], list[Estimate]]:
+def _curve(result: Result, places: Mapping[float, float]) -> tuple[list[float], list[Estimate]]:
     """One run's points; where 0 was not attacked, the clean accuracy stands there."""
     points = [(0.0, result.under("accuracy", 0) or result.clean["accuracy"])]
     for epsilon in result.epsilons:
@@ -255,8 +257,7 @@ def training_curves(result: Result, colour: str, *, name: str) -> Picture | None
         return None
     epochs = [int(row["epoch"]) for row in result.history]
     best = result.best_epoch()
-    figure = Figure(figsize=(10.4, 3.1), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr]
+    figure = Figure(figsize=(10.4, 3.1), layout=ConstrainedLayoutEngine(w_pad=0.12))
     marker = "o" if len(epochs) < 3 else None  # A line through one point would be invisible.
     for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for prefix, shade, words in (("", GREY, "train"), ("val_", colour, "validation")):
@@ -266,7 +267,9 @@ def training_curves(result: Result, colour: str, *, name: str) -> Picture | None
             ax.axvline(best, color=INK, linewidth=0.9, linestyle="--", label=f"best epoch, {best}")
         ax.set_xlabel("epoch", fontsize=10, color=INK)
         ax.set_ylabel(metric, fontsize=10, color=INK)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if marker:
+            ax.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
         if metric == "accuracy":
             ax.set_ylim(-0.02, 1.02)
         ax.legend(fontsize=9, frameon=False)

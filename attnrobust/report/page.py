@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import math
 import re
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
 
-from attnrobust.report import figures, samples, sheets, tables
-from attnrobust.report.results import Estimate, Result, grouped, number, read
+from attnrobust.report import figures, samples, sheets, tables, wording
+from attnrobust.report.results import Result, grouped, key, read
 from attnrobust.runs import Run, atomic, save_text
 
 log = logging.getLogger("attnrobust")
@@ -25,7 +22,6 @@ log = logging.getLogger("attnrobust")
 # Bytes of photographs on the page before base64 adds a third: a page mailed or opened from a
 # server stays below 15 MB. The PNG files beside it are not limited.
 PHOTO_BYTES = 10_000_000
-STAGES = ("train", "predict", "attack", "evaluate", "explain")
 
 
 @dataclass(frozen=True)
@@ -114,8 +110,8 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
     strips, comparisons = _side_by_side(held, album)
     page_tables = _tables(results, out / "tables")
     text = _template().render(
-        title=title or _title(results),
-        summary=_summary(results),
+        title=title or wording.title(results),
+        summary=wording.summary(results),
         headline=headline,
         tables=page_tables[0],
         training=training,
@@ -123,12 +119,13 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
         strips=strips,
         comparisons=comparisons,
         splits=page_tables[1],
-        runs=[_about(result) for result in results],
-        commands=_commands(results, out),
-        attacks=_attacks(results),
+        runs=[wording.about(result) for result in results],
+        commands=wording.commands(results, out),
+        attacks=wording.attacks(results),
         carry=any(result.run.experiment.attack.mode == "carry" for result in results),
         smallest=min(result.clean["accuracy"].n for result in results),
-        half=_half_width(results),
+        explained=wording.explained(results),
+        half=wording.half_width(results),
     )
     path = out / "index.html"
     save_text(path, text)
@@ -147,81 +144,25 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
+def _shown_fully(results: Sequence[Result]) -> set[Path]:
+    """Folders of the runs whose heatmaps are shown at every epsilon: an experiment's first seed."""
+    return {seeds[0].run.root for seeds in grouped(results, "group").values()}
+
+
 def _expected_photos(results: Sequence[Result]) -> int:
     """About how many photographic figures there will be, to share the page's bytes among."""
-    sheets_of = [
-        math.ceil(result.run.experiment.attack.samples / 8)
-        * (len(result.epsilons) + len(result.run.experiment.explanation.methods) - 1)
-        for result in results
-    ]
-    return max(1, sum(sheets_of) + 4 * len({result.group[0] for result in results}))
+    full, count = _shown_fully(results), 4 * len({result.group[0] for result in results})
+    for result in results:
+        levels = len(result.run.experiment.explanation.methods)
+        if result.run.root in full:
+            levels += len(result.epsilons) - 1
+        count += levels * math.ceil(result.run.experiment.attack.samples / 8)
+    return max(1, count)
 
 
 def _slug(result: Result) -> str:
     experiment = result.run.experiment
     return re.sub(r"[^\w.-]", "-", f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
-
-
-def _title(results: Sequence[Result]) -> str:
-    datasets = " and ".join(dict.fromkeys(result.group[0] for result in results))
-    names = list(grouped(results, "group"))
-    what = names[0][1] if len(names) == 1 else f"{len(names)} models"
-    return f"Robustness of {what} on {datasets}"
-
-
-def _summary(results: Sequence[Result]) -> list[str]:
-    """What was found, in sentences made from the numbers."""
-    sentences = []
-    for dataset in dict.fromkeys(result.group[0] for result in results):
-        members = [result for result in results if result.group[0] == dataset]
-        groups = grouped(members, "group")
-        counts = sorted({result.clean["accuracy"].n for result in members})
-        models = "1 model" if len(groups) == 1 else f"{len(groups)} models"
-        images = " or ".join(f"{count:,}" for count in counts)
-        sentences.append(f"{models} on {dataset}, measured on {images} test images.")
-        rate = members[0].clean.get("majority_rate")
-        if rate:
-            sentences.append(f"Always naming the commonest class would give {rate.value:.3f}.")
-        for (_, name), seeds in groups.items():
-            sentences += _findings(name, seeds)
-    for members in grouped(results, "panel").values():
-        sentences += _difference(members)
-    return sentences
-
-
-def _findings(name: str, seeds: Sequence[Result]) -> list[str]:
-    spread = f" (mean ± standard deviation of {len(seeds)} seeds)" if len(seeds) > 1 else ""
-    clean = tables.combine([each.clean["accuracy"] for each in seeds])
-    found = [f"{name}: accuracy {clean} without an attack{spread}"]
-    epsilons = seeds[0].epsilons
-    attack = seeds[0].run.experiment.attack.name
-    if epsilons:
-        shown = dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
-        values = [
-            f"{tables.combine([each.under('accuracy', epsilon) for each in seeds])} "
-            f"at ε = {number(epsilon)}"
-            for epsilon in shown
-        ]
-        found.append(f"robust accuracy {' and '.join(values)} under {attack}")
-    return [f"{'; '.join(found)}."]
-
-
-def _difference(members: Sequence[Result]) -> list[str]:
-    """How far two models lie apart at the middle epsilon, where there are just two."""
-    if len(members) != 2 or members[0].group == members[1].group:
-        return []
-    shared = [epsilon for epsilon in members[0].epsilons if epsilon in members[1].epsilons]
-    if not shared:
-        return []
-    epsilon = shared[(len(shared) - 1) // 2]
-    first, second = (each.under("accuracy", epsilon) for each in members)
-    if first is None or second is None or not (first.has_interval and second.has_interval):
-        return []
-    overlap = first.low <= second.high and second.low <= first.high
-    return [
-        f"At ε = {number(epsilon)} the two differ by {abs(first.value - second.value):.3f}; their "
-        f"95 % intervals {'overlap' if overlap else 'do not overlap'}."
-    ]
 
 
 def _tables(
@@ -244,41 +185,27 @@ def _galleries(
     results: Sequence[Result], album: Album
 ) -> tuple[list[Gallery], list[samples.Samples]]:
     """Heatmap figures of every run, and one set of samples an experiment to compare models by."""
-    galleries, held, groups = [], [], set()
+    galleries, held, full = [], [], _shown_fully(results)
     for result in results:
         for order, method in enumerate(result.run.experiment.explanation.methods):
             gallery = Gallery(f"{result.label}, {method}")
             galleries.append(gallery)
             found = samples.read(result, method)
-            if found is None or not found.attacked:
-                gallery.missing = _missing(result)
+            telling = found.telling() if found else None
+            if found is None or telling is None:
+                gallery.missing = wording.missing(result)
                 continue
-            telling = found.telling()
-            for condition in found.attacked:
-                # Further methods are shown at one epsilon, or the page would grow beyond reading.
-                if order and condition is not telling:
-                    continue
-                name = f"samples-{_slug(result)}-{method}-{number(condition.epsilon)}"
+            # Further methods and seeds at one epsilon, or the page would grow beyond reading.
+            everything = order == 0 and result.run.root in full
+            for condition in found.attacked if everything else (telling,):
+                name = f"samples-{_slug(result)}-{method}-{key(condition.epsilon)}"
                 shown = [each for picture in sheets.sample_sheets(found, condition, name)
                          for each in album.add(picture)]  # fmt: skip
-                gallery.levels.append((_level(found, condition), condition is telling, shown))
-            if not order and result.group not in groups:
-                groups.add(result.group)
+                level = (sheets.heading(found, condition), condition is telling, shown)
+                gallery.levels.append(level)
+            if everything:
                 held.append(found)
     return galleries, held
-
-
-def _level(found: samples.Samples, condition: samples.Condition) -> str:
-    changed = int(found.changed(condition).sum())
-    return (f"ε = {number(condition.epsilon)} ({number(255 * condition.epsilon, 3)} of 255): "
-            f"{changed} of {len(found.ids)} predictions changed")  # fmt: skip
-
-
-def _missing(result: Result) -> str:
-    attack = result.run.experiment.attack.name
-    stages = ["explain"] if result.run.path("attack", f"{attack}-0.npz").is_file() else [
-        "attack", "evaluate", "explain"]  # fmt: skip
-    return " && ".join(_command(result, stage) for stage in stages)
 
 
 def _side_by_side(
@@ -301,56 +228,3 @@ def _side_by_side(
                 picture = sheets.strip(members, sample, name=name, perturbations=False)
                 comparisons += album.add(picture)
     return strips, comparisons
-
-
-def _about(result: Result) -> dict[str, Any]:
-    provenance = result.provenance
-    stages = [(stage, result.run.seconds(stage)) for stage in STAGES]
-    facts = [
-        ("code revision", provenance.get("revision")),
-        ("command", provenance.get("command")),
-        ("started", provenance.get("started")),
-        ("machine", provenance.get("machine")),
-        ("devices", ", ".join(map(str, provenance.get("devices", [])))),
-        ("Python", provenance.get("python")),
-        *provenance.get("packages", {}).items(),
-        ("dataset hash", provenance.get("dataset_hash")),
-    ]
-    return {
-        "label": result.label,
-        "folder": str(result.run.root),
-        "config": json.dumps(asdict(result.run.experiment), indent=2, ensure_ascii=False),
-        "facts": [(name, str(value)) for name, value in facts if value],
-        "minutes": [(stage, f"{seconds / 60:.1f}") for stage, seconds in stages if seconds],
-    }
-
-
-def _command(result: Result, stage: str) -> str:
-    experiment = result.run.experiment
-    module = f"experiments.{experiment.data.dataset}.{experiment.name}"
-    return f"python -m {module} {stage} --seed {experiment.seed}"
-
-
-def _commands(results: Sequence[Result], out: Path) -> list[str]:
-    folders = " ".join(shlex.quote(str(result.run.root)) for result in results)
-    report = f"python -m attnrobust report {folders} --out {shlex.quote(str(out))}"
-    return [*(_command(result, "all") for result in results), report]
-
-
-def _attacks(results: Sequence[Result]) -> list[str]:
-    """The attacks in words, each once."""
-    found = []
-    for result in results:
-        attack = result.run.experiment.attack
-        restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
-        where = "at random in the ball" if attack.random_start else "at the image"
-        found.append(f"{attack.name} with {attack.steps} steps of {number(attack.rel_stepsize, 3)} "
-                     f"ε each and {restarts} {where}")  # fmt: skip
-    return list(dict.fromkeys(found))
-
-
-def _half_width(results: Sequence[Result]) -> str:
-    """Half the widest interval of the clean accuracies, as text; empty if none is known."""
-    known: list[Estimate] = [result.clean["accuracy"] for result in results]
-    widths = [(each.high - each.low) / 2 for each in known if each.has_interval]
-    return f"{max(widths):.3f}" if widths else ""

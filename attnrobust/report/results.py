@@ -46,7 +46,8 @@ class Estimate:
             return NOTHING
         if not self.has_interval:
             return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+        low = max(self.low, 0.0) if self.low > -5e-4 else self.low  # Not "-0.000".
+        return f"{self.value:.3f} ({low:.3f}–{self.high:.3f})"
 
 
 @dataclass(frozen=True)

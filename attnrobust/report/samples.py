@@ -162,7 +162,9 @@ def overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
         heatmap = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
     grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     colour = colormaps[COLOUR_MAP](np.clip(heatmap, 0, 1))[..., :3]
-    return np.clip(0.45 * grey[..., None] + 0.55 * colour, 0, 1)
+    # Where the map is low the image shows through; where it is high the colour does.
+    share = (0.25 + 0.45 * np.clip(heatmap, 0, 1))[..., None]
+    return np.clip((1 - share) * grey[..., None] + share * colour, 0, 1)
 
 
 def choose(samples: Sequence[Samples], count: int) -> list[str]:

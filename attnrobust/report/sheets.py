@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,12 +60,13 @@ def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.
     # Sheets wider than the page are shown smaller, so their text is drawn larger.
     font, left = 12 * grow, round(LEFT * grow)
     line = round(font * 1.35)
-    top = line * max(head.count("\n") + 1 for head in columns) + GAP
-    foot = round(line * 1.15) if any(cell.note for row in rows for cell in row.cells) else 0
+    top = 2 * line + GAP  # Two lines: of a column head, or the colour bar and its words.
+    most = max(cell.note.count("\n") + 1 for row in rows for cell in row.cells)
+    foot = round(line * (most + 0.15))
     width = left + len(columns) * (side + GAP)
     height = top + len(rows) * (side + foot + GAP)
     canvas = np.ones((height, width, 3), dtype=np.float32)
-    texts: list[tuple[float, float, str, str, dict[str, str]]] = []
+    texts: list[tuple[float, float, str, str, dict[str, Any]]] = []
     for c, head in enumerate(columns):
         x = left + c * (side + GAP) + side / 2
         texts.append((x, top - GAP, head, INK, {"ha": "center", "va": "bottom"}))
@@ -75,16 +77,21 @@ def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.
             if cell.pixels is not None:
                 canvas[y : y + side, x : x + side] = _resize(cell.pixels, side)
             centre = {"ha": "center", "va": "top"}
-            texts.append((x + side / 2, y + side + 1, cell.note, cell.colour, centre))
+            note = "\n".join(_short(part, side / (0.6 * font)) for part in cell.note.split("\n"))
+            texts.append((x + side / 2, y + side + 1, note, cell.colour, centre))
         texts += _wrapped(row.lines, y, line, characters=int((left - 16) / (font * 0.56)))
     _colour_bar(canvas, left, line)
     texts.append((0, 0, "heatmap: 0 to its maximum", INK, {"ha": "left", "va": "top"}))
     return _with_text(canvas, texts, font), round(width / grow)
 
 
+def _short(text: str, characters: float) -> str:
+    return text if len(text) <= characters else text[: max(1, int(characters) - 1)] + "…"
+
+
 def _wrapped(
     lines: Sequence[tuple[str, str]], y: float, line: int, *, characters: int
-) -> list[tuple[float, float, str, str, dict[str, str]]]:
+) -> list[tuple[float, float, str, str, dict[str, Any]]]:
     texts = []
     for text, colour in lines:
         parts = textwrap.wrap(text, characters) or [""]
@@ -111,7 +118,7 @@ def _colour_bar(canvas: np.ndarray, left: int, line: int) -> None:
 
 def _with_text(
     canvas: np.ndarray,
-    texts: Sequence[tuple[float, float, str, str, dict[str, str]]],
+    texts: Sequence[tuple[float, float, str, str, dict[str, Any]]],
     font: float,
 ) -> np.ndarray:
     dpi = 100
@@ -160,7 +167,7 @@ def grid(samples: Samples, condition: Condition, rows: Sequence[int]) -> tuple[n
 
 def _heatmap(image: np.ndarray, heatmap: np.ndarray, note: str = "", colour: str = INK) -> Cell:
     if not heatmap.any():
-        note = f"{note}, map is zero" if note else "map is zero"
+        note = f"{note}\nmap is zero" if note else "map is zero"
     return Cell(overlay(image, heatmap), note, colour)
 
 
@@ -175,36 +182,54 @@ def _about(samples: Samples, condition: Condition, row: int) -> tuple[tuple[str,
     )
 
 
-def strip(
-    samples: Sequence[Samples], sample: str, *, perturbations: bool
-) -> tuple[np.ndarray, int]:
+def strip(samples: Sequence[Samples], sample: str, *, name: str, perturbations: bool) -> Picture:
     """One image at every epsilon, for one or more models.
 
     Args:
         samples: One for each model.
         sample: Id of the image.
+        name: Of the file.
         perturbations: Whether a row of perturbations stands above every row of heatmaps.
-
-    Returns:
-        As `draw`.
     """
     epsilons = _at_most(sorted({c.epsilon for each in samples for c in each.attacked}), 8)
     rows = []
     for each in samples:
         row = each.ids.index(sample)
-        name, label = each.result.class_name, int(each.labels[row])
         found = {condition.epsilon: condition for condition in each.attacked}
         conditions = [each.clean, *(found.get(epsilon) for epsilon in epsilons)]
         if perturbations:
             changes = (_change(each.clean.images[row], c, row) for c in conditions)
             rows.append(Row(((each.result.label, INK), ("image, perturbations", INK)),
                             tuple(changes)))  # fmt: skip
-        maps = (_explained(c, row, label, name) if c else Cell(None, NOTHING) for c in conditions)
-        lines = ((each.result.label, INK), (f"heatmap, true: {name(label)}", INK))
+        maps = (_explained(each, c, row) for c in conditions)
+        true = each.result.class_name(int(each.labels[row]))
+        lines = ((each.result.label, INK), (f"heatmap, true: {true}", INK))
         rows.append(Row(lines, tuple(maps)))
     heads = ["clean", *(f"ε = {number(epsilon)}" for epsilon in epsilons)]
     room = (PAGE - LEFT) // len(heads) - GAP
-    return draw(rows, heads, side=max(88, min(160, room)))
+    size = min(each.clean.images.shape[1] for each in samples)
+    pixels, width = draw(rows, heads, side=side_of(size, max(88, min(160, room))))
+    told = [f"{each.result.label}: {_course(each, sample)}" for each in samples]
+    what = "perturbations and heatmaps" if perturbations else "heatmaps"
+    return Picture(
+        name=name,
+        pixels=pixels,
+        alt=f"{sample} at every epsilon, {what}. Predicted class: {'; '.join(told)}.",
+        caption=f"{sample}: {what} by ε and model. Below each heatmap the predicted class, blue "
+        "where right, red-brown where wrong.",
+        width=width,
+        photo=True,
+    )
+
+
+def _course(samples: Samples, sample: str) -> str:
+    """The classes predicted for an image from no attack to the largest epsilon, in words."""
+    row = samples.ids.index(sample)
+    conditions = (samples.clean, *samples.attacked)
+    return ", ".join(
+        f"{samples.result.class_name(int(each.predictions[row]))} at {number(each.epsilon)}"
+        for each in conditions
+    )
 
 
 def _at_most(epsilons: Sequence[float], count: int) -> list[float]:
@@ -223,12 +248,22 @@ def _change(clean: np.ndarray, condition: Condition | None, row: int) -> Cell:
     return Cell(picture, f"×{factor:,.0f}" if factor else "unchanged")
 
 
-def _explained(condition: Condition, row: int, label: int, name: object) -> Cell:
+def _explained(samples: Samples, condition: Condition | None, row: int) -> Cell:
+    if condition is None:
+        return Cell(None, NOTHING)
     prediction = int(condition.predictions[row])
-    words = name(prediction) if callable(name) else str(prediction)
-    note = words if len(words) <= 15 else words[:14] + "…"
-    colour = RIGHT if prediction == label else WRONG
-    return _heatmap(condition.images[row], condition.heatmaps[row], note, colour)
+    words = samples.result.class_name(prediction)
+    colour = RIGHT if prediction == samples.labels[row] else WRONG
+    return _heatmap(condition.images[row], condition.heatmaps[row], words, colour)
+
+
+def heading(samples: Samples, condition: Condition) -> str:
+    """One line for an epsilon: its size and what it does to the samples."""
+    changed = int(samples.changed(condition).sum())
+    return (
+        f"ε = {number(condition.epsilon)} ({number(255 * condition.epsilon, 3)} of 255): "
+        f"{changed} of {len(samples.ids)} predictions changed"
+    )
 
 
 def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Picture]:

@@ -1,4 +1,4 @@
-"""Tables of the report: numbers as text for the page, the same numbers in full for the CSV files."""
+"""Tables of the report: numbers as text for the page, in full for the CSV files."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def train(
     ).map(lambda batch: (batch["image"], batch["label"]))
     writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
     while state.epoch < setting.epochs and state.wait < setting.patience:
-        row = _one_epoch(model, experiment, dataset, state.epoch, weights, validation)
+        row = _one_epoch(
+            model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
+        )
         if not all(math.isfinite(row[key]) for key in ("loss", "val_loss")):
             raise UserError(
                 f"the loss is not finite in epoch {row['epoch']}; try a smaller "
@@ -117,6 +119,7 @@ def _one_epoch(
     model: keras.Model,
     experiment: config.Experiment,
     dataset: Dataset,
+    *,
     epoch: int,
     weights: np.ndarray,
     validation: tf.data.Dataset,

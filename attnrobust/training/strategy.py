@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 
+@functools.cache
 def mirrored() -> tf.distribute.Strategy:
-    """MirroredStrategy over all GPUs, or over all (logical) CPUs where there is none."""
+    """MirroredStrategy over all GPUs, or over all (logical) CPUs where there is none.
+
+    One for the whole process: two would give their collective operations the same keys, which
+    TensorFlow answers with 'Shape mismatch in the collective instance'.
+    """
     return tf.distribute.MirroredStrategy(devices())
 
 

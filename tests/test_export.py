@@ -1,0 +1,45 @@
+"""Export: named outputs, equal logits in a fresh process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config, export, runs
+from attnrobust.errors import UserError
+from attnrobust.models import build
+
+
+@pytest.mark.parametrize(("head", "outputs"), [
+    ("gap", {"logits", "probabilities"}),
+    ("soft_attention", {"logits", "probabilities", "attention_map"}),
+])  # fmt: skip
+def test_saved_model_gives_named_outputs_and_equal_logits(head, outputs, tiny, tmp_path):
+    keras.utils.set_random_seed(0)
+    chosen = config.with_settings(tiny, [f"model.head={head}"])
+    model = build.build(chosen.model, classes=7, image_size=32)
+    images = np.random.default_rng(0).random((3, 32, 32, 3), dtype=np.float32)
+    assert export.export(model, images, tmp_path) <= 1e-4
+    export.write_card(tmp_path, list("abcdefg"), 32)
+    assert runs.load_json(tmp_path / "saved_model" / "classes.json")["classes"] == list("abcdefg")
+    serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
+    result = serve(images=tf.constant(images[:2]))
+    assert set(result) == outputs
+    np.testing.assert_allclose(result["logits"], model(images[:2]), atol=1e-4)
+    np.testing.assert_allclose(result["probabilities"], tf.nn.softmax(model(images[:2])), atol=1e-5)
+    if head == "soft_attention":
+        assert result["attention_map"].shape[0] == 2
+        total = tf.reduce_sum(result["attention_map"], axis=(1, 2))
+        np.testing.assert_allclose(total, chosen.model.maps, rtol=1e-4)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_model_that_changes_when_loaded_again_is_refused(tiny, tmp_path, monkeypatch):
+    model = build.build(tiny.model, classes=7, image_size=32)
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(UserError, match="its logits differ by"):
+        export.export(model, images, tmp_path)
+    assert not (tmp_path / "saved_model").exists()

@@ -1,0 +1,194 @@
+"""The sweep: contracts over every row of ATTACKS, carry and independent, resume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config, prediction, runs
+from attnrobust.attacks import sweep
+from attnrobust.attacks.methods import ATTACKS
+from attnrobust.data import inputs, records
+from attnrobust.errors import UserError
+from attnrobust.models import build
+from attnrobust.models.replicas import Replicas
+from attnrobust.training import strategy
+
+
+@pytest.fixture(scope="module")
+def dataset(records_folder):
+    return records.load(records_folder)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    keras.utils.set_random_seed(0)
+    with strategy.mirrored().scope():
+        network = build.build(tiny.model, classes=7, image_size=32)
+    # A random network's logits are nearly constant; spread, some images fall and some stand.
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel * 3, bias])
+    return network
+
+
+@pytest.fixture(scope="module")
+def learned(dataset, tiny, model):
+    """The dataset, with the model's own predictions as labels of most images."""
+    labels = inputs.labels(dataset, "test")
+    images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
+    predicted = np.concatenate([model(batch["image"]).numpy().argmax(1) for batch in images])
+    wrong = np.arange(len(labels)) % 7 == 3
+    return np.where(wrong, (predicted + 1) % 7, predicted)
+
+
+def swept(tiny, dataset, model, labels, folder, *settings, spread=None):
+    experiment = config.with_settings(tiny, ["attack.epsilons=0.0002,0.001,0.01", *settings])
+    work = sweep.Sweep(experiment, dataset, Replicas(model, spread))
+    work.labels = labels
+    folder.mkdir(exist_ok=True)
+    work.run(folder)
+    name = experiment.attack.name
+    return {
+        e: runs.load_npz(folder / runs.attack_file(name, e))
+        for e in (0.0, *experiment.attack.epsilons)
+    }
+
+
+def robust(state):
+    return float((state["logits"].argmax(1) == state["label"]).mean())
+
+
+@pytest.mark.parametrize("mode", ["carry", "independent"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_contract_of_every_attack(name, mode, tiny, dataset, model, learned, tmp_path):
+    before = [weight.copy() for weight in model.get_weights()]
+    states = swept(tiny, dataset, model, learned, tmp_path, f"attack.name={name}",
+                   f"attack.mode={mode}")  # fmt: skip
+    ids = [i.decode() for b in inputs.evaluation_batches(dataset, "test", data=tiny.data,
+                                                         batch_size=64)
+           for i in b["id"].numpy()]  # fmt: skip
+    clean = robust(states[0.0])
+    assert 0.5 < clean < 1
+    for epsilon, state in states.items():
+        assert state["id"].tolist() == ids, "each id once, in record order"
+        assert (state["linf"] <= epsilon + 1e-6).all()
+        assert (state["l2"] <= epsilon * np.sqrt(32 * 32 * 3) + 1e-4).all()
+        assert robust(state) <= clean
+        assert state["sample_image"].min() >= 0
+        assert state["sample_image"].max() <= 1
+        judged = model(state["sample_image"]).numpy()
+        rows = [ids.index(i) for i in state["sample_id"]]
+        np.testing.assert_allclose(judged, state["logits"][rows], rtol=1e-3, atol=1e-4)
+        change = np.abs(state["sample_image"] - states[0.0]["sample_image"]).max(axis=(1, 2, 3))
+        np.testing.assert_allclose(change, state["linf"][rows], atol=1e-7)
+    assert robust(states[0.01]) < clean
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_clean_condition_equals_predict(tiny, dataset, model, tmp_path):
+    states = swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path,
+                   "attack.epsilons=0.01", "attack.steps=1")  # fmt: skip
+    prediction.predict(tiny, dataset, tmp_path, Replicas(model))
+    clean = runs.load_npz(tmp_path / "clean.npz")
+    for key in ("id", "label", "logits"):
+        np.testing.assert_array_equal(states[0.0][key], clean[key])
+    assert not states[0.0]["linf"].any()
+
+
+def test_carry_is_monotone_and_never_weaker_than_independent(
+    tiny, dataset, model, learned, tmp_path
+):
+    carry = swept(tiny, dataset, model, learned, tmp_path / "c")
+    alone = swept(tiny, dataset, model, learned, tmp_path / "i", "attack.mode=independent")
+    fallen = {e: s["logits"].argmax(1) != s["label"] for e, s in carry.items()}
+    epsilons = sorted(fallen)
+    for smaller, larger in zip(epsilons, epsilons[1:], strict=False):
+        assert not (fallen[smaller] & ~fallen[larger]).any()
+    for epsilon in epsilons:
+        their = alone[epsilon]["logits"].argmax(1) != alone[epsilon]["label"]
+        assert not (their & ~fallen[epsilon]).any(), "same starts, so carry finds no less"
+    samples = np.isin(carry[0.01]["id"], carry[0.01]["sample_id"])
+    spared = fallen[0.001] & ~samples
+    assert spared.any()
+    assert not carry[0.01]["queries"][spared].any(), "what fell is not attacked again"
+    assert carry[0.01]["queries"][samples].all(), "samples are attacked at every epsilon"
+    assert alone[0.01]["queries"].all()
+
+
+def test_restarts_help_or_do_nothing_and_cost_queries(tiny, dataset, model, learned, tmp_path):
+    one = swept(tiny, dataset, model, learned, tmp_path / "1")
+    three = swept(tiny, dataset, model, learned, tmp_path / "3", "attack.restarts=3")
+    for epsilon in one:
+        assert robust(three[epsilon]) <= robust(one[epsilon])
+    stands = three[0.0002]["logits"].argmax(1) == three[0.0002]["label"]
+    assert (three[0.0002]["queries"][stands] == 3 * (tiny.attack.steps + 1)).all()
+
+
+def test_results_depend_on_neither_batches_nor_replicas(tiny, dataset, model, learned, tmp_path):
+    base = swept(tiny, dataset, model, learned, tmp_path / "a")
+    small = swept(tiny, dataset, model, learned, tmp_path / "b", "attack.batch_size=4")
+    two = swept(tiny, dataset, model, learned, tmp_path / "c", spread=strategy.mirrored())
+    for epsilon in base:
+        for other in (small, two):
+            np.testing.assert_array_equal(base[epsilon]["id"], other[epsilon]["id"])
+            np.testing.assert_array_equal(
+                base[epsilon]["logits"].argmax(1), other[epsilon]["logits"].argmax(1)
+            )
+
+
+def test_a_cut_off_sweep_goes_on_and_ends_alike(
+    tiny, dataset, model, learned, tmp_path, monkeypatch
+):
+    whole = swept(tiny, dataset, model, learned, tmp_path / "a")
+    real = sweep.Sweep._attacked
+
+    def cut(self, state, epsilon):
+        if epsilon == 0.001:
+            raise KeyboardInterrupt
+        return real(self, state, epsilon)
+
+    monkeypatch.setattr(sweep.Sweep, "_attacked", cut)
+    with pytest.raises(KeyboardInterrupt):
+        swept(tiny, dataset, model, learned, tmp_path / "b")
+    kept = tmp_path / "b" / "linf_pgd-0.0002.npz"
+    stamp = kept.stat().st_mtime_ns
+    monkeypatch.setattr(sweep.Sweep, "_attacked", real)
+    resumed = swept(tiny, dataset, model, learned, tmp_path / "b")
+    assert kept.stat().st_mtime_ns == stamp
+    for epsilon in whole:
+        for key in whole[epsilon]:
+            np.testing.assert_array_equal(whole[epsilon][key], resumed[epsilon][key])
+
+
+def test_samples_take_turns_over_the_classes():
+    labels = np.array([2, 2, 2, 0, 0, 1])
+    assert sweep.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
+    assert sweep.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
+
+
+def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_path):
+    image = keras.Input((32, 32, 3))
+    logits = keras.layers.Dense(7)(keras.layers.Flatten()(image))
+    broken = keras.Model(image, keras.layers.Lambda(lambda x: x / 0.0 * 0.0)(logits))
+    with pytest.raises(UserError, match="not finite"):
+        swept(tiny, dataset, broken, inputs.labels(dataset, "test"), tmp_path)
+
+
+def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path, monkeypatch):
+    def cheat(replicas, setting, seed):
+        return lambda images, labels, ids, epsilon, restart: tf.clip_by_value(
+            images + 2 * epsilon, 0, 1
+        )
+
+    monkeypatch.setitem(ATTACKS, "cheat", cheat)
+    with pytest.raises(ValueError, match="attack left its bounds at ε 0.0002"):
+        swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path, "attack.name=cheat")
+
+
+def test_unknown_attack_names_the_known_ones(tiny, dataset, model):
+    experiment = config.with_settings(tiny, ["attack.name=linf_pdg"])
+    with pytest.raises(UserError, match=r"no attack 'linf_pdg'; did you mean linf_pgd\? known:"):
+        sweep.Sweep(experiment, dataset, Replicas(model))
