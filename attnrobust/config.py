@@ -136,7 +136,8 @@ class Attack:
     samples: int = 16
 
     def __post_init__(self) -> None:
-        rising = list(self.epsilons) == sorted(set(self.epsilons))
+        # Six digits, since files and figures name an epsilon by them.
+        rising = list(self.epsilons) == sorted({f"{e:g}": e for e in self.epsilons}.values())
         _require(bool(self.epsilons) and rising, "attack.epsilons", self.epsilons,
                  "at least one, rising, none twice")  # fmt: skip
         _require(all(0 < e <= 1 for e in self.epsilons), "attack.epsilons", self.epsilons,

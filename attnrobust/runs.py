@@ -75,11 +75,12 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         UserError: The file is missing or not a readable .npz.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run the stage that writes it first") from None
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
         raise UserError(f"{path}: damaged ({error}); delete it and run its stage again") from error
 
 

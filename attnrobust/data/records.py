@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -220,11 +221,14 @@ def _workers(count: int) -> Iterator[Executor | None]:
         return
     # Forking a process that has started TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
-    # Ctrl-C reaches the workers too; the default action ends them without a traceback each.
-    pool = ProcessPoolExecutor(
-        count, mp_context=context, initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+    # Ctrl-C reaches the workers too: held back until they have started and know what to do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(count):
+            pool.submit(os.getpid)  # a task each, or they would be started one by one
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield pool
     except BrokenProcessPool:
@@ -234,6 +238,20 @@ def _workers(count: int) -> Iterator[Executor | None]:
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end on Ctrl-C without a traceback, and when the parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:

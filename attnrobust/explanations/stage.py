@@ -35,10 +35,10 @@ def explain(
         UserError: The model has no such layer, or its feature map is no (H, W, C) map.
     """
     if setting.layer not in [layer.name for layer in model.layers]:
-        maps = [layer.name for layer in model.layers if len(_shape(layer)) == 4]
+        maps = [layer.name for layer in model.layers if layer.name.endswith(("_out", "_ac", "_relu"))]
         raise UserError(
-            f"explanation.layer '{setting.layer}': no such layer; its last feature maps are "
-            f"{', '.join(maps[-5:])}"
+            f"explanation.layer '{setting.layer}': no such layer; features is the map the head "
+            f"receives; others: {', '.join(maps[-9:])}"
         )
     if len(_shape(model.get_layer(setting.layer))) != 4:
         raise UserError(f"explanation.layer '{setting.layer}' gives no (H, W, C) feature map")

@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from attnrobust.report.results import NOTHING, Estimate, Result, grouped, number
 
@@ -153,21 +155,9 @@ def _panel(
     places = positions([epsilon for each in members for epsilon in each.epsilons])
     handles, labels = [], []
     for group, seeds in grouped(members, "group").items():
-        colour, marker = look[group]
-        curves = [_curve(each, places) for each in seeds]
-        for x, estimates in curves:
-            y = [each.value for each in estimates]
-            if len(curves) > 1:
-                ax.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
-            else:
-                known = [each.has_interval for each in estimates]
-                low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
-                ax.fill_between(x, low, high, where=known, color=colour, alpha=0.16, linewidth=0)
-        x_mean, y_mean = _mean(curves)
-        (line,) = ax.plot(x_mean, y_mean, color=colour, marker=marker, markersize=5.5, linewidth=2)
+        handles.append(_experiment(ax, seeds, places, *look[group]))
         clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
-        ax.axhline(clean, color=colour, linestyle=(0, (6, 4)), linewidth=1.1)
-        handles.append(line)
+        ax.axhline(clean, color=look[group][0], linestyle=(0, (6, 4)), linewidth=1.1)
         of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
         labels.append(f"{group[1]}{of_seeds} (clean {clean:.3f})")
     rates = [each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean]
@@ -178,10 +168,28 @@ def _panel(
         labels.append(
             "majority rate " + "–".join(sorted({f"{min(rates):.3f}", f"{max(rates):.3f}"}))
         )
-    _epsilon_axis(ax, places, narrow=narrow)
-    wrapped = [textwrap.fill(label, 48 if narrow else 100) for label in labels]
-    ax.legend(handles, wrapped, loc="upper center", bbox_to_anchor=(0.5, -0.2 if narrow else -0.15),
+    slanted = _epsilon_axis(ax, places, narrow=narrow)
+    # A fixed distance below the axes: a share of their height would hit the labels of low ones.
+    below = ScaledTranslation(0, -(74 if slanted else 44) / 72, ax.figure.dpi_scale_trans)
+    ax.legend(handles, [textwrap.fill(label, 48 if narrow else 100) for label in labels],
+              loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=ax.transAxes + below,
               fontsize=9, frameon=False, ncols=1 if narrow else min(2, len(labels)))  # fmt: skip
+
+
+def _experiment(
+    ax: Axes, seeds: Sequence[Result], places: Mapping[float, float], colour: str, marker: str
+) -> Line2D:
+    """Draw one run with its interval, or several seeds and their mean; the line for the legend."""
+    curves = [_curve(each, places) for each in seeds]
+    for x, estimates in curves:
+        if len(curves) > 1:
+            ax.plot(x, [each.value for each in estimates], color=colour, linewidth=0.8, alpha=0.6)
+        else:
+            known = [each.has_interval for each in estimates]
+            low, high = ([getattr(each, end) for each in estimates] for end in ("low", "high"))
+            ax.fill_between(x, low, high, where=known, color=colour, alpha=0.16, linewidth=0)
+    x_mean, y_mean = _mean(curves)
+    return ax.plot(x_mean, y_mean, color=colour, marker=marker, markersize=5.5, linewidth=2)[0]
 
 
 def _curve(result: Result, places: Mapping[float, float]) -> tuple[list[float], list[Estimate]]:
@@ -203,7 +211,8 @@ def _mean(curves: Sequence[tuple[list[float], list[Estimate]]]) -> tuple[list[fl
     return rising, [float(np.mean(values[place])) for place in rising]
 
 
-def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> None:
+def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> bool:
+    """Ticks, limits and labels; whether the tick labels had to be slanted."""
     last = max(places.values())
     # Ticks nearer than a label is wide would overlap; the points are drawn all the same.
     least = (last + 0.6) / (22 if narrow else 26)
@@ -230,6 +239,7 @@ def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> N
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy on the test split", fontsize=10, color=INK)
     _plain(ax)
+    return slanted
 
 
 def _plain(ax: Axes) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
 from attnrobust.report import figures, samples, sheets, tables, wording
 from attnrobust.report.results import Result, grouped, key, read
@@ -141,7 +142,13 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template("page.html.j2")
+
+
+def _breakable(text: str) -> Markup:
+    """Escaped text that may break after an underscore, so that long names do not widen tables."""
+    return escape(text).replace("_", Markup("_<wbr>"))
 
 
 def _shown_fully(results: Sequence[Result]) -> set[Path]:
@@ -176,6 +183,7 @@ def _tables(
     for table in (*measured, *counted):
         save_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False))
     everything = pd.concat([result.frame for result in results])
+    everything = everything.astype({"seed": "Int64", "n": "Int64"})
     save_text(folder / "measurements.csv", everything.to_csv(index=False))
     numbered = list(enumerate((*measured, *counted), start=1))
     return numbered[: len(measured)], numbered[len(measured) :]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
 
 from attnrobust.errors import UserError
-from attnrobust.report.results import Result, key
-from attnrobust.runs import load_npz
+from attnrobust.report.results import Result
+from attnrobust.runs import attack_file, load_npz
 
 COLOUR_MAP = "inferno"
 
@@ -89,12 +90,13 @@ def _condition(
     result: Result, method: str, epsilon: float
 ) -> tuple[tuple[str, ...], np.ndarray, Condition] | None:
     run, attack = result.run, result.run.experiment.attack.name
-    attack_path = run.path("attack", f"{attack}-{key(epsilon)}.npz")
-    name = f"{method}-{attack}-{key(epsilon)}" if epsilon else f"{method}-clean"
-    explain_path = run.path("explain", f"{name}.npz")
+    attack_path = run.path("attack", attack_file(attack, epsilon))
+    name = attack_file(attack, epsilon) if epsilon else "clean.npz"
+    explain_path = run.path("explain", f"{method}-{name}")
     if not (attack_path.is_file() and explain_path.is_file()):
         return None
-    attacked, explained = load_npz(attack_path), load_npz(explain_path)
+    attacked = _arrays(attack_path, ("id", "label", "logits", "sample_id", "sample_image"))
+    explained = _arrays(explain_path, ("id", "heatmap"))
     ids = tuple(str(each) for each in attacked["sample_id"])
     if not ids:
         return None
@@ -114,6 +116,14 @@ def _condition(
         heatmaps=np.stack([normalise(heatmap) for heatmap in heatmaps]),
     )
     return ids, attacked["label"][order], condition
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    arrays = load_npz(path)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise UserError(f"{path}: no {', '.join(missing)} in it; run its stage again with --force")
+    return arrays
 
 
 def normalise(heatmap: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from attnrobust.report.samples import COLOUR_MAP, Condition, Samples, overlay, s
 GAP = 6
 LEFT = 190
 PAGE = 1040  # Width of the page's text in CSS pixels.
+CENTRE = {"ha": "center", "va": "top", "multialignment": "center"}
 RIGHT, WRONG = "#0072B2", "#B8430A"  # Told apart by colour-blind readers too.
 
 
@@ -46,8 +47,9 @@ class Row:
 
 
 def side_of(size: int, most: int) -> int:
-    """Pixels of a cell for images of `size`: a whole multiple if small, at most `most`."""
-    return min(most, size * max(1, most // size))
+    """Pixels of a cell, at most `most`: a whole multiple of the image's size where one fills it."""
+    whole = size * max(1, most // size)
+    return whole if most * 0.66 <= whole <= most else most
 
 
 def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.ndarray, int]:
@@ -69,16 +71,15 @@ def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.
     texts: list[tuple[float, float, str, str, dict[str, Any]]] = []
     for c, head in enumerate(columns):
         x = left + c * (side + GAP) + side / 2
-        texts.append((x, top - GAP, head, INK, {"ha": "center", "va": "bottom"}))
+        texts.append((x, top - GAP, head, INK, {**CENTRE, "va": "bottom"}))
     for r, row in enumerate(rows):
         y = top + r * (side + foot + GAP)
         for c, cell in enumerate(row.cells):
             x = left + c * (side + GAP)
             if cell.pixels is not None:
                 canvas[y : y + side, x : x + side] = _resize(cell.pixels, side)
-            centre = {"ha": "center", "va": "top"}
             note = "\n".join(_short(part, side / (0.6 * font)) for part in cell.note.split("\n"))
-            texts.append((x + side / 2, y + side + 1, note, cell.colour, centre))
+            texts.append((x + side / 2, y + side + 1, note, cell.colour, CENTRE))
         texts += _wrapped(row.lines, y, line, characters=int((left - 16) / (font * 0.56)))
     _colour_bar(canvas, left, line)
     texts.append((0, 0, "heatmap: 0 to its maximum", INK, {"ha": "left", "va": "top"}))
@@ -191,7 +192,8 @@ def strip(samples: Sequence[Samples], sample: str, *, name: str, perturbations: 
         name: Of the file.
         perturbations: Whether a row of perturbations stands above every row of heatmaps.
     """
-    epsilons = _at_most(sorted({c.epsilon for each in samples for c in each.attacked}), 8)
+    levels = [{condition.epsilon for condition in each.attacked} for each in samples]
+    epsilons = _at_most(sorted(set.intersection(*levels) or set.union(*levels)), 8)
     rows = []
     for each in samples:
         row = each.ids.index(sample)
@@ -205,7 +207,7 @@ def strip(samples: Sequence[Samples], sample: str, *, name: str, perturbations: 
         true = each.result.class_name(int(each.labels[row]))
         lines = ((each.result.label, INK), (f"heatmap, true: {true}", INK))
         rows.append(Row(lines, tuple(maps)))
-    heads = ["clean", *(f"ε = {number(epsilon)}" for epsilon in epsilons)]
+    heads = ["clean", *(f"ε =\n{number(epsilon)}" for epsilon in epsilons)]
     room = (PAGE - LEFT) // len(heads) - GAP
     size = min(each.clean.images.shape[1] for each in samples)
     pixels, width = draw(rows, heads, side=side_of(size, max(88, min(160, room))))

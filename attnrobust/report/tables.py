@@ -17,6 +17,10 @@ from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, n
 MODEL_UNITS = {"resnet50": 255.0, "inception_resnet_v2": 2.0, "mobilenet": 2.0, "resnet18": 2.0}
 
 
+# Column heads, and the groups above them as in Table.
+Heads = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table ready to print.
@@ -137,7 +141,8 @@ def robust(results: Sequence[Result]) -> list[Table]:
 def attack(results: Sequence[Result]) -> list[Table]:
     """Attack success and changed predictions by epsilon, tables as in `robust`."""
 
-    def columns(members: list[Result]) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
+    def columns(members: list[Result]) -> Heads:
+        """Two columns an experiment, below its name."""
         top = tuple((head, 2) for head, _ in heads(members))
         return ("attack success", "prediction changed") * len(top), (("", 3), *top, ("", 1))
 
@@ -157,26 +162,21 @@ def _by_epsilon(
     *,
     name: str,
     caption: str,
-    columns: Callable[[list[Result]], tuple[tuple[str, ...], tuple[tuple[str, int], ...]]],
+    columns: Callable[[list[Result]], Heads],
     metrics: tuple[str, ...],
     note: str = "",
 ) -> list[Table]:
     tables = []
     for (dataset, backbone, attack_name), members in grouped(results, "panel").items():
-        epsilons = sorted({epsilon for each in members for epsilon in each.epsilons})
-        rows, records = [], []
-        for epsilon in epsilons:
-            cells = [
-                combine([each.under(metric, epsilon) for each in seeds])
-                for _, seeds in heads(members)
-                for metric in metrics
-            ]
-            units = model_units(backbone, epsilon)
-            count = _count(members, metrics[-1], epsilon)
-            rows.append((number(epsilon), number(255 * epsilon), units, *cells, count))
-            for result in members:
-                for metric in metrics:
-                    records += _record(result, metric, result.under(metric, epsilon), epsilon)
+        epsilons = sorted({key(e): e for each in members for e in each.epsilons}.values())
+        rows = [_level(members, metrics, epsilon) for epsilon in epsilons]
+        records = [
+            record
+            for epsilon in epsilons
+            for result in members
+            for metric in metrics
+            for record in _record(result, metric, result.under(metric, epsilon), epsilon)
+        ]
         if not rows:
             continue
         middle, groups = columns(members)
@@ -184,7 +184,7 @@ def _by_epsilon(
             Table(
                 name=f"{name}-{dataset}-{backbone}-{attack_name}",
                 caption=f"{caption} under {attack_name}: {dataset}, {backbone}.",
-                columns=("ε", "255 ε", f"ε in {backbone} input units", *middle, "n"),
+                columns=("ε", "255\u00a0ε", f"ε in {backbone} input units", *middle, "n"),
                 rows=tuple(rows),
                 frame=pd.DataFrame(records),
                 groups=groups,
@@ -192,6 +192,18 @@ def _by_epsilon(
             )
         )
     return tables
+
+
+def _level(members: Sequence[Result], metrics: Sequence[str], epsilon: float) -> tuple[str, ...]:
+    """The row of one epsilon."""
+    cells = [
+        combine([each.under(metric, epsilon) for each in seeds])
+        for _, seeds in heads(members)
+        for metric in metrics
+    ]
+    units = model_units(members[0].run.experiment.model.backbone, epsilon)
+    count = _count(members, metrics[-1], epsilon)
+    return (number(epsilon), number(255 * epsilon), units, *cells, count)
 
 
 def _count(members: Sequence[Result], metric: str, epsilon: float) -> str:
@@ -216,7 +228,7 @@ def _record(
         factor = MODEL_UNITS.get(experiment.model.backbone, math.nan)
         row |= {
             "attack": experiment.attack.name,
-            "epsilon": key(epsilon),
+            "epsilon": epsilon,
             "epsilon_255": key(255 * epsilon),
             "epsilon_model_units": key(factor * epsilon) if math.isfinite(factor) else "",
         }

@@ -11,6 +11,7 @@ from typing import Any
 
 from attnrobust.report.results import Result, grouped, number
 from attnrobust.report.tables import combine
+from attnrobust.runs import attack_file
 
 STAGES = ("train", "predict", "attack", "evaluate", "explain")
 
@@ -55,7 +56,7 @@ def _findings(name: str, seeds: Sequence[Result]) -> list[str]:
         shown = dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
         values = [
             f"{combine([each.under('accuracy', epsilon) for each in seeds])} "
-            f"at ε = {number(epsilon)}"
+            f"at ε\u00a0=\u00a0{number(epsilon)}"
             for epsilon in shown
         ]
         found.append(f"robust accuracy {' and '.join(values)} under {attack}")
@@ -74,16 +75,18 @@ def _difference(members: Sequence[Result]) -> list[str]:
     if first is None or second is None or not (first.has_interval and second.has_interval):
         return []
     overlap = first.low <= second.high and second.low <= first.high
+    names = " and ".join(each.group[1] for each in members)
+    apart = abs(first.value - second.value)
     return [
-        f"At ε = {number(epsilon)} the two differ by {abs(first.value - second.value):.3f}; their "
-        f"95 % intervals {'overlap' if overlap else 'do not overlap'}."
+        f"At ε\u00a0=\u00a0{number(epsilon)} {names} differ by {apart:.3f}; "
+        f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
     ]
 
 
 def missing(result: Result) -> str:
     """The commands that make a run's heatmaps."""
     attack = result.run.experiment.attack.name
-    stages = ["explain"] if result.run.path("attack", f"{attack}-0.npz").is_file() else [
+    stages = ["explain"] if result.run.path("attack", attack_file(attack, 0)).is_file() else [
         "attack", "evaluate", "explain"]  # fmt: skip
     return " && ".join(command(result, stage) for stage in stages)
 

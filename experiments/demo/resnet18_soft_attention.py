@@ -14,9 +14,7 @@ EXPERIMENT = Experiment(
     training=Training(
         epochs=16, batch_size=32, learning_rate=1e-3, adam_epsilon=1e-7, patience=16, min_delta=0.0
     ),
-    attack=Attack(
-        epsilons=(1 / 255, 2 / 255, 4 / 255, 8 / 255), steps=20, rel_stepsize=0.1, batch_size=64
-    ),
+    attack=Attack(epsilons=tuple(k / 255 for k in (0.125, 0.25, 0.5, 1, 2, 4, 8)), batch_size=64),
 )
 
 if __name__ == "__main__":

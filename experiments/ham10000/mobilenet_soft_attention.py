@@ -13,7 +13,7 @@ EXPERIMENT = Experiment(
     data=Data(dataset="ham10000", image_size=128),
     model=Model(backbone="mobilenet", head="soft_attention", width=0.75),
     training=Training(
-        epochs=12, batch_size=32, learning_rate=1e-4, adam_epsilon=1e-7, patience=12, min_delta=0.0
+        epochs=20, batch_size=32, learning_rate=1e-4, adam_epsilon=1e-7, patience=20, min_delta=0.0
     ),
     attack=Attack(epsilons=(0.0003125, 0.000625, 0.00125, 0.0025, 0.005, 0.01)),
 )

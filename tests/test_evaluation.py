@@ -1,0 +1,183 @@
+"""Measurements of a made-up run, every number by hand."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnrobust import config, evaluation, runs
+from attnrobust.errors import UserError
+from attnrobust.runs import Run
+
+CLASSES = ["mel", "nv", "df"]
+IDS = np.array([f"ISIC_{i}" for i in range(10)])
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+CLEAN = np.array([0, 0, 0, 1, 1, 1, 1, 1, 0, 2])  # 7 right: mel 3/4, nv 4/6, df has none
+FALLEN = np.array([1, 0, 0, 1, 0, 0, 0, 1, 0, 0])  # 3 right; 4 of the 7 right ones have fallen
+
+
+def logits(prediction: np.ndarray) -> np.ndarray:
+    """Logits with that argmax: probabilities e/(e+2) and 1/(e+2)."""
+    return np.eye(3, dtype=np.float32)[prediction]
+
+
+def attacked(prediction: np.ndarray, linf: float) -> dict[str, np.ndarray]:
+    count = len(prediction)
+    return {
+        "id": IDS[:count],
+        "label": LABELS[:count],
+        "logits": logits(prediction),
+        "linf": np.linspace(0, linf, count),
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with finished predict and attack stages and one epsilon."""
+    experiment = config.Experiment(
+        name="fake",
+        data=config.Data(dataset="demo"),
+        attack=config.Attack(name="linf_pgd", epsilons=(0.01,)),
+        seed=5,
+    )
+    run = Run.of(experiment, tmp_path)
+    with run.stage("predict", used={}) as folder:
+        assert folder is not None
+        runs.save_npz(folder / "clean.npz", id=IDS, label=LABELS, logits=logits(CLEAN))
+    with run.stage("attack", used={}) as folder:
+        assert folder is not None
+        runs.save_npz(folder / "linf_pgd-0.npz", **attacked(CLEAN, 0.0))
+        runs.save_npz(folder / "linf_pgd-0.01.npz", **attacked(FALLEN, 0.009))
+    runs.save_json(run.path("provenance.json"), {"dataset": {"classes": CLASSES}})
+    return run
+
+
+@pytest.fixture
+def table(run: Run) -> pd.DataFrame:
+    return evaluation.evaluate(run, run.path("evaluate"))
+
+
+def row(table: pd.DataFrame, metric: str, level: object) -> pd.Series:
+    found = table[(table["metric"] == metric) & (table["level"] == level)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "n"),
+    [
+        ("accuracy", 7 / 10, 10),
+        ("balanced_accuracy", (3 / 4 + 4 / 6) / 2, 10),
+        ("majority_rate", 6 / 10, 10),
+        ("recall[mel]", 3 / 4, 4),
+        ("recall[nv]", 4 / 6, 6),
+        ("recall[df]", math.nan, 0),
+    ],
+)
+def test_clean_numbers(table: pd.DataFrame, metric: str, value: float, n: int) -> None:
+    found = row(table, metric, "")
+    assert found["value"] == pytest.approx(value, nan_ok=True)
+    assert found["n"] == n
+    assert (found["condition"], found["name"], found["split"]) == ("clean", "", "test")
+    assert (found["dataset"], found["experiment"], found["seed"]) == ("demo", "fake", 5)
+
+
+def test_clean_auc_is_the_mean_over_the_classes_that_have_both_sides(table: pd.DataFrame) -> None:
+    # mel: positives high 3, low 1; negatives high 1, low 5: (3*5 + 3/2 + 5/2) / 24 = 19/24.
+    # nv: positives high 4, low 2; negatives high 1, low 3: (4*3 + 4/2 + 2*3/2) / 24 = 17/24.
+    assert row(table, "macro_auc", "")["value"] == pytest.approx((19 + 17) / 48)
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "value", "n"),
+    [
+        ("accuracy", 0.0, 7 / 10, 10),
+        ("attack_success_rate", 0.0, 0.0, 7),
+        ("prediction_change_rate", 0.0, 0.0, 10),
+        ("linf_max", 0.0, 0.0, 10),
+        ("accuracy", 0.01, 3 / 10, 10),
+        ("balanced_accuracy", 0.01, (2 / 4 + 1 / 6) / 2, 10),
+        ("recall[mel]", 0.01, 2 / 4, 4),
+        ("recall[nv]", 0.01, 1 / 6, 6),
+        ("attack_success_rate", 0.01, 4 / 7, 7),
+        ("prediction_change_rate", 0.01, 5 / 10, 10),
+        ("linf_max", 0.01, 0.009, 10),
+    ],
+)
+def test_numbers_under_attack(
+    table: pd.DataFrame, metric: str, level: float, value: float, n: int
+) -> None:
+    found = row(table, metric, level)
+    assert found["value"] == pytest.approx(value)
+    assert found["n"] == n
+    assert (found["condition"], found["name"]) == ("attack", "linf_pgd")
+
+
+def test_proportions_carry_wilsons_interval(table: pd.DataFrame) -> None:
+    # By hand for 3 of 10: centre (0.3 + 0.19207) / 1.38415, half 1.95996 * 0.17464 / 1.38415.
+    found = row(table, "accuracy", 0.01)
+    assert (found["low"], found["high"]) == pytest.approx((0.10779, 0.60322), abs=1e-4)
+    # 4 of 7.
+    found = row(table, "attack_success_rate", 0.01)
+    assert (found["low"], found["high"]) == pytest.approx((0.25046, 0.84178), abs=1e-4)
+
+
+def test_every_measurement_lies_in_its_interval(table: pd.DataFrame) -> None:
+    given = table.dropna(subset=["low", "value"])
+    assert len(given) >= 15
+    assert ((given["low"] <= given["value"]) & (given["value"] <= given["high"])).all()
+
+
+def test_the_file_holds_the_table(run: Run, table: pd.DataFrame) -> None:
+    path = run.path("evaluate", "measurements.csv")
+    assert path.read_text().splitlines()[0] == (
+        "dataset,experiment,seed,split,condition,name,level,metric,value,low,high,n"
+    )
+    found = pd.read_csv(path, keep_default_na=False, na_values={"value": [""], "low": [""]})
+    assert len(found) == len(table)
+    np.testing.assert_allclose(found["value"].astype(float), table["value"].astype(float))
+    assert not table.duplicated(["condition", "name", "level", "metric"]).any()
+
+
+def test_clean_predictions_that_differ_between_the_stages_are_an_error(run: Run) -> None:
+    other = CLEAN.copy()
+    other[0] = 2
+    runs.save_npz(run.path("attack", "linf_pgd-0.npz"), **attacked(other, 0.0))
+    with pytest.raises(UserError, match="clean predictions differ") as error:
+        evaluation.evaluate(run, run.path("evaluate"))
+    assert str(run.root) in str(error.value)
+
+
+@pytest.mark.parametrize("file", ["linf_pgd-0.npz", "linf_pgd-0.01.npz"])
+def test_other_images_in_the_attack_are_an_error(run: Run, file: str) -> None:
+    arrays = attacked(CLEAN, 0.0)
+    for ids in (IDS[::-1], np.char.add(IDS, "x")):
+        runs.save_npz(run.path("attack", file), **{**arrays, "id": ids})
+        with pytest.raises(UserError, match="different images"):
+            evaluation.evaluate(run, run.path("evaluate"))
+
+
+@pytest.mark.parametrize("file", ["predict/clean.npz", "attack/linf_pgd-0.01.npz"])
+def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
+    run: Run, table: pd.DataFrame, file: str
+) -> None:
+    before = run.path("evaluate", "measurements.csv").read_bytes()
+    run.path(file).write_bytes(b"PK")
+    with pytest.raises(UserError, match=f"{file}: damaged"):
+        evaluation.evaluate(run, run.path("evaluate"))
+    run.path(file).unlink()
+    with pytest.raises(UserError, match=f"{file}: not there"):
+        evaluation.evaluate(run, run.path("evaluate"))
+    assert run.path("evaluate", "measurements.csv").read_bytes() == before
+    assert len(table)
+
+
+@pytest.mark.parametrize("stage", ["predict", "attack"])
+def test_an_unfinished_stage_is_named(run: Run, stage: str) -> None:
+    stamp = run.path(stage, "stage.json")
+    stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "finished": False}))
+    with pytest.raises(UserError, match=f"run '{stage}' first"):
+        evaluation.evaluate(run, run.path("evaluate"))

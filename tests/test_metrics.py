@@ -1,0 +1,151 @@
+"""Metrics against scikit-learn, intervals against published numbers."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from attnrobust import metrics
+
+SEEDS = range(4)
+
+
+def drawn(seed: int, *, n: int = 60, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with every class, and rounded probabilities, so that there are ties."""
+    rng = np.random.default_rng(seed)
+    labels = np.r_[np.arange(classes), rng.integers(0, classes, n - classes)]
+    probability = np.round(rng.dirichlet(np.ones(classes), n) * 8) / 8 + 1e-3
+    return labels, probability / probability.sum(axis=1, keepdims=True)
+
+
+def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
+    """The same measure by scikit-learn."""
+    if name == "macro_auc":
+        return float(reference.roc_auc_score(labels, probability, average="macro",
+                                             multi_class="ovr"))  # fmt: skip
+    prediction = probability.argmax(axis=1)
+    table = {
+        "accuracy": reference.accuracy_score,
+        "balanced_accuracy": reference.balanced_accuracy_score,
+    }
+    return float(table[name](labels, prediction))
+
+
+def test_every_metric_has_a_judge_here() -> None:
+    assert set(metrics.METRICS) == {"accuracy", "balanced_accuracy", "macro_auc"}
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_metric_equals_scikit_learns(name: str, seed: int) -> None:
+    labels, probability = drawn(seed)
+    value = metrics.METRICS[name](labels, probability, np.ones((1, len(labels))))
+    assert value.shape == (1,)
+    assert value[0] == pytest.approx(judged(name, labels, probability), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_weights_are_repeated_rows(name: str, seed: int) -> None:
+    labels, probability = drawn(seed)
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(labels)))
+    weights[:, : probability.shape[1]] += 1  # every class stays
+    values = metrics.METRICS[name](labels, probability, weights.astype(float))
+    for value, times in zip(values, weights, strict=True):
+        repeated = np.repeat(np.arange(len(labels)), times)
+        expected = judged(name, labels[repeated], probability[repeated])
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+def test_ties_count_half_by_hand() -> None:
+    # Class 1 scores: positives 0.8 and 0.5, negatives 0.5 and 0.2: (1 + 1 + 0.5 + 1) / 4 pairs.
+    probability = np.array([[0.2, 0.8], [0.5, 0.5], [0.5, 0.5], [0.8, 0.2]])
+    labels = np.array([1, 1, 0, 0])
+    assert metrics.macro_auc(labels, probability, np.ones((1, 4)))[0] == pytest.approx(3.5 / 4)
+    same = np.full((4, 2), 0.5)
+    assert metrics.macro_auc(labels, same, np.ones((1, 4)))[0] == 0.5
+
+
+def test_a_class_without_examples_is_left_out_of_the_mean() -> None:
+    labels = np.array([0, 0, 0, 1])
+    probability = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]])
+    ones = np.ones((1, 4))
+    recalls = metrics.recalls(labels, probability, ones)[0]
+    assert recalls[:2] == pytest.approx([2 / 3, 1])
+    assert math.isnan(recalls[2])
+    assert metrics.balanced_accuracy(labels, probability, ones)[0] == pytest.approx(5 / 6)
+    # Class 0: positives .8 .7 .1 against .2: 2 of 3 pairs; class 1: .7 above .1 .2 .2: 3 of 3.
+    assert metrics.macro_auc(labels, probability, ones)[0] == pytest.approx((2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [  # the first four: Newcombe 1998, table I, method 3 (Wilson without continuity correction)
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+    ],
+)
+def test_wilson_gives_the_published_intervals(
+    successes: int, n: int, low: float, high: float
+) -> None:
+    found = metrics.wilson(successes, n)
+    assert found == pytest.approx((low, high), abs=5e-5)
+    assert 0 <= found[0] <= successes / n <= found[1] <= 1
+
+
+def test_wilson_of_nothing_is_not_defined() -> None:
+    assert all(map(math.isnan, metrics.wilson(0, 0)))
+
+
+def test_probabilities_are_the_softmax_and_bear_large_logits() -> None:
+    found = metrics.probabilities(np.array([[0.0, math.log(3)], [5e4, 0.0]], np.float32))
+    np.testing.assert_allclose(found, [[0.25, 0.75], [1.0, 0.0]], atol=1e-7)
+    assert found.dtype == np.float64
+
+
+def test_accuracy_comes_with_wilsons_interval() -> None:
+    labels = np.array([0] * 29)
+    probability = np.tile([0.3, 0.7], (29, 1))
+    probability[4] = [0.6, 0.4]
+    value, low, high = metrics.measure(metrics.accuracy, labels, probability)
+    assert value == pytest.approx(1 / 29)
+    assert (low, high) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_auc"])
+def test_a_bootstrap_holds_the_value_and_is_the_same_again(name: str) -> None:
+    labels, probability = drawn(1, n=80)
+    metric = metrics.METRICS[name]
+    value, low, high = metrics.measure(metric, labels, probability)
+    assert value == pytest.approx(judged(name, labels, probability))
+    assert low < value < high
+    assert metrics.measure(metric, labels, probability) == (value, low, high)
+    assert metrics.measure(metric, labels, probability, seed=1) != (value, low, high)
+
+
+def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.normal(3.0, 2.0, 400)
+
+    def mean(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        del labels
+        return np.asarray(weights @ probability[:, 0] / weights.sum(axis=1))
+
+    value, low, high = metrics.measure(mean, np.zeros(400, int), score[:, np.newaxis])
+    half = 1.96 * score.std() / 20
+    assert value == pytest.approx(score.mean())
+    assert (low, high) == pytest.approx((value - half, value + half), abs=0.15 * half)
+
+
+def test_a_measure_that_is_nowhere_defined_is_nan_without_a_warning() -> None:
+    labels, probability = np.zeros(5, int), np.full((5, 1), 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = metrics.measure(metrics.macro_auc, labels, probability)
+    assert all(map(math.isnan, found))

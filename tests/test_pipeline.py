@@ -1,0 +1,180 @@
+"""The whole walk and the command line, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnrobust import __main__ as program
+from attnrobust import config, pipeline, runs
+from experiments.demo import resnet18_soft_attention
+from experiments.ham10000 import inception_resnet_v2_soft_attention
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = resnet18_soft_attention.EXPERIMENT
+
+
+def call(records: Path, runs_folder: Path, *words: str, experiment=EXPERIMENT) -> int:
+    return pipeline.main(
+        experiment,
+        [*words, "--smoke", "--records", str(records), "--runs", str(runs_folder),
+         "--set", "data.image_size=32", "--set", "model.width=0.125"],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def walked(records_folder, tmp_path_factory):
+    """A whole smoke walk; the report goes below the current folder."""
+    folder = tmp_path_factory.mktemp("walk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert call(records_folder, folder / "runs", "all") == 0
+    return folder
+
+
+@pytest.fixture
+def run(walked) -> runs.Run:
+    return runs.find_runs([walked / "runs"])[0]
+
+
+def test_every_stage_leaves_its_files(walked, run):
+    for stage in pipeline.STAGES:
+        if stage != "report":
+            assert runs.load_json(run.path(stage, "stage.json"))["finished"], stage
+    for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
+                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd-0.npz",
+                 "evaluate/measurements.csv", "explain/grad_cam-clean.npz",
+                 "export/saved_model/saved_model.pb"):  # fmt: skip
+        assert run.path(file).is_file(), file
+    pages = list((walked / "reports").glob("*/index.html"))
+    assert len(pages) == 1
+    assert "robust accuracy" in pages[0].read_text().lower()
+    provenance = runs.load_json(run.path("provenance.json"))
+    assert provenance["dataset"]["classes"] == ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    assert provenance["packages"]["tensorflow"] == "2.15.1"
+
+
+def test_measurements_hold_the_clean_and_every_attack_condition(run):
+    table = pd.read_csv(
+        run.path("evaluate", "measurements.csv"), float_precision="round_trip"
+    )
+    attack = table[table["condition"] == "attack"]
+    assert sorted(attack["level"].unique()) == [0, *run.experiment.attack.epsilons]
+    accuracy = table[table["metric"] == "accuracy"].set_index("level")["value"]
+    clean = runs.load_npz(run.path("predict", "clean.npz"))
+    assert accuracy.iloc[0] == pytest.approx((clean["logits"].argmax(1) == clean["label"]).mean())
+    assert accuracy.loc[0.0] == accuracy.iloc[0]
+
+
+def test_a_second_walk_keeps_everything(walked, records_folder, run, monkeypatch, caplog):
+    stamp = run.path("train", "weights.h5").stat().st_mtime_ns
+    monkeypatch.chdir(walked)
+    assert call(records_folder, walked / "runs", "attack") == 0
+    assert "done before, kept" in caplog.text
+    assert run.path("train", "weights.h5").stat().st_mtime_ns == stamp
+
+
+def test_another_configuration_is_refused_by_name(walked, records_folder, capsys):
+    assert call(records_folder, walked / "runs", "attack", "--set", "attack.steps=3") == 1
+    error = capsys.readouterr().err
+    assert "attack.steps 2 (now 3)" in error
+    assert "--force" in error
+    assert error.count("\n") == 1
+
+
+def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
+    shutil.copytree(walked / "runs", tmp_path / "runs")
+    word = ["attack", "--force", "--set", "attack.steps=3"]
+    assert call(records_folder, tmp_path / "runs", *word) == 0
+    copy = runs.find_runs([tmp_path / "runs"])[0]
+    assert copy.experiment.attack.steps == 3
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["train", "--set", "training.epoch=2"], "no field 'epoch' in training; known: epochs"),
+    (["train", "--set", "training.epochs"], "expected key=value"),
+    (["train", "--set", "model.backbone=resnet81"], "did you mean resnet18"),
+    (["train", "--set", "model.head=gpa", "--set", "name=x1"], "did you mean gap"),
+    (["train", "--set", "training.augmentation=filp", "--set", "name=x2"], "did you mean flip"),
+    (["train", "--set", "model.weights=nowhere.h5", "--set", "name=x3"], "no such file"),
+    (["predict", "--set", "name=x4"], "run 'train' first"),
+    (["attack", "--set", "attack.epsilons=0.1,0.05"], "rising"),
+    (["attack", "--set", "attack.epsilons=8"], "in [0, 1] pixel scale"),
+])  # fmt: skip
+def test_mistakes_end_in_one_clear_line(words, message, records_folder, tmp_path, capsys):
+    assert call(records_folder, tmp_path, *words) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_missing_records_say_how_to_make_them(tmp_path, capsys):
+    assert call(tmp_path / "ham10000", tmp_path, "train") == 1
+    assert "python -m tfrecords.ham10000 --raw DIR" in capsys.readouterr().err
+
+
+def test_wrong_usage_exits_with_2():
+    with pytest.raises(SystemExit) as ended:
+        pipeline.main(EXPERIMENT, ["trian"])
+    assert ended.value.code == 2
+
+
+def test_smoke_keeps_a_grid_and_needs_no_download():
+    small = pipeline.smoke(inception_resnet_v2_soft_attention.EXPERIMENT)
+    assert small.model.weights == "none"
+    assert small.attack.epsilons == (0.00125, 0.01)
+    assert small.name.endswith("-smoke")
+    one = config.with_settings(EXPERIMENT, ["attack.epsilons=0.1"])
+    assert pipeline.smoke(one).attack.epsilons == (0.1,)
+
+
+@pytest.mark.parametrize("command", [
+    ["-m", "experiments.demo.resnet18_gap", "--help"],
+    ["-m", "attnrobust", "report", "--help"],
+])  # fmt: skip
+def test_help_starts_without_tensorflow(command):
+    probe = (
+        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        f"try:\n    runpy.run_module({command[1]!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_report_over_many_runs(walked, tmp_path, capsys):
+    assert program.main(["report", str(walked / "runs"), "--out", str(tmp_path / "study")]) == 0
+    assert (tmp_path / "study" / "index.html").is_file()
+    assert program.main(["report", str(tmp_path), "--out", str(tmp_path / "none")]) == 1
+    assert "no run there or below" in capsys.readouterr().err
+
+
+def test_doctor_lists_devices_records_and_the_papers_models(records_folder, caplog, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(records_folder, broken)
+    next(broken.glob("test-*.tfrecord")).write_bytes(b"half")
+    shutil.copytree(records_folder, tmp_path / "whole")
+    assert program.main(["doctor", "--records", str(tmp_path)]) == 0
+    assert "23,602,055" in caplog.text
+    assert "294,928" in caplog.text
+    assert "1.25 %" in caplog.text
+    assert "4 bytes, expected" in caplog.text
+    assert "7 classes, 32 px" in caplog.text
+
+
+def test_history_and_log_are_readable_as_text(run):
+    rows = [json.loads(line) for line in run.path("train", "history.jsonl").read_text().split("\n")
+            if line]  # fmt: skip
+    assert np.isfinite([row["val_loss"] for row in rows]).all()
+    assert "clean accuracy" in run.path("log.txt").read_text()

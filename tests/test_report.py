@@ -1,0 +1,269 @@
+"""The report, on tiny runs made by hand: what the page says is what the files hold."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnrobust import config
+from attnrobust.errors import UserError
+from attnrobust.report import results, samples, wording
+from attnrobust.report.page import write
+from attnrobust.runs import Run, save_json, save_npz, save_text
+
+COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
+           "value", "low", "high", "n")  # fmt: skip
+SCRIPT = "<script>alert(1)</script>"
+
+
+def make_run(
+    root: Path,
+    name: str = "tiny_gap",
+    *,
+    seed: int = 0,
+    accuracy: float = 0.75,
+    epsilons: Sequence[float] = (0.00125, 8 / 255),
+    classes: Sequence[str] = ("nevus", "melanoma"),
+    heatmaps: bool = True,
+    backbone: str = "resnet50",
+) -> Run:
+    """A run with every file the report reads: 40 images, 3 samples of 16x16."""
+    experiment = config.Experiment(
+        name=name,
+        data=config.Data("demo", image_size=16),
+        model=config.Model(backbone=backbone, head="soft_attention"),
+        attack=config.Attack(epsilons=tuple(epsilons), samples=3),
+        seed=seed,
+    )
+    run = Run.of(experiment, root)
+    save_text(run.path("config.json"), config.to_json(experiment))
+    split = {"count": 40, "class_counts": dict.fromkeys(classes, 20)}
+    dataset = {"name": "demo", "classes": list(classes), "size": 16, "splits": {"test": split}}
+    save_json(run.path("provenance.json"), {
+        "command": "python -m experiments.demo.tiny_gap all", "revision": "abc123",
+        "python": "3.11",
+        "packages": {"numpy": "1.26.4"}, "machine": "Linux", "devices": ["CPU:0"],
+        "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": dataset,
+        "parameters": 1234567, "attention_parameters": 145})  # fmt: skip
+    epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
+               "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
+    save_text(run.path("train", "history.jsonl"), "".join(json.dumps(e) + "\n" for e in epochs))
+    save_json(run.path("train", "stage.json"), {"finished": True, "seconds": 90.0})
+    _measure(run, accuracy, classes)
+    for epsilon in (0.0, *epsilons):
+        _attack(run, epsilon, heatmaps)
+    return run
+
+
+def _measure(run: Run, accuracy: float, classes: Sequence[str]) -> None:
+    attack = run.experiment.attack
+    rows: list[dict[str, Any]] = []
+
+    def add(metric: str, value: float, epsilon: float | None = None, n: int = 40) -> None:
+        attacked = epsilon is not None
+        rows.append({
+            "dataset": "demo", "experiment": run.experiment.name, "seed": run.experiment.seed,
+            "split": "test", "condition": "attack" if attacked else "clean",
+            "name": attack.name if attacked else "", "level": epsilon if attacked else "",
+            "metric": metric, "value": value, "n": n,
+            "low": "" if metric == "majority_rate" else value * 0.8,
+            "high": "" if metric == "majority_rate" else value * 1.1})  # fmt: skip
+
+    add("accuracy", accuracy)
+    add("balanced_accuracy", accuracy - 0.123)
+    add("macro_auc", accuracy + 0.1)
+    add("majority_rate", 0.5)
+    for i, name in enumerate(classes):
+        add(f"recall[{name}]", accuracy - 0.1 * i, n=20)
+    for order, epsilon in enumerate((0.0, *attack.epsilons)):
+        add("accuracy", accuracy / (1 + order), epsilon)
+        add("attack_success_rate", 1 - 1 / (1 + order), epsilon, n=30)
+        add("prediction_change_rate", 0.7 - 0.7 / (1 + order), epsilon)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    save_text(run.path("evaluate", "measurements.csv"), text.getvalue())
+
+
+def _attack(run: Run, epsilon: float, heatmaps: bool) -> None:
+    ids = np.array([f"image-{i}" for i in range(40)])
+    label = np.arange(40) % 2
+    logits = np.eye(2, dtype=np.float32)[label if not epsilon else 1 - label]
+    rng = np.random.default_rng(0)
+    image = rng.random((3, 16, 16, 3), dtype=np.float32) * 0.5 + 0.25
+    noise = rng.choice([-1.0, 1.0], image.shape).astype(np.float32) * np.float32(epsilon)
+    name = run.experiment.attack.name
+    save_npz(run.path("attack", f"{name}-{epsilon:g}.npz"), id=ids, label=label, logits=logits,
+             linf=np.full(40, epsilon), l2=np.full(40, epsilon), queries=np.full(40, 40),
+             sample_id=ids[[4, 1, 7]], sample_image=image + noise)  # fmt: skip
+    if heatmaps:
+        heatmap = rng.random((3, 16, 16)).astype(np.float16)
+        heatmap[1] = 0
+        stem = f"grad_cam-{name}-{epsilon:g}" if epsilon else "grad_cam-clean"
+        # In another order than the attack's: images are matched by id, not by place.
+        save_npz(run.path("explain", f"{stem}.npz"), id=ids[[7, 1, 4]], heatmap=heatmap,
+                 target=np.zeros(3, np.int64), prediction=np.zeros(3, np.int64))  # fmt: skip
+
+
+class Page(HTMLParser):
+    """The tags of the page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder and text of a report on two models."""
+    root = tmp_path_factory.mktemp("pair")
+    run_list = [make_run(root), make_run(root, "tiny_attention", accuracy=0.6)]
+    path = write(run_list, root / "out")
+    return root / "out", path.read_text(encoding="utf-8")
+
+
+def test_every_section_is_there(pair: tuple[Path, str]) -> None:
+    out, text = pair
+    tags = Page(text).tags
+    anchors = [a["href"] for tag, a in tags if tag == "a"]
+    sections = [f"#{a['id']}" for tag, a in tags if tag == "section"]
+    assert sections == [a for a in anchors if a and a.startswith("#")]
+    assert len(sections) == 7
+    for word in ("Table 1.", "Table 6.", "Figure 1.", "One image at every ε", "1,234,567", "d00d",
+                 "upper bound", "python -m experiments.demo.tiny_attention all --seed 0",
+                 "python -m attnrobust report"):  # fmt: skip
+        assert word in text
+    assert text.count("<details") == 2 * 2 + 2  # Two epsilons and a configuration for each run.
+    assert text.count("<details open") == 2
+    # Headline, two trainings, two runs at two epsilons, a strip, two comparisons.
+    names = {path.stem for path in (out / "figures").glob("*.png")}
+    assert len(names) == 1 + 2 + 4 + 1 + 2 == text.count("<img ")
+    assert not list(out.rglob(".*")), "temporary files are left"
+
+
+def test_numbers_on_the_page_are_those_of_the_files(pair: tuple[Path, str]) -> None:
+    out, text = pair
+    cells = [html.unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", text)]
+    place = out / "tables" / "measurements.csv"
+    measured = pd.read_csv(place, float_precision="round_trip")
+    shown = measured[measured["low"].notna() & ~(measured["level"] == 0)]
+    assert len(shown) == 2 * (3 + 2 + 2 * 3)
+    for row in shown.itertuples():
+        assert f"{row.value:.3f} ({row.low:.3f}–{row.high:.3f})" in cells
+    robust = pd.read_csv(out / "tables" / "robust-demo-resnet50-linf_pgd.csv")
+    assert list(robust["epsilon_255"].round(4)) == [0.3188, 0.3188, 8, 8]
+    assert list(robust["value"]) == pytest.approx([0.375, 0.3, 0.25, 0.2])
+    assert "0.00125" in cells + re.findall(r'row">(.*?)<', text)
+    assert "tiny_gap and tiny_attention differ by 0.075; their 95 % intervals overlap" in text
+
+
+def test_page_is_self_contained_and_described(pair: tuple[Path, str]) -> None:
+    _, text = pair
+    for tag, attributes in Page(text).tags:
+        for name in ("src", "href", "action", "data", "srcset"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith(("#", "data:image/")), (tag, value[:60])
+        if tag == "img":
+            assert len(attributes["alt"] or "") > 30
+        assert tag not in ("script", "link", "iframe")
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    first = write([run], tmp_path / "out").read_bytes()
+    assert write([run, run], tmp_path / "out").read_bytes() == first
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    run = make_run(tmp_path, classes=(SCRIPT, "NA & $x$"))
+    text = write([run], tmp_path / "out", title='<b>"title"</b>').read_text(encoding="utf-8")
+    assert SCRIPT not in text
+    assert "<b>&#34;" not in text
+    assert '<b>"' not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "NA &amp; $x$" in text
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run given"):
+        write([], tmp_path / "out")
+    run = make_run(tmp_path, heatmaps=False)
+    text = write([run], tmp_path / "out").read_text(encoding="utf-8")
+    assert "python -m experiments.demo.tiny_gap explain --seed 0" in text
+    assert "nothing to set side by side" in text
+    run.path("provenance.json").unlink()
+    run.path("train", "history.jsonl").unlink()
+    text = write([run], tmp_path / "out").read_text(encoding="utf-8")
+    assert "No training history was kept" in text
+    measurements = run.path("evaluate", "measurements.csv")
+    rows = [row for row in measurements.read_text().splitlines() if ",attack," not in row]
+    save_text(measurements, "\n".join(rows))
+    assert "No attack has been measured" in write([run], tmp_path / "out").read_text()
+    save_text(measurements, "dataset,value\n")
+    with pytest.raises(UserError, match=r"measurements\.csv: not readable \(no column"):
+        write([run], tmp_path / "out")
+    measurements.unlink()
+    with pytest.raises(UserError, match="run 'evaluate' first"):
+        write([run], tmp_path / "out")
+
+
+def test_seeds_of_an_experiment_are_taken_together(tmp_path: Path) -> None:
+    run_list = [make_run(tmp_path, seed=s, accuracy=a) for s, a in enumerate((0.6, 0.7, 0.8))]
+    text = write(run_list, tmp_path / "out").read_text(encoding="utf-8")
+    assert "mean of 3 seeds" in text
+    assert "0.700 ± 0.100" in text
+    assert "0.350 ± 0.050" in text  # Robust accuracy at the smaller epsilon: half of each.
+    assert all(f"tiny_gap seed {seed}" in text for seed in range(3))
+    # The first seed at both epsilons, the others at the telling one.
+    assert len(list((tmp_path / "out" / "figures").glob("samples-*.png"))) == 2 + 1 + 1
+
+
+def test_two_runs_of_one_name_and_seed_are_refused(tmp_path: Path) -> None:
+    run_list = [make_run(tmp_path / "a"), make_run(tmp_path / "b")]
+    with pytest.raises(UserError, match="give one a name of its own"):
+        write(run_list, tmp_path / "out")
+
+
+def test_heatmaps_are_matched_by_id(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    found = samples.read(results.read([run])[0], "grad_cam")
+    assert found is not None
+    assert found.ids == ("image-4", "image-1", "image-7")
+    stored = np.load(run.path("explain", "grad_cam-clean.npz"))["heatmap"].astype(np.float32)
+    np.testing.assert_allclose(found.clean.heatmaps[0], stored[2] / stored[2].max())
+    assert list(found.labels) == [0, 1, 1]
+    assert list(found.clean.predictions) == [0, 1, 1]
+    assert [list(each.predictions) for each in found.attacked] == [[1, 0, 0]] * 2
+    save_npz(run.path("explain", "grad_cam-clean.npz"), id=np.array(["other"]), heatmap=stored[:1])
+    with pytest.raises(UserError, match="run 'explain' again"):
+        samples.read(results.read([run])[0], "grad_cam")
+    save_npz(run.path("explain", "grad_cam-clean.npz"), id=np.array(["other"]))
+    with pytest.raises(UserError, match=r"grad_cam-clean\.npz: no heatmap in it"):
+        samples.read(results.read([run])[0], "grad_cam")
+
+
+def test_the_attack_is_put_in_words(tmp_path: Path) -> None:
+    (result,) = results.read([make_run(tmp_path)])
+    assert wording.attacks([result, result]) == [
+        "linf_pgd with 40 steps of 0.0333 ε each and 1 start at random in the ball"
+    ]
+    assert wording.command(result, "all") == "python -m experiments.demo.tiny_gap all --seed 0"
+    assert float(wording.half_width([result])) == pytest.approx(0.75 * (1.1 - 0.8) / 2, abs=1e-3)

@@ -1,0 +1,78 @@
+"""The report's small parts: ranges, numbers, places on the axis, sizes of pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnrobust.report import figures, results, samples, sheets, tables
+
+
+def test_perturbation_is_scaled_by_its_own_maximum() -> None:
+    clean = np.full((1, 2, 3), 0.5, np.float32)
+    perturbed = clean + np.array([[[0.01, 0, -0.01], [0.005, -0.02, 0]]], np.float32)
+    picture, factor = samples.scale_perturbation(clean, perturbed)
+    expected = [[[0.75, 0.5, 0.25], [0.625, 0.0, 0.5]]]
+    np.testing.assert_allclose(picture, expected, atol=1e-5)
+    assert factor == pytest.approx(25, rel=1e-5)
+    picture, factor = samples.scale_perturbation(clean, clean)
+    assert factor == 0
+    assert (picture == 0.5).all()
+
+
+def test_heatmaps_without_evidence_stay_finite() -> None:
+    zero = np.zeros((4, 4), np.float16)
+    assert (samples.normalise(zero) == 0).all()
+    half = samples.normalise(np.array([[0, 2], [1, np.nan]], np.float16))
+    np.testing.assert_array_equal(half, np.array([[0, 1], [0.5, 0]]))
+    blended = samples.overlay(np.full((8, 8, 3), 0.5, np.float32), samples.normalise(zero))
+    assert np.isfinite(blended).all()
+    assert blended.min() >= 0
+    assert blended.max() <= 1
+
+
+def test_numbers_are_written_in_full() -> None:
+    values = (0.00125, 1e-5, 8 / 255, 0, 255 * 0.04, 2.0, 0.1)
+    assert [results.number(value) for value in values] == [
+        "0.00125", "0.00001", "0.03137", "0", "10.2", "2", "0.1"]  # fmt: skip
+    assert str(results.Estimate(0.785, 0.731, 0.832, 200)) == "0.785 (0.731–0.832)"
+    assert str(results.Estimate(0.0, -1e-17, 0.017)) == "0.000 (0.000–0.017)"
+    assert str(results.Estimate(0.5)) == "0.500"
+    assert str(results.Estimate(np.nan)) == "–"
+    assert tables.model_units("resnet50", 0.00125) == "0.3188"
+    assert tables.model_units("mobilenet", 0.00125) == "0.0025"
+    assert tables.model_units("unknown", 0.00125) == "–"
+
+
+def test_axis_spaces_doublings_evenly() -> None:
+    assert figures.positions([0.01, 0.005, 0.02]) == {0: 0, 0.005: 1, 0.01: 2, 0.02: 3}
+
+
+def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    photo = figures.Picture("a", noise, "alt", "caption", 200, photo=True)
+    kind, data = figures.embed(photo, 30_000)
+    assert kind == "image/jpeg"
+    assert len(data) <= 30_000
+    assert figures.embed(photo, 10**6) == ("image/png", figures.png(noise))
+    curve = figures.Picture("a", noise, "alt", "caption", 200)
+    assert figures.embed(curve, 1)[0] == "image/png"
+
+
+def test_every_backbone_has_its_units() -> None:
+    """Read as text, since the table itself needs TensorFlow."""
+    source = Path(figures.__file__).parents[1] / "models" / "backbones.py"
+    table = source.read_text(encoding="utf-8").split("\nBACKBONES: ")[1]
+    assert set(re.findall(r'^    "(\w+)": Backbone\(', table, re.M)) == set(tables.MODEL_UNITS)
+
+
+def test_long_words_do_not_leave_their_cell() -> None:
+    row = sheets.Row((("word " * 40, "#000"), ("x" * 200, "#000")),
+                     (sheets.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),))  # fmt: skip
+    pixels, width = sheets.draw([row], ["head"], side=64)
+    assert pixels.shape[1] == width
+    assert (pixels[:, -2:] == 255).all()
+    assert (pixels[:, sheets.LEFT - 8 : sheets.LEFT - 1] == 255).all()

@@ -1,0 +1,313 @@
+"""The run directory: nothing half-written, no result taken for that of another configuration."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnrobust import config, runs
+from attnrobust.errors import UserError
+from attnrobust.runs import Run
+
+EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo"), seed=3)
+USED = {"training": {"epochs": 2, "augmentation": ("flip",)}, "seed": 3}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.of(EXPERIMENT, tmp_path / "runs")
+
+
+def finish(run: Run, name: str = "train", **changes: object) -> None:
+    with run.stage(name, used={**USED, **changes}) as folder:
+        assert folder is not None
+
+
+def write_half(path: Path, error: BaseException) -> None:
+    with runs.atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+
+
+def test_atomic_makes_the_folder_and_leaves_only_the_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.txt"
+    runs.save_text(path, "old ε")
+    runs.save_text(path, "new ε")
+    assert path.read_text(encoding="utf-8") == "new ε"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt(), OSError(5, "I/O")])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)) as caught:
+        write_half(path, error)
+    assert caught.value is error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(122, "Disk quota exceeded"),
+        RuntimeError("shard-0; No space left on device"),
+        OSError("Can't write data (file write failed: errno = 28, error message = 'full')"),
+    ],
+)
+def test_a_full_disk_is_a_user_error_that_names_the_file(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(UserError, match="no space left") as caught:
+        write_half(path, error)
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_arrays_come_back_equal(tmp_path: Path) -> None:
+    arrays = {
+        "id": np.array(["a", "bé"]),
+        "logits": np.array([[0.5, -1.25]], np.float32),
+        "label": np.array([1, 2]),
+    }
+    runs.save_npz(tmp_path / "x.npz", **arrays)
+    found = runs.load_npz(tmp_path / "x.npz")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+
+
+def whole_npz(path: Path) -> bytes:
+    runs.save_npz(path, logits=np.random.default_rng(0).normal(size=(50, 7)))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
+def test_a_cut_npz_is_a_user_error(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "clean.npz"
+    content = whole_npz(path)
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=re.escape(f"{path}: damaged")):
+        runs.load_npz(path)
+
+
+def test_a_flipped_byte_in_an_npz_changes_nothing_or_is_a_user_error(tmp_path: Path) -> None:
+    path = tmp_path / "clean.npz"
+    content = whole_npz(path)
+    whole, caught = runs.load_npz(path)["logits"], 0
+    for position in range(0, len(content), 11):
+        flipped = bytearray(content)
+        flipped[position] ^= 0xFF
+        path.write_bytes(flipped)
+        try:
+            found = runs.load_npz(path)
+        except UserError as error:
+            assert f"{path}: damaged" in str(error)
+            caught += 1
+        else:  # the time in the archive, say, or a name, which lacks at once
+            np.testing.assert_array_equal(found.get("logits", whole), whole)
+    assert caught > 0.8 * len(content) / 11
+
+
+def test_objects_in_an_npz_are_never_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "clean.npz"
+    np.savez(path, id=np.array([{"a": 1}], object))
+    with pytest.raises(UserError, match="damaged"):
+        runs.load_npz(path)
+
+
+def test_a_text_that_calls_itself_npz_is_a_user_error(tmp_path: Path) -> None:
+    path = tmp_path / "clean.npz"
+    path.write_text("id,label\n")
+    with pytest.raises(UserError, match="damaged"):
+        runs.load_npz(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"clean.npz: not there"):
+        runs.load_npz(tmp_path / "clean.npz")
+    with pytest.raises(UserError, match=r"dataset.json: not there"):
+        runs.load_json(tmp_path / "dataset.json")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe{}"])
+def test_damaged_json_is_a_user_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "stage.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"stage.json: not JSON"):
+        runs.load_json(path)
+
+
+def test_digest_is_of_values_and_of_file_contents(tmp_path: Path) -> None:
+    expected = hashlib.sha256(b'{"a": 1, "b": [2]}' + b"weights").hexdigest()[:16]
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.write_bytes(b"weights")
+    second.write_bytes(b"weights")
+    assert runs.digest({"b": (2,), "a": 1}, first) == expected
+    assert runs.digest({"a": 1, "b": [2]}, second) == expected
+    second.write_bytes(b"other")
+    assert runs.digest({"a": 1, "b": [2]}, second) != expected
+
+
+def test_an_attack_file_is_named_by_attack_and_epsilon() -> None:
+    assert runs.attack_file("linf_pgd", 0.00125) == "linf_pgd-0.00125.npz"
+    assert runs.attack_file("linf_pgd", 8 / 255) == "linf_pgd-0.0313725.npz"
+    assert runs.attack_file("linf_pgd", 0.0) == "linf_pgd-0.npz"
+
+
+def test_a_run_has_its_place_by_dataset_name_and_seed(tmp_path: Path) -> None:
+    run = Run.of(EXPERIMENT, tmp_path)
+    assert run.root == tmp_path / "demo" / "first" / "seed-3"
+    assert run.path("predict", "clean.npz") == run.root / "predict" / "clean.npz"
+    assert not run.root.exists()
+
+
+def test_a_stage_is_stamped_unfinished_and_then_finished(run: Run) -> None:
+    with run.stage("train", used=USED, inputs="abc") as folder:
+        assert folder == run.root / "train"
+        stamp = json.loads((folder / "stage.json").read_text())
+        assert stamp == {
+            "used": {"training": {"epochs": 2, "augmentation": ["flip"]}, "seed": 3},
+            "inputs": "abc",
+            "finished": False,
+        }
+        with pytest.raises(UserError, match="run 'train' first"):
+            run.require("train")
+    stamp = json.loads((run.root / "train" / "stage.json").read_text())
+    assert stamp["finished"] is True
+    assert run.require("train") == run.root / "train"
+    assert run.seconds("train") == stamp["seconds"] >= 0
+    assert run.seconds("attack") is None
+    assert Run.open(run.root).experiment == EXPERIMENT
+
+
+def test_a_finished_stage_of_the_same_configuration_is_kept(run: Run) -> None:
+    finish(run)
+    before = (run.root / "train" / "stage.json").read_bytes()
+    with run.stage("train", used=USED) as folder:
+        assert folder is None
+    assert (run.root / "train" / "stage.json").read_bytes() == before
+
+
+def test_a_stage_of_another_configuration_is_refused_by_the_changed_field(run: Run) -> None:
+    finish(run)
+    other = {"training": {"epochs": 5, "augmentation": ("flip",)}, "seed": 3}
+    with (
+        pytest.raises(UserError, match=re.escape("training.epochs 2 (now 5)")) as error,
+        run.stage("train", used=other),
+    ):
+        pytest.fail("the stage was entered")
+    assert "--force" in str(error.value)
+    assert "augmentation" not in str(error.value)
+    assert "seed" not in str(error.value).replace(f"seed-{EXPERIMENT.seed}", "")
+
+
+def test_a_stage_of_other_inputs_is_refused(run: Run) -> None:
+    with run.stage("predict", used=USED, inputs="weights 1"):
+        pass
+    with (
+        pytest.raises(UserError, match="other inputs"),
+        run.stage("predict", used=USED, inputs="weights 2"),
+    ):
+        pytest.fail("the stage was entered")
+
+
+def test_force_starts_from_an_empty_folder(run: Run) -> None:
+    finish(run)
+    (run.root / "train" / "weights.h5").write_text("old")
+    with run.stage("train", used={**USED, "seed": 4}, force=True) as folder:
+        assert folder is not None
+        assert [path.name for path in folder.iterdir()] == ["stage.json"]
+    assert run.require("train")
+
+
+def test_an_unfinished_stage_goes_on_with_what_it_had(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.suppress(KeyboardInterrupt), run.stage("train", used=USED) as folder:
+        assert folder is not None
+        (folder / "half.npz").write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(UserError, match="run 'train' first"):
+        run.require("train")
+    with caplog.at_level(logging.INFO), run.stage("train", used=USED) as folder:
+        assert folder is not None
+        assert (folder / "half.npz").read_text() == "half"
+    assert "going on where it was cut off" in caplog.text
+    assert run.require("train")
+
+
+def test_an_unfinished_stage_of_another_configuration_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="cut off"), run.stage("train", used=USED):
+        raise ValueError("cut off")
+    with (
+        pytest.raises(UserError, match=re.escape("seed 3 (now 4)")),
+        run.stage("train", used={**USED, "seed": 4}),
+    ):
+        pytest.fail("the stage was entered")
+
+
+def test_runs_are_found_below_each_path_once_and_in_order(tmp_path: Path) -> None:
+    for seed in (2, 0, 1):
+        experiment = config.with_settings(EXPERIMENT, [f"seed={seed}"])
+        finish(Run.of(experiment, tmp_path))
+    top = tmp_path / "demo"
+    found = runs.find_runs([top, top / "first" / "seed-1"])
+    assert [run.experiment.seed for run in found] == [0, 1, 2]
+    assert [run.root for run in found] == [top / "first" / f"seed-{seed}" for seed in range(3)]
+    alone = runs.find_runs([top / "first" / "seed-2"])
+    assert [run.experiment.seed for run in alone] == [2]
+
+
+def test_a_path_without_a_run_is_named(tmp_path: Path, run: Run) -> None:
+    finish(run)
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=f"{path.name}: no run there"):
+            runs.find_runs([run.root, path])
+        with pytest.raises(UserError, match=f"{path.name}: no run there"):
+            Run.open(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x", "data": {"dataset": "d", "size": 3}}'])
+def test_a_config_that_cannot_be_read_is_named(run: Run, text: str) -> None:
+    finish(run)
+    path = run.root / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        Run.open(run.root)
+
+
+def test_provenance_tells_command_code_versions_machine_and_data() -> None:
+    found = runs.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
+    assert found.keys() == {
+        "command", "revision", "python", "packages", "machine", "devices", "dataset_hash",
+        "started",
+    }  # fmt: skip
+    assert found["dataset_hash"] == "abc"
+    assert found["devices"] == ["/device:CPU:0"]
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["packages"].keys() == set(runs.PACKAGES)
+    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", found["revision"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", found["started"])
+    json.dumps(found)
+
+
+def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PACKAGES", ("numpy", "no-such-package-anywhere"))
+    assert runs.versions() == {
+        "numpy": np.__version__,
+        "no-such-package-anywhere": "not installed",
+    }
