@@ -112,7 +112,7 @@ def train(walk: Walk) -> None:
         runs.save_json(
             walk.run.path("provenance.json"),
             {**origin, "dataset": described, "parameters": parameters,
-             "attention_parameters": attention},
+             "attention_parameters": attention, "input_scale": build.input_scale(model)},
         )  # fmt: skip
 
 

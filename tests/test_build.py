@@ -15,7 +15,13 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES
-from attnrobust.models.build import PAPER_MODELS, attention_model, build, parameter_table
+from attnrobust.models.build import (
+    PAPER_MODELS,
+    attention_model,
+    build,
+    input_scale,
+    parameter_table,
+)
 from attnrobust.models.heads import HEADS
 
 CLASSES = 3
@@ -289,3 +295,9 @@ def test_real_weights_give_what_keras_gives(real_weights: Path) -> None:
     features = keras.Model(ours.input, ours.get_layer("features").output)(images, training=False)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(features, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("backbone", "scale"), [("resnet50", 255), ("mobilenet", 2)])
+def test_input_scale_is_that_of_the_preprocessing(backbone, scale):
+    model = build(config.Model(backbone, weights="none"), classes=2, image_size=32)
+    assert input_scale(model) == pytest.approx(scale, rel=1e-5)

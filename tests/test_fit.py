@@ -28,7 +28,9 @@ def history(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def test_training_lowers_the_loss_and_leaves_best_weights_and_events(tiny, records_folder, tmp_path):
+def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
+    tiny, records_folder, tmp_path
+):
     experiment = config.with_settings(tiny, ["training.epochs=3", "training.augmentation=flip"])
     dataset = records.load(records_folder)
     # On one device: on several, each validates with its own BatchNorm statistics.

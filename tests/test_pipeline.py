@@ -62,9 +62,7 @@ def test_every_stage_leaves_its_files(walked, run):
 
 
 def test_measurements_hold_the_clean_and_every_attack_condition(run):
-    table = pd.read_csv(
-        run.path("evaluate", "measurements.csv"), float_precision="round_trip"
-    )
+    table = pd.read_csv(run.path("evaluate", "measurements.csv"), float_precision="round_trip")
     attack = table[table["condition"] == "attack"]
     assert sorted(attack["level"].unique()) == [0, *run.experiment.attack.epsilons]
     accuracy = table[table["metric"] == "accuracy"].set_index("level")["value"]

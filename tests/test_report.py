@@ -55,7 +55,7 @@ def make_run(
         "python": "3.11",
         "packages": {"numpy": "1.26.4"}, "machine": "Linux", "devices": ["CPU:0"],
         "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": dataset,
-        "parameters": 1234567, "attention_parameters": 145})  # fmt: skip
+        "parameters": 1234567, "attention_parameters": 145, "input_scale": 255.0})  # fmt: skip
     epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
                "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
     save_text(run.path("train", "history.jsonl"), "".join(json.dumps(e) + "\n" for e in epochs))

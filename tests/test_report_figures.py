@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from attnrobust.report import figures, results, samples, sheets, tables
+from attnrobust.report import figures, results, samples, sheets
 
 
 def test_perturbation_is_scaled_by_its_own_maximum() -> None:
@@ -42,9 +39,6 @@ def test_numbers_are_written_in_full() -> None:
     assert str(results.Estimate(0.0, -1e-17, 0.017)) == "0.000 (0.000–0.017)"
     assert str(results.Estimate(0.5)) == "0.500"
     assert str(results.Estimate(np.nan)) == "–"
-    assert tables.model_units("resnet50", 0.00125) == "0.3188"
-    assert tables.model_units("mobilenet", 0.00125) == "0.0025"
-    assert tables.model_units("unknown", 0.00125) == "–"
 
 
 def test_axis_spaces_doublings_evenly() -> None:
@@ -60,13 +54,6 @@ def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
     assert figures.embed(photo, 10**6) == ("image/png", figures.png(noise))
     curve = figures.Picture("a", noise, "alt", "caption", 200)
     assert figures.embed(curve, 1)[0] == "image/png"
-
-
-def test_every_backbone_has_its_units() -> None:
-    """Read as text, since the table itself needs TensorFlow."""
-    source = Path(figures.__file__).parents[1] / "models" / "backbones.py"
-    table = source.read_text(encoding="utf-8").split("\nBACKBONES: ")[1]
-    assert set(re.findall(r'^    "(\w+)": Backbone\(', table, re.M)) == set(tables.MODEL_UNITS)
 
 
 def test_long_words_do_not_leave_their_cell() -> None:

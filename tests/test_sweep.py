@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -108,7 +110,7 @@ def test_carry_is_monotone_and_never_weaker_than_independent(
     alone = swept(tiny, dataset, model, learned, tmp_path / "i", "attack.mode=independent")
     fallen = {e: s["logits"].argmax(1) != s["label"] for e, s in carry.items()}
     epsilons = sorted(fallen)
-    for smaller, larger in zip(epsilons, epsilons[1:], strict=False):
+    for smaller, larger in itertools.pairwise(epsilons):
         assert not (fallen[smaller] & ~fallen[larger]).any()
     for epsilon in epsilons:
         their = alone[epsilon]["logits"].argmax(1) != alone[epsilon]["label"]
@@ -187,7 +189,7 @@ def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path
         )
 
     monkeypatch.setitem(ATTACKS, "cheat", cheat)
-    with pytest.raises(ValueError, match="attack left its bounds at ε 0.0002"):
+    with pytest.raises(ValueError, match=r"attack left its bounds at ε 0\.0002"):
         swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path, "attack.name=cheat")
 
 

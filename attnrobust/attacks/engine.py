@@ -57,9 +57,7 @@ class CompiledLinfPGD(foolbox.attacks.LinfPGD):
     def __init__(
         self, *, gradient: Gradient, start: np.ndarray | None, steps: int, rel_stepsize: float
     ) -> None:
-        super().__init__(
-            rel_stepsize=rel_stepsize, steps=steps, random_start=start is not None
-        )
+        super().__init__(rel_stepsize=rel_stepsize, steps=steps, random_start=start is not None)
         self.gradient = gradient
         self.start = start
 

@@ -51,9 +51,7 @@ class Sweep:
         replicas: The model.
     """
 
-    def __init__(
-        self, experiment: config.Experiment, dataset: Dataset, replicas: Replicas
-    ) -> None:
+    def __init__(self, experiment: config.Experiment, dataset: Dataset, replicas: Replicas) -> None:
         self.setting = experiment.attack
         self.data = experiment.data
         self.dataset = dataset

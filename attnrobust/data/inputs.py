@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -137,11 +138,9 @@ def read(
     wanted = {name: position for position, name in enumerate(ids)}
     table = tf.constant(list(ids))
     examples = _serialized(dataset, split, data.limit).filter(
-        lambda example: tf.reduce_any(
-            tf.io.parse_single_example(example, FEATURES)["id"] == table
-        )
+        lambda example: tf.reduce_any(tf.io.parse_single_example(example, FEATURES)["id"] == table)
     )
-    found: dict[int, dict[str, np.ndarray]] = {}
+    found: dict[int, dict[str, Any]] = {}
     for example in examples.map(lambda e: _parse(e, data.image_size)).as_numpy_iterator():
         found[wanted[example["id"].decode()]] = example
     missing = [name for name in ids if wanted[name] not in found]
@@ -212,9 +211,7 @@ def augment(images: tf.Tensor, rows: Sequence[Matrices], key: tf.Tensor) -> tf.T
                               size)  # fmt: skip
     matrix = matrix @ _translation(tf.fill([number], -half), tf.fill([number], -half))
     flat = tf.reshape(matrix, (-1, 9))
-    return tfa.image.transform(
-        images, flat[:, :8], interpolation="bilinear", fill_mode="nearest"
-    )
+    return tfa.image.transform(images, flat[:, :8], interpolation="bilinear", fill_mode="nearest")
 
 
 def _uniform(key: tf.Tensor, number: tf.Tensor, low: float, high: float) -> tf.Tensor:

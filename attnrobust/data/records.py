@@ -441,9 +441,7 @@ def _describe(
     return {**described, "hash": runs.digest(described)}
 
 
-def _stop_if_too_many(
-    rejects: Sequence[Reject], total: int, allowed: float, partial: Path
-) -> None:
+def _stop_if_too_many(rejects: Sequence[Reject], total: int, allowed: float, partial: Path) -> None:
     if len(rejects) <= allowed * total:
         return
     path = partial.with_name(partial.name.removesuffix(".partial") + ".rejects.csv")

@@ -12,9 +12,7 @@ from tensorflow import keras
 Explanation = Callable[[keras.Model, np.ndarray, np.ndarray, str], np.ndarray]
 
 
-def grad_cam(
-    model: keras.Model, images: np.ndarray, targets: np.ndarray, layer: str
-) -> np.ndarray:
+def grad_cam(model: keras.Model, images: np.ndarray, targets: np.ndarray, layer: str) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of the target's logit, through tf-keras-vis.
 
     The maps are resized linearly from the layer's size to the image's. A model that does not

@@ -35,7 +35,8 @@ def explain(
         UserError: The model has no such layer, or its feature map is no (H, W, C) map.
     """
     if setting.layer not in [layer.name for layer in model.layers]:
-        maps = [layer.name for layer in model.layers if layer.name.endswith(("_out", "_ac", "_relu"))]
+        ends = ("_out", "_ac", "_relu")
+        maps = [layer.name for layer in model.layers if layer.name.endswith(ends)]
         raise UserError(
             f"explanation.layer '{setting.layer}': no such layer; features is the map the head "
             f"receives; others: {', '.join(maps[-9:])}"

@@ -119,6 +119,14 @@ def count_parameters(model: keras.Model) -> tuple[int, int]:
     return model.count_params(), sum(layer.count_params() for layer in attention)
 
 
+def input_scale(model: keras.Model) -> float:
+    """What a step of 1 in [0, 1] pixels becomes in the numbers the first layer receives."""
+    layer = model.get_layer("preprocessing")
+    ends = (layer(np.full((1, 1, 1, 3), value, np.float32)).numpy() for value in (0, 1))
+    black, white = ends
+    return float(np.abs(white - black).max())
+
+
 def parameter_table(
     models: Iterable[config.Model] = PAPER_MODELS, *, classes: int = 7
 ) -> list[ParameterRow]:

@@ -12,11 +12,6 @@ import pandas as pd
 
 from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
 
-# What an epsilon of 1 in [0, 1] pixel scale is in the numbers a backbone's first layer receives:
-# 255 for caffe preprocessing (0..255 minus means), 2 for [-1, 1].
-MODEL_UNITS = {"resnet50": 255.0, "inception_resnet_v2": 2.0, "mobilenet": 2.0, "resnet18": 2.0}
-
-
 # Column heads, and the groups above them as in Table.
 Heads = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
 
@@ -44,10 +39,12 @@ class Table:
     note: str = ""
 
 
-def model_units(backbone: str, epsilon: float) -> str:
-    """An epsilon in [0, 1] pixel scale as the backbone's first layer sees it, as text."""
-    factor = MODEL_UNITS.get(backbone)
-    return number(epsilon * factor) if factor else NOTHING
+def model_units(result: Result, epsilon: float) -> float:
+    """An epsilon in [0, 1] pixel scale in the numbers that the backbone's first layer receives.
+
+    255 times larger for 0..255 minus means, twice for [-1, 1]; NaN where it is not recorded.
+    """
+    return float(result.provenance.get("input_scale", math.nan)) * epsilon
 
 
 def combine(estimates: Sequence[Estimate | None]) -> str:
@@ -201,7 +198,8 @@ def _level(members: Sequence[Result], metrics: Sequence[str], epsilon: float) ->
         for _, seeds in heads(members)
         for metric in metrics
     ]
-    units = model_units(members[0].run.experiment.model.backbone, epsilon)
+    scaled = model_units(members[0], epsilon)
+    units = number(scaled) if math.isfinite(scaled) else NOTHING
     count = _count(members, metrics[-1], epsilon)
     return (number(epsilon), number(255 * epsilon), units, *cells, count)
 
@@ -225,12 +223,12 @@ def _record(
         "metric": metric,
     }
     if epsilon is not None:
-        factor = MODEL_UNITS.get(experiment.model.backbone, math.nan)
+        units = model_units(result, epsilon)
         row |= {
             "attack": experiment.attack.name,
             "epsilon": epsilon,
             "epsilon_255": key(255 * epsilon),
-            "epsilon_model_units": key(factor * epsilon) if math.isfinite(factor) else "",
+            "epsilon_model_units": key(units) if math.isfinite(units) else "",
         }
     return [row | {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}]
 
