@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
 
 
 def test_folders_without_an_image_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no .jpg image in ") as error:
+    with pytest.raises(UserError, match=r"no \.jpg image in ") as error:
         raw.index_images([tmp_path, tmp_path / "images"], (".jpg",))
     assert f"{tmp_path}, {tmp_path / 'images'}" in str(error.value)
 
@@ -305,8 +306,6 @@ def test_a_large_image_is_refused_by_its_header_alone() -> None:
 def test_an_image_of_absurd_size_is_refused() -> None:
     header = bytearray(encoded(colours(0), "PNG"))
     header[16:24] = struct.pack(">II", 60_000, 60_000)
-    import zlib
-
     header[29:33] = struct.pack(">I", zlib.crc32(bytes(header[12:29])))
     with pytest.raises(UnusableImageError, match="more than 50 megapixels"):
         load(bytes(header))

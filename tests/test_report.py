@@ -168,6 +168,7 @@ def test_numbers_on_the_page_are_those_of_the_files(pair: tuple[Path, str]) -> N
         assert f"{row.value:.3f} ({row.low:.3f}–{row.high:.3f})" in cells
     robust = pd.read_csv(out / "tables" / "robust-demo-resnet50-linf_pgd.csv")
     assert list(robust["epsilon_255"].round(4)) == [0.3188, 0.3188, 8, 8]
+    assert list(robust["epsilon_model_units"].round(4)) == [0.3188, 0.3188, 8, 8], "scale 255"
     assert list(robust["value"]) == pytest.approx([0.375, 0.3, 0.25, 0.2])
     assert "0.00125" in cells + re.findall(r'row">(.*?)<', text)
     assert "tiny_gap and tiny_attention differ by 0.075; their 95 % intervals overlap" in text

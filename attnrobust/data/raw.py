@@ -190,7 +190,8 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
     if image.mode == "CMYK":
         raise UnusableImageError("CMYK, expected RGB or grey: colours depend on a print profile")
     # Pillow opens 16-bit RGB PNG files as 8-bit RGB; only the raw mode of the tile tells.
-    raw_mode = str(image.tile[0][3]) if image.tile else ""
+    tiles = getattr(image, "tile", [])
+    raw_mode = str(tiles[0][3]) if tiles else ""
     if image.mode.startswith(("I", "F")) or ";16" in raw_mode:
         raise UnusableImageError("more than 8 bits a channel, expected 8")
 
