@@ -1,5 +1,6 @@
 """The reader of HAM10000: its layouts, its columns, its classes, and the real images."""
 
+import functools
 import re
 import shutil
 from collections import Counter
@@ -139,7 +140,11 @@ def test_a_missing_folder_table_column_or_image_is_one_line(folder: Path) -> Non
         ham10000.read(folder)
 
 
-def test_write_uses_the_default_split(folder: Path, tmp_path: Path) -> None:
+def test_write_uses_the_default_split(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = functools.partial(records.Preparation, workers=1)
+    monkeypatch.setattr(ham10000.records, "Preparation", alone)
     ham10000.write(folder, tmp_path / "out", name="demo", size=16)
     dataset = records.load(tmp_path / "out")
     assert (dataset.name, dataset.size, dataset.classes) == ("demo", 16, ham10000.CLASSES)

@@ -189,6 +189,13 @@ def test_records_are_the_same_again_and_others_with_another_seed(
     assert other.hash != dataset.hash
 
 
+def test_two_workers_write_the_same_bytes_as_one(
+    folder: Path, dataset: records.Dataset, tmp_path: Path
+) -> None:
+    write_records(folder, tmp_path / "out", workers=2)
+    assert contents(tmp_path / "out") == contents(dataset.root)
+
+
 def test_the_order_of_the_table_does_not_matter(
     own: Path, dataset: records.Dataset, tmp_path: Path
 ) -> None:

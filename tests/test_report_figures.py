@@ -61,5 +61,6 @@ def test_long_words_do_not_leave_their_cell() -> None:
                      (sheets.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),))  # fmt: skip
     pixels, width = sheets.draw([row], ["head"], side=64)
     assert pixels.shape[1] == width
-    assert (pixels[:, -2:] == 255).all()
-    assert (pixels[:, sheets.LEFT - 8 : sheets.LEFT - 1] == 255).all()
+    assert (pixels[:, -2 - sheets.MARGIN :] == 255).all()
+    edge = sheets.MARGIN + sheets.LEFT
+    assert (pixels[:, edge - 8 : edge - 1] == 255).all()

@@ -17,6 +17,7 @@ from attnrobust.report.results import NOTHING, number
 from attnrobust.report.samples import COLOUR_MAP, Condition, Samples, overlay, scale_perturbation
 
 GAP = 6
+MARGIN = 8  # white round the sheet, in pixels
 LEFT = 190
 PAGE = 1040  # Width of the page's text in CSS pixels.
 CENTRE = {"ha": "center", "va": "top", "multialignment": "center"}
@@ -83,7 +84,9 @@ def draw(rows: Sequence[Row], columns: Sequence[str], *, side: int) -> tuple[np.
         texts += _wrapped(row.lines, y, line, characters=int((left - 16) / (font * 0.56)))
     _colour_bar(canvas, left, line)
     texts.append((0, 0, "heatmap: 0 to its maximum", INK, {"ha": "left", "va": "top"}))
-    return _with_text(canvas, texts, font), round(width / grow)
+    pixels = _with_text(canvas, texts, font)
+    edge = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    return np.pad(pixels, edge, constant_values=255), round((width + 2 * MARGIN) / grow)
 
 
 def _short(text: str, characters: float) -> str:

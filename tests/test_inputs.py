@@ -1,0 +1,455 @@
+"""Records to batches: nothing lost or doubled, pixels as stored, augmentation as documented."""
+
+import dataclasses
+import io
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from data_helpers import (
+    SIZE,
+    colours,
+    encoded,
+    image_file,
+    make_raw,
+    mask,
+    pixels,
+    stored,
+    write_records,
+)
+from PIL import Image
+from scipy import ndimage
+
+from attnrobust.config import Data, Training
+from attnrobust.data import inputs, records
+from attnrobust.errors import UserError
+from tfrecords import ham10000
+
+DATA = Data(dataset="ham10000", image_size=SIZE)
+PLAIN = Training(batch_size=8, augmentation=())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_raw(tmp_path_factory.mktemp("raw") / "ham", lesions=10, masks=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> records.Dataset:
+    """77 images of 70 lesions, in more train shards than are read at a time."""
+    found = write_records(folder, tmp_path_factory.mktemp("records") / "ham10000")
+    assert len(found.files("train")) > 8
+    assert all(found.count(split) for split in found.splits)
+    return found
+
+
+def evaluated(
+    dataset: records.Dataset, split: str, batch_size: int = 8, data: Data = DATA
+) -> list[dict[str, np.ndarray]]:
+    batches = inputs.evaluation_batches(dataset, split, data=data, batch_size=batch_size)
+    return list(batches.as_numpy_iterator())
+
+
+def ids(batches: Sequence[dict[str, np.ndarray]]) -> list[str]:
+    return [id_.decode() for batch in batches for id_ in batch["id"]]
+
+
+@pytest.fixture(scope="module")
+def named(dataset: records.Dataset) -> Callable[[np.ndarray], str]:
+    """Gives the id of a training image by its pixels."""
+    table = {
+        image.tobytes(): id_.decode()
+        for batch in evaluated(dataset, "train")
+        for id_, image in zip(batch["id"], batch["image"], strict=True)
+    }
+    return lambda image: table[image.tobytes()]
+
+
+def trained(
+    dataset: records.Dataset, epoch: int = 0, *, training: Training = PLAIN, seed: int = 0,
+    data: Data = DATA,
+) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    batches = inputs.training_batches(dataset, data=data, training=training, seed=seed, epoch=epoch)
+    return list(batches.as_numpy_iterator())
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("batch_size", [1, 8, 1000])
+def test_evaluation_gives_each_id_once_with_its_own_label(
+    dataset: records.Dataset, split: str, batch_size: int
+) -> None:
+    batches = evaluated(dataset, split, batch_size)
+    truth = stored(dataset, split)
+    assert sorted(ids(batches)) == sorted(truth)
+    assert len(ids(batches)) == dataset.count(split)
+    labels = np.concatenate([batch["label"] for batch in batches])
+    assert [truth[id_]["label"] for id_ in ids(batches)] == labels.tolist()
+    sizes = [len(batch["id"]) for batch in batches]
+    assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+    assert sizes[-1] == (dataset.count(split) - 1) % batch_size + 1
+
+
+def test_the_order_of_evaluation_is_fixed_and_that_of_labels(dataset: records.Dataset) -> None:
+    first, second = evaluated(dataset, "train", 7), evaluated(dataset, "train", 7)
+    assert ids(first) == ids(second) == ids(evaluated(dataset, "train", 1))
+    labels = np.concatenate([batch["label"] for batch in first])
+    np.testing.assert_array_equal(inputs.labels(dataset, "train"), labels)
+
+
+def test_pixels_are_those_of_the_stored_jpeg_as_pillow_decodes_it(
+    dataset: records.Dataset,
+) -> None:
+    truth = stored(dataset, "test")
+    for batch in evaluated(dataset, "test"):
+        assert batch["image"].dtype == np.float32
+        assert batch["image"].shape[1:] == (SIZE, SIZE, 3)
+        for id_, image in zip(batch["id"], batch["image"], strict=True):
+            expected = pixels(truth[id_.decode()]["image"]) / 255
+            assert np.abs(image - expected).max() <= 1 / 255 + 1e-6
+
+
+def with_first_image(folder: Path, tmp_path: Path, content: bytes) -> Path:
+    """A copy of the raw folder in which one image has this content."""
+    copy = Path(shutil.copytree(folder, tmp_path / "raw"))
+    image_file(copy, "ISIC_0000").write_bytes(content)
+    return copy
+
+
+def test_subsampled_colours_are_decoded_like_pillow_too(folder: Path, tmp_path: Path) -> None:
+    content = encoded(colours(9), subsampling=2, quality=90)
+    found = write_records(with_first_image(folder, tmp_path, content), tmp_path / "out")
+    image, expected = only(found, "ISIC_0000")
+    assert np.abs(image - pixels(expected) / 255).max() <= 1 / 255 + 1e-6
+
+
+def only(dataset: records.Dataset, id_: str, data: Data = DATA) -> tuple[np.ndarray, bytes]:
+    """One image as the model sees it, and as it is stored."""
+    example = stored(dataset)[id_]
+    found = inputs.read(dataset, example["split"], [id_], data=data)
+    return found["image"][0], example["image"]
+
+
+def test_a_lossless_png_gives_its_own_pixels(folder: Path, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    copy = with_first_image(folder, tmp_path, encoded(picture, "PNG"))
+    image, _ = only(write_records(copy, tmp_path / "out"), "ISIC_0000")
+    np.testing.assert_allclose(image, picture / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [8, 12, 40])
+def test_another_size_is_resized_within_the_range(
+    folder: Path, tmp_path: Path, dataset: records.Dataset, size: int
+) -> None:
+    data = dataclasses.replace(DATA, image_size=size)
+    for batch in evaluated(dataset, "test", data=data):
+        assert batch["image"].shape[1:] == (size, size, 3)
+        assert batch["image"].min() >= 0
+        assert batch["image"].max() <= 1
+    picture = np.full((50, 30, 3), (255, 0, 128), np.uint8)
+    copy = with_first_image(folder, tmp_path, encoded(picture, quality=100))
+    image, _ = only(write_records(copy, tmp_path / "out", size=0), "ISIC_0000", data)
+    assert np.abs(image - picture[0, 0] / 255).max() < 2 / 255
+
+
+def test_masks_come_along(dataset: records.Dataset) -> None:
+    for batch in evaluated(dataset, "test"):
+        for content in batch["mask"]:
+            picture = np.asarray(Image.open(io.BytesIO(content)))
+            np.testing.assert_array_equal(picture, mask())
+
+
+def test_a_limit_takes_the_first(dataset: records.Dataset) -> None:
+    data = dataclasses.replace(DATA, limit=5)
+    every = ids(evaluated(dataset, "train"))
+    assert ids(evaluated(dataset, "train", 3, data)) == every[:5]
+    np.testing.assert_array_equal(
+        inputs.labels(dataset, "train", 5), inputs.labels(dataset, "train")[:5]
+    )
+    assert inputs.count(dataset, "train", 5) == 5
+    assert inputs.count(dataset, "train", 10_000) == dataset.count("train")
+
+
+def test_a_limit_holds_in_training_too(
+    dataset: records.Dataset, named: Callable[[np.ndarray], str]
+) -> None:
+    data = dataclasses.replace(DATA, limit=5)
+    batches = trained(dataset, data=data)
+    assert len(batches) == inputs.steps(dataset, data, PLAIN) == 1
+    first = ids(evaluated(dataset, "train", data=data))
+    assert {named(image) for image in batches[0][0]} == set(first)
+
+
+def test_an_epoch_has_full_batches_and_every_example(
+    dataset: records.Dataset, named: Callable[[np.ndarray], str]
+) -> None:
+    total = dataset.count("train")
+    batches = trained(dataset)
+    assert len(batches) == inputs.steps(dataset, DATA, PLAIN) == math.ceil(total / 8)
+    assert total % 8, "a full last batch would prove nothing"
+    seen: Counter[str] = Counter()
+    truth = stored(dataset, "train")
+    for images, labels in batches:
+        assert images.shape == (8, SIZE, SIZE, 3)
+        assert images.dtype == np.float32
+        for image, label in zip(images, labels, strict=True):
+            seen[named(image)] += 1
+            assert truth[named(image)]["label"] == label
+    assert seen.keys() == truth.keys()
+    assert Counter(seen.values()) == {1: total - (-total % 8), 2: -total % 8}
+
+
+def test_epochs_differ_and_each_is_the_same_again(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(PLAIN, augmentation=tuple(inputs.AUGMENTATIONS))
+    runs = {
+        key: b"".join(images.tobytes() + labels.tobytes()
+                      for images, labels in trained(dataset, key[0], training=training,
+                                                    seed=key[1]))
+        for key in [(0, 0), (1, 0), (0, 1), (7, 3)]
+    }  # fmt: skip
+    assert len(set(runs.values())) == 4
+    again = trained(dataset, 7, training=training, seed=3)
+    assert b"".join(i.tobytes() + k.tobytes() for i, k in again) == runs[7, 3]
+
+
+def test_epochs_are_in_another_order_even_without_augmentation(
+    dataset: records.Dataset, named: Callable[[np.ndarray], str]
+) -> None:
+    orders = [[named(image) for images, _ in trained(dataset, epoch) for image in images]
+              for epoch in range(3)]  # fmt: skip
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    stored_order = ids(evaluated(dataset, "train"))
+    assert all(order[: len(stored_order)] != stored_order for order in orders)
+
+
+def test_one_dataset_object_gives_the_same_epoch_each_time(dataset: records.Dataset) -> None:
+    batches = inputs.training_batches(dataset, data=DATA, training=PLAIN, seed=0, epoch=0)
+    first, second = (
+        [images.tobytes() for images, _ in batches.as_numpy_iterator()] for _ in range(2)
+    )
+    assert first == second
+
+
+def test_four_epochs_of_a_quarter_see_every_example(
+    dataset: records.Dataset, named: Callable[[np.ndarray], str]
+) -> None:
+    training = dataclasses.replace(PLAIN, epoch_fraction=0.25, batch_size=1)
+    total = dataset.count("train")
+    assert inputs.steps(dataset, DATA, training) == math.ceil(total / 4)
+    epochs = [trained(dataset, epoch, training=training) for epoch in range(4)]
+    seen = [named(image) for batches in epochs for images, _ in batches for image in images]
+    assert set(seen) == stored(dataset, "train").keys()
+    assert len(seen) == 4 * math.ceil(total / 4)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6])
+def test_a_part_of_the_data_an_epoch_shows_all_equally_often(
+    dataset: records.Dataset, named: Callable[[np.ndarray], str], fraction: float
+) -> None:
+    training = dataclasses.replace(PLAIN, epoch_fraction=fraction, batch_size=1)
+    epochs = [trained(dataset, epoch, training=training) for epoch in range(7)]
+    seen = Counter(named(image) for batches in epochs for images, _ in batches for image in images)
+    times = [seen[id_] for id_ in stored(dataset, "train")]
+    assert max(times) - min(times) <= 1
+    assert sum(times) == 7 * math.ceil(fraction * dataset.count("train"))
+
+
+def test_a_small_fraction_still_gives_one_full_batch(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(PLAIN, epoch_fraction=1e-9)
+    batches = trained(dataset, 3, training=training)
+    assert [len(images) for images, _ in batches] == [8]
+
+
+def test_an_unknown_augmentation_names_the_known_ones(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(PLAIN, augmentation=("flipp",))
+    with pytest.raises(UserError, match="no augmentation 'flipp'; did you mean flip"):
+        trained(dataset, training=training)
+
+
+def test_augmented_images_keep_shape_type_and_range(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(PLAIN, augmentation=("flip", "rotate", "zoom", "shift"))
+    before = np.concatenate([images for images, _ in trained(dataset)])
+    after = np.concatenate([images for images, _ in trained(dataset, training=training)])
+    assert after.shape == before.shape
+    assert after.dtype == np.float32
+    assert after.min() >= 0
+    assert after.max() <= 1
+    changed = np.abs(after - before).max(axis=(1, 2, 3)) > 0.02
+    assert changed.mean() > 0.9
+    # The content stays: the mean colour of an image hardly moves.
+    assert np.abs(after.mean(axis=(1, 2)) - before.mean(axis=(1, 2))).max() < 0.25
+
+
+KEY = tf.constant([3, 4], tf.int64)
+
+
+def pictures(number: int, size: int = SIZE) -> np.ndarray:
+    return np.stack([colours(100 + n, size, size) for n in range(number)]).astype(np.float32) / 255
+
+
+def fixed(rows: Sequence[Sequence[float]]) -> inputs.Matrices:
+    """An augmentation row that is the same matrix for every image."""
+    return lambda key, number, size: tf.tile(tf.constant([rows], tf.float32), [number, 1, 1])
+
+
+def moved(x: float, y: float) -> inputs.Matrices:
+    return fixed([[1, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def augmented(images: np.ndarray, *rows: inputs.Matrices) -> np.ndarray:
+    return inputs.augment(tf.constant(images), rows, KEY).numpy()
+
+
+@pytest.mark.parametrize("size", [SIZE, 17])
+def test_matrices_move_pixels_about_the_centre(size: int) -> None:
+    images = pictures(2, size)
+    still = augmented(images, fixed(np.eye(3).tolist()))
+    np.testing.assert_allclose(still, images, atol=1e-6)
+    mirrored = augmented(images, fixed([[-1, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    np.testing.assert_allclose(mirrored, np.flip(images, 2), atol=1e-6)
+    upside_down = augmented(images, fixed([[1, 0, 0], [0, -1, 0], [0, 0, 1]]))
+    np.testing.assert_allclose(upside_down, np.flip(images, 1), atol=1e-6)
+    turned = augmented(images, fixed([[0, -1, 0], [1, 0, 0], [0, 0, 1]]))
+    np.testing.assert_allclose(turned, np.rot90(images, axes=(1, 2)), atol=1e-6)
+
+
+def test_a_shift_by_whole_pixels_fills_with_the_nearest() -> None:
+    images = pictures(2)
+    expected = np.concatenate([images[:, :, 3:], np.repeat(images[:, :, -1:], 3, 2)], axis=2)
+    np.testing.assert_allclose(augmented(images, moved(3, 0)), expected, atol=1e-6)
+    expected = np.concatenate([np.repeat(images[:, :1], 2, 1), images[:, :-2]], axis=1)
+    np.testing.assert_allclose(augmented(images, moved(0, -2)), expected, atol=1e-6)
+
+
+def test_rows_are_joined_so_that_pixels_are_resampled_once() -> None:
+    images = pictures(2)
+    there_and_back = augmented(images, moved(5.5, -3.25), moved(-5.5, 3.25))
+    np.testing.assert_allclose(there_and_back, images, atol=1e-5)
+    np.testing.assert_allclose(augmented(images), images, atol=1e-6)
+
+
+def drawn(name: str, number: int = 400, size: int = SIZE) -> np.ndarray:
+    """Matrices of a row, for many images."""
+    matrices = inputs.AUGMENTATIONS[name](KEY, tf.constant(number), size).numpy()
+    assert matrices.shape == (number, 3, 3)
+    np.testing.assert_array_equal(matrices[:, 2], np.tile([0, 0, 1], (number, 1)))
+    return matrices
+
+
+def test_flip_is_by_either_axis_for_half_of_the_images_each() -> None:
+    matrices = drawn("flip")
+    signs = Counter((int(m[0, 0]), int(m[1, 1])) for m in matrices)
+    assert signs.keys() == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
+    assert min(signs.values()) > 70  # of 400 in four kinds; five standard deviations
+    assert not matrices[:, [0, 0, 1, 1], [1, 2, 0, 2]].any()
+
+
+def test_rotate_is_by_any_angle() -> None:
+    matrices = drawn("rotate")
+    turned = matrices[:, :2, :2]
+    np.testing.assert_allclose(turned @ turned.transpose(0, 2, 1), [np.eye(2)] * 400, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(turned), 1, atol=1e-6)
+    assert not matrices[:, :2, 2].any()
+    angles = np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0]))
+    counts = np.histogram(angles, bins=8, range=(-180, 180))[0]
+    assert counts.sum() == 400
+    assert counts.min() > 20
+
+
+def test_zoom_is_by_90_to_110_per_cent_of_both_sides() -> None:
+    matrices = drawn("zoom")
+    factors = matrices[:, 0, 0]
+    np.testing.assert_array_equal(factors, matrices[:, 1, 1])
+    assert 0.9 <= factors.min() < 0.91
+    assert 1.09 < factors.max() <= 1.1
+    assert not matrices[:, [0, 0, 1, 1], [1, 2, 0, 2]].any()
+
+
+def test_shift_is_by_up_to_a_tenth_of_the_side() -> None:
+    matrices = drawn("shift", size=50)
+    np.testing.assert_array_equal(matrices[:, :2, :2], [np.eye(2)] * 400)
+    for offset in (matrices[:, 0, 2], matrices[:, 1, 2]):
+        assert -5 <= offset.min() < -4.8
+        assert 4.8 < offset.max() <= 5
+    assert abs(np.corrcoef(matrices[:, 0, 2], matrices[:, 1, 2])[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("name", inputs.AUGMENTATIONS)
+def test_a_row_moves_pixels_as_scipy_does_with_its_matrices(name: str) -> None:
+    images, centre = pictures(6), (SIZE - 1) / 2
+    matrices: list[np.ndarray] = []
+
+    def kept(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+        matrices.append(inputs.AUGMENTATIONS[name](key, number, size))
+        return matrices[0]
+
+    found = augmented(images, kept)
+    assert np.abs(found - images).max() > 0.1
+    for image, after, matrix in zip(images, found, matrices[0].numpy(), strict=True):
+        # SciPy counts rows first, the matrix counts columns (x) first.
+        linear = matrix[:2, :2][::-1, ::-1]
+        offset = centre - linear @ [centre, centre] + matrix[:2, 2][::-1]
+        for channel in range(3):
+            expected = ndimage.affine_transform(
+                image[..., channel], linear, offset, order=1, mode="nearest"
+            )
+            np.testing.assert_allclose(after[..., channel], expected, atol=2e-4)
+
+
+def test_each_batch_and_each_row_has_draws_of_its_own() -> None:
+    images = np.repeat(pictures(1), 8, axis=0)
+    row = inputs.AUGMENTATIONS["shift"]
+    first = inputs.augment(tf.constant(images), [row], tf.constant([3, 0], tf.int64)).numpy()
+    second = inputs.augment(tf.constant(images), [row], tf.constant([3, 1], tf.int64)).numpy()
+    every = [image.tobytes() for image in (*first, *second)]
+    assert len(set(every)) == 16
+    keys: list[bytes] = []
+
+    def kept(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
+        keys.append(key.numpy().tobytes())
+        return row(key, number, size)
+
+    inputs.augment(tf.constant(images), [kept, kept], KEY)
+    assert len(set(keys)) == 2
+
+
+def test_read_gives_chosen_examples_in_the_order_asked(dataset: records.Dataset) -> None:
+    truth = stored(dataset, "test")
+    chosen = sorted(truth)[:6][::-1]
+    found = inputs.read(dataset, "test", chosen, data=DATA)
+    assert found["id"].tolist() == chosen
+    assert found["label"].tolist() == [truth[id_]["label"] for id_ in chosen]
+    assert found["image"].shape == (6, SIZE, SIZE, 3)
+    for id_, image, region in zip(chosen, found["image"], found["mask"], strict=True):
+        assert np.abs(image - pixels(truth[id_]["image"]) / 255).max() <= 1 / 255 + 1e-6
+        np.testing.assert_array_equal(region, mask() > 0)
+    assert found["mask"].dtype == bool
+
+
+def test_read_without_a_mask_gives_an_empty_region(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "raw"))
+    shutil.rmtree(copy / ham10000.MASKS)
+    found = write_records(copy, tmp_path / "out")
+    chosen = sorted(stored(found, "test"))[:2]
+    region = inputs.read(found, "test", chosen, data=DATA)["mask"]
+    assert region.shape == (2, SIZE, SIZE)
+    assert not region.any()
+
+
+def test_read_of_an_id_of_another_split_names_it(dataset: records.Dataset) -> None:
+    inside, outside = sorted(stored(dataset, "test"))[0], sorted(stored(dataset, "train"))[0]
+    with pytest.raises(UserError, match=f"no {outside} in the test split"):
+        inputs.read(dataset, "test", [inside, outside], data=DATA)
+
+
+def test_a_split_without_an_example_is_one_line(folder: Path, tmp_path: Path) -> None:
+    found = write_records(folder, tmp_path / "out", fractions=(0.8, 0.0, 0.2))
+    assert inputs.labels(found, "validation").tolist() == []
+    with pytest.raises(UserError, match="no example in the validation split"):
+        evaluated(found, "validation")
+    with pytest.raises(UserError, match="no x in the validation split"):
+        inputs.read(found, "validation", ["x"], data=DATA)
