@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -62,10 +63,13 @@ def disk_is_full(error: BaseException) -> bool:
     return "no space left on device" in text or "errno = 28" in text
 
 
-def save_npz(path: Path, **arrays: Any) -> None:
-    """Write arrays to a compressed .npz, atomically."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+def save_npz(path: Path, *, compressed: bool = True, **arrays: Any) -> None:
+    """Write arrays to a .npz, atomically."""
+    # Zipped in memory: a ZipFile cut off by a full disk complains once more when it is collected.
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
