@@ -44,6 +44,8 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
+        # A library that logs through a bare root logger would set one up that repeats our lines.
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         work()
     except KeyboardInterrupt:

@@ -268,3 +268,14 @@ def test_the_attack_is_put_in_words(tmp_path: Path) -> None:
     ]
     assert wording.command(result, "all") == "python -m experiments.demo.tiny_gap all --seed 0"
     assert float(wording.half_width([result])) == pytest.approx(0.75 * (1.1 - 0.8) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(10, True), (40, False)])
+def test_an_attack_that_stops_short_is_called_out_on_the_first_screen(
+    steps: int, warned: bool, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, "tiny_gap")
+    experiment = config.with_settings(run.experiment, [f"attack.steps={steps}"])
+    save_text(run.path("config.json"), config.to_json(experiment))
+    text = write([Run.open(run.root)], tmp_path / "out").read_text(encoding="utf-8")
+    assert ("10 steps reach 0.33 of the ball" in html.unescape(text)) == warned

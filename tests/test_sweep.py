@@ -197,3 +197,14 @@ def test_unknown_attack_names_the_known_ones(tiny, dataset, model):
     experiment = config.with_settings(tiny, ["attack.name=linf_pdg"])
     with pytest.raises(UserError, match=r"no attack 'linf_pdg'; did you mean linf_pgd\? known:"):
         sweep.Sweep(experiment, dataset, Replicas(model))
+
+
+def test_steps_that_cannot_reach_the_edge_of_the_ball_are_called_out(
+    tiny, dataset, model, learned, tmp_path, caplog
+):
+    swept(tiny, dataset, model, learned, tmp_path / "a", "attack.rel_stepsize=0.3")
+    assert "reach" not in caplog.text, "4 steps of 0.3 reach 1.2"
+    weak = swept(tiny, dataset, model, learned, tmp_path / "b", "attack.rel_stepsize=0.03",
+                 "attack.random_start=false")  # fmt: skip
+    assert "4 steps of 0.03 ε reach 0.12 of the ball" in caplog.text
+    assert weak[0.01]["linf"].max() == pytest.approx(0.12 * 0.01, rel=1e-3)

@@ -76,6 +76,12 @@ class Sweep:
         Raises:
             UserError: The model's logits are not finite.
         """
+        if self.setting.reach < 1:
+            log.warning(
+                "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "
+                "too high: take more attack.steps or a larger attack.rel_stepsize",
+                self.setting.steps, self.setting.rel_stepsize, self.setting.reach,
+            )  # fmt: skip
         state: Arrays | None = None
         for epsilon in (0.0, *self.setting.epsilons):
             path = folder / runs.attack_file(self.setting.name, epsilon)

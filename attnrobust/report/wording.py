@@ -43,7 +43,21 @@ def summary(results: Sequence[Result]) -> list[str]:
             sentences += _findings(name, seeds)
     for members in grouped(results, "panel").values():
         sentences += _difference(members)
-    return sentences
+    return sentences + _too_weak(results)
+
+
+def _too_weak(results: Sequence[Result]) -> list[str]:
+    """What must be said before anybody quotes the numbers of an attack that stops short."""
+    weak = {
+        result.group[1]: result.run.experiment.attack
+        for result in results
+        if result.run.experiment.attack.reach < 1
+    }
+    return [
+        f"Warning: the attack on {name} is too weak to be quoted; its {attack.steps} steps reach "
+        f"{attack.reach:.2f} of the ball, so robust accuracy comes out too high."
+        for name, attack in weak.items()
+    ]
 
 
 def _findings(name: str, seeds: Sequence[Result]) -> list[str]:

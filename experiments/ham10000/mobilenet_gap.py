@@ -15,7 +15,7 @@ EXPERIMENT = Experiment(
     training=Training(
         epochs=20, batch_size=32, learning_rate=1e-4, adam_epsilon=1e-7, patience=20, min_delta=0.0
     ),
-    attack=Attack(epsilons=(0.0003125, 0.000625, 0.00125, 0.0025, 0.005, 0.01)),
+    attack=Attack(epsilons=(0.00005, 0.0001, 0.0002, 0.0004, 0.00125, 0.005)),
 )
 
 if __name__ == "__main__":
