@@ -58,6 +58,9 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if disk_is_full(error):
             return _fail(f"no space left on the disk ({error}); earlier results are intact", debug)
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, on a full device
+            return _fail("out of memory on the device; try a smaller training.batch_size or "
+                         "attack.batch_size", debug)  # fmt: skip
         if isinstance(error, OSError) and error.errno in PLAIN:
             return _fail(str(error), debug)
         raise

@@ -6,10 +6,16 @@ import logging
 import platform
 from pathlib import Path
 
-from attnrobust import runs
+from attnrobust import config, runs
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
+
+SMALL_MODELS = [
+    config.Model(backbone, head, width=width)
+    for backbone, width in (("mobilenet", 0.75), ("resnet18", 1.0))
+    for head in ("gap", "soft_attention")
+]
 
 
 def doctor(records: Path) -> None:
@@ -56,12 +62,16 @@ def _records(folder: Path) -> None:
 def _models() -> None:
     from attnrobust.models import build
 
-    log.info("\nmodels of the paper, 7 classes")
+    log.info("\nmodels, 7 classes")
     line = "  %-20s %-24s %-8s %-8s %12s %10s %8s"
     log.info(line, "backbone", "head", "cut", "variant", "parameters", "attention", "share")
-    for row in build.parameter_table():
+    rows = build.parameter_table([*build.PAPER_MODELS, *SMALL_MODELS])
+    for row in rows:
         log.info(line, row.backbone, row.head, row.cut, row.variant or "-", f"{row.parameters:,}",
                  f"{row.attention:,}" if row.attention else "-",
                  f"{row.share:.2f} %" if row.attention else "-")  # fmt: skip
     log.info("attention: weights of the soft-attention layer; share: of all other weights.\n"
              "The paper variant has one weight more, the learnable scale gamma.")  # fmt: skip
+    total = {row.variant: row.parameters for row in rows if row.backbone == "resnet50"}
+    log.info("ResNet-50 as a whole grows by %.2f %%, its last layer being twice as wide; Wasserman "
+             "says 'less than 1.3 %%'.", 100 * (total["literal"] / total[""] - 1))  # fmt: skip

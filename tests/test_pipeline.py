@@ -167,6 +167,7 @@ def test_doctor_lists_devices_records_and_the_papers_models(records_folder, capl
     assert "23,602,055" in caplog.text
     assert "294,928" in caplog.text
     assert "1.25 %" in caplog.text
+    assert "grows by 1.31 %" in caplog.text
     assert "4 bytes, expected" in caplog.text
     assert "7 classes, 32 px" in caplog.text
 
