@@ -51,20 +51,27 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C; what is finished is kept, the same command goes on",
                      debug, code=130)  # fmt: skip
-    except UserError as error:
-        return _fail(str(error), debug)
-    except MemoryError:
-        return _fail("out of memory; try a smaller batch size or fewer --workers", debug)
     except Exception as error:
-        if disk_is_full(error):
-            return _fail(f"no space left on the disk ({error}); earlier results are intact", debug)
-        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, on a full device
-            return _fail("out of memory on the device; try a smaller training.batch_size or "
-                         "attack.batch_size", debug)  # fmt: skip
-        if isinstance(error, OSError) and error.errno in PLAIN:
-            return _fail(str(error), debug)
-        raise
+        message = _in_one_line(error)
+        if not message:
+            raise
+        return _fail(message, debug)
     return 0
+
+
+def _in_one_line(error: BaseException) -> str:
+    """What a user needs to know of an error; empty for one that only we can mend."""
+    if isinstance(error, UserError):
+        return str(error)
+    if disk_is_full(error):
+        return f"no space left on the disk ({error}); earlier results are intact"
+    # TensorFlow's own class, known by name so that TensorFlow need not be imported here.
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return (
+            "out of memory; try a smaller training.batch_size or attack.batch_size, or fewer "
+            "--workers"
+        )
+    return str(error) if isinstance(error, OSError) and error.errno in PLAIN else ""
 
 
 @contextlib.contextmanager

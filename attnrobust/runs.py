@@ -63,11 +63,11 @@ def disk_is_full(error: BaseException) -> bool:
     return "no space left on device" in text or "errno = 28" in text
 
 
-def save_npz(path: Path, *, compressed: bool = True, **arrays: Any) -> None:
-    """Write arrays to a .npz, atomically."""
+def save_npz(path: Path, **arrays: Any) -> None:
+    """Write arrays to a .npz, atomically; not compressed, since weights and noise hardly are."""
     # Zipped in memory: a ZipFile cut off by a full disk complains once more when it is collected.
     buffer = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    np.savez(buffer, **arrays)
     with atomic(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 

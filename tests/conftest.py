@@ -56,13 +56,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def records_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Their records."""
-    from attnrobust.data import records
+    from attnrobust.data import shards, writing
     from tfrecords import ham10000
 
     folder = tmp_path_factory.mktemp("records") / "demo"
     rows, rejects = ham10000.read(drawn)
-    how = records.Preparation(size=32, shard_size=40, workers=1)
-    records.write(folder, name="demo", classes=ham10000.CLASSES, rows=rows, rejects=rejects,
+    how = shards.Preparation(size=32, shard_size=40, workers=1)
+    writing.write(folder, name="demo", classes=ham10000.CLASSES, rows=rows, rejects=rejects,
                   how=how)  # fmt: skip
     return folder
 

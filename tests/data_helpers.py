@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from attnrobust.data import prepare, records
+from attnrobust.data import prepare, records, shards, writing
 from tfrecords import ham10000
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
@@ -88,8 +88,8 @@ def write_records(folder: Path, out: Path, **changes: Any) -> records.Dataset:
     """Read and write in this process, with small shards, whatever is rejected."""
     rows, rejects = ham10000.read(folder)
     settings = {"size": SIZE, "shard_size": 4, "workers": 1, "max_rejects": 1.0, **changes}
-    return records.write(out, name="ham10000", classes=ham10000.CLASSES, rows=rows,
-                         rejects=rejects, how=records.Preparation(**settings))  # fmt: skip
+    return writing.write(out, name="ham10000", classes=ham10000.CLASSES, rows=rows,
+                         rejects=rejects, how=shards.Preparation(**settings))  # fmt: skip
 
 
 def command(folder: Path, out: Path, *options: str) -> int:
@@ -115,7 +115,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def shards(folder: Path) -> dict[str, bytes]:
+def shard_files(folder: Path) -> dict[str, bytes]:
     """The shards among them."""
     return {name: data for name, data in contents(folder).items() if name.endswith(".tfrecord")}
 

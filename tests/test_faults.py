@@ -25,7 +25,7 @@ from data_helpers import (
     pixels,
     read_table,
     reject_reasons,
-    shards,
+    shard_files,
     stored,
     write_records,
     write_table,
@@ -328,19 +328,23 @@ def caught_writing(raw: Path, out: Path, *options: str) -> Iterator["subprocess.
             running.communicate()
 
 
+def alive(session: int) -> list[int]:
+    """Processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
+            if int(own) == session and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
 def left_over(session: int) -> list[int]:
-    """Processes of a session that are still alive after some seconds."""
+    """Those that are still alive after some seconds."""
     deadline = time.monotonic() + 10
-    while True:
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
-                if int(own) == session and state != "Z":
-                    found.append(int(path.parent.name))
-        if not found or time.monotonic() > deadline:
-            return found
+    while alive(session) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return alive(session)
 
 
 @pytest.fixture(scope="module")
@@ -364,11 +368,27 @@ def test_ctrl_c_is_exit_code_130_and_one_line(
     )
     assert contents(out) == before
     assert left_over(running.pid) == []
-    finished = shards(out.with_name("out.partial"))
+    finished = shard_files(out.with_name("out.partial"))
     assert 1 <= len(finished) < 35
     assert command(raw, out, "--size", "1000", "--shard-size", "1") == 0
     assert "going on in" in capsys.readouterr().out
     assert contents(out) == undisturbed
+
+
+def test_ctrl_c_while_workers_start_is_one_line_too(raw: Path, out: Path) -> None:
+    before = contents(out)
+    running = process(raw, out, "--workers", "2")
+    while len(alive(running.pid)) < 4:  # itself, two workers and Python's resource tracker
+        assert running.poll() is None, running.communicate()
+    time.sleep(0.05)  # the workers are importing
+    os.killpg(running.pid, signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert stdout == ""
+    assert stderr.startswith("error: stopped by Ctrl-C")
+    assert stderr.count("\n") == 1
+    assert contents(out) == before
+    assert left_over(running.pid) == []
 
 
 def test_after_kill_9_the_same_command_completes_the_records(

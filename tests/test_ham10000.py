@@ -18,7 +18,7 @@ from data_helpers import (
     write_table,
 )
 
-from attnrobust.data import records
+from attnrobust.data import records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import ham10000
 
@@ -143,8 +143,8 @@ def test_a_missing_folder_table_column_or_image_is_one_line(folder: Path) -> Non
 def test_write_uses_the_default_split(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = functools.partial(records.Preparation, workers=1)
-    monkeypatch.setattr(ham10000.records, "Preparation", alone)
+    alone = functools.partial(shards.Preparation, workers=1)
+    monkeypatch.setattr(ham10000.shards, "Preparation", alone)
     ham10000.write(folder, tmp_path / "out", name="demo", size=16)
     dataset = records.load(tmp_path / "out")
     assert (dataset.name, dataset.size, dataset.classes) == ("demo", 16, ham10000.CLASSES)
@@ -160,8 +160,8 @@ def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     rows, rejects = ham10000.read(folder)
     assert not rejects
     assert Counter(row.label for row in rows) == REAL
-    how = records.Preparation(size=224, max_rejects=0.0, workers=1)
-    dataset = records.write(tmp_path / "out", name="ham10000", classes=ham10000.CLASSES,
+    how = shards.Preparation(size=224, max_rejects=0.0, workers=1)
+    dataset = writing.write(tmp_path / "out", name="ham10000", classes=ham10000.CLASSES,
                             rows=rows, rejects=rejects, how=how)  # fmt: skip
     found = stored(dataset)
     assert len(found) == 1340

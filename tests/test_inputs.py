@@ -190,6 +190,8 @@ def test_an_epoch_has_full_batches_and_every_example(
     total = dataset.count("train")
     batches = trained(dataset)
     assert len(batches) == inputs.steps(dataset, DATA, PLAIN) == math.ceil(total / 8)
+    batch = inputs.training_batches(dataset, data=DATA, training=PLAIN, seed=0, epoch=0)
+    assert batch.element_spec[0].shape == (8, SIZE, SIZE, 3), "another shape would be traced anew"
     assert total % 8, "a full last batch would prove nothing"
     seen: Counter[str] = Counter()
     truth = stored(dataset, "train")

@@ -37,9 +37,12 @@ def test_one_colour_stays_that_colour(fit: str, shape: tuple[int, int]) -> None:
 
 
 def test_shrinking_averages_over_the_source_pixels() -> None:
-    image = grey([[0, 2, 10, 10], [4, 6, 10, 10], [100, 100, 0, 200], [100, 100, 200, 0]])
-    found = preprocessing.stretch(image, 2)
-    np.testing.assert_array_equal(found, grey([[3, 10], [100, 100]]))
+    image = np.zeros((6, 6), int)
+    image[0, 0] = 90  # one pixel of the nine that become one
+    image[0, 3:] = 30
+    image[3:, :3] = 200
+    found = preprocessing.stretch(grey(image.tolist()), 2)
+    np.testing.assert_array_equal(found, grey([[10, 10], [200, 0]]))
 
 
 def test_stretch_keeps_the_whole_image() -> None:

@@ -327,13 +327,21 @@ def test_rows_with_the_same_content_share_a_group() -> None:
     ]
 
 
-def test_chains_of_shared_content_are_one_group() -> None:
-    kept, _, copies = raw.merge_duplicates(
-        rows("a", "b", "b", "c", "c", "d", "e"), ["1", "1", "2", "2", "3", "3", "4"]
-    )
+@pytest.mark.parametrize(
+    ("groups", "hashes"),
+    [
+        ("abbccde", "1122334"),
+        ("abcbcde", "1122334"),
+        ("cdbcabe", "3322114"),
+        ("abcdace", "1133224"),
+    ],
+)
+def test_chains_of_shared_content_are_one_group(groups: str, hashes: str) -> None:
+    kept, _, copies = raw.merge_duplicates(rows(*groups), list(hashes))
     assert copies == 6
-    assert len({row.group for row in kept[:6]}) == 1
-    assert kept[6].group == "e"
+    found = {before: row.group for before, row in zip(groups, kept, strict=True)}
+    assert len({found[name] for name in "abcd"}) == 1
+    assert found["e"] == "e"
 
 
 def test_same_content_with_other_labels_is_rejected_with_its_lines() -> None:

@@ -21,13 +21,13 @@ from data_helpers import (
     pixels,
     read_table,
     reject_reasons,
-    shards,
+    shard_files,
     stored,
     write_records,
     write_table,
 )
 
-from attnrobust.data import preprocessing, raw, records
+from attnrobust.data import preprocessing, raw, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 from tfrecords import ham10000
@@ -167,7 +167,7 @@ def test_what_is_taken_of_cut_files_can_be_decoded_by_tensorflow(tmp_path: Path,
         path.write_bytes(content[: len(content) - cut])
         row = Row("x", path, "nv", "g", 2)
         try:
-            image, _ = records.prepare_image(row, records.Preparation(size=SIZE))
+            image, _ = shards.prepare_image(row, shards.Preparation(size=SIZE))
         except raw.UnusableImageError:
             continue
         decoded = tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE").numpy()
@@ -200,7 +200,7 @@ def test_the_order_of_the_table_does_not_matter(
     own: Path, dataset: records.Dataset, tmp_path: Path
 ) -> None:
     write_table(own, read_table(own)[::-1])
-    assert shards(write_records(own, tmp_path / "out").root) == shards(dataset.root)
+    assert shard_files(write_records(own, tmp_path / "out").root) == shard_files(dataset.root)
 
 
 def test_shards_are_of_nearly_equal_length(folder: Path, tmp_path: Path) -> None:
@@ -255,24 +255,24 @@ def cut_off(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: int
 ) -> Callable[[], None]:
     """Let the write of the next shard but `after` fail half-way; gives what undoes it."""
-    whole, written = records.write_shard, []
+    whole, written = shards.write_shard, []
 
     def cut(
         partial: Path,
         file: str,
         rows: Sequence[Row],
         classes: Sequence[str],
-        how: records.Preparation,
+        how: shards.Preparation,
     ) -> None:
         if len(written) < after:
             written.append(file)
             return whole(partial, file, rows, classes, how)
-        with records.runs.atomic(partial / file) as temporary:
+        with shards.runs.atomic(partial / file) as temporary:
             temporary.write_bytes(b"half a shard")
             raise error
 
-    monkeypatch.setattr(records, "write_shard", cut)
-    return lambda: monkeypatch.setattr(records, "write_shard", whole)
+    monkeypatch.setattr(shards, "write_shard", cut)
+    return lambda: monkeypatch.setattr(shards, "write_shard", whole)
 
 
 def test_a_write_that_is_cut_off_keeps_old_records_and_finished_shards(
@@ -380,9 +380,9 @@ def test_rows_that_the_reader_rejected_are_counted(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, _ = ham10000.read(folder)
-    how = records.Preparation(size=SIZE, workers=1, max_rejects=0.5)
+    how = shards.Preparation(size=SIZE, workers=1, max_rejects=0.5)
     caplog.clear()
-    records.write(tmp_path / "out", name="x", classes=ham10000.CLASSES, rows=rows,
+    writing.write(tmp_path / "out", name="x", classes=ham10000.CLASSES, rows=rows,
                   rejects=[Reject(99, "a,b", 'with "quotes"')], how=how)  # fmt: skip
     assert reject_reasons(tmp_path / "out" / "rejects.csv") == {"a,b": 'with "quotes"'}
     assert "1 rows rejected" in caplog.text
@@ -416,7 +416,7 @@ def test_old_records_come_back_after_a_kill_between_the_two_renames(
 
 def test_a_worker_that_is_killed_is_one_clear_line() -> None:
     def work() -> None:
-        with records._workers(2) as pool:
+        with writing._workers(2) as pool:
             assert pool is not None
             pool.submit(os._exit, 9).result()
 
@@ -477,7 +477,7 @@ def test_a_description_of_another_format_or_damaged_is_refused(copy: Path) -> No
 @pytest.mark.parametrize("size", [-1, 1, 7])
 def test_a_size_that_is_none_is_refused(size: int) -> None:
     with pytest.raises(UserError, match=f"--size {size}: expected at least 8, or 0"):
-        records.Preparation(size=size)
+        shards.Preparation(size=size)
 
 
 def test_an_unknown_fit_names_the_known_ones(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnrobust.data import prepare, raw, records
+from attnrobust.data import prepare, raw, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -65,8 +65,8 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
 def write(folder: Path, out: Path, *, name: str = NAME, size: int) -> None:
     """Read a raw folder of this layout and write its records, with the default split."""
     rows, rejects = read(folder)
-    how = records.Preparation(size=size)
-    records.write(out, name=name, classes=CLASSES, rows=rows, rejects=rejects, how=how)
+    how = shards.Preparation(size=size)
+    writing.write(out, name=name, classes=CLASSES, rows=rows, rejects=rejects, how=how)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attnrobust.commands import guarded, positive
-from attnrobust.data import preprocessing, records
+from attnrobust.data import preprocessing, shards, writing
 from attnrobust.data.raw import Reject, Row
 
 Reader = Callable[..., tuple[list[Row], list[Reject]]]
@@ -33,7 +33,7 @@ def main(
     Returns:
         Exit code.
     """
-    default = records.Preparation()
+    default = shards.Preparation()
     parser = argparse.ArgumentParser(
         prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -57,11 +57,11 @@ def main(
 
     def work() -> None:
         rows, rejects = read(options.raw, split_by=options.split_by)
-        how = records.Preparation(
+        how = shards.Preparation(
             size=options.size, fit=options.fit, fractions=tuple(options.split), seed=options.seed,
             shard_size=options.shard_size, max_rejects=options.max_rejects,
             max_megapixels=options.max_megapixels, workers=options.workers,
         )  # fmt: skip
-        records.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects, how=how)
+        writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects, how=how)
 
     return guarded(work, debug=options.debug)

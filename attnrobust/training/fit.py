@@ -190,10 +190,7 @@ class State:
         """Write `state.npz`, atomically."""
         words = {"history": self.history, "best": self.best, "wait": self.wait}
         arrays = {f"v{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
-        # Weights hardly compress, and this is written after every epoch.
-        runs.save_npz(
-            folder / "state.npz", compressed=False, words=np.array(json.dumps(words)), **arrays
-        )
+        runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
 
     @classmethod
     def load(cls, folder: Path, model: keras.Model) -> State:

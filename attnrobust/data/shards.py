@@ -1,0 +1,146 @@
+"""What one process does: rows to one shard of JPEG or PNG images, with a summary."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from attnrobust import runs
+from attnrobust.data import preprocessing, raw
+from attnrobust.data.raw import Row
+from attnrobust.errors import UserError
+
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+PNG = b"\x89PNG"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How rows become records.
+
+    Attributes:
+        size: Height and width in pixels; 0 keeps each image's own.
+        fit: Row of preprocessing.FITS: how a rectangle becomes a square.
+        fractions: Share of train, validation and test.
+        seed: Of the split.
+        shard_size: Examples in one file.
+        max_rejects: Largest share of rows that may be rejected.
+        max_megapixels: Larger images are rejected.
+        workers: Processes; 1 works in this process.
+    """
+
+    size: int = 299
+    fit: str = "stretch"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    seed: int = 0
+    shard_size: int = 512
+    max_rejects: float = 0.01
+    max_megapixels: float = 50.0
+    workers: int = os.cpu_count() or 1
+
+    def __post_init__(self) -> None:
+        if self.size < 8 and self.size != 0:
+            raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
+
+
+def write_shard(
+    partial: Path, file: str, rows: Sequence[Row], classes: Sequence[str], how: Preparation
+) -> None:
+    """Write one shard and, after it, its summary `parts/<file>.json`."""
+    import tensorflow as tf
+
+    rejects, counts, notes = [], Counter(), Counter()  # type: ignore[var-annotated]
+    with runs.atomic(partial / file) as temporary:
+        try:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for row in rows:
+                    try:
+                        content, converted = prepare_image(row, how)
+                        mask = prepare_mask(row, how) if row.mask else b""
+                    except raw.UnusableImageError as error:
+                        rejects.append({"line": row.line, "id": row.id, "reason": str(error)})
+                        continue
+                    writer.write(_serialize(row, content, mask, classes.index(row.label)))
+                    counts[row.label] += 1
+                    notes.update(converted)
+        except tf.errors.OpError as error:
+            raise OSError(28 if runs.disk_is_full(error) else 5, str(error)) from None
+        sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        size = temporary.stat().st_size
+    summary = {
+        "file": file, "count": sum(counts.values()), "bytes": size, "sha256": sha256,
+        "class_counts": counts, "rejects": rejects, "converted": notes,
+    }  # fmt: skip
+    runs.save_json(partial / "parts" / f"{file}.json", summary)
+
+
+def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
+    """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
+
+    A PNG is written anew, without loss: Pillow reads damaged ones that TensorFlow would refuse.
+
+    Raises:
+        UnusableImageError: With the reason.
+    """
+    content = _read(row.path)
+    image, notes = raw.load_image(content, max_megapixels=how.max_megapixels)
+    right_size = not how.size or image.shape[:2] == (how.size, how.size)
+    suffix, parameters = ".jpg", JPEG
+    if not right_size:
+        image = preprocessing.FITS[how.fit](image, how.size)
+    elif content.startswith(PNG):
+        suffix, parameters = ".png", []
+    elif not notes:
+        return content, notes
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
+
+
+def prepare_mask(row: Row, how: Preparation) -> bytes:
+    """A row's mask as PNG bytes (0 or 255), fitted like its image.
+
+    Raises:
+        UnusableImageError: With the reason.
+    """
+    if row.mask is None:
+        raise ValueError(f"{row.id} has no mask")
+    try:
+        mask, _ = raw.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
+    except raw.UnusableImageError as error:
+        raise raw.UnusableImageError(f"mask: {error}") from None
+    if how.size:
+        mask = preprocessing.FITS[how.fit](mask, how.size)
+    binary = np.where(mask[..., 0] >= 128, 255, 0).astype(np.uint8)
+    return cv2.imencode(".png", binary)[1].tobytes()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise raw.UnusableImageError(f"cannot be read ({error.strerror})") from None
+
+
+def _serialize(row: Row, content: bytes, mask: bytes, label: int) -> bytes:
+    import tensorflow as tf
+
+    def text(value: bytes) -> Any:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    feature = {
+        "id": text(row.id.encode()),
+        "group": text(row.group.encode()),
+        "image": text(content),
+        "mask": text(mask),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    return bytes(example.SerializeToString(deterministic=True))

@@ -1,0 +1,296 @@
+"""Rows to a data set's records; one shard is one task of one process.
+
+Everything is written to `<out>.partial` and renamed at the end, so that older records stay until
+new ones are whole, and a killed run goes on after the last finished shard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from attnrobust import config, runs
+from attnrobust.data import preprocessing, raw, records, shards
+from attnrobust.data.raw import SPLITS, Reject, Row
+from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
+
+
+def write(
+    out: Path,
+    *,
+    name: str,
+    classes: Sequence[str],
+    rows: Sequence[Row],
+    rejects: Sequence[Reject],
+    how: shards.Preparation,
+) -> records.Dataset:
+    """Write a data set's records.
+
+    Args:
+        out: Folder to make; older records there are replaced once the new ones are whole.
+        name: Of the data set.
+        classes: Class names in label order; every row's label is one of them.
+        rows: What the reader found usable.
+        rejects: What it did not.
+        how: Size, split, limits.
+
+    Raises:
+        UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
+            files at `out`.
+    """
+    total = len(rows) + len(rejects)
+    config.lookup("fit", preprocessing.FITS, how.fit)
+    _check_place(out)
+    partial = out.with_name(out.name + ".partial")
+    with _workers(how.workers) as pool:
+        masks = [row.mask for row in rows if row.mask]
+        hashes = _hash_all([*(row.path for row in rows), *masks], pool)
+        rows, double, copies = raw.merge_duplicates(rows, hashes[: len(rows)])
+        rejects = [*rejects, *double]
+        _stop_if_too_many(rejects, total, how.max_rejects, partial)
+        plan = _plan(rows, classes, how)
+        contents = {
+            file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
+            for file, part in plan.items()
+        }
+        settings = [records.FORMAT, name, *classes, how.size, how.fit, how.max_megapixels]
+        key = runs.digest(settings, contents, hashes)
+        _open_partial(partial, key)
+        parts = _write_shards(partial, plan, classes, how, pool)
+    for part in parts.values():
+        rejects += [Reject(**reject) for reject in part["rejects"]]
+    _stop_if_too_many(rejects, total, how.max_rejects, partial)
+    described = _describe(name, classes, parts, how, copies)
+    if not sum(described["splits"][split]["count"] for split in SPLITS):
+        raise UserError(f"{name}: no usable image among {total:,} rows")
+    _write_rejects(partial / "rejects.csv", rejects)
+    runs.save_json(partial / "dataset.json", described)
+    shutil.rmtree(partial / "parts")
+    _replace(partial, out)
+    _say(described, rejects, out)
+    return records.load(out)
+
+
+def _check_place(out: Path) -> None:
+    """Never replace a folder that holds no records, such as the raw data's own."""
+    old = _old(out)
+    if (old / "dataset.json").is_file() and not out.exists():
+        old.rename(out)  # a former run was killed just between the two renames of _replace
+    if out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir()):
+        raise UserError(f"{out}: holds other files than records; name a new or empty folder")
+
+
+@contextlib.contextmanager
+def _workers(count: int) -> Iterator[Executor | None]:
+    """A pool of fresh processes; None for one, which needs no pool.
+
+    Raises:
+        UserError: A process was killed.
+    """
+    if count <= 1:
+        yield None
+        return
+    # Forking a process that has started TensorFlow's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+    # Ctrl-C reaches the workers too: held back until they have started and know what to do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(count):
+            pool.submit(os.getpid)  # a task each, or they would be started one by one
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed (out of memory?); finished shards are kept, the same "
+            "command goes on; try fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end on Ctrl-C without a traceback, and when the parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:
+    results = pool.map(raw.content_hash, paths, chunksize=64) if pool else map(
+        raw.content_hash, paths
+    )  # fmt: skip
+    return list(tqdm(results, "checking files", total=len(paths), unit="file", disable=None))
+
+
+def _plan(
+    rows: Sequence[Row], classes: Sequence[str], how: shards.Preparation
+) -> dict[str, list[Row]]:
+    """Which rows go to which file; rows in hash order, so that shards are mixed."""
+    unknown = {row.label for row in rows} - set(classes)
+    if unknown:
+        raise ValueError(f"labels that are no class: {sorted(unknown)}")
+    split_of = raw.split_by_group(
+        rows, fractions=dict(zip(SPLITS, how.fractions, strict=True)), seed=how.seed
+    )
+    mixed = sorted(rows, key=lambda row: hashlib.sha256(f"{how.seed}:{row.id}".encode()).digest())
+    plan = {}
+    for split in SPLITS:
+        members = [row for row in mixed if split_of[row.group] == split]
+        count = max(1, -(-len(members) // how.shard_size)) if members else 0
+        for index in range(count):
+            plan[f"{split}-{index:05d}-of-{count:05d}.tfrecord"] = members[index::count]
+    return plan
+
+
+def _open_partial(partial: Path, key: str) -> None:
+    """Keep finished shards of the same plan, and clear those of another."""
+    stamp = partial / "parts" / "plan.json"
+    if stamp.is_file() and runs.load_json(stamp) == key:
+        log.info("going on in %s", partial)
+        for left_over in partial.rglob(".*"):
+            left_over.unlink()
+        return
+    if partial.exists():
+        shutil.rmtree(partial)
+    runs.save_json(stamp, key)
+
+
+def _write_shards(
+    partial: Path,
+    plan: Mapping[str, list[Row]],
+    classes: Sequence[str],
+    how: shards.Preparation,
+    pool: Executor | None,
+) -> dict[str, Any]:
+    """Write what is missing of the plan; returns each shard's summary."""
+    done = {file: partial / "parts" / f"{file}.json" for file in plan}
+    todo = [file for file in plan if not done[file].is_file()]
+    ready = sum(len(plan[file]) for file in plan if file not in todo)
+    total = sum(map(len, plan.values()))
+    with tqdm(desc="writing records", total=total, initial=ready, unit="image",
+              disable=None) as bar:  # fmt: skip
+        if pool is None:
+            for file in todo:
+                shards.write_shard(partial, file, plan[file], list(classes), how)
+                bar.update(len(plan[file]))
+        else:
+            futures: dict[Future, str] = {
+                pool.submit(shards.write_shard, partial, file, plan[file], list(classes), how): file
+                for file in todo
+            }
+            for future in as_completed(futures):
+                future.result()
+                bar.update(len(plan[futures[future]]))
+    return {file: runs.load_json(done[file]) for file in plan}
+
+
+def _describe(
+    name: str,
+    classes: Sequence[str],
+    parts: Mapping[str, Any],
+    how: shards.Preparation,
+    copies: int,
+) -> dict[str, Any]:
+    splits: dict[str, Any] = {}
+    converted: Counter = Counter()
+    for split in SPLITS:
+        mine = [part for file, part in parts.items() if file.startswith(f"{split}-")]
+        counts: Counter = Counter()
+        for part in mine:
+            counts.update(part["class_counts"])
+            converted.update(part["converted"])
+        splits[split] = {
+            "count": sum(counts.values()),
+            "class_counts": {label: counts[label] for label in classes},
+            "shards": [{key: part[key] for key in ("file", "count", "bytes", "sha256")}
+                       for part in mine],
+        }  # fmt: skip
+    described = {
+        "format": records.FORMAT, "name": name, "task": "classification", "classes": list(classes),
+        "size": how.size, "fit": how.fit, "split_seed": how.seed, "fractions": how.fractions,
+        "converted": converted, "same_content": copies, "splits": splits,
+    }  # fmt: skip
+    return {**described, "hash": runs.digest(described)}
+
+
+def _stop_if_too_many(rejects: Sequence[Reject], total: int, allowed: float, partial: Path) -> None:
+    if len(rejects) <= allowed * total:
+        return
+    path = partial.with_name(partial.name.removesuffix(".partial") + ".rejects.csv")
+    _write_rejects(path, rejects)
+    first = min(rejects, key=lambda reject: reject.line)
+    raise UserError(
+        f"{len(rejects):,} of {total:,} rows cannot be used, more than --max-rejects {allowed:g} "
+        f"allows; the first is line {first.line} ({first.id}): {first.reason}; all are in {path}"
+    )
+
+
+def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["line", "id", "reason"])
+    for reject in sorted(rejects, key=lambda reject: reject.line):
+        writer.writerow([reject.line, reject.id, reject.reason])
+    runs.save_text(path, text.getvalue())
+
+
+def _replace(partial: Path, out: Path) -> None:
+    """Put the new records in the place of the old ones."""
+    old = _old(out)
+    if old.exists():
+        shutil.rmtree(old)
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    out.with_name(out.name + ".rejects.csv").unlink(missing_ok=True)
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(out.name + ".old")
+
+
+def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> None:
+    counts = {split: described["splits"][split]["count"] for split in SPLITS}
+    log.info(
+        "%s: %s images (%s) in %s",
+        described["name"],
+        f"{sum(counts.values()):,}",
+        ", ".join(f"{split} {count:,}" for split, count in counts.items()),
+        out,
+    )
+    for what, count in described["converted"].items():
+        log.info("%d images with %s, stored upright as 8-bit RGB", count, what)
+    if described["same_content"]:
+        log.info("%d rows share their image with another; kept in one split",
+                 described["same_content"])  # fmt: skip
+    if rejects:
+        log.warning("%d rows rejected, with reasons in %s", len(rejects), out / "rejects.csv")
