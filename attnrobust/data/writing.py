@@ -78,7 +78,7 @@ def write(
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
     _stop_if_too_many(rejects, total, how.max_rejects, partial)
-    described = _describe(name, classes, parts, how, copies)
+    described = {**_describe(name, classes, parts, how, copies), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
     _write_rejects(partial / "rejects.csv", rejects)
