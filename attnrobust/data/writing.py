@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from attnrobust import config, runs
-from attnrobust.data import preprocessing, raw, records, shards
+from attnrobust.data import preprocessing, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
 
@@ -63,7 +63,7 @@ def write(
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
-        rows, double, copies = raw.merge_duplicates(rows, hashes[: len(rows)])
+        rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
         rejects = [*rejects, *double]
         _stop_if_too_many(rejects, total, how.max_rejects, partial)
         plan = _plan(rows, classes, how)
@@ -157,7 +157,7 @@ def _plan(
     unknown = {row.label for row in rows} - set(classes)
     if unknown:
         raise ValueError(f"labels that are no class: {sorted(unknown)}")
-    split_of = raw.split_by_group(
+    split_of = splits.split_by_group(
         rows, fractions=dict(zip(SPLITS, how.fractions, strict=True)), seed=how.seed
     )
     mixed = sorted(rows, key=lambda row: hashlib.sha256(f"{how.seed}:{row.id}".encode()).digest())
@@ -219,7 +219,7 @@ def _describe(
     how: shards.Preparation,
     copies: int,
 ) -> dict[str, Any]:
-    splits: dict[str, Any] = {}
+    by_split: dict[str, Any] = {}
     converted: Counter = Counter()
     for split in SPLITS:
         mine = [part for file, part in parts.items() if file.startswith(f"{split}-")]
@@ -227,7 +227,7 @@ def _describe(
         for part in mine:
             counts.update(part["class_counts"])
             converted.update(part["converted"])
-        splits[split] = {
+        by_split[split] = {
             "count": sum(counts.values()),
             "class_counts": {label: counts[label] for label in classes},
             "shards": [{key: part[key] for key in ("file", "count", "bytes", "sha256")}
@@ -236,7 +236,7 @@ def _describe(
     described = {
         "format": records.FORMAT, "name": name, "task": "classification", "classes": list(classes),
         "size": how.size, "fit": how.fit, "split_seed": how.seed, "fractions": how.fractions,
-        "converted": converted, "same_content": copies, "splits": splits,
+        "converted": converted, "same_content": copies, "splits": by_split,
     }  # fmt: skip
     return {**described, "hash": runs.digest(described)}
 
