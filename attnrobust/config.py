@@ -24,11 +24,13 @@ class Data:
         dataset: Name of the folder below the records root (`tfrecords/shards/<dataset>`).
         image_size: Height and width in pixels of what the model sees.
         limit: At most this many examples of every split (None: all), for smoke runs.
+        task: Which of the tasks that the records describe (their own classes where empty).
     """
 
     dataset: str
     image_size: int = 224
     limit: int | None = None
+    task: str = ""
 
     def __post_init__(self) -> None:
         _require(self.image_size >= 8, "data.image_size", self.image_size, "at least 8")

@@ -53,10 +53,10 @@ class Walk:
         return self.run.experiment
 
     def dataset(self) -> Dataset:
-        """The records."""
+        """The records, with the classes of the task."""
         from attnrobust.data import records
 
-        return records.load(self.records)
+        return records.load(self.records).as_task(self.experiment.data.task)
 
     def verify(self) -> None:
         """Raise a UserError that names a damaged shard, if there is one."""
@@ -104,7 +104,8 @@ def train(walk: Walk) -> None:
         model = fit.train(walk.experiment, dataset, folder, strategy.mirrored())
         origin = runs.provenance(dataset_hash=dataset.hash, devices=devices)
         described = {
-            "name": dataset.name, "classes": list(dataset.classes), "size": dataset.size,
+            "name": dataset.name, "task": walk.experiment.data.task,
+            "classes": list(dataset.classes), "size": dataset.size,
             "splits": {split: {key: value[key] for key in ("count", "class_counts")}
                        for split, value in dataset.splits.items()},
         }  # fmt: skip

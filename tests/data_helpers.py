@@ -87,8 +87,9 @@ def image_file(folder: Path, image: str) -> Path:
 def write_records(folder: Path, out: Path, **changes: Any) -> records.Dataset:
     """Read and write in this process, with small shards, whatever is rejected."""
     rows, rejects = ham10000.read(folder)
+    tasks = changes.pop("tasks", None)
     settings = {"size": SIZE, "shard_size": 4, "workers": 1, "max_rejects": 1.0, **changes}
-    return writing.write(out, name="ham10000", classes=ham10000.CLASSES, rows=rows,
+    return writing.write(out, name="ham10000", classes=ham10000.CLASSES, rows=rows, tasks=tasks,
                          rejects=rejects, how=shards.Preparation(**settings))  # fmt: skip
 
 
@@ -148,3 +149,38 @@ def reject_reasons(path: Path) -> dict[str, str]:
     """Reasons by id of a rejects.csv."""
     with path.open(newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def make_eyepacs(folder: Path, *, patients: int = 20) -> Path:
+    """Write EyePACS' layout: two eyes a patient, all five grades alike."""
+    (folder / "train").mkdir(parents=True)
+    lines = ["image,level"]
+    for patient in range(patients):
+        for side, level in (("left", patient % 5), ("right", 4 - patient % 5)):
+            name = f"{100 + patient}_{side}"
+            image = colours(2 * patient + (side == "left"))
+            (folder / "train" / f"{name}.jpeg").write_bytes(encoded(image))
+            lines.append(f"{name},{level}")
+    (folder / "trainLabels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+XRAY_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"
+)
+
+
+def make_chestxray14(folder: Path, *, patients: int = 20) -> Path:
+    """Write ChestX-ray14's layout: two X-rays a patient, every fourth patient with pneumothorax."""
+    (folder / "images").mkdir(parents=True)
+    lines = [XRAY_HEADER]
+    for patient in range(1, patients + 1):
+        for follow in range(2):
+            name = f"{patient:08d}_{follow:03d}.png"
+            grey = colours(2 * patient + follow)[..., 0]
+            (folder / "images" / name).write_bytes(encoded(grey, "PNG"))
+            findings = "Effusion|Pneumothorax" if patient % 4 == 0 else "No Finding"
+            lines.append(f"{name},{findings},{follow},{patient},50,M,PA,2500,2048,0.171,0.171,")
+    (folder / "Data_Entry_2017.csv").write_text("\n".join(lines) + "\n")
+    return folder

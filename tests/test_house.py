@@ -13,7 +13,7 @@ import pytest
 from attnrobust import config
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.data.inputs import AUGMENTATIONS
-from attnrobust.data.preprocessing import FITS
+from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
@@ -21,8 +21,8 @@ from attnrobust.models.heads import HEADS
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
-    "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "EXPLANATIONS": EXPLANATIONS,
-    "METRICS": METRICS, "BACKBONES": BACKBONES, "HEADS": HEADS,
+    "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
+    "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "BACKBONES": BACKBONES, "HEADS": HEADS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

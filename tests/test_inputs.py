@@ -455,3 +455,23 @@ def test_a_split_without_an_example_is_one_line(folder: Path, tmp_path: Path) ->
         evaluated(found, "validation")
     with pytest.raises(UserError, match="no x in the validation split"):
         inputs.read(found, "validation", ["x"], data=DATA)
+
+
+def test_a_task_maps_labels_everywhere(folder: Path, tmp_path: Path) -> None:
+    of = (1, 1, 0, 0, 1, 0, 2)
+    task = records.Task(classes=("benign", "malignant", "vascular"), of=of)
+    whole = write_records(folder, tmp_path / "out", tasks={"three": task})
+    mapped = whole.as_task("three")
+    truth = stored(whole, "train")
+    batches = evaluated(mapped, "train")
+    labels = np.concatenate([batch["label"] for batch in batches])
+    assert [of[truth[id_]["label"]] for id_ in ids(batches)] == labels.tolist()
+    assert set(labels.tolist()) == {0, 1, 2}
+    np.testing.assert_array_equal(inputs.labels(mapped, "train"), labels)
+    some = ids(batches)[3:9]
+    found = inputs.read(mapped, "train", some, data=DATA)
+    assert found["label"].tolist() == [of[truth[id_]["label"]] for id_ in some]
+    seen = {image.tobytes(): label for images, labels in trained(mapped)
+            for image, label in zip(images, labels, strict=True)}  # fmt: skip
+    images = np.concatenate([batch["image"] for batch in batches])
+    assert seen == {image.tobytes(): label for image, label in zip(images, labels, strict=True)}

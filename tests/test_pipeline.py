@@ -102,6 +102,7 @@ def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     (["train", "--set", "model.head=gpa", "--set", "name=x1"], "did you mean gap"),
     (["train", "--set", "training.augmentation=filp", "--set", "name=x2"], "did you mean flip"),
     (["train", "--set", "model.weights=nowhere.h5", "--set", "name=x3"], "no such file"),
+    (["train", "--set", "data.task=binary", "--set", "name=x5"], "no task 'binary'; demo has none"),
     (["predict", "--set", "name=x4"], "run 'train' first"),
     (["attack", "--set", "attack.epsilons=0.1,0.05"], "rising"),
     (["attack", "--set", "attack.epsilons=8"], "in [0, 1] pixel scale"),

@@ -1,7 +1,8 @@
-"""Rectangles to squares, with pixels worked out by hand."""
+"""Rectangles to squares and filters, with pixels worked out by hand."""
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from attnrobust.data import preprocessing
 
@@ -70,3 +71,50 @@ def test_pad_centres_the_whole_image_on_black() -> None:
     np.testing.assert_array_equal(
         preprocessing.pad(odd, 3), grey([[9, 8, 7], [9, 8, 7], [0, 0, 0]])
     )
+
+
+@pytest.mark.parametrize("name", preprocessing.FILTERS)
+@pytest.mark.parametrize("shape", [(1, 1), (7, 40), (64, 64)])
+def test_every_filter_keeps_shape_and_type_and_its_input(name: str, shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    before = image.copy()
+    found = preprocessing.FILTERS[name](image)
+    assert (found.shape, found.dtype) == (image.shape, np.uint8)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        # OpenCV mirrors a row a, b, c to … c b a b c b a …, period 4, which sigma 20 blurs to its
+        # mean (a + 2b + c) / 4. Here x = 0, 140, 255 and its mean is 133.75:
+        # 4 * (140 - 133.75) + 128 = 153; 0 and 255 leave [0, 255] and are clipped.
+        ([0, 140, 255], [0, 153, 255]),
+        # The same after min-max: (106 - 50) * 255 / 102 = 140.
+        ([50, 106, 152], [0, 153, 255]),
+        # x = 0, 120, 255, mean 123.75: 4 * (120 - 123.75) + 128 = 113.
+        ([0, 120, 255], [0, 113, 255]),
+        # Two values: x = 0, 255, mean 127.5: -382 and 638 before they are clipped.
+        ([7, 8], [0, 255]),
+    ],
+)
+def test_the_high_pass_by_hand(row: list[int], expected: list[int]) -> None:
+    for image in (grey([row]), grey([row]).transpose(1, 0, 2)):
+        found = preprocessing.gaussian_high_pass(image)
+        np.testing.assert_array_equal(found.ravel(), grey([expected]).ravel())
+
+
+def test_the_high_pass_as_scipy_blurs() -> None:
+    image = np.random.default_rng(1).integers(60, 200, (90, 70), np.uint8)
+    image[20:50, 10:60] //= 3
+    x = (image - float(image.min())) * 255 / (float(image.max()) - float(image.min()))
+    expected = 4 * x - 4 * ndimage.gaussian_filter(x, 20, mode="mirror", truncate=4) + 128
+    found = preprocessing.gaussian_high_pass(grey(image.tolist()))
+    assert np.abs(found[..., 0] - np.clip(expected, 0, 255)).max() <= 0.51
+    np.testing.assert_array_equal(found[..., 0], found[..., 2])
+
+
+@pytest.mark.parametrize("value", [0, 1, 77, 255])
+def test_the_high_pass_of_one_colour_is_128(value: int) -> None:
+    image = np.full((9, 12, 3), value, np.uint8)
+    np.testing.assert_array_equal(preprocessing.gaussian_high_pass(image), image * 0 + 128)

@@ -1,9 +1,8 @@
-"""Tables, image files and splits: what is taken, what is refused and for which reason."""
+"""Tables and image files: what is taken, what is refused and for which reason."""
 
 import io
 import struct
 import zlib
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -13,12 +12,11 @@ from data_helpers import colours, encoded, pixels
 from PIL import Image
 
 from attnrobust.data import raw
-from attnrobust.data.raw import Row, UnusableImageError
+from attnrobust.data.raw import UnusableImageError
 from attnrobust.errors import UserError
 
 COLUMNS = ("lesion_id", "image_id", "dx")
 HEADER = "lesion_id,image_id,dx\n"
-THIRDS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 LIMIT = 50.0
 
 
@@ -314,94 +312,3 @@ def test_an_image_of_absurd_size_is_refused() -> None:
     header[29:33] = struct.pack(">I", zlib.crc32(bytes(header[12:29])))
     with pytest.raises(UnusableImageError, match="more than 50 megapixels"):
         load(bytes(header))
-
-
-def rows(*groups: str, label: str = "nv") -> list[Row]:
-    return [Row(f"i{n}", Path(f"{n}.jpg"), label, group, n + 2) for n, group in enumerate(groups)]
-
-
-def test_rows_with_the_same_content_share_a_group() -> None:
-    before = rows("g0", "g1", "g2", "g2", "g4")
-    kept, rejects, copies = raw.merge_duplicates(before, ["x", "x", "y", "x", "z"])
-    assert not rejects
-    assert copies == 3
-    groups = [row.group for row in kept]
-    assert groups[0] == groups[1] == groups[2] == groups[3] != groups[4] == "g4"
-    assert [(row.id, row.path, row.line) for row in kept] == [
-        (row.id, row.path, row.line) for row in before
-    ]
-
-
-@pytest.mark.parametrize(
-    ("groups", "hashes"),
-    [
-        ("abbccde", "1122334"),
-        ("abcbcde", "1122334"),
-        ("cdbcabe", "3322114"),
-        ("abcdace", "1133224"),
-    ],
-)
-def test_chains_of_shared_content_are_one_group(groups: str, hashes: str) -> None:
-    kept, _, copies = raw.merge_duplicates(rows(*groups), list(hashes))
-    assert copies == 6
-    found = {before: row.group for before, row in zip(groups, kept, strict=True)}
-    assert len({found[name] for name in "abcd"}) == 1
-    assert found["e"] == "e"
-
-
-def test_same_content_with_other_labels_is_rejected_with_its_lines() -> None:
-    before = [*rows("a", "b", "c"), Row("i3", Path("3.jpg"), "mel", "d", 9)]
-    kept, rejects, copies = raw.merge_duplicates(before, ["x", "y", "x", "x"])
-    assert [row.id for row in kept] == ["i1"]
-    assert copies == 3
-    assert [(reject.line, reject.id) for reject in rejects] == [(2, "i0"), (4, "i2"), (9, "i3")]
-    assert {reject.reason for reject in rejects} == {
-        "same image with different labels in lines 2, 4, 9"
-    }
-
-
-def test_files_that_cannot_be_read_are_not_taken_for_copies(tmp_path: Path) -> None:
-    assert raw.content_hash(tmp_path / "none") == raw.content_hash(tmp_path) == ""
-    kept, rejects, copies = raw.merge_duplicates(rows("a", "b"), ["", ""])
-    assert [row.group for row in kept] == ["a", "b"]
-    assert (rejects, copies) == ([], 0)
-
-
-def many(groups: int = 40) -> list[Row]:
-    """Per label: groups of one to three rows."""
-    return [
-        Row(f"{label}{g}-{k}", Path("x"), label, f"{label}{g}", 2)
-        for label in ("nv", "mel", "df")
-        for g in range(groups)
-        for k in range(1 + g % 3)
-    ]
-
-
-def test_a_split_is_stratified_to_the_group() -> None:
-    found = raw.split_by_group(many(), fractions=THIRDS, seed=0)
-    assert found.keys() == {row.group for row in many()}
-    for label in ("nv", "mel", "df"):
-        counts = Counter(split for group, split in found.items() if group.startswith(label))
-        assert counts == {"train": 28, "validation": 4, "test": 8}
-
-
-def test_a_split_depends_on_seed_and_groups_but_not_on_the_order_of_rows() -> None:
-    first = raw.split_by_group(many(), fractions=THIRDS, seed=0)
-    assert raw.split_by_group(many()[::-1], fractions=THIRDS, seed=0) == first
-    other = raw.split_by_group(many(), fractions=THIRDS, seed=1)
-    assert sum(first[group] != other[group] for group in first) > 20
-
-
-def test_a_group_counts_for_the_label_most_of_its_rows_have() -> None:
-    mixed = [Row(f"m{g}-{k}", Path("x"), "nv" if k else "df", f"m{g}", 2)
-             for g in range(10) for k in range(3)]  # fmt: skip
-    found = raw.split_by_group(mixed, fractions=THIRDS, seed=0)
-    assert Counter(found.values()) == {"train": 7, "validation": 1, "test": 2}
-
-
-@pytest.mark.parametrize(
-    "shares", [(0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.1, 0.1), (float("nan"), 0.5, 0.5)]
-)
-def test_shares_that_do_not_sum_to_1_are_refused(shares: tuple[float, float, float]) -> None:
-    with pytest.raises(UserError, match="expected three shares that sum to 1"):
-        raw.split_by_group(many(), fractions=dict(zip(raw.SPLITS, shares, strict=True)), seed=0)

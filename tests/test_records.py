@@ -485,3 +485,57 @@ def test_a_size_that_is_none_is_refused(size: int) -> None:
 def test_an_unknown_fit_names_the_known_ones(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no fit 'squash'; known: stretch, crop, pad"):
         write_records(folder, tmp_path / "out", fit="squash")
+
+
+MALIGNANT = records.Task(classes=("benign", "malignant"), of=(1, 1, 0, 0, 1, 0, 0))
+
+
+def test_a_task_has_classes_counts_and_a_hash_of_its_own(folder: Path, tmp_path: Path) -> None:
+    dataset = write_records(folder, tmp_path / "out", tasks={"malignant": MALIGNANT})
+    assert dataset.as_task("") is dataset
+    task = dataset.as_task("malignant")
+    assert task.classes == ("benign", "malignant")
+    assert task.hash != dataset.hash
+    assert task.hash == records.load(tmp_path / "out").as_task("malignant").hash
+    for split in dataset.splits:
+        labels = [MALIGNANT.of[example["label"]] for example in stored(dataset, split).values()]
+        counts = {"benign": labels.count(0), "malignant": labels.count(1)}
+        assert task.splits[split]["class_counts"] == counts
+        assert task.count(split) == dataset.count(split)
+        assert task.files(split) == dataset.files(split)
+
+
+def test_an_unknown_task_names_the_known_ones(
+    folder: Path, tmp_path: Path, dataset: records.Dataset
+) -> None:
+    own = write_records(folder, tmp_path / "out", tasks={"malignant": MALIGNANT})
+    with pytest.raises(UserError, match=r"no task 'malignent'; did you mean malignant\?"):
+        own.as_task("malignent")
+    with pytest.raises(UserError, match="no task 'binary'; ham10000 has none"):
+        dataset.as_task("binary")
+
+
+def test_records_from_before_there_were_tasks_can_be_read(
+    dataset: records.Dataset, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(dataset.root, tmp_path / "old"))
+    described = json.loads((copy / "dataset.json").read_text())
+    del described["tasks"], described["filter"]
+    (copy / "dataset.json").write_text(json.dumps(described))
+    assert records.load(copy).tasks == {}
+
+
+def test_a_filter_changes_jpegs_that_would_be_kept_byte_by_byte(
+    folder: Path, dataset: records.Dataset, tmp_path: Path
+) -> None:
+    filtered = stored(write_records(folder, tmp_path / "out", filter="gaussian_high_pass"))
+    for id_, example in stored(dataset).items():
+        expected = preprocessing.gaussian_high_pass(pixels(example["image"]))
+        found = pixels(filtered[id_]["image"]).astype(int)
+        assert np.abs(found - expected).mean() < 4  # JPEG
+        assert filtered[id_]["mask"] == example["mask"]
+
+
+def test_an_unknown_filter_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"no filter 'gauss'; .*gaussian_high_pass"):
+        shards.Preparation(filter="gauss")

@@ -80,7 +80,7 @@ def training_batches(
     examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
 
     def pair(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = _parse(example, data.image_size)
+        parsed = _parse(example, dataset, data.image_size)
         return parsed["image"], parsed["label"]
 
     batches = examples.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
@@ -111,7 +111,8 @@ def evaluation_batches(
     count(dataset, split, data.limit)
     examples = _serialized(dataset, split, data.limit)
     parsed = examples.map(
-        lambda example: _parse(example, data.image_size), num_parallel_calls=tf.data.AUTOTUNE
+        lambda example: _parse(example, dataset, data.image_size),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     return parsed.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -119,7 +120,7 @@ def evaluation_batches(
 def labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """A split's labels in record order, without decoding an image."""
     examples = _serialized(dataset, split, limit)
-    parsed = examples.map(lambda example: tf.io.parse_single_example(example, FEATURES)["label"])
+    parsed = examples.map(lambda example: _features(example, dataset)["label"])
     return np.fromiter(parsed.as_numpy_iterator(), dtype=np.int64)
 
 
@@ -141,7 +142,7 @@ def read(
         lambda example: tf.reduce_any(tf.io.parse_single_example(example, FEATURES)["id"] == table)
     )
     found: dict[int, dict[str, Any]] = {}
-    for example in examples.map(lambda e: _parse(e, data.image_size)).as_numpy_iterator():
+    for example in examples.map(lambda e: _parse(e, dataset, data.image_size)).as_numpy_iterator():
         found[wanted[example["id"].decode()]] = example
     missing = [name for name in ids if wanted[name] not in found]
     if missing:
@@ -172,8 +173,16 @@ def _serialized(dataset: Dataset, split: str, limit: int | None) -> tf.data.Data
     return examples.take(limit) if limit else examples
 
 
-def _parse(example: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
+def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
     parsed = tf.io.parse_single_example(example, FEATURES)
+    if dataset.label_map:
+        table = tf.constant(dataset.label_map, tf.int64)
+        parsed["label"] = tf.gather(table, parsed["label"])
+    return dict(parsed)
+
+
+def _parse(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:
+    parsed = _features(example, dataset)
     # The accurate inverse DCT is the one other decoders use, so pixels agree with theirs.
     image = tf.io.decode_jpeg(parsed["image"], channels=3, dct_method="INTEGER_ACCURATE")
     image = tf.image.convert_image_dtype(image, tf.float32)

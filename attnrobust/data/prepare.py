@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from attnrobust.commands import guarded, positive
-from attnrobust.data import preprocessing, shards, writing
+from attnrobust.data import preprocessing, raw, records, shards, writing
 from attnrobust.data.raw import Reject, Row
+from attnrobust.errors import UserError
 
 Reader = Callable[..., tuple[list[Row], list[Reject]]]
+Drawing = Callable[[np.ndarray, Path], None]
 
 
 def main(
@@ -19,6 +23,9 @@ def main(
     read: Reader,
     *,
     split_by: Sequence[str],
+    tasks: Mapping[str, records.Task] | None = None,
+    image_filter: str = "none",
+    draw: Drawing | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Read a raw folder and write its records.
@@ -28,12 +35,49 @@ def main(
         classes: Class names in label order.
         read: `read(folder, split_by=…)` gives rows and rejects.
         split_by: What a split may be made by; the first is the default.
+        tasks: What else the labels may stand for.
+        image_filter: Default of --filter.
+        draw: `draw(image, file)` makes the figure that --figure asks for; without it there is no
+            such option.
         argv: Command line without the program; None takes the process's own.
 
     Returns:
         Exit code.
     """
-    default = shards.Preparation()
+    default = shards.Preparation(filter=image_filter)
+    options = _parser(name, default, split_by, figure=draw is not None).parse_args(argv)
+    how = {"size": options.size, "fit": options.fit, "filter": options.filter,
+           "fractions": tuple(options.split), "seed": options.seed,
+           "shard_size": options.shard_size, "max_rejects": options.max_rejects,
+           "max_megapixels": options.max_megapixels, "workers": options.workers}  # fmt: skip
+
+    def work() -> None:
+        rows, rejects = read(options.raw, split_by=options.split_by)
+        preparation = shards.Preparation(**how)
+        if draw and options.figure:
+            _draw_first(rows, preparation, draw, options.figure)
+            return
+        writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects,
+                      how=preparation, tasks=tasks)  # fmt: skip
+
+    return guarded(work, debug=options.debug)
+
+
+def _draw_first(rows: Sequence[Row], how: shards.Preparation, draw: Drawing, file: Path) -> None:
+    """The figure of the first usable row's image, fitted as for the records."""
+    if not rows:
+        raise UserError("no usable row to draw")
+    try:
+        content = rows[0].path.read_bytes()
+        image, _ = raw.load_image(content, max_megapixels=how.max_megapixels)
+    except (OSError, raw.UnusableImageError) as error:
+        raise UserError(f"{rows[0].path}: {error}") from None
+    draw(preprocessing.FITS[how.fit](image, how.size) if how.size else image, file)
+
+
+def _parser(
+    name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -42,6 +86,7 @@ def main(
     add("--out", type=Path, default=Path("tfrecords/shards") / name, help="folder of the records")
     add("--size", type=int, default=default.size, help="height and width; 0 keeps each its own")
     add("--fit", choices=preprocessing.FITS, default=default.fit, help="rectangle to square")
+    add("--filter", choices=preprocessing.FILTERS, default=default.filter, help="put on the square")
     add("--split", type=float, nargs=3, default=default.fractions, metavar="SHARE",
         help="shares of train, validation, test")  # fmt: skip
     add("--split-by", choices=split_by, default=split_by[0], help="what stays in one split")
@@ -53,15 +98,7 @@ def main(
         help="larger images are rejected")  # fmt: skip
     add("--workers", type=positive, default=default.workers, help="processes")
     add("--debug", action="store_true", help="show tracebacks")
-    options = parser.parse_args(argv)
-
-    def work() -> None:
-        rows, rejects = read(options.raw, split_by=options.split_by)
-        how = shards.Preparation(
-            size=options.size, fit=options.fit, fractions=tuple(options.split), seed=options.seed,
-            shard_size=options.shard_size, max_rejects=options.max_rejects,
-            max_megapixels=options.max_megapixels, workers=options.workers,
-        )  # fmt: skip
-        writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects, how=how)
-
-    return guarded(work, debug=options.debug)
+    if figure:
+        add("--figure", type=Path, metavar="FILE",
+            help="draw the steps of the default filter on one image; write no records")  # fmt: skip
+    return parser

@@ -1,6 +1,6 @@
 """OpenCV image preparation, done once, before images become records.
 
-Every function takes and gives uint8 RGB (H, W, 3).
+Every function takes and gives uint8 RGB (H, W, 3). First a fit, then a filter.
 """
 
 from __future__ import annotations
@@ -39,4 +39,39 @@ def pad(image: np.ndarray, size: int) -> np.ndarray:
     return stretch(square, size)
 
 
+def identity(image: np.ndarray) -> np.ndarray:
+    """The image as it is."""
+    return image
+
+
+def high_pass_steps(image: np.ndarray) -> dict[str, np.ndarray]:
+    """The steps of `gaussian_high_pass` by name, float32, not clipped."""
+    low, high = float(image.min()), float(image.max())
+    # A constant image has no range to stretch; its high-pass is 128 whatever its value.
+    scale = 255 / (high - low) if high > low else 0.0
+    normalized = (image.astype(np.float32) - low) * np.float32(scale)
+    blurred = cv2.GaussianBlur(normalized, (0, 0), sigmaX=20)
+    return {
+        "min-max": normalized,
+        "blur": blurred,
+        "result": 4 * normalized - 4 * blurred + 128,
+    }
+
+
+def gaussian_high_pass(image: np.ndarray) -> np.ndarray:
+    """Edges and shadowed areas on grey 128: x' = 4x - 4 blur(x) + 128, clipped to [0, 255].
+
+    x is the image min-max normalized to [0, 255] over all its pixels; the blur is Gaussian with
+    sigma 20 pixels, its kernel size chosen by OpenCV. Rounded once, at the end.
+
+    The paper says neither at which size this is done nor how it rounds. Here it comes after the
+    fit, so that 20 pixels are the same share of every image.
+
+    Source: Wasserman, section 3.2 and figure 1.
+    """
+    result = high_pass_steps(image)["result"]
+    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+
+
 FITS = {"stretch": stretch, "crop": crop, "pad": pad}
+FILTERS = {"none": identity, "gaussian_high_pass": gaussian_high_pass}

@@ -1,4 +1,4 @@
-"""Folders and CSV files to rows, rows to decoded images, rows to group-wise splits.
+"""Folders and CSV files to rows, image files to decoded images.
 
 An id or path from a CSV is never turned into a file path: images are found by listing the data
 folder and looking the id up in that list.
@@ -39,6 +39,7 @@ class Row:
         group: What must not be torn apart by a split (lesion or patient).
         line: Line in the CSV, the header being line 1.
         mask: File of the region mask, if there is one.
+        split: Split that the data set itself puts the row in; empty where it leaves that open.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Row:
     group: str
     line: int
     mask: Path | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def find_images(
         if not SAFE_ID.fullmatch(id_):
             rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - expected"))
         elif len(seen[id_]) > 1:
-            rejects.append(Reject(line, id_, f"id stands in lines {_words(seen[id_])}"))
+            rejects.append(Reject(line, id_, f"id stands in lines {line_words(seen[id_])}"))
         elif id_ not in images:
             rejects.append(Reject(line, id_, "no image file of this name"))
         else:
@@ -149,7 +151,8 @@ def find_images(
     return paths, rejects
 
 
-def _words(numbers: Sequence[int]) -> str:
+def line_words(numbers: Sequence[int]) -> str:
+    """Line numbers for a message: '4, 5'."""
     return ", ".join(str(number) for number in numbers)
 
 
@@ -220,80 +223,3 @@ def content_hash(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def merge_duplicates(
-    rows: Sequence[Row], hashes: Sequence[str]
-) -> tuple[list[Row], list[Reject], int]:
-    """Make sure that one picture cannot stand in two splits.
-
-    Rows with the same file content get one common group; where their labels differ, all are
-    rejected.
-
-    Returns:
-        Rows, rejects, and how many rows share their content with another one.
-    """
-    by_hash: dict[str, list[Row]] = {}
-    for row, value in zip(rows, hashes, strict=True):
-        if value:
-            by_hash.setdefault(value, []).append(row)
-    same = [copies for copies in by_hash.values() if len(copies) > 1]
-    rejects, parent = [], {row.group: row.group for row in rows}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
-    for copies in same:
-        if len({row.label for row in copies}) > 1:
-            lines = _words([row.line for row in copies])
-            reason = f"same image with different labels in lines {lines}"
-            rejects += [Reject(row.line, row.id, reason) for row in copies]
-        for row in copies[1:]:
-            parent[root(row.group)] = root(copies[0].group)
-    gone = {reject.line for reject in rejects}
-    kept = [
-        Row(row.id, row.path, row.label, root(row.group), row.line, row.mask)
-        for row in rows
-        if row.line not in gone
-    ]
-    return kept, rejects, sum(len(copies) for copies in same)
-
-
-def split_by_group(
-    rows: Sequence[Row], *, fractions: Mapping[str, float], seed: int
-) -> dict[str, str]:
-    """Each group's split, stratified by label, the same for the same seed.
-
-    A group counts for the label that most of its rows have. Within a label, groups are put in
-    the order of a hash of (seed, group), so that no order of the table shows through.
-
-    Args:
-        rows: At least one.
-        fractions: Share of train, validation and test; sum 1.
-        seed: Other seed, other split.
-
-    Raises:
-        UserError: The fractions do not sum to 1 or one is negative.
-    """
-    shares = [fractions[split] for split in SPLITS]
-    if min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6:
-        raise UserError(f"--split {shares}: expected three shares that sum to 1")
-    labels: dict[str, dict[str, int]] = {}
-    for row in rows:
-        counts = labels.setdefault(row.group, {})
-        counts[row.label] = counts.get(row.label, 0) + 1
-    by_label: dict[str, list[str]] = {}
-    for group, counts in labels.items():
-        label = max(sorted(counts), key=lambda name, counts=counts: counts[name])  # type: ignore[misc]
-        by_label.setdefault(label, []).append(group)
-    assigned = {}
-    for groups in by_label.values():
-        groups.sort(key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
-        test = round(fractions["test"] * len(groups))
-        validation = round(fractions["validation"] * len(groups))
-        for position, group in enumerate(groups):
-            held_out = "test" if position < test else "validation"
-            assigned[group] = held_out if position < test + validation else "train"
-    return assigned

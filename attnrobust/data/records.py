@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnrobust import runs
+from attnrobust import config, runs
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """Other classes for stored labels.
+
+    Attributes:
+        classes: Class names in label order.
+        of: For each stored label its label in this task.
+    """
+
+    classes: Sequence[str]
+    of: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,8 @@ class Dataset:
         size: Height and width of the stored images (0: each its own).
         splits: For each split `count`, `class_counts` and `shards` (file, count, bytes, sha256).
         hash: Digest of everything above but the place.
+        tasks: What else the labels may stand for, by name.
+        label_map: For each stored label the one that is read (empty: the stored one).
     """
 
     root: Path
@@ -34,6 +50,8 @@ class Dataset:
     size: int
     splits: Mapping[str, Any]
     hash: str
+    tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    label_map: tuple[int, ...] = ()
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
@@ -42,6 +60,28 @@ class Dataset:
     def count(self, split: str) -> int:
         """Number of a split's examples."""
         return int(self.splits[split]["count"])
+
+    def as_task(self, name: str) -> Dataset:
+        """The same examples with the classes of one of `tasks`; itself for an empty name.
+
+        Raises:
+            UserError: No such task; the message lists the known ones.
+        """
+        if not name:
+            return self
+        if not self.tasks:
+            raise UserError(f"no task '{name}'; {self.name} has none beside its own classes")
+        task = config.lookup("task", self.tasks, name)
+        splits = {}
+        for split, described in self.splits.items():
+            counts = dict.fromkeys(task.classes, 0)
+            for stored, label in zip(self.classes, task.of, strict=True):
+                counts[task.classes[label]] += described["class_counts"][stored]
+            splits[split] = {**described, "class_counts": counts}
+        return dataclasses.replace(
+            self, classes=tuple(task.classes), splits=splits, tasks={}, label_map=tuple(task.of),
+            hash=runs.digest(self.hash, name),
+        )  # fmt: skip
 
 
 def load(root: Path) -> Dataset:
@@ -75,6 +115,7 @@ def load(root: Path) -> Dataset:
         size=described["size"],
         splits=described["splits"],
         hash=described["hash"],
+        tasks={name: Task(**task) for name, task in described.get("tasks", {}).items()},
     )
 
 

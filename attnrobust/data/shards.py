@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from attnrobust import runs
+from attnrobust import config, runs
 from attnrobust.data import preprocessing, raw
 from attnrobust.data.raw import Row
 from attnrobust.errors import UserError
@@ -29,6 +29,7 @@ class Preparation:
     Attributes:
         size: Height and width in pixels; 0 keeps each image's own.
         fit: Row of preprocessing.FITS: how a rectangle becomes a square.
+        filter: Row of preprocessing.FILTERS, put on the image at its stored size.
         fractions: Share of train, validation and test.
         seed: Of the split.
         shard_size: Examples in one file.
@@ -39,6 +40,7 @@ class Preparation:
 
     size: int = 299
     fit: str = "stretch"
+    filter: str = "none"
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     seed: int = 0
     shard_size: int = 512
@@ -47,6 +49,8 @@ class Preparation:
     workers: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
+        config.lookup("fit", preprocessing.FITS, self.fit)
+        config.lookup("filter", preprocessing.FILTERS, self.filter)
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
 
@@ -93,13 +97,13 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     content = _read(row.path)
     image, notes = raw.load_image(content, max_megapixels=how.max_megapixels)
     right_size = not how.size or image.shape[:2] == (how.size, how.size)
-    suffix, parameters = ".jpg", JPEG
+    png = content.startswith(PNG)
+    if right_size and not png and not notes and how.filter == "none":
+        return content, notes
     if not right_size:
         image = preprocessing.FITS[how.fit](image, how.size)
-    elif content.startswith(PNG):
-        suffix, parameters = ".png", []
-    elif not notes:
-        return content, notes
+    image = preprocessing.FILTERS[how.filter](image)
+    suffix, parameters = (".png", []) if right_size and png else (".jpg", JPEG)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import io
 import logging
@@ -25,8 +26,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnrobust import config, runs
-from attnrobust.data import preprocessing, raw, records, shards
+from attnrobust import runs
+from attnrobust.data import raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
 
@@ -41,6 +42,7 @@ def write(
     rows: Sequence[Row],
     rejects: Sequence[Reject],
     how: shards.Preparation,
+    tasks: Mapping[str, records.Task] | None = None,
 ) -> records.Dataset:
     """Write a data set's records.
 
@@ -51,19 +53,19 @@ def write(
         rows: What the reader found usable.
         rejects: What it did not.
         how: Size, split, limits.
+        tasks: What else the labels may stand for.
 
     Raises:
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
             files at `out`.
     """
     total = len(rows) + len(rejects)
-    config.lookup("fit", preprocessing.FITS, how.fit)
     _check_place(out)
     partial = out.with_name(out.name + ".partial")
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
-        rows, double, copies = raw.merge_duplicates(rows, hashes[: len(rows)])
+        rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
         rejects = [*rejects, *double]
         _stop_if_too_many(rejects, total, how.max_rejects, partial)
         plan = _plan(rows, classes, how)
@@ -71,14 +73,17 @@ def write(
             file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
             for file, part in plan.items()
         }
-        settings = [records.FORMAT, name, *classes, how.size, how.fit, how.max_megapixels]
+        settings = [records.FORMAT, name, *classes, how.size, how.fit, how.filter,
+                    how.max_megapixels]  # fmt: skip
         key = runs.digest(settings, contents, hashes)
         _open_partial(partial, key)
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
     _stop_if_too_many(rejects, total, how.max_rejects, partial)
-    described = {**_describe(name, classes, parts, how, copies), "rejects": len(rejects)}
+    described = _describe(name, classes, tasks or {}, parts, how)
+    described = {**described, "same_content": copies, "rejects": len(rejects)}
+    described["hash"] = runs.digest(described)
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
     _write_rejects(partial / "rejects.csv", rejects)
@@ -144,9 +149,8 @@ def _end_with_parent() -> None:
 
 
 def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:
-    results = pool.map(raw.content_hash, paths, chunksize=64) if pool else map(
-        raw.content_hash, paths
-    )  # fmt: skip
+    one = raw.content_hash
+    results = pool.map(one, paths, chunksize=64) if pool else map(one, paths)
     return list(tqdm(results, "checking files", total=len(paths), unit="file", disable=None))
 
 
@@ -157,7 +161,7 @@ def _plan(
     unknown = {row.label for row in rows} - set(classes)
     if unknown:
         raise ValueError(f"labels that are no class: {sorted(unknown)}")
-    split_of = raw.split_by_group(
+    split_of = splits.split_by_group(
         rows, fractions=dict(zip(SPLITS, how.fractions, strict=True)), seed=how.seed
     )
     mixed = sorted(rows, key=lambda row: hashlib.sha256(f"{how.seed}:{row.id}".encode()).digest())
@@ -215,11 +219,11 @@ def _write_shards(
 def _describe(
     name: str,
     classes: Sequence[str],
+    tasks: Mapping[str, records.Task],
     parts: Mapping[str, Any],
     how: shards.Preparation,
-    copies: int,
 ) -> dict[str, Any]:
-    splits: dict[str, Any] = {}
+    by_split: dict[str, Any] = {}
     converted: Counter = Counter()
     for split in SPLITS:
         mine = [part for file, part in parts.items() if file.startswith(f"{split}-")]
@@ -227,18 +231,18 @@ def _describe(
         for part in mine:
             counts.update(part["class_counts"])
             converted.update(part["converted"])
-        splits[split] = {
+        by_split[split] = {
             "count": sum(counts.values()),
             "class_counts": {label: counts[label] for label in classes},
             "shards": [{key: part[key] for key in ("file", "count", "bytes", "sha256")}
                        for part in mine],
         }  # fmt: skip
-    described = {
+    return {
         "format": records.FORMAT, "name": name, "task": "classification", "classes": list(classes),
-        "size": how.size, "fit": how.fit, "split_seed": how.seed, "fractions": how.fractions,
-        "converted": converted, "same_content": copies, "splits": splits,
+        "tasks": {task: dataclasses.asdict(row) for task, row in tasks.items()},
+        "size": how.size, "fit": how.fit, "filter": how.filter, "split_seed": how.seed,
+        "fractions": how.fractions, "converted": converted, "splits": by_split,
     }  # fmt: skip
-    return {**described, "hash": runs.digest(described)}
 
 
 def _stop_if_too_many(rejects: Sequence[Reject], total: int, allowed: float, partial: Path) -> None:

@@ -1,0 +1,131 @@
+"""Rows to splits: a group is never torn apart, and one picture never stands in two splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from attnrobust.data.raw import SPLITS, Reject, Row, line_words
+from attnrobust.errors import UserError
+
+
+def merge_duplicates(
+    rows: Sequence[Row], hashes: Sequence[str]
+) -> tuple[list[Row], list[Reject], int]:
+    """Make sure that one picture cannot stand in two splits.
+
+    Rows with the same file content get one common group; where their labels differ, all are
+    rejected.
+
+    Returns:
+        Rows, rejects, and how many rows share their content with another one.
+
+    Raises:
+        UserError: The data set puts the same content into different splits.
+    """
+    by_hash: dict[str, list[Row]] = {}
+    for row, value in zip(rows, hashes, strict=True):
+        if value:
+            by_hash.setdefault(value, []).append(row)
+    same = [copies for copies in by_hash.values() if len(copies) > 1]
+    rejects, parent = [], {row.group: row.group for row in rows}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    for copies in same:
+        other = next((row for row in copies if row.split != copies[0].split), None)
+        if other:
+            raise UserError(
+                f"{copies[0].id} and {other.id} are the same image, but the data set puts them "
+                f"into different splits (lines {copies[0].line} and {other.line})"
+            )
+        if len({row.label for row in copies}) > 1:
+            lines = line_words([row.line for row in copies])
+            reason = f"same image with different labels in lines {lines}"
+            rejects += [Reject(row.line, row.id, reason) for row in copies]
+        for row in copies[1:]:
+            parent[root(row.group)] = root(copies[0].group)
+    gone = {reject.line for reject in rejects}
+    kept = [dataclasses.replace(row, group=root(row.group)) for row in rows if row.line not in gone]
+    return kept, rejects, sum(len(copies) for copies in same)
+
+
+def split_by_group(
+    rows: Sequence[Row], *, fractions: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Each group's split, stratified by label, the same for the same seed.
+
+    A group counts for the label that most of its rows have. Within a label, groups are put in
+    the order of a hash of (seed, group), so that no order of the table shows through.
+
+    Where rows name their split, their groups go there and nothing else does: the groups left open
+    are divided over the other splits, whose shares keep their proportion.
+
+    Args:
+        rows: At least one.
+        fractions: Share of train, validation and test; sum 1.
+        seed: Other seed, other split.
+
+    Raises:
+        UserError: The fractions do not sum to 1 or one is negative; rows of one group name
+            different splits; groups are left open and every other split has share 0.
+    """
+    asked = [fractions[split] for split in SPLITS]
+    if min(asked) < 0 or not abs(sum(asked) - 1) < 1e-6:
+        raise UserError(f"--split {asked}: expected three shares that sum to 1")
+    named = _named_splits(rows)
+    given = {group: split for group, split in named.items() if split}
+    left = [row for row in rows if row.group not in given]
+    if not left:
+        return given
+    return {**given, **_stratified(left, _open_shares(fractions, set(given.values())), seed)}
+
+
+def _stratified(rows: Sequence[Row], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    labels: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counts = labels.setdefault(row.group, {})
+        counts[row.label] = counts.get(row.label, 0) + 1
+    by_label: dict[str, list[str]] = {}
+    for group, counts in labels.items():
+        label = max(sorted(counts), key=lambda name, counts=counts: counts[name])  # type: ignore[misc]
+        by_label.setdefault(label, []).append(group)
+    assigned = {}
+    for groups in by_label.values():
+        groups.sort(key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+        test = round(shares["test"] * len(groups))
+        # What rounding leaves over is train's, unless train takes nothing.
+        validation = round(shares["validation"] * len(groups)) if shares["train"] else len(groups)
+        for position, group in enumerate(groups):
+            held_out = "test" if position < test else "validation"
+            assigned[group] = held_out if position < test + validation else "train"
+    return assigned
+
+
+def _named_splits(rows: Sequence[Row]) -> dict[str, str]:
+    """The split that each group's rows name, empty where they leave it open."""
+    named: dict[str, str] = {}
+    for row in rows:
+        before = named.setdefault(row.group, row.split)
+        if before != row.split:
+            words = " and ".join(sorted({before or "an open one", row.split or "an open one"}))
+            raise UserError(
+                f"the data set puts {row.group} into two splits, {words}; line {row.line} differs"
+            )
+    return named
+
+
+def _open_shares(fractions: Mapping[str, float], given: set[str]) -> dict[str, float]:
+    """Shares of the splits that are not given, in their proportion, sum 1; of the others 0."""
+    left = {split: 0.0 if split in given else fractions[split] for split in SPLITS}
+    total = sum(left.values())
+    if not total:
+        raise UserError(
+            f"--split: the data set itself fills {', '.join(sorted(given))}, and the other splits "
+            "have share 0, so that the rest of it would be lost"
+        )
+    return {split: share / total for split, share in left.items()}

@@ -1,0 +1,28 @@
+"""MobileNet 0.75 with a soft-attention head (paper variant), 128 px, sized for a CPU.
+
+Claim: none of the paper's; a small network for subsets of ChestX-ray14 and machines without a GPU.
+Command: python -m experiments.chestxray14.mobilenet_soft_attention all
+Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
+"""
+
+from attnrobust.config import Attack, Data, Experiment, Model, Training
+from attnrobust.pipeline import main
+
+EXPERIMENT = Experiment(
+    name="mobilenet_soft_attention",
+    data=Data(dataset="chestxray14", image_size=128),
+    model=Model(backbone="mobilenet", head="soft_attention", width=0.75),
+    training=Training(
+        epochs=20,
+        batch_size=32,
+        learning_rate=1e-4,
+        adam_epsilon=1e-7,
+        patience=20,
+        min_delta=0.0,
+        augmentation=("zoom", "shift"),
+    ),
+    attack=Attack(epsilons=(0.0001, 0.0004, 0.00125, 0.0025, 0.005, 0.01)),
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(EXPERIMENT))

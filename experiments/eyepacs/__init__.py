@@ -1,0 +1,1 @@
+"""EyePACS, fundus photographs, the task `binary`: moderate and above against the rest."""

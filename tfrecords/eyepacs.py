@@ -1,0 +1,68 @@
+"""EyePACS (Kaggle's Diabetic Retinopathy Detection, 2015): fundus photographs, split by patient.
+
+Layout, as downloaded:
+    trainLabels.csv    image,level
+    train/<patient>_left.jpeg and <patient>_right.jpeg, or beside the CSV; .jpg and .png too
+
+The stored label is the grade; the task `binary` is that of Wasserman, section 3.1: moderate and
+above are positive.
+
+    python -m tfrecords.eyepacs --raw DIR [--out DIR]
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from attnrobust.data import prepare, raw
+from attnrobust.data.raw import Reject, Row
+from attnrobust.data.records import Task
+from attnrobust.errors import UserError
+
+NAME = "eyepacs"
+CLASSES = ("no_dr", "mild", "moderate", "severe", "proliferative")  # grades 0 to 4
+TASKS = {"binary": Task(classes=("negative", "positive"), of=(0, 0, 1, 1, 1))}
+TABLE = "trainLabels.csv"
+COLUMNS = ("image", "level")
+FOLDERS = ("train", "")
+SUFFIXES = (".jpeg", ".jpg", ".png")
+EYE = re.compile(r"(?P<patient>.+)_(left|right)")
+
+
+def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Reject]]:
+    """Rows and rejects of a raw folder.
+
+    Args:
+        folder: Holds the CSV and the images.
+        split_by: `patient` (both eyes stay together) or `image`, which lets a test patient's
+            other eye be seen in training.
+
+    Raises:
+        UserError: CSV missing or without a needed column, or no images.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--raw {folder}: no such folder")
+    table = raw.read_table(folder / TABLE, COLUMNS)
+    images = raw.index_images([folder / name for name in FOLDERS], SUFFIXES)
+    lines = [index + 2 for index in table.index]
+    paths, rejects = raw.find_images(list(table["image"]), lines, images)
+    grades = {str(grade): label for grade, label in enumerate(CLASSES)}
+    rows = []
+    for line, image, level in zip(lines, table["image"], table["level"], strict=True):
+        if line not in paths:
+            continue
+        eye = EYE.fullmatch(image)
+        if level not in grades:
+            rejects.append(Reject(line, image, f"level '{level}', expected 0, 1, 2, 3 or 4"))
+        elif not eye:
+            reason = "id is not <patient>_left or <patient>_right: its split would be a guess"
+            rejects.append(Reject(line, image, reason))
+        else:
+            group = eye["patient"] if split_by == "patient" else image
+            rows.append(Row(image, paths[line], grades[level], group, line))
+    return rows, rejects
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS))
