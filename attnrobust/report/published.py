@@ -7,7 +7,7 @@ number, its words stand here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,8 @@ def tables(results: Sequence[Result], held: Sequence[Compared]) -> list[Table]:
         stated = [s for s in PUBLISHED if (s.dataset, s.backbone) == (dataset, backbone)]
         if not stated or attack != ATTACK:
             continue
-        rows = [(s.heading, s.said, s.source, _ours(s, members, compared)) for s in stated]
-        columns = ("What", "Wasserman, from the paper", "Where", "Ours")
+        rows = [row for statement in stated for row in _rows(statement, members, compared)]
+        columns = ("What", "Wasserman, from the paper", "Where", "Our model", "Ours")
         made.append(
             Table(
                 name=f"published-{dataset}-{backbone}",
@@ -76,21 +76,18 @@ def tables(results: Sequence[Result], held: Sequence[Compared]) -> list[Table]:
     return made
 
 
-def _ours(said: Statement, members: Sequence[Result], compared: dict[Path, Compared]) -> str:
-    """Our value for the same condition, by model where there are several."""
+def _rows(
+    said: Statement, members: Sequence[Result], compared: dict[Path, Compared]
+) -> Iterator[tuple[str, ...]]:
+    """A row for each of our models that the statement is about; one with dashes if none is."""
     fitting = [
         each
         for each in members
         if said.attention in (None, each.run.experiment.model.head.startswith("soft_attention"))
     ]
-    cells = [
-        (head, combine([_value(said, each, compared) for each in seeds]))
-        for head, seeds in heads(fitting)
-    ]
-    known = [(head, cell) for head, cell in cells if cell != NOTHING]
-    if len(known) == 1 and said.attention is not None:
-        return known[0][1]
-    return "; ".join(f"{head}: {cell}" for head, cell in known) or NOTHING
+    for head, seeds in heads(fitting) or [(NOTHING, [])]:
+        ours = combine([_value(said, each, compared) for each in seeds])
+        yield said.heading, said.said, said.source, head, ours
 
 
 def _value(said: Statement, result: Result, compared: dict[Path, Compared]) -> Estimate | None:
