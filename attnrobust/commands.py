@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from attnrobust.errors import UserError
 from attnrobust.runs import disk_is_full
@@ -32,6 +33,19 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
+class _Stdout(logging.StreamHandler):
+    """Writes to what sys.stdout is at that moment, not to what it was when this was made."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream now."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """Set by the base class; of no use here."""
+
+
 def guarded(work: Callable[[], None], *, debug: bool) -> int:
     """Do the work; turn what can go wrong into one line and an exit code.
 
@@ -40,7 +54,7 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
     """
     quiet()
     if not log.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _Stdout()
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)

@@ -115,16 +115,33 @@ def measure(
     value = float(metric(labels, probability, np.ones((1, n)))[0])
     if metric is accuracy:
         return value, *wilson(round(value * n), n)
+    return value, *_bootstrap(lambda weights: metric(labels, probability, weights), n, seed)
+
+
+def mean(values: np.ndarray, *, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of one number an image (N,), with a percentile bootstrap over images.
+
+    Returns:
+        Value, low, high: all NaN for no image, no interval for a single one.
+    """
+    n = len(values)
+    if n < 2:
+        return float(values.sum()) if n else float("nan"), float("nan"), float("nan")
+    return float(values.mean()), *_bootstrap(lambda weights: weights @ values / n, n, seed)
+
+
+def _bootstrap(of: Callable[[np.ndarray], np.ndarray], n: int, seed: int) -> tuple[float, float]:
+    """Ends of the interval of what `of` makes from weights (B, n); NaN if nowhere defined."""
     rng = np.random.default_rng(seed)
     # A block holds at most some 160 MB of weights, however many images there are.
     block = max(1, min(RESAMPLES, 20_000_000 // n))
     draws = []
     for start in range(0, RESAMPLES, block):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
-        draws.append(metric(labels, probability, weights.astype(float)))
+        draws.append(of(weights.astype(float)))
     defined = np.concatenate(draws)
     defined = defined[~np.isnan(defined)]
     if not len(defined):
-        return value, float("nan"), float("nan")
+        return float("nan"), float("nan")
     low, high = np.percentile(defined, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
-    return value, float(low), float(high)
+    return float(low), float(high)

@@ -151,7 +151,7 @@ def evaluate(walk: Walk) -> None:
 
 
 def explain(walk: Walk) -> None:
-    """Sample images to one `explain/<method>-<condition>.npz` each."""
+    """Sample images to one `explain/<method>-<condition>.npz` each, and `comparison.csv`."""
     attacked = walk.run.require("attack")
     with walk.run.stage("explain", used=walk.used("explanation"),
                         inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
@@ -162,6 +162,10 @@ def explain(walk: Walk) -> None:
             experiment = walk.experiment
             model = walk.trained(walk.dataset()).model
             stage.explain(model, experiment.explanation, experiment.attack, attacked, folder)
+    from attnrobust.explanations import comparison
+
+    # Cheap and wholly derived, so it is made anew whenever asked, for runs of long ago as well.
+    comparison.write(walk.run)
 
 
 def report(walk: Walk) -> None:

@@ -15,6 +15,7 @@ from attnrobust.attacks.methods import ATTACKS
 from attnrobust.data.inputs import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.explanations.methods import EXPLANATIONS
+from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
@@ -22,7 +23,8 @@ from attnrobust.models.heads import HEADS
 ROOT = Path(__file__).parents[1]
 TABLES = {
     "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
-    "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "BACKBONES": BACKBONES, "HEADS": HEADS,
+    "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
+    "BACKBONES": BACKBONES, "HEADS": HEADS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

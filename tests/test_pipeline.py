@@ -14,6 +14,7 @@ import pytest
 
 from attnrobust import __main__ as program
 from attnrobust import config, pipeline, runs
+from attnrobust.data import inputs, records
 from experiments.demo import resnet18_soft_attention
 from experiments.ham10000 import inception_resnet_v2_soft_attention
 
@@ -51,7 +52,7 @@ def test_every_stage_leaves_its_files(walked, run):
     for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
                  "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd-0.npz",
                  "evaluate/measurements.csv", "explain/grad_cam-clean.npz",
-                 "export/saved_model/saved_model.pb"):  # fmt: skip
+                 "explain/comparison.csv", "export/saved_model/saved_model.pb"):  # fmt: skip
         assert run.path(file).is_file(), file
     pages = list((walked / "reports").glob("*/index.html"))
     assert len(pages) == 1
@@ -69,6 +70,26 @@ def test_measurements_hold_the_clean_and_every_attack_condition(run):
     clean = runs.load_npz(run.path("predict", "clean.npz"))
     assert accuracy.iloc[0] == pytest.approx((clean["logits"].argmax(1) == clean["label"]).mean())
     assert accuracy.loc[0.0] == accuracy.iloc[0]
+
+
+def test_masks_reach_the_comparison_and_old_runs_get_it(walked, records_folder, run, tmp_path):
+    clean = runs.load_npz(run.path("attack", "linf_pgd-0.npz"))
+    data = run.experiment.data
+    dataset = records.load(records_folder)
+    judged = inputs.read(dataset, "test", list(clean["sample_id"]), data=data)
+    assert judged["mask"].any()
+    np.testing.assert_array_equal(clean["sample_mask"], judged["mask"])
+    attacked = runs.load_npz(
+        run.path("attack", f"linf_pgd-{run.experiment.attack.epsilons[0]:g}.npz")
+    )
+    assert "sample_mask" not in attacked, "once is enough"
+    shutil.copytree(walked / "runs", tmp_path / "runs")
+    table = runs.find_runs([tmp_path / "runs"])[0].path("explain", "comparison.csv")
+    before = table.read_bytes()
+    assert b"energy_inside" in before
+    table.unlink()
+    assert call(records_folder, tmp_path / "runs", "explain") == 0
+    assert table.read_bytes() == before
 
 
 def test_a_second_walk_keeps_everything(walked, records_folder, run, monkeypatch, caplog):

@@ -37,11 +37,12 @@ def make_run(
     classes: Sequence[str] = ("nevus", "melanoma"),
     heatmaps: bool = True,
     backbone: str = "resnet50",
+    dataset: str = "demo",
 ) -> Run:
     """A run with every file the report reads: 40 images, 3 samples of 16x16."""
     experiment = config.Experiment(
         name=name,
-        data=config.Data("demo", image_size=16),
+        data=config.Data(dataset, image_size=16),
         model=config.Model(backbone=backbone, head="soft_attention"),
         attack=config.Attack(epsilons=tuple(epsilons), samples=3),
         seed=seed,
@@ -49,12 +50,12 @@ def make_run(
     run = Run.of(experiment, root)
     save_text(run.path("config.json"), config.to_json(experiment))
     split = {"count": 40, "class_counts": dict.fromkeys(classes, 20)}
-    dataset = {"name": "demo", "classes": list(classes), "size": 16, "splits": {"test": split}}
+    described = {"name": dataset, "classes": list(classes), "size": 16, "splits": {"test": split}}
     save_json(run.path("provenance.json"), {
         "command": "python -m experiments.demo.tiny_gap all", "revision": "abc123",
         "python": "3.11",
         "packages": {"numpy": "1.26.4"}, "machine": "Linux", "devices": ["CPU:0"],
-        "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": dataset,
+        "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": described,
         "parameters": 1234567, "attention_parameters": 145, "input_scale": 255.0})  # fmt: skip
     epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
                "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
@@ -73,7 +74,8 @@ def _measure(run: Run, accuracy: float, classes: Sequence[str]) -> None:
     def add(metric: str, value: float, epsilon: float | None = None, n: int = 40) -> None:
         attacked = epsilon is not None
         rows.append({
-            "dataset": "demo", "experiment": run.experiment.name, "seed": run.experiment.seed,
+            "dataset": run.experiment.data.dataset, "experiment": run.experiment.name,
+            "seed": run.experiment.seed,
             "split": "test", "condition": "attack" if attacked else "clean",
             "name": attack.name if attacked else "", "level": epsilon if attacked else "",
             "metric": metric, "value": value, "n": n,

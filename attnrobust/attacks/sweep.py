@@ -71,7 +71,8 @@ class Sweep:
         Each file holds, in record order: id, label, logits (N, K), linf and l2 (N,) recomputed
         from the adversarials, queries (N,) (forward and gradient passes spent at this epsilon;
         the clean pass, that every file shares, not counted) and sample_id (S,), sample_image
-        (S, H, W, 3) float32. Files that are there already are kept.
+        (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all False where the
+        records hold no mask. Files that are there already are kept.
 
         Raises:
             UserError: The model's logits are not finite.
@@ -97,7 +98,7 @@ class Sweep:
     def _clean(self) -> Arrays:
         """The unperturbed images, judged."""
         ids: list[str] = []
-        logits, images = [], {}
+        logits, images, masks = [], {}, {}
         total = len(self.labels)
         with tqdm(desc="clean", total=total, unit="image", disable=None) as bar:
             for batch in self._batches():
@@ -107,6 +108,9 @@ class Sweep:
                 for position in self.samples[(self.samples >= start)]:
                     if position < start + number:
                         images[position] = batch["image"][position - start]
+                        masks[position] = inputs.decode_mask(
+                            batch["mask"][position - start], self.data.image_size
+                        )
                 bar.update(number)
         nothing = np.zeros(total, np.float32)
         return {
@@ -114,11 +118,13 @@ class Sweep:
             "linf": nothing, "l2": nothing, "queries": np.zeros(total, np.int64),
             "sample_id": np.array(ids)[self.samples],
             "sample_image": np.stack([images[position] for position in self.samples]),
+            "sample_mask": np.stack([masks[position] for position in self.samples]),
         }  # fmt: skip
 
     def _attacked(self, before: Arrays, epsilon: float) -> Arrays:
         """The state after this epsilon."""
-        state = {name: array.copy() for name, array in before.items()}
+        # Masks are the same at every epsilon: once on disk is enough.
+        state = {name: array.copy() for name, array in before.items() if name != "sample_mask"}
         state["queries"][:] = 0
         for restart in range(self.setting.restarts):
             fallen = _fallen(state)

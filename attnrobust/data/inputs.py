@@ -152,11 +152,12 @@ def read(
         "id": np.array(list(ids)),
         "image": np.stack([row["image"] for row in rows]),
         "label": np.array([row["label"] for row in rows]),
-        "mask": np.stack([_decode_mask(row["mask"], data.image_size) for row in rows]),
+        "mask": np.stack([decode_mask(row["mask"], data.image_size) for row in rows]),
     }
 
 
-def _decode_mask(content: bytes, size: int) -> np.ndarray:
+def decode_mask(content: bytes, size: int) -> np.ndarray:
+    """A mask from its PNG bytes: bool (size, size), all False for no bytes."""
     if not content:
         return np.zeros((size, size), bool)
     mask = tf.io.decode_png(content, channels=1)

@@ -26,6 +26,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, GREY, RULE = "#222222", "#777777", "#d9d9d9"
 DPI = 150
 
+# Colour and marker of every experiment, by dataset and name.
+Look = Mapping[tuple[str, str], tuple[str, str]]
+# Places on the axis and what was measured there.
+Curve = tuple[list[float], list[Estimate]]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -106,9 +111,7 @@ def positions(epsilons: Sequence[float]) -> dict[float, float]:
     return places | {epsilon: 1.0 + math.log2(epsilon / above[0]) for epsilon in above}
 
 
-def accuracy_curves(
-    results: Sequence[Result], look: Mapping[tuple[str, str], tuple[str, str]]
-) -> Picture | None:
+def accuracy_curves(results: Sequence[Result], look: Look) -> Picture | None:
     """Robust accuracy against epsilon, a panel for each dataset, backbone and attack.
 
     Returns:
@@ -145,17 +148,12 @@ def accuracy_curves(
     )
 
 
-def _panel(
-    ax: Axes,
-    members: Sequence[Result],
-    look: Mapping[tuple[str, str], tuple[str, str]],
-    *,
-    narrow: bool,
-) -> None:
+def _panel(ax: Axes, members: Sequence[Result], look: Look, *, narrow: bool) -> None:
     places = positions([epsilon for each in members for epsilon in each.epsilons])
     handles, labels = [], []
     for group, seeds in grouped(members, "group").items():
-        handles.append(_experiment(ax, seeds, places, *look[group]))
+        curves = [_curve(each, places) for each in seeds]
+        handles.append(draw(ax, curves, *look[group]))
         clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
         ax.axhline(clean, color=look[group][0], linestyle=(0, (6, 4)), linewidth=1.1)
         of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
@@ -168,7 +166,14 @@ def _panel(
         labels.append(
             "majority rate " + "–".join(sorted({f"{min(rates):.3f}", f"{max(rates):.3f}"}))
         )
-    slanted = _epsilon_axis(ax, places, narrow=narrow)
+    slanted = epsilon_axis(ax, places, "accuracy on the test split", narrow=narrow)
+    legend_below(ax, handles, labels, narrow=narrow, slanted=slanted)
+
+
+def legend_below(
+    ax: Axes, handles: Sequence[Line2D], labels: Sequence[str], *, narrow: bool, slanted: bool
+) -> None:
+    """A legend below the axis of epsilons."""
     # A fixed distance below the axes: a share of their height would hit the labels of low ones.
     below = ScaledTranslation(0, -(74 if slanted else 44) / 72, ax.figure.dpi_scale_trans)
     ax.legend(handles, [textwrap.fill(label, 48 if narrow else 100) for label in labels],
@@ -176,11 +181,8 @@ def _panel(
               fontsize=9, frameon=False, ncols=1 if narrow else min(2, len(labels)))  # fmt: skip
 
 
-def _experiment(
-    ax: Axes, seeds: Sequence[Result], places: Mapping[float, float], colour: str, marker: str
-) -> Line2D:
+def draw(ax: Axes, curves: Sequence[Curve], colour: str, marker: str) -> Line2D:
     """Draw one run with its interval, or several seeds and their mean; the line for the legend."""
-    curves = [_curve(each, places) for each in seeds]
     for x, estimates in curves:
         if len(curves) > 1:
             ax.plot(x, [each.value for each in estimates], color=colour, linewidth=0.8, alpha=0.6)
@@ -192,7 +194,7 @@ def _experiment(
     return ax.plot(x_mean, y_mean, color=colour, marker=marker, markersize=5.5, linewidth=2)[0]
 
 
-def _curve(result: Result, places: Mapping[float, float]) -> tuple[list[float], list[Estimate]]:
+def _curve(result: Result, places: Mapping[float, float]) -> Curve:
     """One run's points; where 0 was not attacked, the clean accuracy stands there."""
     points = [(0.0, result.under("accuracy", 0) or result.clean["accuracy"])]
     for epsilon in result.epsilons:
@@ -202,7 +204,7 @@ def _curve(result: Result, places: Mapping[float, float]) -> tuple[list[float], 
     return [x for x, _ in points], [estimate for _, estimate in points]
 
 
-def _mean(curves: Sequence[tuple[list[float], list[Estimate]]]) -> tuple[list[float], list[float]]:
+def _mean(curves: Sequence[Curve]) -> tuple[list[float], list[float]]:
     values: dict[float, list[float]] = {}
     for x, estimates in curves:
         for place, estimate in zip(x, estimates, strict=True):
@@ -211,7 +213,7 @@ def _mean(curves: Sequence[tuple[list[float], list[Estimate]]]) -> tuple[list[fl
     return rising, [float(np.mean(values[place])) for place in rising]
 
 
-def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> bool:
+def epsilon_axis(ax: Axes, places: Mapping[float, float], label: str, *, narrow: bool) -> bool:
     """Ticks, limits and labels; whether the tick labels had to be slanted."""
     last = max(places.values())
     # Ticks nearer than a label is wide would overlap; the points are drawn all the same.
@@ -237,7 +239,7 @@ def _epsilon_axis(ax: Axes, places: Mapping[float, float], *, narrow: bool) -> b
     top.spines["top"].set_visible(False)
     ax.axvline(0.5, color=RULE, linewidth=0.8, linestyle=(0, (2, 3)))
     ax.set_ylim(-0.02, 1.02)
-    ax.set_ylabel("accuracy on the test split", fontsize=10, color=INK)
+    ax.set_ylabel(label, fontsize=10, color=INK)
     _plain(ax)
     return slanted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import logging
 import math
 import re
@@ -14,7 +15,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from attnrobust.report import figures, samples, sheets, tables, wording
+from attnrobust.report import comparison, figures, published, samples, sheets, tables, wording
 from attnrobust.report.results import Result, grouped, key, read
 from attnrobust.runs import Run, atomic, save_text
 
@@ -109,17 +110,22 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
     ]
     galleries, held = _galleries(results, album)
     strips, comparisons = _side_by_side(held, album)
-    page_tables = _tables(results, out / "tables")
+    compared = comparison.read(results)
+    changes = [each for picture in comparison.curves(compared, look) for each in album.add(picture)]
+    page_tables = _tables(results, compared, out / "tables")
     text = _template().render(
         title=title or wording.title(results),
         summary=wording.summary(results),
         headline=headline,
         tables=page_tables[0],
+        changes=changes,
+        masks=any("mask_area" in set(each.frame["metric"]) for each in compared),
+        change_tables=page_tables[1],
         training=training,
         galleries=galleries,
         strips=strips,
         comparisons=comparisons,
-        splits=page_tables[1],
+        splits=page_tables[2],
         runs=[wording.about(result) for result in results],
         commands=wording.commands(results, out),
         attacks=wording.attacks(results),
@@ -173,20 +179,22 @@ def _slug(result: Result) -> str:
 
 
 def _tables(
-    results: Sequence[Result], folder: Path
-) -> tuple[list[tuple[int, tables.Table]], list[tuple[int, tables.Table]]]:
-    """Write every table as CSV; numbered, those of the measurements and those of the splits."""
+    results: Sequence[Result], compared: Sequence[comparison.Compared], folder: Path
+) -> list[list[tuple[int, tables.Table]]]:
+    """Write every table as CSV; numbered: of the measurements, the heatmaps and the splits."""
     measured = [tables.clean(results), *tables.recall(results), *tables.robust(results),
-                *tables.attack(results), tables.models(results)]  # fmt: skip
+                *tables.attack(results), tables.models(results),
+                *published.tables(results, compared)]  # fmt: skip
+    changes = comparison.tables(compared)
     first = {result.group[0]: result for result in reversed(results)}
     counted = [table for result in first.values() if (table := tables.splits(result))]
-    for table in (*measured, *counted):
+    for table in (*measured, *changes, *counted):
         save_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False))
     everything = pd.concat([result.frame for result in results])
     everything = everything.astype({"seed": "Int64", "n": "Int64"})
     save_text(folder / "measurements.csv", everything.to_csv(index=False))
-    numbered = list(enumerate((*measured, *counted), start=1))
-    return numbered[: len(measured)], numbered[len(measured) :]
+    numbers = itertools.count(1)
+    return [[(next(numbers), table) for table in part] for part in (measured, changes, counted)]
 
 
 def _galleries(

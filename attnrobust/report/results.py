@@ -159,7 +159,7 @@ def _result(run: Run, label: str) -> Result:
     frame = _measurements(run)
     plain = frame[frame["condition"] == "clean"]
     attack = frame[(frame["condition"] == "attack") & (frame["name"] == run.experiment.attack.name)]
-    clean = {row.metric: _estimate(row) for row in plain.itertuples()}
+    clean = {row.metric: estimate(row) for row in plain.itertuples()}
     if "accuracy" not in clean:
         raise UserError(f"{run.path('evaluate', 'measurements.csv')}: no clean accuracy in it")
     place = run.path("provenance.json")
@@ -170,7 +170,7 @@ def _result(run: Run, label: str) -> Result:
         label=label,
         frame=frame,
         clean=clean,
-        attacked={(row.metric, key(row.level)): _estimate(row) for row in attack.itertuples()},
+        attacked={(row.metric, key(row.level)): estimate(row) for row in attack.itertuples()},
         epsilons=tuple(sorted({float(level) for level in attack["level"] if level > 0})),
         classes=tuple(str(name) for name in classes),
         history=_history(run.path("train", "history.jsonl")),
@@ -178,7 +178,8 @@ def _result(run: Run, label: str) -> Result:
     )
 
 
-def _estimate(row: Any) -> Estimate:
+def estimate(row: Any) -> Estimate:
+    """The value, interval and n of a row of a tidy table."""
     count = int(row.n) if math.isfinite(row.n) else 0
     return Estimate(float(row.value), float(row.low), float(row.high), count)
 
@@ -187,19 +188,29 @@ def _measurements(run: Run) -> pd.DataFrame:
     path = run.path("evaluate", "measurements.csv")
     if not path.is_file():
         raise UserError(f"{run.root}: run 'evaluate' first")
+    frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
+    test = frame[frame["split"] == "test"]
+    return test if len(test) else frame
+
+
+def tidy(path: Path, text: Sequence[str], numbers: Sequence[str], *, stage: str) -> pd.DataFrame:
+    """A table that a stage wrote, its columns of numbers as floats, NaN where empty.
+
+    Raises:
+        UserError: Not readable, or a column is missing.
+    """
     try:
         # As text first: a class called "NA" or "nan" must stay a name.
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        missing = [column for column in (*TEXT, *NUMBERS) if column not in frame]
+        missing = [column for column in (*text, *numbers) if column not in frame]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
-        for column in NUMBERS:
-            frame[column] = [float(text) if text else math.nan for text in frame[column]]
+        for column in numbers:
+            frame[column] = [float(cell) if cell else math.nan for cell in frame[column]]
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable ({reason}); run 'evaluate' again") from None
-    test = frame[frame["split"] == "test"]
-    return test if len(test) else frame
+        raise UserError(f"{path}: not readable ({reason}); run '{stage}' again") from None
+    return frame
 
 
 def _history(path: Path) -> tuple[dict[str, Any], ...]:

@@ -1,0 +1,112 @@
+"""EXPLAIN: heatmaps on disk to `comparison.csv`, what an attack does to them. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnrobust import metrics, runs
+from attnrobust.errors import UserError
+from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.runs import Run
+
+COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "level", "subset",
+           "metric", "value", "low", "high", "n", "left_out")  # fmt: skip
+
+
+def write(run: Run) -> pd.DataFrame:
+    """Measure the sample images of every method and epsilon into `explain/comparison.csv`.
+
+    A value is the mean over the images for which the metric is defined (n), with a bootstrap
+    interval over them; `left_out` counts the others. The subset `fooled` holds the images that
+    were right without the attack and wrong with it, `standing` those right in both, `all` these
+    and those wrong from the start. A subset without images gets no row.
+
+    Args:
+        run: With finished attack and explain stages.
+
+    Returns:
+        The table, columns as in COLUMNS.
+
+    Raises:
+        UserError: A file is missing or damaged, or holds other images than the others.
+    """
+    folder = run.require("explain")
+    experiment = run.experiment
+    attack = experiment.attack
+    rows: list[list[Any]] = []
+    for method in experiment.explanation.methods:
+        clean = _condition(run, method, 0.0)
+        for epsilon in attack.epsilons:
+            start = [experiment.data.dataset, experiment.name, experiment.seed, method, "attack",
+                     attack.name, epsilon]  # fmt: skip
+            rows += [[*start, *row] for row in _measured(clean, _condition(run, method, epsilon))]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    with runs.atomic(folder / "comparison.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def _condition(run: Run, method: str, epsilon: float) -> dict[str, np.ndarray]:
+    """The sample images at one epsilon: id, image, right, heatmap and, if there, mask."""
+    attack = run.experiment.attack.name
+    place = run.require("attack") / runs.attack_file(attack, epsilon)
+    attacked = runs.load_npz(place)
+    name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
+    explained_place = run.path("explain", f"{method}-{name}")
+    explained = runs.load_npz(explained_place)
+    try:
+        ids = attacked["sample_id"]
+        rows = _places(attacked["id"], ids)
+        found = {
+            "id": ids,
+            "image": attacked["sample_image"],
+            "right": (attacked["logits"].argmax(axis=1) == attacked["label"])[rows],
+            "heatmap": explained["heatmap"][_places(explained["id"], ids)],
+        }
+    except KeyError as error:
+        raise UserError(
+            f"{explained_place}: does not fit {place} (no {error.args[0]}); run 'explain' again "
+            "with --force"
+        ) from None
+    if "sample_mask" in attacked:
+        found["mask"] = attacked["sample_mask"]
+    return found
+
+
+def _places(ids: np.ndarray, wanted: np.ndarray) -> list[int]:
+    places = {id_: row for row, id_ in enumerate(ids)}
+    return [places[id_] for id_ in wanted]
+
+
+def _measured(
+    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray]
+) -> Iterator[tuple[str, str, float, float, float, int, int]]:
+    """Subset, metric, value, low, high, n and left_out of one epsilon."""
+    if not np.array_equal(clean["id"], attacked["id"]):
+        raise UserError("the attack kept other sample images at one epsilon than at another; "
+                        "run 'attack' again with --force")  # fmt: skip
+    # Files of earlier versions hold no masks.
+    masks = clean.get("mask", np.zeros(clean["heatmap"].shape, bool))
+    pairs = [
+        Pair(before, after, image - original, mask)
+        for before, after, image, original, mask in zip(
+            clean["heatmap"], attacked["heatmap"], attacked["image"], clean["image"], masks,
+            strict=True,
+        )
+    ]  # fmt: skip
+    before, after = clean["right"], attacked["right"]
+    subsets = {"all": np.ones(len(pairs), bool), "fooled": before & ~after,
+               "standing": before & after}  # fmt: skip
+    for name, metric in HEATMAP_METRICS.items():
+        if name in NEED_MASK and not masks.any():
+            continue
+        values = np.array([metric(pair) for pair in pairs])
+        for subset, chosen in subsets.items():
+            defined = values[chosen & ~np.isnan(values)]
+            if chosen.any():
+                left_out = int(chosen.sum()) - len(defined)
+                yield subset, name, *metrics.mean(defined), len(defined), left_out

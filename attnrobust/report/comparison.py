@@ -1,0 +1,261 @@
+"""Heatmaps in numbers: `comparison.csv` of the runs to tables and one figure for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from attnrobust.heatmaps import TOP
+from attnrobust.report import figures
+from attnrobust.report.figures import GREY, INK, Look, Picture
+from attnrobust.report.results import (
+    NOTHING,
+    Estimate,
+    Result,
+    estimate,
+    grouped,
+    key,
+    number,
+    tidy,
+)
+from attnrobust.report.tables import Table, combine, heads
+
+TEXT = ("dataset", "experiment", "method", "condition", "name", "subset", "metric")
+NUMBERS = ("seed", "level", "value", "low", "high", "n", "left_out")
+# Column heads of the two tables of a model; the second is for data sets with masks.
+MAPS = {
+    "correlation": "Correlation",
+    "top_overlap": "Top-20\u00a0% overlap",
+    "entropy_clean": "Entropy, clean",
+    "entropy_attacked": "Entropy, attacked",
+}
+# What maps that have nothing to do with each other come to.
+CHANCE = {"correlation": 0.0, "top_overlap": TOP}
+REGION = {
+    "energy_inside": "Perturbation\u2019s energy",
+    "mask_area": "Area",
+    "concentration": "Energy over area",
+    "heat_inside_clean": "Heatmap, clean",
+    "heat_inside_attacked": "Heatmap, attacked",
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The heatmap comparison of one run.
+
+    Attributes:
+        result: The run.
+        frame: Its rows of `comparison.csv` under the run's attack.
+        estimates: By (method, subset, metric, epsilon as text).
+        left_out: Images for which a metric is not defined, by the same.
+    """
+
+    result: Result
+    frame: pd.DataFrame
+    estimates: dict[tuple[str, str, str, str], Estimate]
+    left_out: dict[tuple[str, str, str, str], int]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Explanation methods, in the order of the file."""
+        return tuple(dict.fromkeys(self.frame["method"]))
+
+    @property
+    def epsilons(self) -> tuple[float, ...]:
+        """Radii compared, rising."""
+        return tuple(sorted(set(self.frame["level"])))
+
+    def at(self, method: str, subset: str, metric: str, epsilon: float) -> Estimate | None:
+        """One estimate, or None where it was not measured."""
+        return self.estimates.get((method, subset, metric, key(epsilon)))
+
+
+def read(results: Sequence[Result]) -> list[Compared]:
+    """The comparisons of those runs that have one.
+
+    Raises:
+        UserError: A damaged file.
+    """
+    found = []
+    for result in results:
+        path = result.run.path("explain", "comparison.csv")
+        if not path.is_file():
+            continue
+        frame = tidy(path, TEXT, NUMBERS, stage="explain")
+        frame = frame[frame["name"] == result.run.experiment.attack.name]
+        if len(frame):
+            names = [(row.method, row.subset, row.metric, key(row.level))
+                     for row in frame.itertuples()]  # fmt: skip
+            estimates = dict(zip(names, map(estimate, frame.itertuples()), strict=True))
+            left_out = dict(zip(names, map(int, frame["left_out"]), strict=True))
+            found.append(Compared(result, frame, estimates, left_out))
+    return found
+
+
+def tables(held: Sequence[Compared]) -> list[Table]:
+    """A table a model, one of its region where masks are known, and one by outcome a panel."""
+    by_root = {each.result.run.root: each for each in held}
+    results = [each.result for each in held]
+    made: list[Table] = []
+    for members in grouped(results, "panel").values():
+        compared = [by_root[result.run.root] for result in members]
+        for method in dict.fromkeys(method for each in compared for method in each.methods):
+            for head, seeds in heads(members):
+                mine = [by_root[result.run.root] for result in seeds]
+                made += _of_model(mine, head, method)
+            made.append(_by_outcome(compared, method))
+    return made
+
+
+def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Table]:
+    dataset, experiment = seeds[0].result.group
+    for name, what, columns in (
+        ("heatmaps", "heatmaps without and under the attack", MAPS),
+        ("region", "shares inside the region of the mask", REGION),
+    ):
+        frame = _rows(seeds, method, tuple(columns))
+        if not len(frame):
+            continue
+        rows = []
+        for epsilon in _epsilons(seeds):
+            cells = [
+                combine([each.at(method, "all", metric, epsilon) for each in seeds])
+                for metric in columns
+            ]
+            counts = _count(seeds, method, next(iter(columns)), epsilon)
+            rows.append((number(epsilon), number(255 * epsilon), *cells, counts))
+        yield Table(
+            name=f"{name}-{dataset}-{experiment}-{method}",
+            caption=f"{head}, {method}: {what}.",
+            columns=("ε", "255\u00a0ε", *columns.values(), "n"),
+            rows=tuple(rows),
+            frame=frame,
+        )
+
+
+def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
+    """Correlation of the maps where the attack succeeded and where it failed."""
+    by_root = {each.result.run.root: each for each in compared}
+    models = heads([each.result for each in compared])
+    rows = []
+    for epsilon in _epsilons(compared):
+        cells = []
+        for _, members in models:
+            seeds = [by_root[result.run.root] for result in members]
+            for subset in ("fooled", "standing"):
+                found = [each.at(method, subset, "correlation", epsilon) for each in seeds]
+                counts = sorted({each.n for each in found if each})
+                n = f", n\u00a0{'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if (
+                    counts) else ""  # fmt: skip
+                cells.append(combine(found) + n)
+        rows.append((number(epsilon), number(255 * epsilon), *cells))
+    panel = compared[0].result.panel
+    return Table(
+        name="-".join(("outcome", *panel, method)),
+        caption=f"Correlation of the heatmaps by outcome, {method}: {', '.join(panel)}.",
+        columns=("ε", "255\u00a0ε", *("succeeded", "failed") * len(models)),
+        rows=tuple(rows),
+        frame=_rows(compared, method, ("correlation",), ("fooled", "standing")),
+        groups=(("", 2), *((head, 2) for head, _ in models)),
+        note="Succeeded: right without the attack and wrong with it. Failed: right in both. Where "
+        "the maps explain the predicted class, a successful attack also changes which class that "
+        "is. An interval over a handful of images is too narrow.",
+    )
+
+
+def _epsilons(compared: Sequence[Compared]) -> list[float]:
+    levels = {key(epsilon): epsilon for each in compared for epsilon in each.epsilons}
+    return sorted(levels.values())
+
+
+def _rows(
+    compared: Sequence[Compared], method: str, metrics: Sequence[str],
+    subsets: Sequence[str] = ("all",),
+) -> pd.DataFrame:  # fmt: skip
+    frame = pd.concat([each.frame for each in compared])
+    chosen = (frame["method"] == method) & frame["metric"].isin(metrics)
+    return frame[chosen & frame["subset"].isin(subsets)].astype(
+        {"seed": "Int64", "n": "Int64", "left_out": "Int64"}
+    )
+
+
+def _count(seeds: Sequence[Compared], method: str, metric: str, epsilon: float) -> str:
+    """Images behind a row: 16, or 14 of 16 where two were left out."""
+    place = (method, "all", metric, key(epsilon))
+    texts = []
+    for each in seeds:
+        if place in each.estimates:
+            n, out = each.estimates[place].n, each.left_out[place]
+            texts.append(f"{n} of {n + out}" if out else str(n))
+    return ", ".join(dict.fromkeys(texts)) or NOTHING
+
+
+def curves(held: Sequence[Compared], look: Look) -> list[Picture]:
+    """Correlation and overlap against epsilon, a figure for each method, a row for each panel."""
+    methods = dict.fromkeys(method for each in held for method in each.methods)
+    return [_figure(held, method, look) for method in methods]
+
+
+def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
+    by_root = {each.result.run.root: each for each in held if method in each.methods}
+    panels = grouped([each.result for each in by_root.values()], "panel")
+    most = max(len(grouped(members, "group")) for members in panels.values())
+    size = (10.4, len(panels) * (4.0 + 0.2 * most))
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    for line, members in zip(figure.subplots(len(panels), 2, squeeze=False), panels.values(),
+                             strict=True):  # fmt: skip
+        compared = [by_root[result.run.root] for result in members]
+        places = figures.positions(_epsilons(compared))
+        for ax, metric in zip(line, ("correlation", "top_overlap"), strict=True):
+            handles, labels = [], []
+            for head, seeds in heads(members):
+                points = [_curve(by_root[each.run.root], method, metric, places) for each in seeds]
+                handles.append(figures.draw(ax, points, *look[seeds[0].group]))
+                labels.append(head)
+            slanted = figures.epsilon_axis(ax, places, MAPS[metric].lower(), narrow=True)
+            lowest = min(float(each.get_ydata().min()) for each in handles)  # type: ignore[union-attr]
+            ax.axhline(CHANCE[metric], color=GREY, linestyle=":", linewidth=1.4)
+            ax.set_ylim(min(-0.02, lowest - 0.1), 1.02)
+            figures.legend_below(ax, handles, labels, narrow=True, slanted=slanted)
+        if len(panels) > 1:
+            line[0].set_title(", ".join(members[0].panel), fontsize=11, color=INK, pad=10,
+                              parse_math=False)  # fmt: skip
+    return Picture(
+        name=f"heatmaps-{method}",
+        pixels=figures.render(figure),
+        alt=f"Line plots of the correlation and the overlap of clean and attacked {method} "
+        "heatmaps against epsilon. " + _in_words(list(by_root.values()), method),
+        caption=f"{method}: how alike the heatmaps without and under the attack are, mean over the "
+        "sample images. Left: correlation; right: share of the top 20 % of pixels in common. "
+        "Dotted: chance. At ε = 0 both are 1 by definition. Shaded: 95 % interval over the sample "
+        "images; with several seeds, thin lines are seeds.",
+        width=round(size[0] * 100),
+    )
+
+
+def _curve(
+    compared: Compared, method: str, metric: str, places: dict[float, float]
+) -> figures.Curve:
+    points = [(0.0, Estimate(1.0, 1.0, 1.0))]
+    for epsilon in compared.epsilons:
+        found = compared.at(method, "all", metric, epsilon)
+        if found and found.n:
+            points.append((places[epsilon], found))
+    return [x for x, _ in points], [each for _, each in points]
+
+
+def _in_words(compared: Sequence[Compared], method: str) -> str:
+    parts = []
+    for each in compared:
+        values = [
+            f"{found.value:.3f} at {number(epsilon)}"
+            for epsilon in each.epsilons
+            if (found := each.at(method, "all", "correlation", epsilon)) and found.n
+        ]
+        parts.append(f"{each.result.label}: correlation {', '.join(values) or NOTHING}.")
+    return " ".join(parts)

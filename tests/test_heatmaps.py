@@ -1,0 +1,212 @@
+"""Heatmaps in numbers: hand-computed values, NumPy and SciPy as judges, and `comparison.csv`."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from attnrobust import config, heatmaps, metrics
+from attnrobust.errors import UserError
+from attnrobust.explanations import comparison
+from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
+
+SIDE = 10
+RAMP = np.arange(SIDE * SIDE, dtype=np.float16).reshape(SIDE, SIDE)
+ZERO = np.zeros((SIDE, SIDE), np.float16)
+TOP_HALF = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) < SIDE * SIDE // 2
+
+
+def pair(
+    clean: np.ndarray = RAMP,
+    attacked: np.ndarray = RAMP,
+    perturbation: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> Pair:
+    noise = np.zeros((SIDE, SIDE, 3)) if perturbation is None else perturbation
+    return Pair(clean, attacked, noise, np.zeros((SIDE, SIDE), bool) if mask is None else mask)
+
+
+def drawn(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((SIDE, SIDE)).astype(np.float16)
+
+
+def test_the_same_map_and_its_inverse() -> None:
+    same, inverse = pair(), pair(RAMP, RAMP.max() - RAMP)
+    assert heatmaps.correlation(same) == pytest.approx(1)
+    assert heatmaps.top_overlap(same) == 1
+    assert heatmaps.correlation(inverse) == pytest.approx(-1)
+    assert heatmaps.top_overlap(inverse) == 0
+
+
+def test_top_overlap_is_intersection_over_k() -> None:
+    # The 20 largest of 100 are 80 to 99; shifted by 5 places, 15 of them are still on top.
+    shifted = np.roll(RAMP.ravel(), -5).reshape(RAMP.shape)
+    assert heatmaps.top_overlap(pair(RAMP, shifted)) == 15 / 20
+    # One against 20 pixels: of the 20 one is shared.
+    point = np.where(RAMP == 99, 1, 0)
+    assert heatmaps.top_overlap(pair(point, point)) == 1
+    assert heatmaps.top_overlap(pair(point, RAMP)) == 1 / 20
+    # Zeros are never on top, though only one pixel of the map is above them.
+    assert heatmaps.top_overlap(pair(point, np.where(RAMP == 3, 1, 0))) == 0
+    # In a flat map every pixel is on top by a fifth, which is chance.
+    assert heatmaps.top_overlap(pair(np.ones_like(RAMP), RAMP)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numpy_and_scipy_agree(seed: int) -> None:
+    clean, attacked = drawn(seed), drawn(seed + 10)
+    judged = stats.pearsonr(clean.ravel().astype(float), attacked.ravel().astype(float))
+    assert heatmaps.correlation(pair(clean, attacked)) == pytest.approx(judged.statistic)
+    share = clean.ravel().astype(float) / clean.astype(float).sum()
+    expected = stats.entropy(share, base=SIDE * SIDE)
+    assert heatmaps.entropy_clean(pair(clean, attacked)) == pytest.approx(expected)
+    assert heatmaps.entropy_attacked(pair(attacked, clean)) == pytest.approx(expected)
+    clear = np.random.default_rng(seed).permutation(SIDE * SIDE)
+    top = set(np.argsort(clear)[-20:]) & set(range(80, 100))
+    found = heatmaps.top_overlap(pair(RAMP, clear.reshape(SIDE, SIDE)))
+    assert found == pytest.approx(len(top) / 20)
+
+
+def test_entropy_goes_from_one_pixel_to_a_flat_map() -> None:
+    assert heatmaps.entropy(np.where(RAMP == 7, 5, 0)) == 0
+    assert heatmaps.entropy(np.full((SIDE, SIDE), 0.1, np.float16)) == pytest.approx(1)
+    # Ten equal pixels of a hundred: log 10 / log 100.
+    assert heatmaps.entropy(np.where(RAMP < 10, 3, 0)) == pytest.approx(0.5)
+
+
+def test_energy_and_heat_inside_half_a_mask() -> None:
+    even = np.full((SIDE, SIDE, 3), -0.01, np.float32)
+    found = pair(RAMP, np.where(TOP_HALF, 1, 0), even, TOP_HALF)
+    assert heatmaps.mask_area(found) == 0.5
+    assert heatmaps.energy_inside(found) == pytest.approx(0.5)
+    assert heatmaps.concentration(found) == pytest.approx(1)
+    # 0 to 49 of 0 to 99: 1225 of 4950.
+    assert heatmaps.heat_inside_clean(found) == pytest.approx(1225 / 4950)
+    assert heatmaps.heat_inside_attacked(found) == 1
+    # Twice the change is four times the energy: 4 of 5 parts inside.
+    drawn_in = pair(perturbation=np.where(TOP_HALF[..., None], 0.02, -0.01), mask=TOP_HALF)
+    assert heatmaps.energy_inside(drawn_in) == pytest.approx(0.8)
+    assert heatmaps.concentration(drawn_in) == pytest.approx(1.6)
+    quarter = pair(perturbation=even, mask=TOP_HALF & TOP_HALF.T)
+    assert heatmaps.mask_area(quarter) == 0.25
+    assert heatmaps.concentration(quarter) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", HEATMAP_METRICS)
+def test_contract_of_every_heatmap_metric(name: str) -> None:
+    metric = HEATMAP_METRICS[name]
+    noise = np.random.default_rng(3).normal(size=(SIDE, SIDE, 3))
+    whole = pair(drawn(1), drawn(2), noise, TOP_HALF)
+    assert -1 <= metric(whole) <= 2
+    scaled = pair(drawn(1) * 8, drawn(2) / 4, noise * 0.01, TOP_HALF)
+    assert metric(scaled) == pytest.approx(metric(whole), rel=1e-3)
+    nothing = metric(pair(ZERO, ZERO))
+    assert math.isnan(nothing), "warnings are errors, so it is silent as well"
+    assert math.isnan(metric(pair(drawn(1), drawn(2), noise))) == (name in NEED_MASK)
+
+
+def test_a_constant_map_has_no_correlation() -> None:
+    # 49 times 0.1 over 49 is not 0.1 in floating point.
+    assert math.isnan(heatmaps.correlation(pair(RAMP, np.full((SIDE, SIDE), 0.1))))
+
+
+def test_mean_comes_with_an_interval_over_images() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    value, low, high = metrics.mean(values)
+    half = 1.96 * values.std() / 20
+    assert value == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((value - half, value + half), abs=0.15 * half)
+    assert metrics.mean(np.array([0.3]))[0] == 0.3
+    assert math.isnan(metrics.mean(np.array([0.3]))[1]), "one image has no interval"
+    assert all(map(math.isnan, metrics.mean(np.array([]))))
+
+
+def make_run(root: Path, *, masks: bool = True) -> Run:
+    """A run of 4 samples: one falls at 0.01, one stands, one was wrong, one map is empty."""
+    experiment = config.Experiment(
+        name="tiny", data=config.Data("demo"), attack=config.Attack(epsilons=(0.01, 0.02))
+    )
+    run = Run.of(experiment, root)
+    save_text(run.path("config.json"), config.to_json(experiment))
+    ids = np.array(["a", "b", "c", "d"])
+    wrong: dict[float, Sequence[int]] = {0.0: [2], 0.01: [0, 2], 0.02: [0, 1, 2, 3]}
+    mask = np.stack([TOP_HALF, TOP_HALF, TOP_HALF, np.zeros_like(TOP_HALF)])
+    for epsilon, rows in wrong.items():
+        logits = np.eye(2)[[int(row in rows) for row in range(4)]]
+        extra = {"sample_mask": mask} if masks and not epsilon else {}
+        save_npz(run.path("attack", f"linf_pgd-{epsilon:g}.npz"), id=ids[::-1],
+                 label=np.zeros(4, int), logits=logits[::-1], sample_id=ids,
+                 sample_image=np.full((4, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
+                 **extra)  # fmt: skip
+        maps = np.stack([RAMP.max() - RAMP if epsilon else RAMP, RAMP, RAMP, ZERO])
+        name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
+        # In another order than the attack's.
+        order = [2, 0, 3, 1]
+        save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids[order], heatmap=maps[order])
+    for stage in ("attack", "explain"):
+        save_json(run.path(stage, "stage.json"), {"finished": True})
+    return run
+
+
+def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    written = comparison.write(run)
+    table = pd.read_csv(run.path("explain", "comparison.csv"), float_precision="round_trip")
+    assert tuple(table.columns) == comparison.COLUMNS
+    pd.testing.assert_frame_equal(table, written)
+    assert set(table["method"]) == {"grad_cam"}
+    assert set(table["metric"]) == set(HEATMAP_METRICS)
+    found = table.set_index(["level", "subset", "metric"])
+    first = found.loc[0.01].sort_index()
+    assert first.loc[("fooled", "correlation"), "value"] == pytest.approx(-1)
+    # b stands, and so does d, whose empty map is left out and counted.
+    standing = first.loc[("standing", "correlation")]
+    assert (standing["value"], standing["n"], standing["left_out"]) == (1, 1, 1)
+    everything = first.loc[("all", "correlation")]
+    assert everything["value"] == pytest.approx(1 / 3), "-1, 1 and 1"
+    assert (everything["n"], everything["left_out"]) == (3, 1)
+    assert everything["low"] < everything["value"] < everything["high"]
+    energy = first.loc[("all", "energy_inside")]
+    assert energy["value"] == pytest.approx(0.5)
+    assert (energy["n"], energy["left_out"]) == (3, 1)
+    # At 0.02 all that was right has fallen: nothing stands, so nothing is said of it.
+    assert set(found.loc[0.02].index.get_level_values("subset")) == {"all", "fooled"}
+    assert found.loc[(0.02, "fooled", "correlation"), "value"] == pytest.approx(0)
+
+
+def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
+    table = comparison.write(make_run(tmp_path, masks=False))
+    assert set(table["metric"]) == set(HEATMAP_METRICS) - NEED_MASK
+
+
+def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    place = run.path("explain", "grad_cam-linf_pgd-0.02.npz")
+    heatmap = load_npz(place)["heatmap"]
+    save_npz(place, id=np.array(["a", "b", "c", "x"]), heatmap=heatmap)
+    with pytest.raises(UserError, match=r"0\.02\.npz: does not fit .* run 'explain' again"):
+        comparison.write(run)
+    assert not run.path("explain", "comparison.csv").exists()
+    save_npz(place, id=np.array(["a"]))
+    with pytest.raises(UserError, match=r"no heatmap"):
+        comparison.write(run)
+    place.unlink()
+    with pytest.raises(UserError, match=r"not there"):
+        comparison.write(run)
+
+
+def test_comparison_needs_no_tensorflow() -> None:
+    probe = ("import sys; from attnrobust.explanations import comparison; "
+             "assert 'tensorflow' not in sys.modules")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", probe], cwd=Path(__file__).parents[1],
+                          check=False)  # fmt: skip
+    assert done.returncode == 0
