@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import io
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +37,15 @@ def test_work_that_is_done_gives_0_and_its_log_goes_to_stdout(
     log = logging.getLogger("attnrobust")
     assert commands.guarded(lambda: log.info("epoch %d", 3), debug=False) == 0
     assert capsys.readouterr() == ("epoch 3\n", "")
+
+
+def test_log_lines_follow_stdout_to_where_it_is_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("attnrobust")
+    for _ in range(2):
+        page = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", page)
+        assert commands.guarded(lambda: log.info("once"), debug=False) == 0
+        assert page.getvalue() == "once\n"
 
 
 @pytest.mark.parametrize(
