@@ -22,6 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     doctor = commands.add_parser("doctor", help="what is installed, devices, records, models")
     doctor.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
                         help="where records are kept")  # fmt: skip
+    doctor.add_argument("--experiment", metavar="DATASET.NAME",
+                        help="measure a step of it and say how long it will take")  # fmt: skip
+    doctor.add_argument("--set", dest="settings", action="append", default=[],
+                        metavar="KEY=VALUE", help="change one of its settings")  # fmt: skip
     for command in (demo, report, doctor):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
@@ -39,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             from attnrobust import doctor as examine
 
-            examine.doctor(options.records)
+            if options.experiment:
+                examine.forecast(options.experiment, options.settings, options.records)
+            else:
+                examine.doctor(options.records)
 
     return guarded(work, debug=options.debug)
 

@@ -86,6 +86,8 @@ class Training:
         min_delta: What counts as an improvement of the validation loss.
         epoch_fraction: Share of the training examples that an epoch sees (0.1 on HAM10000).
         augmentation: Rows of AUGMENTATIONS (attnrobust/data/inputs.py), in this order.
+        precision: Of the layers while training: `float32`, `bfloat16` or `float16` (with loss
+            scaling). Weights and logits stay float32; predict and attack always use float32.
     """
 
     epochs: int = 300
@@ -97,6 +99,7 @@ class Training:
     min_delta: float = 0.001
     epoch_fraction: float = 1.0
     augmentation: tuple[str, ...] = ("flip", "rotate", "zoom", "shift")
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -107,6 +110,8 @@ class Training:
         _require(self.min_delta >= 0, "training.min_delta", self.min_delta, "at least 0")
         _require(0 < self.epoch_fraction <= 1, "training.epoch_fraction", self.epoch_fraction,
                  "in (0, 1]")  # fmt: skip
+        _require(self.precision in ("float32", "bfloat16", "float16"), "training.precision",
+                 self.precision, "float32, bfloat16 or float16")  # fmt: skip
         _require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
                  self.class_weights, "inverse_frequency or none")  # fmt: skip
 

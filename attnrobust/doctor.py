@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 from attnrobust import config, runs
@@ -30,6 +32,34 @@ def doctor(records: Path) -> None:
     _devices()
     _records(records)
     _models()
+
+
+def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
+    """Measure a step of an experiment and print what it will take.
+
+    Args:
+        name: `<dataset>.<experiment>`, as below `experiments/`.
+        settings: `key=value` changes.
+        folder: Holds the records; their counts are needed.
+
+    Raises:
+        UserError: No such experiment, or no records of its data set.
+    """
+    known = sorted(
+        f"{path.parent.name}.{path.stem}" for path in Path("experiments").glob("*/[!_]*.py")
+    )
+    config.lookup("experiment", dict.fromkeys(known, True), name)
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = config.with_settings(experiment, settings)
+
+    from attnrobust import forecast as measuring
+    from attnrobust.data import records
+
+    dataset = records.load(folder / experiment.data.dataset)
+    measuring.forecast(
+        experiment, classes=len(dataset.classes), train=dataset.count("train"),
+        test=dataset.count("test"),
+    )  # fmt: skip
 
 
 def _devices() -> None:

@@ -10,13 +10,18 @@ from tqdm import tqdm
 from attnrobust import config, runs
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 
 def predict(
     experiment: config.Experiment, dataset: Dataset, folder: Path, replicas: Replicas
 ) -> None:
-    """Write `clean.npz`: id (N,), label (N,), logits (N, K) float32, in record order."""
+    """Write `clean.npz`: id (N,), label (N,), logits (N, K) float32, in record order.
+
+    Raises:
+        UserError: A logit is not finite, or the test split is empty.
+    """
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)
     rows: dict[str, list[np.ndarray]] = {"id": [], "label": [], "logits": []}
@@ -29,4 +34,6 @@ def predict(
             rows["id"].append(batch["id"].numpy().astype(str))
             rows["label"].append(batch["label"].numpy())
             bar.update(number)
+    if not all(np.isfinite(part).all() for part in rows["logits"]):
+        raise UserError("the model gives logits that are not finite; nothing can be measured")
     runs.save_npz(folder / "clean.npz", **{k: np.concatenate(v) for k, v in rows.items()})

@@ -266,7 +266,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def provenance(*, dataset_hash: str, devices: list[str]) -> dict[str, Any]:
     """Where a run comes from: command, code revision, versions, machine, data."""
     return {
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "revision": _revision(),
         "python": platform.python_version(),
         "packages": versions(),

@@ -18,21 +18,20 @@ EPSILON, STEPS, REL = 0.003, 8, 0.2
 def small_model(dtype: str = "float32") -> keras.Model:
     """Smooth (softplus), so that gradients have no kinks."""
     keras.utils.set_random_seed(3)
-    keras.backend.set_floatx(dtype)
-    try:
-        model = keras.Sequential([
-            keras.layers.Input((12, 12, 3)),
-            keras.layers.Conv2D(8, 3, activation="softplus"),
-            keras.layers.Conv2D(8, 3, strides=2, activation="softplus"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(0, 0.3)),
-        ])  # fmt: skip
-        # Noise images lie close together; without their mean logits the classes mix.
-        kernel, bias = model.layers[-1].get_weights()
-        model.layers[-1].set_weights([kernel, bias - model(noise(32, dtype)).numpy().mean(axis=0)])
-        return model
-    finally:
-        keras.backend.set_floatx("float32")
+    spread = keras.initializers.RandomNormal(0, 0.3)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((12, 12, 3), dtype=dtype),
+            keras.layers.Conv2D(8, 3, activation="softplus", dtype=dtype),
+            keras.layers.Conv2D(8, 3, strides=2, activation="softplus", dtype=dtype),
+            keras.layers.Flatten(dtype=dtype),
+            keras.layers.Dense(4, kernel_initializer=spread, dtype=dtype),
+        ]
+    )
+    # Noise images lie close together; without their mean logits the classes mix.
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias - model(noise(32, dtype)).numpy().mean(axis=0)])
+    return model
 
 
 def noise(number: int, dtype: str) -> np.ndarray:
@@ -116,6 +115,7 @@ def test_gradient_is_that_of_the_summed_cross_entropy():
     model = small_model("float64")
     images, labels = data(model, 2, "float64")
     loss, gradient = engine.cross_entropy_gradient(Replicas(model))(images, labels)
+    assert gradient.dtype == tf.float64
     probability = tf.nn.softmax(model(images)).numpy()
     expected = -np.log(probability[np.arange(2), labels.numpy()])
     np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-6)

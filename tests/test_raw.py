@@ -132,6 +132,11 @@ def test_an_unsafe_id_is_rejected_even_when_a_file_has_it(id_: str) -> None:
     assert rejects[0].reason.startswith("unsafe id")
 
 
+def test_image_files_without_a_row_are_counted_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    raw.find_images(["a"], [2], {name: Path(name) for name in "abc"})
+    assert "2 image files have no row in the table" in caplog.text
+
+
 def test_doubled_and_unknown_ids_are_rejected_with_their_lines() -> None:
     images = {name: Path(name) for name in "abc"}
     paths, rejects = raw.find_images(["a", "b", "a", "z"], [2, 3, 4, 5], images)

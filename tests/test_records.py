@@ -27,6 +27,7 @@ from data_helpers import (
     write_table,
 )
 
+from attnrobust import runs
 from attnrobust.data import preprocessing, raw, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
@@ -235,6 +236,7 @@ def test_copies_with_different_labels_are_both_rejected(own: Path, tmp_path: Pat
              if row["image_id"] in ("ISIC_0010", "ISIC_0100")]  # fmt: skip
     reason = f"same image with different labels in lines {lines[0]}, {lines[1]}"
     assert reasons == {"ISIC_0010": reason, "ISIC_0100": reason}
+    assert runs.load_json(tmp_path / "out" / "dataset.json")["rejects"] == 2
     assert len(found) == 33
     assert not found.keys() & reasons.keys()
 

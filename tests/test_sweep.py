@@ -179,6 +179,8 @@ def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_pat
     logits = keras.layers.Dense(7)(keras.layers.Flatten()(image))
     broken = keras.Model(image, keras.layers.Lambda(lambda x: tf.math.log(-1 - x * x))(logits))
     with pytest.raises(UserError, match="not finite"):
+        prediction.predict(tiny, dataset, tmp_path, Replicas(broken))
+    with pytest.raises(UserError, match="not finite"):
         swept(tiny, dataset, broken, inputs.labels(dataset, "test"), tmp_path)
 
 

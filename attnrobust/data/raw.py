@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import re
 import warnings
@@ -20,6 +21,8 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
 
 SPLITS = ("train", "validation", "test")
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
@@ -142,6 +145,9 @@ def find_images(
             rejects.append(Reject(line, id_, "no image file of this name"))
         else:
             paths[line] = images[id_]
+    unnamed = len(images.keys() - set(ids))
+    if unnamed:
+        log.info("%d image files have no row in the table; left out", unnamed)
     return paths, rejects
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def train(
             f"{strategy.num_replicas_in_sync} devices"
         )
     keras.utils.set_random_seed(experiment.seed)
-    with strategy.scope():
+    with strategy.scope(), precision(setting.precision):
         model = build.build(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
@@ -88,10 +89,25 @@ def train(
     return model
 
 
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Layers built meanwhile compute in this precision; their weights stay float32."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32" if name == "float32" else f"mixed_{name}")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
 def compile_model(model: keras.Model, setting: config.Training) -> None:
     """Adam on cross-entropy of the logits; under a strategy, to be called in its scope."""
+    optimizer = keras.optimizers.Adam(setting.learning_rate, epsilon=setting.adam_epsilon)
+    if setting.precision == "float16":
+        # Its smallest numbers swallow gradients; bfloat16 has float32's range.
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=keras.optimizers.Adam(setting.learning_rate, epsilon=setting.adam_epsilon),
+        optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )

@@ -1,0 +1,106 @@
+"""What an experiment will take: one training step and one attack step, measured on this machine."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.attacks import engine
+from attnrobust.models import build
+from attnrobust.models.replicas import Replicas
+from attnrobust.training import fit, strategy
+
+log = logging.getLogger("attnrobust")
+
+ROUNDS = 3
+
+
+def forecast(experiment: config.Experiment, *, classes: int, train: int, test: int) -> None:
+    """Measure and print images/s, memory of a replica and hours at most.
+
+    Images are noise, weights random; reading records is not part of it.
+
+    Args:
+        experiment: What is to be run.
+        classes: Number of classes.
+        train: Training images.
+        test: Test images.
+    """
+    setting, size = experiment.training, experiment.data.image_size
+    spread = strategy.mirrored()
+    with spread.scope(), fit.precision(setting.precision):
+        model = build.build(
+            config.with_settings(experiment, ["model.weights=none"]).model,
+            classes=classes, image_size=size,
+        )  # fmt: skip
+        fit.compile_model(model, setting)
+    images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
+    labels = np.zeros(setting.batch_size, np.int64)
+    batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
+
+    step = _seconds(lambda: model.fit(batches, steps_per_epoch=1, verbose=0))
+    steps = -(-round(setting.epoch_fraction * train) // setting.batch_size)
+    hours = steps * setting.epochs * step / 3600
+    log.info(
+        "train: %.2f s a step of %d images (%.1f images/s), %d steps an epoch, at most %d epochs: "
+        "at most %.1f h", step, setting.batch_size, setting.batch_size / step, steps,
+        setting.epochs, hours,
+    )  # fmt: skip
+    _forecast_attack(experiment, Replicas(_float32(experiment, classes), None), test)
+    log.info("memory of a replica so far: %.2f GB", _peak() / 1e9)
+
+
+def _float32(experiment: config.Experiment, classes: int) -> keras.Model:
+    """The model as attacks see it, on one device."""
+    return build.build(
+        config.with_settings(experiment, ["model.weights=none"]).model,
+        classes=classes, image_size=experiment.data.image_size,
+    )  # fmt: skip
+
+
+def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: int) -> None:
+    attack, size = experiment.attack, experiment.data.image_size
+    gradient = engine.cross_entropy_gradient(replicas)
+    images = tf.zeros((attack.batch_size, size, size, 3)) + 0.5
+    labels = tf.zeros(attack.batch_size, tf.int64)
+
+    def one_step() -> None:
+        loss, _ = gradient(images, labels)
+        loss.numpy()  # waits until it is computed
+
+    step = _seconds(one_step)
+    passes = attack.steps * attack.restarts * len(attack.epsilons)
+    hours = passes * -(-test // attack.batch_size) * step / 3600
+    log.info(
+        "attack: %.2f s a step of %d images on one device (%.1f images/s), %d steps on %d test "
+        "images: at most %.1f h, if no image falls before the largest epsilon", step,
+        attack.batch_size, attack.batch_size / step, passes, test, hours,
+    )  # fmt: skip
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Median time of a few rounds after a first one, which compiles."""
+    work()
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _peak() -> float:
+    """Bytes: of the first GPU where there is one, else of this process."""
+    if tf.config.list_logical_devices("GPU"):
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
