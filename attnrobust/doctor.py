@@ -55,7 +55,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     from attnrobust import forecast as measuring
     from attnrobust.data import records
 
-    dataset = records.load(folder / experiment.data.dataset)
+    dataset = records.load(folder / experiment.data.dataset).as_task(experiment.data.task)
     measuring.forecast(
         experiment, classes=len(dataset.classes), train=dataset.count("train"),
         test=dataset.count("test"),

@@ -73,17 +73,15 @@ def write(
             file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
             for file, part in plan.items()
         }
-        settings = [records.FORMAT, name, *classes, how.size, how.fit, how.filter,
-                    how.max_megapixels]  # fmt: skip
-        key = runs.digest(settings, contents, hashes)
+        image = [how.size, how.fit, how.filter, how.max_megapixels]
+        key = runs.digest([records.FORMAT, name, *classes, *image], contents, hashes)
         _open_partial(partial, key)
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
     _stop_if_too_many(rejects, total, how.max_rejects, partial)
-    described = _describe(name, classes, tasks or {}, parts, how)
-    described = {**described, "same_content": copies, "rejects": len(rejects)}
-    described["hash"] = runs.digest(described)
+    described = _describe(name, classes, tasks or {}, parts, how) | {"same_content": copies}
+    described |= {"hash": runs.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
     _write_rejects(partial / "rejects.csv", rejects)
