@@ -14,7 +14,7 @@ import multiprocessing
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -107,11 +107,10 @@ def _is_done(out: Path, recipe: dict[str, int]) -> bool:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    try:
+    # A stamp that is missing or cannot be read is not ours: the folder is refused below.
+    with suppress(OSError, ValueError):
         if (out / TABLE).is_file() and json.loads((out / STAMP).read_text()) == recipe:
             return True
-    except (OSError, ValueError):
-        pass
     made = ", ".join(f"{name} {value}" for name, value in recipe.items())
     raise UserError(f"{out} exists and is not the drawn data set with {made}; name another folder")
 
