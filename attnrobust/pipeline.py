@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnrobust import config, runs
 from attnrobust.commands import guarded, log_to
+from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
 if TYPE_CHECKING:
@@ -85,8 +86,27 @@ class Walk:
         return {section: values[section] for section in ("data", "seed", *sections)}
 
     def weights_digest(self) -> str:
-        """Digest of the trained weights: what every later stage depends on."""
+        """Digest of the trained weights: what every later stage depends on.
+
+        Raises:
+            UserError: Not trained yet, or the settings describe another network than was trained.
+        """
+        self._check_network()
         return runs.digest(self.run.require("train") / "weights.h5", self.dataset().hash)
+
+    def _check_network(self) -> None:
+        """Weights of the same shapes fit other networks, too, which nobody has trained."""
+        trained = runs.load_json(self.run.require("train") / "stage.json")["used"]
+        now = self.used("model")
+        # The starting weights are history by now, and a limit only chooses examples.
+        fields = [("model", key) for key in now["model"] if key != "weights"]
+        for section, key in [*fields, ("data", "image_size"), ("data", "task")]:
+            before, asked = trained[section].get(key), now[section][key]
+            if before != asked:
+                raise UserError(
+                    f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
+                    "leave that setting out, or train under a name of its own (--set name=…)"
+                )
 
 
 def train(walk: Walk) -> None:

@@ -108,6 +108,19 @@ def test_another_configuration_is_refused_by_name(walked, records_folder, capsys
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("stage", ["predict", "attack", "explain", "export"])
+@pytest.mark.parametrize("setting", ["model.dropout=0.25", "model.gamma=1", "data.task=x"])
+def test_another_network_than_the_trained_one_is_never_measured(
+    stage, setting, walked, records_folder, capsys
+):
+    """Such settings leave the weights' shapes as they are, so loading alone does not notice."""
+    assert call(records_folder, walked / "runs", stage, "--force", "--set", setting) == 1
+    error = capsys.readouterr().err
+    assert setting.split("=")[0] in error or "task" in error
+    assert error.count("\n") == 1
+    assert runs.find_runs([walked / "runs"])[0].path(stage, "stage.json").is_file(), "kept"
+
+
 def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     shutil.copytree(walked / "runs", tmp_path / "runs")
     word = ["attack", "--force", "--set", "attack.steps=3"]
