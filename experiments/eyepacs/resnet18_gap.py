@@ -1,4 +1,4 @@
-"""Small ResNet-18 without attention, 64 px, from random weights, sized for a CPU.
+"""Small ResNet-18 without attention, 64 px, from random weights, for a CPU.
 
 Claim: none of the paper's; what a model without ImageNet's help does on a subset of EyePACS.
 Command: python -m experiments.eyepacs.resnet18_gap all
