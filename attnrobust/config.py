@@ -123,8 +123,14 @@ class Attack:
     Attributes:
         name: Row of ATTACKS (attnrobust/attacks/methods.py).
         epsilons: Radii in [0, 1] pixel scale, rising; the clean condition (0) is always added.
+        loss: What a gradient attack ascends, on logits: `cross_entropy`, `margin` (best wrong logit
+            minus the label's) or `dlr` (at least 3 classes, Croce and Hein 2020).
+        target: Class to reach (by name), or empty: any but the label.
         steps: Gradient steps.
         rel_stepsize: Step size as a share of epsilon.
+        abs_stepsize: Step size itself, in units of epsilon's norm; replaces `rel_stepsize`.
+        momentum: Decay of the gradients' running mean (`mi_fgsm` only).
+        queries: At most so many model calls an image, for attacks without gradients.
         restarts: Independent random starts; an image has fallen when one of them succeeds.
         random_start: Start at a random point of the ball instead of the image.
         batch_size: Images in one pass, over all replicas.
@@ -134,8 +140,13 @@ class Attack:
 
     name: str = "linf_pgd"
     epsilons: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01)
+    loss: str = "cross_entropy"
+    target: str = ""
     steps: int = 40
     rel_stepsize: float = 1 / 30
+    abs_stepsize: float | None = None
+    momentum: float = 1.0
+    queries: int = 5000
     restarts: int = 1
     random_start: bool = True
     batch_size: int = 32
@@ -156,12 +167,18 @@ class Attack:
         rising = list(self.epsilons) == sorted({f"{e:g}": e for e in self.epsilons}.values())
         _require(bool(self.epsilons) and rising, "attack.epsilons", self.epsilons,
                  "at least one, rising, none twice")  # fmt: skip
-        _require(all(0 < e <= 1 for e in self.epsilons), "attack.epsilons", self.epsilons,
-                 "in (0, 1], in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
-        for name in ("steps", "restarts", "batch_size", "samples"):
+        # At most 1 for L-inf: the sweep knows the norm.
+        _require(all(e > 0 for e in self.epsilons), "attack.epsilons", self.epsilons,
+                 "above 0, in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
+        _require(self.loss in ("cross_entropy", "margin", "dlr"), "attack.loss", self.loss,
+                 "cross_entropy, margin or dlr")  # fmt: skip
+        for name in ("steps", "queries", "restarts", "batch_size", "samples"):
             value = getattr(self, name)
             _require(value >= 1, f"attack.{name}", value, "at least 1")
         _require(self.rel_stepsize > 0, "attack.rel_stepsize", self.rel_stepsize, "above 0")
+        _require(self.abs_stepsize is None or self.abs_stepsize > 0, "attack.abs_stepsize",
+                 self.abs_stepsize, "above 0")  # fmt: skip
+        _require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
         _require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
                  "carry or independent")  # fmt: skip
 

@@ -181,7 +181,9 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.min_delta", [-0.001]),
         ("training.epoch_fraction", [0.0, 1.01, float("nan")]),
         ("training.class_weights", ["balanced"]),
-        ("attack.epsilons", [[], [0.2, 0.1], [0.1, 0.1], [0.0], [1.01], [-0.1]]),
+        ("attack.epsilons", [[], [0.2, 0.1], [0.1, 0.1], [0.0], [-0.1]]),
+        ("attack.loss", ["hinge"]), ("attack.queries", [0]), ("attack.abs_stepsize", [0.0]),
+        ("attack.momentum", [-0.1]),
         ("attack.epsilons", [[8 / 255, 0.0313725491]]),  # the same six digits: the same file
         ("attack.steps", [0]),
         ("attack.restarts", [0]),
@@ -211,6 +213,7 @@ def test_values_outside_the_limits_are_refused_by_name(key: str, values: list[An
         ("training.min_delta", 0.0),
         ("training.epoch_fraction", 1.0),
         ("attack.epsilons", [1.0]),
+        ("attack.epsilons", [0.5, 4.0]),
         ("attack.epsilons", [0.1, 0.11]),
     ],
 )

@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from attnrobust import config, prediction, runs
 from attnrobust.attacks import sweep
-from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
@@ -78,8 +78,7 @@ def test_contract_of_every_attack(name, mode, tiny, dataset, model, learned, tmp
     assert 0.5 < clean < 1
     for epsilon, state in states.items():
         assert state["id"].tolist() == ids, "each id once, in record order"
-        assert (state["linf"] <= epsilon + 1e-6).all()
-        assert (state["l2"] <= epsilon * np.sqrt(32 * 32 * 3) + 1e-4).all()
+        assert (state[ATTACKS[name].norm] <= epsilon + 1e-6).all()
         assert robust(state) <= clean
         assert state["sample_image"].min() >= 0
         assert state["sample_image"].max() <= 1
@@ -186,12 +185,12 @@ def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_pat
 
 def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path, monkeypatch):
     def cheat(replicas, setting, seed):
-        return lambda images, labels, ids, epsilon, restart: tf.clip_by_value(
-            images + 2 * epsilon, 0, 1
-        )
+        return lambda images, labels, ids, epsilon, restart: (
+            tf.clip_by_value(images + 2 * epsilon, 0, 1), np.ones(len(ids), int)
+        )  # fmt: skip
 
-    monkeypatch.setitem(ATTACKS, "cheat", cheat)
-    with pytest.raises(ValueError, match=r"attack left its bounds at ε 0\.0002"):
+    monkeypatch.setitem(ATTACKS, "cheat", Row(cheat))
+    with pytest.raises(ValueError, match=r"attack left its ball at ε 0\.0002"):
         swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path, "attack.name=cheat")
 
 
@@ -210,3 +209,44 @@ def test_steps_that_cannot_reach_the_edge_of_the_ball_are_called_out(
                  "attack.random_start=false")  # fmt: skip
     assert "4 steps of 0.03 ε reach 0.12 of the ball" in caplog.text
     assert weak[0.01]["linf"].max() == pytest.approx(0.12 * 0.01, rel=1e-3)
+
+
+def test_a_minimal_attack_runs_once_and_is_judged_by_distance(
+    tiny, dataset, model, learned, tmp_path, monkeypatch
+):
+    calls = []
+
+    def brighten(replicas, setting, seed):
+        """The smallest of a row of brightenings that changes the prediction, or the image."""
+
+        def attack(images, labels, ids, epsilon, restart):
+            assert epsilon == np.inf
+            calls.extend(ids)
+            best = images.numpy()
+            for step in (0.05, 0.005, 0.0008):
+                brighter = np.clip(images + step, 0, 1)
+                wrong = replicas.model(brighter).numpy().argmax(1) != labels
+                best = np.where(wrong[:, None, None, None], brighter, best)
+            return best, np.full(len(ids), 3)
+
+        return attack
+
+    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, kind="minimal"))
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
+                   "attack.epsilons=0.001,0.01,0.1", "attack.batch_size=1")  # fmt: skip
+    right = (states[0.0]["logits"].argmax(1) == learned).sum()
+    assert len(calls) == right, "once, and only what was right"
+    accuracies = [robust(states[e]) for e in (0.0, 0.001, 0.01, 0.1)]
+    assert sorted(accuracies, reverse=True) == accuracies
+    assert len(set(accuracies)) > 2, "otherwise nothing is shown"
+    for epsilon, state in states.items():
+        assert (state["linf"] <= epsilon + 1e-6).all()
+        assert state["queries"].sum() == (3 * right if epsilon == 0.001 else 0)
+
+
+def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monkeypatch):
+    experiment = config.with_settings(tiny, ["attack.epsilons=0.5,2"])
+    with pytest.raises(UserError, match=r"attack\.epsilons = 2: expected at most 1 for linf_pgd"):
+        sweep.Sweep(experiment, dataset, Replicas(model))
+    monkeypatch.setitem(ATTACKS, "linf_pgd", Row(ATTACKS["linf_pgd"].make, norm="l2"))
+    sweep.Sweep(experiment, dataset, Replicas(model))

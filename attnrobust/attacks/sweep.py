@@ -7,6 +7,7 @@ sample images, stay in memory.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from attnrobust.models.replicas import Replicas
 log = logging.getLogger("attnrobust")
 
 TOLERANCE = 1e-6
+NORMS = ("linf", "l2", "l0")
 Arrays = dict[str, np.ndarray]
 
 
@@ -57,8 +59,14 @@ class Sweep:
         self.dataset = dataset
         self.replicas = replicas
         self.batch_size = replicas.batch(self.setting.batch_size)
-        row = config.lookup("attack", ATTACKS, self.setting.name)
-        self.attack: Attack = row(replicas, self.setting, experiment.seed)
+        self.row = config.lookup("attack", ATTACKS, self.setting.name)
+        largest = self.setting.epsilons[-1]
+        if self.row.norm == "linf" and largest > 1:
+            raise UserError(
+                f"attack.epsilons = {largest:g}: expected at most 1 for {self.setting.name}; "
+                "images are in [0, 1] (8/255 is fine)"
+            )
+        self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed)
         labels = inputs.labels(dataset, "test", self.data.limit)
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
@@ -68,7 +76,7 @@ class Sweep:
     def run(self, folder: Path) -> None:
         """Write `<attack>-<epsilon>.npz` for the clean condition (0) and for each epsilon.
 
-        Each file holds, in record order: id, label, logits (N, K), linf and l2 (N,) recomputed
+        Each file holds, in record order: id, label, logits (N, K), linf, l2 and l0 (N,) recomputed
         from the adversarials, queries (N,) (forward and gradient passes spent at this epsilon;
         the clean pass, that every file shares, not counted) and sample_id (S,), sample_image
         (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all False where the
@@ -77,7 +85,7 @@ class Sweep:
         Raises:
             UserError: The model's logits are not finite.
         """
-        if self.setting.reach < 1:
+        if self.row.steps and self.setting.reach < 1:
             log.warning(
                 "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "
                 "too high: take more attack.steps or a larger attack.rel_stepsize",
@@ -91,7 +99,12 @@ class Sweep:
                 state = runs.load_npz(path)
                 log.info("ε %g: done before, kept", epsilon)
                 continue
-            state = self._clean() if state is None else self._attacked(state, epsilon)
+            if state is None:
+                state = self._clean()
+            elif self.row.kind == "minimal":
+                state = self._within(folder, state, epsilon)
+            else:
+                state = self._attacked(state, epsilon)
             runs.save_npz(path, **state)
             _say(state, epsilon, time.monotonic() - start)
 
@@ -115,7 +128,7 @@ class Sweep:
         nothing = np.zeros(total, np.float32)
         return {
             "id": np.array(ids), "label": self.labels, "logits": np.concatenate(logits),
-            "linf": nothing, "l2": nothing, "queries": np.zeros(total, np.int64),
+            **dict.fromkeys(NORMS, nothing), "queries": np.zeros(total, np.int64),
             "sample_id": np.array(ids)[self.samples],
             "sample_image": np.stack([images[position] for position in self.samples]),
             "sample_mask": np.stack([masks[position] for position in self.samples]),
@@ -136,42 +149,89 @@ class Sweep:
             self._pass(state, todo, epsilon, restart)
         return state
 
+    def _within(self, folder: Path, before: Arrays, epsilon: float) -> Arrays:
+        """The state at this epsilon of an attack that looks for the smallest perturbation.
+
+        It runs once, with all restarts, into `<attack>-minimal.npz`; here, what it found counts
+        where its distance is at most epsilon, and elsewhere the image stands as it was.
+        """
+        path = folder / f"{self.setting.name}-minimal.npz"
+        clean = runs.load_npz(folder / runs.attack_file(self.setting.name, 0.0))
+        del clean["sample_mask"]
+        if not path.exists():
+            runs.save_npz(path, **self._minimal(clean))
+        found = runs.load_npz(path)
+        near = _fallen(found) & (found[self.row.norm] <= epsilon + TOLERANCE)
+        state = {name: np.copy(array) for name, array in clean.items()}
+        for name in ("logits", *NORMS):
+            state[name][near] = found[name][near]
+        shown = near[self.samples]
+        state["sample_image"][shown] = found["sample_image"][shown]
+        if epsilon == self.setting.epsilons[0]:
+            state["queries"] = found["queries"]  # the one run is paid for here
+        return state
+
+    def _minimal(self, clean: Arrays) -> Arrays:
+        """The nearest adversarial of every image that was right; the images as they were else."""
+        state = {name: np.copy(array) for name, array in clean.items()}
+        todo = ~_fallen(clean)
+        for restart in range(self.setting.restarts):
+            for positions, images in self._packed(todo, "nearest"):
+                found = self._attack_batch(state, positions, images, math.inf, restart)
+                distance = found[self.row.norm]
+                nearer = ~_fallen(state)[positions] | (distance < state[self.row.norm][positions])
+                wrong = found["logits"].argmax(axis=1) != self.labels[positions]
+                self._take(state, positions, found, wrong & nearer)
+        return state
+
     def _pass(self, state: Arrays, todo: np.ndarray, epsilon: float, restart: int) -> None:
         """Attack the images of `todo` once, and take over what the attack reached."""
+        for positions, images in self._packed(todo, f"ε {epsilon:g}"):
+            found = self._attack_batch(state, positions, images, epsilon, restart)
+            if found[self.row.norm].max() > epsilon + TOLERANCE:
+                raise ValueError(
+                    f"attack left its ball at ε {epsilon:g}: change {found[self.row.norm].max()}"
+                )
+            fell = found["logits"].argmax(axis=1) != self.labels[positions]
+            # What fell before stays fallen; a survivor takes over its last attack, too.
+            first = restart == 0 and self.setting.mode == "independent"
+            self._take(state, positions, found, fell | first | ~_fallen(state)[positions])
+
+    def _take(self, state: Arrays, positions: np.ndarray, found: Arrays, take: np.ndarray) -> None:
+        """Put what an attack found at these positions into the state, where `take` says so."""
+        state["queries"][positions] += found["queries"]
+        chosen = positions[take]
+        for name in ("logits", *NORMS):
+            state[name][chosen] = found[name][take]
         slot = {position: index for index, position in enumerate(self.samples)}
-        with tqdm(desc=f"ε {epsilon:g}", total=int(todo.sum()), unit="image",
-                  disable=None) as bar:  # fmt: skip
-            for positions, images in self._packed(todo):
-                adversarials, logits = self._attack_batch(state, positions, images, epsilon,
-                                                          restart)  # fmt: skip
-                linf, l2 = _norms(adversarials - images)
-                _check_ball(adversarials, linf, epsilon)
-                state["queries"][positions] += self.setting.steps + 1
-                fell = logits.argmax(axis=1) != self.labels[positions]
-                # What fell before stays fallen; a survivor takes over its last attack, too.
-                first = restart == 0 and self.setting.mode == "independent"
-                take = fell | first | ~_fallen(state)[positions]
-                chosen = positions[take]
-                state["logits"][chosen] = logits[take]
-                state["linf"][chosen], state["l2"][chosen] = linf[take], l2[take]
-                for position, image in zip(chosen, adversarials[take], strict=True):
-                    if position in slot:
-                        state["sample_image"][slot[position]] = image
-                bar.update(len(positions))
+        for position, image in zip(chosen, found["image"][take], strict=True):
+            if position in slot:
+                state["sample_image"][slot[position]] = image
 
     def _attack_batch(
         self, state: Arrays, positions: np.ndarray, images: np.ndarray, epsilon: float,
         restart: int,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Adversarials and their logits; the batch is padded, so that its shape never changes."""
+    ) -> Arrays:  # fmt: skip
+        """What the attack made of these images, judged and measured anew from the adversarials.
+
+        The batch is padded, so that its shape never changes.
+        """
+        number = len(positions)
         full = self.replicas.padded(images, self.batch_size)
         labels = self.replicas.padded(self.labels[positions], self.batch_size)
         ids = list(state["id"][positions])
-        ids += ids[:1] * (self.batch_size - len(ids))
-        adversarials = self.attack(
+        ids += ids[:1] * (self.batch_size - number)
+        made, queries = self.attack(
             tf.constant(full), tf.constant(labels), ids, epsilon, restart
-        ).numpy()[: len(positions)]
-        return adversarials, self._judge(adversarials)[: len(positions)]
+        )  # fmt: skip
+        adversarials = np.asarray(made)[:number]
+        # An attack that leaves the box would report too low a robust accuracy.
+        if not (adversarials.min() >= 0 and adversarials.max() <= 1):
+            raise ValueError(
+                f"attack left its box: pixels {adversarials.min()} to {adversarials.max()}"
+            )
+        return {"image": adversarials, "logits": self._judge(adversarials)[:number],
+                "queries": queries[:number], **norms(adversarials - images)}  # fmt: skip
 
     def _judge(self, images: np.ndarray) -> np.ndarray:
         logits = self.replicas.forward(self.replicas.padded(images, self.batch_size)).numpy()
@@ -185,39 +245,35 @@ class Sweep:
         )
         return iter(batches.as_numpy_iterator())
 
-    def _packed(self, todo: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _packed(self, todo: np.ndarray, said: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Positions and images of `todo`, in full batches but for the last."""
-        positions: list[int] = []
-        images: list[np.ndarray] = []
-        start = 0
-        for batch in self._batches():
-            for offset in np.flatnonzero(todo[start : start + len(batch["id"])]):
-                positions.append(start + offset)
-                images.append(batch["image"][offset])
-                if len(images) == self.batch_size:
-                    yield np.array(positions), np.stack(images)
-                    positions, images = [], []
-            start += len(batch["id"])
-        if images:
-            yield np.array(positions), np.stack(images)
+        with tqdm(desc=said, total=int(todo.sum()), unit="image", disable=None) as bar:
+            positions: list[int] = []
+            images: list[np.ndarray] = []
+            start = 0
+            for batch in self._batches():
+                for offset in np.flatnonzero(todo[start : start + len(batch["id"])]):
+                    positions.append(start + offset)
+                    images.append(batch["image"][offset])
+                    if len(images) == self.batch_size:
+                        yield np.array(positions), np.stack(images)
+                        bar.update(len(images))
+                        positions, images = [], []
+                start += len(batch["id"])
+            if images:
+                yield np.array(positions), np.stack(images)
+                bar.update(len(images))
 
 
 def _fallen(state: Arrays) -> np.ndarray:
     return np.asarray(state["logits"].argmax(axis=1) != state["label"])
 
 
-def _norms(perturbation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def norms(perturbation: np.ndarray) -> Arrays:
+    """Sizes of perturbations (N, H, W, C): `linf`, `l2`, `l0` (changed pixels), each (N,)."""
     flat = perturbation.reshape(len(perturbation), -1)
-    return np.abs(flat).max(axis=1), np.linalg.norm(flat, axis=1)
-
-
-def _check_ball(adversarials: np.ndarray, linf: np.ndarray, epsilon: float) -> None:
-    """An attack that leaves the ball or the box would report too low a robust accuracy."""
-    if adversarials.min() < 0 or adversarials.max() > 1 or linf.max() > epsilon + TOLERANCE:
-        raise ValueError(
-            f"attack left its bounds at ε {epsilon:g}: pixels {adversarials.min()} to "
-            f"{adversarials.max()}, largest change {linf.max()}"
-        )
+    return {"linf": np.abs(flat).max(axis=1), "l2": np.linalg.norm(flat, axis=1),
+            "l0": (perturbation != 0).any(axis=-1).sum(axis=(1, 2)).astype(np.float32)}  # fmt: skip
 
 
 def _say(state: Arrays, epsilon: float, seconds: float) -> None:
