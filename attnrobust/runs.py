@@ -169,7 +169,13 @@ class Run:
 
     @contextlib.contextmanager
     def stage(
-        self, name: str, *, used: Mapping[str, Any], inputs: str = "", force: bool = False
+        self,
+        name: str,
+        *,
+        used: Mapping[str, Any],
+        inputs: str = "",
+        force: bool = False,
+        writes: bool = True,
     ) -> Iterator[Path | None]:
         """The stage's folder while it works, or None where its result already stands.
 
@@ -181,6 +187,7 @@ class Run:
             used: The part of the configuration that the result depends on (JSON values).
             inputs: Digest of what it reads.
             force: Make it anew, whatever stands there.
+            writes: False for a helping worker: another process writes the stamp.
 
         Raises:
             UserError: Results of another configuration or input stand there and `force` is off.
@@ -202,6 +209,9 @@ class Run:
                 return
             log.info("%s: going on where it was cut off", name)
         record = {"used": used, "inputs": inputs, "finished": False}
+        if not writes:
+            yield folder
+            return
         save_json(self.path("config.json"), json.loads(config.to_json(self.experiment)))
         save_json(stamp, record)
         start = time.monotonic()
