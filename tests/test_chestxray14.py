@@ -158,7 +158,7 @@ def test_a_split_by_image_makes_each_xray_its_own_group_and_goes_without_the_lis
     rows, _ = chestxray14.read(folder, split_by="image")
     assert [row.group for row in rows] == [row.id for row in rows]
     write_lists(folder, test=range(1, 5))
-    with pytest.raises(UserError, match="--split-by image: train_val_list.txt and test_list.txt"):
+    with pytest.raises(UserError, match=r"--split-by image: train_val_list.txt and test_list.txt"):
         chestxray14.read(folder, split_by="image")
 
 
