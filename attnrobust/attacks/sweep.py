@@ -21,6 +21,7 @@ from attnrobust.attacks.methods import ATTACKS, Attack, Row
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -75,6 +76,7 @@ class Sweep:
         self.dataset = dataset
         self.replicas = replicas
         self.batch_size = replicas.batch(self.setting.batch_size)
+        memory.require(replicas.model, self.batch_size, "attack.batch_size")
         self.row = row_of(self.setting)
         self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed)
         labels = inputs.labels(dataset, "test", self.data.limit)

@@ -22,7 +22,7 @@ from attnrobust import config, runs
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
-from attnrobust.models import build
+from attnrobust.models import build, memory
 from attnrobust.training.strategy import is_chief
 
 log = logging.getLogger("attnrobust")
@@ -80,6 +80,7 @@ def _train(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         compile_model(model, setting)
+    memory.require(model, setting.batch_size, "training.batch_size")
     weights = class_weights(dataset, experiment)
     state = State.load(folder / "state", model)
     validation = (
