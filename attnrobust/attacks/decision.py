@@ -45,7 +45,9 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(replicas, images, labels, ids, seed, restart, draws)
+        start, has, queries = _starts(
+            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
+        )
         if not has.any():
             return images, queries
         # Foolbox refuses a batch with an image that has no start: another one takes its place.
@@ -77,7 +79,9 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(replicas, images, labels, ids, seed, restart, draws)
+        start, has, queries = _starts(
+            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
+        )
         seeds = engine.random_starts(ids, (8,), seed=seed, epsilon=epsilon, restart=restart)
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
         for row in np.flatnonzero(has):
@@ -180,8 +184,8 @@ def _draws(setting: config.Attack) -> int:
 
 
 def _starts(
-    replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], seed: int,
-    restart: int, draws: int,
+    replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
+    seed: int, restart: int, draws: int,
 ) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:  # fmt: skip
     """An adversarial near the boundary for each image, whether there is one, and the passes spent.
 

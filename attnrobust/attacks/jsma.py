@@ -49,14 +49,13 @@ def jsma(
         # A pixel holds three values.
         most = tf.constant(max(gamma * values, 3 * setting.epsilons[-1]), tf.float32)
         order = tf.argsort(replicas.forward(images), direction="DESCENDING")
-        targets = tf.cast(tf.where(order[:, 0] == tf.cast(labels, order.dtype),
-                                   order[:, 1], order[:, 0]), labels.dtype)  # fmt: skip
+        classes = tf.stack([labels, tf.cast(order[:, 1], labels.dtype)], axis=1)
         made, fallen = images, tf.zeros(len(images), tf.bool)
         open_ = tf.ones(len(images), tf.bool)
         queries = np.ones(len(images), int)
         while np.any(open_):
             queries += open_.numpy()
-            made, fallen, open_ = step(made, images, labels, targets, open_, most)
+            made, fallen, open_ = step(made, images, classes, open_, most)
         return tf.where(fallen[:, None, None, None], made, images), queries
 
     return attack
@@ -67,9 +66,9 @@ def _step(replicas: Replicas, theta: float) -> Step:
     edge = 1.0 if theta > 0 else 0.0
 
     def step(
-        made: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor,
-        open_: tf.Tensor, most: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+        made: tf.Tensor, images: tf.Tensor, classes: tf.Tensor, open_: tf.Tensor, most: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        labels, targets = tf.unstack(classes, axis=1)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(made)
             logits = replicas.model(made, training=False)
