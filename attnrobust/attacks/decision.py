@@ -33,9 +33,10 @@ class _Spent(Exception):
 def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """Random walk along the boundary towards the image (Brendel et al. 2018).
 
-    At most `setting.queries` passes. The whole batch walks together. Foolbox draws one direction a
-    step for all its images, from TensorFlow's global generator, which is seeded here from (seed,
-    restart): the directions do not depend on the batch.
+    At most `setting.queries` passes, but for some 30 that even the smallest budget spends. The
+    whole batch walks together. Foolbox draws one direction a step for all its images, from
+    TensorFlow's global generator, which is seeded here from (seed, restart): the directions do not
+    depend on the batch.
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
@@ -67,14 +68,16 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
 def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """Steps along a gradient estimated from decisions at the boundary (Chen et al. 2020).
 
-    At most `setting.queries` passes. One image at a time, since Foolbox's estimate is scaled by the
-    whole batch; what an estimate asks is asked in batches. Foolbox's estimate is replaced by the
-    same one drawn from the image's own generator. It asks at a hundredth of the distance from the
-    image, as ART does: the paper's distance / (values of the image) is lost in float32 at the size
-    of photographs.
+    At most `setting.queries` passes, as above. One image at a time, since Foolbox's estimate is
+    scaled by the whole batch; what an estimate asks is asked in batches. Foolbox's estimate is
+    replaced by the same one drawn from the image's own generator. It asks at a hundredth of the
+    distance from the image, as ART does: the paper's distance / (values of the image) is lost in
+    float32 at the size of photographs.
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
+    # Two passes show the image and its start to the witness.
+    limit = setting.queries - draws - 2 * (HALVINGS + 2)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -91,8 +94,7 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
                     tf.repeat(array[row : row + 1], replicas.count, axis=0)
                     for array in (images, labels, start)
                 )
-                witness = _Limited(look, None, image, label,
-                                   limit=setting.queries - draws - HALVINGS - 2)  # fmt: skip
+                witness = _Limited(look, None, image, label, limit=max(limit, 2))
                 _hop(replicas, witness, begin, len(images), seeds[row])
                 done[ids[row]] = witness.best[0], int(witness.queries[0])
         none = [(image, 0) for image in images]
@@ -107,8 +109,6 @@ def _hop(
     replicas: Replicas, witness: _Limited, start: tf.Tensor, chunk: int, seed: np.ndarray
 ) -> None:
     """One image's HopSkipJump; the witness is left with what was found."""
-    if witness.queries[0] >= witness.limit:
-        return
     jump = _HopSkipJump(
         replicas, witness, chunk, np.random.default_rng(seed.view(np.uint32)),
         steps=witness.limit, gamma=PROBE * int(np.prod(start.shape[1:])),
