@@ -1,0 +1,262 @@
+"""Gradient attacks that look for the smallest perturbation: Foolbox's DeepFool, C&W and DDN.
+
+Foolbox's loops run as they are, on a model that is compiled in both directions and remembers the
+nearest adversarial it was ever shown. So nothing found is lost, whatever a loop returns at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import eagerpy as ep
+import foolbox
+import numpy as np
+import tensorflow as tf
+
+from attnrobust import config
+from attnrobust.attacks import engine
+from attnrobust.models.replicas import Replicas
+
+Compiled = Callable[..., Any]
+HALVINGS = 10
+# Way that all Adam steps of C&W can go, in units of its tanh space.
+CW_REACH = 0.4
+# Of Foolbox's DDN: in 100 steps of 5 % its radius can fall from 1 to this.
+DDN_REACH = 0.95**100
+
+
+def deepfool_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+    """Walks to the nearest face of the linearised model, in L2 (Moosavi-Dezfooli et al. 2016)."""
+    del seed
+    attack = foolbox.attacks.L2DeepFoolAttack(steps=setting.steps, candidates=None)
+    return _minimal(replicas, attack, until_fallen=True)
+
+
+def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+    """Walks to the nearest face of the linearised model, in L-inf (same paper)."""
+    del seed
+    attack = foolbox.attacks.LinfDeepFoolAttack(steps=setting.steps, candidates=None)
+    return _minimal(replicas, attack, norm="linf", until_fallen=True)
+
+
+def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+    """L2 by Adam on distance plus a margin, its weight searched (Carlini and Wagner 2017).
+
+    `setting.steps` are those of each of the nine weights tried. All together go as far as Foolbox's
+    step size of 0.01 does in 40; more are finer. At 0.01 Adam's first step, by which every value
+    moves, can be farther than the nearest adversarial. Foolbox's early stop is off: it looks at the
+    loss of the whole batch, so that an image's result would depend on its neighbours.
+    """
+    del seed
+    attack = foolbox.attacks.L2CarliniWagnerAttack(
+        steps=setting.steps, stepsize=min(0.01, CW_REACH / setting.steps), abort_early=False
+    )
+    return _minimal(replicas, attack)
+
+
+def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+    """L2 by steps along the gradient at a radius that shrinks and grows (Rony et al. 2019).
+
+    The radius changes by Foolbox's 5 % a step at 100 steps, and by as much more or less at fewer or
+    more that the smallest radius within reach stays the same.
+
+    Foolbox normalises the gradient of the cross-entropy, and takes a random direction where it is
+    zero in float32, as it is on images classified with great confidence. Here the gradient is that
+    of log(sum of exp(wrong logits)) minus the label's logit: the same direction, never vanishing
+    with confidence.
+    """
+    attack = foolbox.attacks.DDNAttack(
+        steps=setting.steps, gamma=1 - DDN_REACH ** (1 / setting.steps)
+    )
+    return _minimal(replicas, attack, gradient=_confident_gradient(replicas), seed=seed)
+
+
+def _confident_gradient(replicas: Replicas) -> Compiled:
+    """Compiled (images, labels, spare (N, H, W, 3)) to DDN's gradient; `spare` where it is 0."""
+
+    def step(images: tf.Tensor, labels: tf.Tensor, spare: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            logits = replicas.model(images, training=False)
+            own = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
+            wrong = tf.reduce_logsumexp(tf.where(own, -np.inf, logits), axis=1)
+            loss = wrong - tf.gather(logits, labels, batch_dims=1)
+        gradient = tape.gradient(loss, images)
+        lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
+        return tf.where(lost, spare, gradient)
+
+    return replicas.map(step)
+
+
+def compiled_look(replicas: Replicas, norm: str) -> Compiled:
+    """Compiled (images, originals, labels, best, distance) to (logits, best, distance).
+
+    `best` (N, H, W, 3) and `distance` (N,) are replaced where an image is a nearer adversarial.
+    """
+
+    def look(
+        images: tf.Tensor, originals: tf.Tensor, labels: tf.Tensor, best: tf.Tensor,
+        distance: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+        # Foolbox's loops leave the box by rounding.
+        images = tf.clip_by_value(images, 0.0, 1.0)
+        logits = replicas.model(images, training=False)
+        change = tf.reshape(images - originals, (images.shape[0], -1))
+        size = tf.norm(change, ord={"l2": 2, "linf": np.inf}[norm], axis=1)
+        wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
+        nearer = wrong & (size < distance)
+        return (
+            logits,
+            tf.where(nearer[:, None, None, None], images, best),
+            tf.where(nearer, size, distance),
+        )
+
+    return replicas.map(look)
+
+
+def compiled_pull(replicas: Replicas) -> Compiled:
+    """Compiled (images, weights of the logits (N, K)) to the gradient of their weighted sum."""
+
+    def pull(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            logits = replicas.model(images, training=False)
+        return tape.gradient(logits, images, output_gradients=weights)
+
+    return replicas.map(pull)
+
+
+@dataclass(eq=False)
+class Witness(foolbox.models.Model):
+    """One batch's model for Foolbox: remembers the nearest adversarial, counts the passes.
+
+    Attributes:
+        look: From `compiled_look`.
+        pull: (images, weights of the logits) to the gradient; None for attacks without gradients.
+        images: The originals (N, H, W, 3).
+        labels: (N,).
+        until_fallen: Count an image's passes only until its first adversarial; for attacks that
+            leave it alone from there on.
+        best: Nearest adversarial so far (N, H, W, 3), the original where none.
+        distance: Its distance (N,), infinite where none; 0 where the original is wrong already.
+        queries: Forward and gradient passes so far (N,).
+    """
+
+    look: Compiled
+    pull: Compiled | None
+    images: tf.Tensor
+    labels: tf.Tensor
+    until_fallen: bool = False
+
+    def __post_init__(self) -> None:
+        self.best = self.images
+        self.distance = tf.fill([len(self.images)], np.float32(np.inf))
+        self.queries = np.zeros(len(self.images), int)
+        self._logits(self.images)
+
+    @property
+    def bounds(self) -> foolbox.types.Bounds:
+        """The box of images."""
+        return foolbox.types.Bounds(*engine.BOUNDS)
+
+    def __call__(self, inputs: Any) -> Any:
+        """Logits (N, K) of images; may be differentiated by them."""
+        images, restore = ep.astensor_(inputs)
+        return restore(ep.astensor(self._differentiable(images.raw)))
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        self._count()
+        logits, self.best, self.distance = self.look(
+            images, self.images, self.labels, self.best, self.distance
+        )
+        return logits
+
+    def _differentiable(self, images: tf.Tensor) -> tf.Tensor:
+        # Left to itself, TensorFlow would also compute the gradients of all weights.
+        @tf.custom_gradient
+        def logits(images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+            def gradient(
+                weights: tf.Tensor, variables: Sequence[tf.Variable] = ()
+            ) -> tuple[tf.Tensor, list[None]]:
+                assert self.pull is not None
+                self._count()
+                return self.pull(images, weights), [None] * len(variables)
+
+            return self._logits(images), gradient
+
+        return logits(images)
+
+    def _count(self) -> None:
+        self.queries += np.isinf(self.distance) if self.until_fallen else 1
+
+
+def _minimal(
+    replicas: Replicas, attack: foolbox.attacks.base.MinimizationAttack, *, norm: str = "l2",
+    gradient: Compiled | None = None, seed: int = 0, until_fallen: bool = False,
+) -> Compiled:  # fmt: skip
+    """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own."""
+    look, pull = compiled_look(replicas, norm), compiled_pull(replicas)
+
+    def run(
+        images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[tf.Tensor, np.ndarray]:
+        mine = pull
+        if gradient is not None:
+            spare = engine.random_starts(ids, images.shape[1:], seed=seed, epsilon=epsilon,
+                                         restart=restart)  # fmt: skip
+            mine = lambda points, _: gradient(points, labels, spare)  # noqa: E731
+        witness = Witness(look, mine, images, labels, until_fallen)
+        attack(witness, images, labels, epsilons=None)
+        found, queries = drawn_in(replicas, images, witness.best, labels)
+        return found, witness.queries + queries
+
+    return run
+
+
+def drawn_in(
+    replicas: Replicas, images: tf.Tensor, found: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, int]:
+    """Adversarials drawn towards their images, by halving the segment between, while they stand.
+
+    Takes back the overshoot of an attack, or steps too large for its distance. What lies on the
+    boundary so closely that rounding decides is first moved 1 % outwards: judged again in another
+    batch, it must not turn into an image that withstood.
+
+    Args:
+        replicas: The model.
+        images: (N, H, W, 3).
+        found: Adversarials, or the image itself where there is none (N, H, W, 3).
+        labels: (N,).
+
+    Returns:
+        The adversarials, or the image where `found` is none; the passes spent on each.
+    """
+    rows = tf.range(len(images), dtype=labels.dtype)
+
+    def tried(share: np.ndarray) -> tuple[tf.Tensor, np.ndarray]:
+        points = images + share[:, None, None, None].astype(np.float32) * (found - images)
+        points = tf.clip_by_value(points, 0.0, 1.0)
+        logits = replicas.forward(points)
+        own = tf.gather_nd(logits, tf.stack([rows, labels], axis=1))
+        others = tf.where(tf.one_hot(labels, logits.shape[1]) > 0, -np.inf, logits)
+        margin = (tf.reduce_max(others, axis=1) - own).numpy()
+        return points, margin / np.maximum(np.abs(logits).max(axis=1), 1e-30)
+
+    def pick(where: np.ndarray, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        return tf.where(where[:, None, None, None], one, other)
+
+    near, far = np.zeros(len(images)), np.ones(len(images))
+    points, margin = tried(far)
+    best = pick(margin > 0, points, images)
+    far[margin <= 1e-5] = 1.01
+    points, margin = tried(far)
+    best = pick(margin > 1e-5, points, best)
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        points, margin = tried(middle)
+        fell = margin > 1e-5
+        best = pick(fell, points, best)
+        near, far = np.where(fell, near, middle), np.where(fell, middle, far)
+    return best, HALVINGS + 2
