@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("attnrobust")
 
 MOMENTUM = 0.75
+# A model without gradients (one that rounds its input) must still be judged, by Square.
+NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -216,7 +218,7 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             tape.watch(moved)
             logits = replicas.model(moved, training=False)
             value = loss(logits, label, target)
-        new_slope = tape.gradient(value, moved)
+        new_slope = tape.gradient(value, moved, unconnected_gradients=NONE_IS_ZERO)
         wrong = tf.argmax(logits, axis=1, output_type=label.dtype) != label
         better = value > best_loss
         where = better[:, None, None, None]
