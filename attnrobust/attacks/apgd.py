@@ -1,0 +1,250 @@
+"""Auto-PGD (Croce and Hein 2020, 'Reliable evaluation of adversarial robustness with an ensemble
+of diverse parameter-free attacks'): gradient ascent that sets its own step size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust import config
+from attnrobust.attacks import engine, packing
+from attnrobust.models.replicas import Replicas
+
+if TYPE_CHECKING:
+    from attnrobust.attacks.methods import Attack
+
+log = logging.getLogger("attnrobust")
+
+MOMENTUM = 0.75
+# A model without gradients (one that rounds its input) must still be judged, by Square.
+NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf") -> Attack:
+    """APGD on the cross-entropy: `attack.steps` iterations (100 in the paper).
+
+    Each starts at a random point of the ball, or at the image without `attack.random_start`. An
+    image is done as soon as it falls; one that stands gets back its point of largest loss.
+
+    Args:
+        replicas: The model.
+        setting: `steps` and `random_start`; step sizes are the attack's own.
+        seed: Of the random starts.
+        norm: Of the ball: `linf` or `l2`.
+    """
+    climb = _Climb(replicas, cross_entropy, setting, seed, norm)
+
+    def attack(
+        images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        outcome = packing.Outcome(replicas, images, labels, ids)
+        climb(outcome, outcome.labels, ids, epsilon, restart)
+        return outcome.result()
+
+    return attack
+
+
+def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf") -> Attack:
+    """APGD toward each of the other classes, at most 9, by descending logit.
+
+    The loss is the targeted difference of logits ratio. That needs four classes (published
+    AutoAttack fails below), so with two or three it is the difference of the two logits: the same
+    without the denominator, which only makes it blind to the scale of the logits, and the sign of
+    a gradient is so anyway. `attack.steps` iterations for each class; the rest as in `apgd_ce`.
+    """
+    if replicas.model.output_shape[-1] < 4:
+        log.info("targeted DLR needs 4 classes; with %d, the margin toward each other class",
+                 replicas.model.output_shape[-1])  # fmt: skip
+    climb = _Climb(replicas, targeted_dlr, setting, seed, norm)
+
+    def attack(
+        images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        outcome = packing.Outcome(replicas, images, labels, ids)
+        for turn, target in enumerate(packing.targets(outcome.logits, outcome.labels).T):
+            climb(outcome, target, [f"{id_}|target {turn}" for id_ in ids], epsilon, restart)
+        return outcome.result()
+
+    return attack
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of the labels (N,)."""
+    del targets
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Targeted difference of logits ratio (N,), Croce and Hein 2020, equation 7.
+
+    (z_target - z_label) / (z_1 - (z_3 + z_4) / 2), z_i the i-th largest logit; for fewer than four
+    classes the numerator alone.
+    """
+    difference = tf.gather(logits, targets, batch_dims=1) - tf.gather(logits, labels, batch_dims=1)
+    if logits.shape[-1] < 4:
+        return difference
+    top = tf.math.top_k(logits, 4).values
+    return difference / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Iterations after which the step size is judged, the last one at most `steps`.
+
+    The first window is 22 % of the steps, each later one 3 % shorter, none below 6 %.
+    """
+    window, shorter, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+    found = []
+    at = window
+    while at <= steps:
+        found.append(at)
+        window = max(window - shorter, least)
+        at += window
+    return found
+
+
+class _Climb:
+    """One run of APGD on what stands of a batch, its iteration compiled."""
+
+    def __init__(
+        self, replicas: Replicas, loss: Loss, setting: config.Attack, seed: int, norm: str
+    ) -> None:
+        self.step = replicas.map(_iteration(replicas, loss, norm))
+        self.setting = setting
+        self.seed = seed
+        self.norm = norm
+
+    def __call__(
+        self, outcome: packing.Outcome, targets: np.ndarray, ids: Sequence[str], epsilon: float,
+        restart: int,
+    ) -> None:  # fmt: skip
+        """Ascend from a start, put what fell and the best of what stands into the outcome."""
+        if not len(outcome.standing):
+            return
+        x = self._start(outcome.images, ids, epsilon, restart)
+        zeros, number = tf.zeros_like(x), len(targets)
+        pack = outcome.packed(
+            target=targets, x=x, before=x, slope=zeros, best=x, best_slope=zeros,
+            loss=np.full(number, -np.inf, np.float32), best_loss=np.full(number, -np.inf, "f4"),
+            size=np.zeros(number, np.float32), rises=np.zeros(number, int),
+            halved=np.ones(number, bool), best_then=np.full(number, -np.inf, np.float32),
+        )  # fmt: skip
+        # A first step of size 0: loss and gradient of the start.
+        self._advance(pack, outcome, 1.0, epsilon)
+        pack.rows["size"] = np.full(len(pack.live), 2 * epsilon, np.float32)
+        before, judged = 0, checkpoints(self.setting.steps)
+        for iteration in range(1, self.setting.steps + 1):
+            pack = pack.shrunk()
+            if not pack.live.any():
+                return
+            self._advance(pack, outcome, MOMENTUM if iteration > 1 else 1.0, epsilon)
+            if iteration in judged:
+                _halve(pack.rows, iteration - before)
+                before = iteration
+        outcome.take(pack, pack.live, pack.rows["best"])
+
+    def _start(
+        self, images: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tf.Tensor:
+        """A random point of the ball and the box for each image."""
+        if not self.setting.random_start:
+            return images
+        start = tf.constant(
+            engine.random_starts(
+                ids, images.shape[1:], seed=self.seed, epsilon=epsilon, restart=restart
+            )
+        )
+        if self.norm == "l2":
+            start /= _length(start)
+        return project(
+            images + epsilon * start, images, tf.constant(epsilon, tf.float32), self.norm
+        )
+
+    def _advance(
+        self, pack: packing.Packed, outcome: packing.Outcome, share: float, epsilon: float
+    ) -> None:
+        """One iteration; what falls is put into the outcome."""
+        rows = pack.rows
+        names = ("origin", "label", "target", "x", "before", "slope", "best", "best_slope",
+                 "best_loss", "size")  # fmt: skip
+        scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
+        moved, slope, loss, wrong, best, best_slope, best_loss = self.step(
+            *(rows[name] for name in names), *scalars
+        )
+        rows.update(before=rows["x"], x=moved, slope=slope, best=best, best_slope=best_slope,
+                    best_loss=best_loss.numpy())  # fmt: skip
+        rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
+        rows["loss"] = loss.numpy()
+        fell = wrong.numpy() & pack.live
+        outcome.queries[pack.where[pack.live]] += 1
+        outcome.take(pack, fell, moved)
+        outcome.fallen[pack.where[fell]] = True
+        pack.live &= ~fell
+
+
+def _halve(rows: packing.Rows, window: int) -> None:
+    """Halve the step size where the loss rose too seldom in this window, or no longer at all.
+
+    Those images go on from their best point.
+    """
+    seldom = rows["rises"] <= 0.75 * window
+    stuck = ~rows["halved"] & (rows["best_then"] >= rows["best_loss"])
+    halve = seldom | stuck
+    rows["halved"], rows["best_then"] = halve, rows["best_loss"]
+    rows["rises"] = np.zeros_like(rows["rises"])
+    rows["size"] = np.where(halve, rows["size"] / 2, rows["size"]).astype(np.float32)
+    back = halve[:, None, None, None]
+    rows["x"] = tf.where(back, rows["best"], rows["x"])
+    rows["slope"] = tf.where(back, rows["best_slope"], rows["slope"])
+
+
+def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """An iteration of APGD on rows of tensors, to be compiled; the argument names are the rows'."""
+
+    def step(  # noqa: PLR0917  (a compiled function takes tensors by position)
+        origin: tf.Tensor, label: tf.Tensor, target: tf.Tensor, x: tf.Tensor, before: tf.Tensor,
+        slope: tf.Tensor, best: tf.Tensor, best_slope: tf.Tensor, best_loss: tf.Tensor,
+        size: tf.Tensor, share: tf.Tensor, epsilon: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        way = tf.sign(slope) if norm == "linf" else slope / (_length(slope) + 1e-12)
+        ahead = project(x + size[:, None, None, None] * way, origin, epsilon, norm)
+        moved = x + share * (ahead - x) + (1 - share) * (x - before)
+        moved = project(moved, origin, epsilon, norm)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(moved)
+            logits = replicas.model(moved, training=False)
+            value = loss(logits, label, target)
+        new_slope = tape.gradient(value, moved, unconnected_gradients=NONE_IS_ZERO)
+        wrong = tf.argmax(logits, axis=1, output_type=label.dtype) != label
+        better = value > best_loss
+        where = better[:, None, None, None]
+        return (
+            moved,
+            new_slope,
+            value,
+            wrong,
+            tf.where(where, moved, best),
+            tf.where(where, new_slope, best_slope),
+            tf.where(better, value, best_loss),
+        )
+
+    return step
+
+
+def project(x: tf.Tensor, origin: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
+    """`x` moved into the ball around `origin`, then into the box, which cannot leave the ball."""
+    if norm == "linf":
+        inside = tf.clip_by_value(x, origin - epsilon, origin + epsilon)
+    else:
+        change = x - origin
+        inside = origin + change * tf.minimum(1.0, epsilon / (_length(change) + 1e-12))
+    return tf.clip_by_value(inside, 0, 1)
+
+
+def _length(x: tf.Tensor) -> tf.Tensor:
+    """Euclidean length of each image (N, 1, 1, 1)."""
+    return tf.sqrt(tf.reduce_sum(x**2, axis=(1, 2, 3), keepdims=True))
