@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config, prediction, runs
-from attnrobust.attacks import sweep
+from attnrobust.attacks import feed, progress, sweep
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
@@ -252,3 +252,112 @@ def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monk
         sweep.Sweep(experiment, dataset, Replicas(model))
     monkeypatch.setitem(ATTACKS, "linf_pgd", Row(ATTACKS["linf_pgd"].make, norm="l2"))
     sweep.Sweep(experiment, dataset, Replicas(model))
+
+
+def test_first_passes_and_early_stop_never_weaken_the_attack(
+    tiny, dataset, model, learned, tmp_path
+):
+    plain = swept(tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false")
+    for number, passes in enumerate(("", "one_step", "one_step,bfloat16")):
+        swift = swept(tiny, dataset, model, learned, tmp_path / str(number),
+                      f"attack.first_passes={passes}")  # fmt: skip
+        for epsilon, state in swift.items():
+            stands = plain[epsilon]["logits"].argmax(1) == learned
+            fallen = state["logits"].argmax(1) != learned
+            assert not (~stands & ~fallen).any(), f"{passes} missed at {epsilon}"
+        if not passes:
+            spent = [sum(s["queries"].sum() for s in states.values()) for states in (swift, plain)]
+            assert spent[0] < spent[1]
+
+
+def test_what_was_wrong_from_the_start_costs_nothing(tiny, dataset, model, learned, tmp_path):
+    states = swept(tiny, dataset, model, learned, tmp_path)
+    wrong = states[0.0]["logits"].argmax(1) != learned
+    wrong &= ~np.isin(states[0.0]["id"], states[0.0]["sample_id"])
+    assert wrong.any()
+    for state in states.values():
+        assert not state["queries"][wrong].any()
+
+
+def test_a_targeted_attack_leaves_images_of_its_class_alone(
+    tiny, dataset, model, learned, tmp_path
+):
+    name = dataset.classes[int(np.bincount(learned).argmax())]
+    aim = dataset.classes.index(name)
+    states = swept(tiny, dataset, model, learned, tmp_path, f"attack.target={name}",
+                   "attack.loss=margin")  # fmt: skip
+    own = learned == aim
+    reached = []
+    for epsilon, state in states.items():
+        assert not state["queries"][own].any()
+        assert not state["linf"][own].any()
+        hit = state["logits"].argmax(1) == aim
+        reached.append(hit[~own].mean())
+        if epsilon == 0.001:
+            before = hit
+    assert reached[-1] > reached[0]
+    assert reached == sorted(reached)
+    spared = before & ~own & ~np.isin(state["id"], state["sample_id"])
+    assert not state["queries"][spared].any(), "what reads as the target is not attacked again"
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    (["attack.target=nw"], "no class 'nw'; did you mean nv.*known: "),
+    (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),
+    (["attack.first_passes=one_stop"], "no first pass 'one_stop'; did you mean one_step"),
+    (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
+])  # fmt: skip
+def test_settings_that_do_not_fit_are_named(settings, message, tiny, dataset, model):
+    with pytest.raises(UserError, match=message):
+        sweep.Sweep(config.with_settings(tiny, settings), dataset, Replicas(model))
+
+
+def test_a_model_of_other_classes_or_with_probabilities_is_refused(tiny, dataset, model, tmp_path):
+    few = keras.Model(model.input, keras.layers.Dense(3)(model.output))
+    with pytest.raises(UserError, match=r"records of 7 classes \(.*nv.*\), the model has 3"):
+        sweep.Sweep(tiny, dataset, Replicas(few))
+    soft = keras.Model(model.input, keras.layers.Softmax()(model.output))
+    with pytest.raises(UserError, match="gives probabilities .* expected logits"):
+        sweep.Sweep(tiny, dataset, Replicas(soft)).run(tmp_path)
+
+
+def test_restarts_of_an_attack_without_chance_are_one(tiny, dataset, model, caplog):
+    for settings in (["attack.name=bim"], ["attack.random_start=false"]):
+        asked = config.with_settings(tiny, ["attack.restarts=3", *settings])
+        assert sweep.Sweep(asked, dataset, Replicas(model)).restarts == 1
+        assert "one start does for all 3" in caplog.text
+        caplog.clear()
+    asked = config.with_settings(tiny, ["attack.restarts=3"])
+    assert sweep.Sweep(asked, dataset, Replicas(model)).restarts == 3
+    assert not caplog.text
+
+
+def test_steps_of_a_fixed_length_count_towards_the_reach(tiny, dataset, model, learned, tmp_path,
+                                                         caplog):  # fmt: skip
+    settings = ["attack.abs_stepsize=0.002", "attack.random_start=false", "attack.first_passes="]
+    states = swept(tiny, dataset, model, learned, tmp_path, *settings)
+    assert "4 steps of 0.2 ε reach 0.80 of the ball" in caplog.text
+    assert states[0.01]["linf"].max() <= 0.008 + 1e-6
+
+
+def test_progress_is_said_where_there_is_no_terminal(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.Progress("ε 0.01", 100) as bar:
+        for _ in range(4):
+            now[0] += 20
+            bar.update(10)
+    said = [record.message for record in caplog.records]
+    assert said == ["ε 0.01: 20 of 100 images, 0.5 images/s, 160 s left",
+                    "ε 0.01: 40 of 100 images, 0.5 images/s, 120 s left"]  # fmt: skip
+
+
+def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
+    source = feed.Feed(dataset, tiny.data, 5)
+    ids = np.concatenate([batch["id"] for batch in source.batches()]).astype(str)
+    todo = np.arange(len(ids)) % 3 == 1
+    state = {"id": ids, "label": np.arange(len(ids))}
+    items = list(source.items(todo, state))
+    assert [item.position for item in items] == np.flatnonzero(todo).tolist()
+    assert [item.id for item in items] == ids[todo].tolist()
+    assert [item.label for item in items] == np.flatnonzero(todo).tolist()
