@@ -136,6 +136,10 @@ class Attack:
         batch_size: Images in one pass, over all replicas.
         mode: `carry` (what fell at a smaller epsilon is not attacked again) or `independent`.
         samples: Images of the test split whose adversarials are kept for figures.
+        early_stop: An image leaves the PGD family at the first iterate that has fallen. False:
+            Foolbox's loop, all steps for every image, and no first passes.
+        first_passes: Cheaper attacks (rows of FIRST_PASSES, attnrobust/attacks/cheap.py) that the
+            PGD family sends ahead; what survives them meets the attack itself.
     """
 
     name: str = "linf_pgd"
@@ -152,15 +156,21 @@ class Attack:
     batch_size: int = 32
     mode: str = "carry"
     samples: int = 16
+    early_stop: bool = True
+    first_passes: tuple[str, ...] = ("one_step",)
+
+    def stepsize(self, epsilon: float) -> float:
+        """Length of one step in a ball of this radius."""
+        return self.rel_stepsize * epsilon if self.abs_stepsize is None else self.abs_stepsize
 
     @property
     def reach(self) -> float:
-        """How far all steps together can go, in units of epsilon.
+        """How far all steps together can go in the largest ball, in units of its epsilon.
 
         Below 1 an attack that starts at the image cannot reach the edge of its own ball, and
         robust accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3.
         """
-        return self.steps * self.rel_stepsize
+        return self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1]
 
     def __post_init__(self) -> None:
         # Six digits, since files and figures name an epsilon by them.

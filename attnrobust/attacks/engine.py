@@ -1,4 +1,4 @@
-"""The compiled engine: Foolbox's attack loop, with the gradient as one compiled step.
+"""The compiled engine: Foolbox's gradient attacks with the gradient as one compiled step.
 
 Foolbox keeps its loop, projection, clipping and criterion; only three hooks are filled: the
 gradient (compiled, spread over replicas), the loss it belongs to, and the random start (stateless,
@@ -15,7 +15,9 @@ import eagerpy as ep
 import foolbox
 import numpy as np
 import tensorflow as tf
+from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize_lp_norms
 
+from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
 
 BOUNDS = (0.0, 1.0)
@@ -27,67 +29,128 @@ def foolbox_model(replicas: Replicas) -> foolbox.models.TensorFlowModel:
     return foolbox.models.TensorFlowModel(replicas.forward, bounds=BOUNDS, device="/CPU:0")
 
 
-def cross_entropy_gradient(replicas: Replicas) -> Gradient:
-    """Compiled `(images, labels) -> (loss (N,), gradient (N, H, W, 3))` of the cross-entropy.
+def loss_gradient(
+    replicas: Replicas, loss: str = "cross_entropy", target: int | None = None
+) -> Gradient:
+    """Compiled `(images, labels) -> (loss (N,), gradient (N, H, W, 3))` of what is ascended.
 
     Losses are summed, not averaged, as in Foolbox, so that an image's gradient does not depend on
     its batch.
+
+    Raises:
+        UserError: Too few classes for the loss.
     """
+    function = losses.of(loss, classes=replicas.model.output_shape[-1], target=target)
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
-            logits = replicas.model(images, training=False)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return loss, tape.gradient(loss, images)
+            value = function(replicas.model(images, training=False), labels, target)
+        return value, tape.gradient(value, images)
 
     return replicas.map(step)
 
 
-class CompiledLinfPGD(foolbox.attacks.LinfPGD):
-    """Foolbox's L-inf PGD (Madry et al. 2018) on a compiled gradient.
+def cross_entropy_gradient(replicas: Replicas) -> Gradient:
+    """`loss_gradient` of the cross-entropy."""
+    return loss_gradient(replicas)
+
+
+class Compiled(BaseGradientDescent):
+    """Foolbox's gradient descent on a compiled gradient; mixed in before one of its attacks.
 
     Args:
-        gradient: From `cross_entropy_gradient`.
-        start: Random start in [-1, 1], in units of epsilon (N, H, W, 3); None starts at the image.
-        steps: Gradient steps.
-        rel_stepsize: Step size as a share of epsilon.
+        ascend: Images to the gradient (N, H, W, 3) that is to be ascended.
+        start: Random start of the unit ball (N, H, W, 3), in units of epsilon; None starts at the
+            image.
+        settings: Of the attack itself.
     """
 
     def __init__(
-        self, *, gradient: Gradient, start: np.ndarray | None, steps: int, rel_stepsize: float
-    ) -> None:
-        super().__init__(rel_stepsize=rel_stepsize, steps=steps, random_start=start is not None)
-        self.gradient = gradient
+        self, *, ascend: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray | None = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(random_start=start is not None, **settings)
+        self.ascend = ascend
         self.start = start
 
-    def get_loss_fn(self, model: Any, labels: ep.Tensor) -> Any:
-        """The labels: the compiled gradient holds the loss."""
-        del model
-        return labels
+    def run(self, model: Any, inputs: Any, criterion: Any, **settings: Any) -> Any:
+        """Foolbox's loop, which descends for a targeted criterion what it is given to ascend."""
+        # Foolbox has made a criterion of the labels by now.
+        self.sign = -1.0 if hasattr(criterion, "target_classes") else 1.0
+        return super().run(model, inputs, criterion, **settings)
 
-    def value_and_grad(self, loss_fn: Any, x: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
-        """Loss and gradient by the compiled step."""
-        loss, gradient = self.gradient(x.raw, loss_fn.raw)
-        return ep.astensor(tf.reduce_sum(loss)), ep.astensor(gradient)
+    def get_loss_fn(self, model: Any, labels: ep.Tensor) -> Any:
+        """Nothing: the compiled gradient holds the loss."""
+        del model, labels
+
+    def value_and_grad(self, loss_fn: Any, x: ep.Tensor) -> tuple[Any, ep.Tensor]:
+        """The gradient by the compiled step; Foolbox drops the value."""
+        return None, ep.astensor(self.sign * self.ascend(x.raw))
 
     def get_random_start(self, x0: ep.Tensor, epsilon: float) -> ep.Tensor:
         """The start given, at this epsilon."""
         return x0 + epsilon * ep.astensor(tf.constant(self.start, x0.raw.dtype))
 
 
+class CompiledLinfPGD(Compiled, foolbox.attacks.LinfPGD):
+    """Projected gradient ascent in the L-inf ball (Madry et al. 2018)."""
+
+
+class CompiledL2PGD(Compiled, foolbox.attacks.L2PGD):
+    """Projected gradient ascent in the L2 ball (Madry et al. 2018)."""
+
+
+class CompiledBIM(Compiled, foolbox.attacks.LinfBasicIterativeAttack):
+    """Basic iterative method (Kurakin et al. 2016): signed steps from the image itself."""
+
+
+class CompiledFGSM(Compiled, foolbox.attacks.LinfFastGradientAttack):
+    """Fast gradient sign method (Goodfellow et al. 2015): one signed step to the edge."""
+
+
+class CompiledL2FGM(Compiled, foolbox.attacks.L2FastGradientAttack):
+    """Fast gradient method in the L2 ball: one step to the edge."""
+
+
+class CompiledMIFGSM(Compiled, foolbox.attacks.LinfMomentumIterativeFastGradientMethod):
+    """Momentum iterative FGSM (Dong et al. 2018, equations 6 and 7).
+
+    Foolbox 3.3.4 sums signs of gradients; the paper sums gradients divided by their L1 norm, as is
+    done here. Sums of signs are often 0, and such a pixel would stand still.
+    """
+
+    def normalize(self, gradients: ep.Tensor, *, x: ep.Tensor, bounds: Any) -> ep.Tensor:
+        """Each image's gradient divided by its L1 norm."""
+        del x, bounds
+        return normalize_lp_norms(gradients, p=1)
+
+
 def random_starts(
-    ids: Sequence[str], shape: Sequence[int], *, seed: int, epsilon: float, restart: int
-) -> np.ndarray:
-    """A uniform point of [-1, 1] for each pixel, float32 (N, *shape), from a stateless generator.
+    ids: Sequence[str], shape: Sequence[int], *, seed: int, epsilon: float, restart: int,
+    norm: str = "linf",
+) -> np.ndarray:  # fmt: skip
+    """A uniform point of the unit ball for each image, float32 (N, *shape), stateless.
 
     The key is (seed, image id, epsilon, restart) and nothing else.
+
+    Args:
+        ids: Of the images.
+        shape: Of one image.
+        seed: Of the run.
+        epsilon: Radius that the start will be scaled to.
+        restart: From 0.
+        norm: `linf`, a point of [-1, 1] for each value, or `l2` (Voelker et al. 2017, as Foolbox:
+            the first n coordinates of a point of the sphere in n + 2 dimensions).
     """
 
     def draw(id_: str) -> np.ndarray:
         text = f"{seed}|{id_}|{epsilon!r}|{restart}"
         key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
         rng = np.random.Generator(np.random.Philox(key=key))
-        return rng.random(tuple(shape), dtype=np.float32) * 2 - 1
+        if norm == "linf":
+            return rng.random(tuple(shape), dtype=np.float32) * 2 - 1
+        sphere = rng.standard_normal(int(np.prod(shape)) + 2, dtype=np.float32)
+        return (sphere[:-2] / np.linalg.norm(sphere)).reshape(tuple(shape))
 
     return np.stack([draw(id_) for id_ in ids])

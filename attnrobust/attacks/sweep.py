@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
 from attnrobust import config, runs
+from attnrobust.attacks import checks
+from attnrobust.attacks.checks import NORMS, TOLERANCE
+from attnrobust.attacks.feed import Attacked, Feed
 from attnrobust.attacks.methods import ATTACKS, Attack, Row
+from attnrobust.attacks.pool import Pooled
+from attnrobust.attacks.progress import Progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
@@ -26,8 +28,6 @@ from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
 
-TOLERANCE = 1e-6
-NORMS = ("linf", "l2", "l0")
 Arrays = dict[str, np.ndarray]
 
 
@@ -63,11 +63,16 @@ class Sweep:
     every larger one: the smaller ball lies inside the larger. So robust accuracy cannot rise, and
     only survivors are attacked. In `independent` mode every image is attacked at every epsilon.
     The sample images are attacked at every epsilon in both modes, so that figures show each one.
+    An image has fallen when its prediction is not its label; under `attack.target` when it is the
+    target, and images of that class are left alone.
 
     Args:
         experiment: Attack settings, data, seed.
         dataset: Records.
         replicas: The model.
+
+    Raises:
+        UserError: Settings, records and model do not go together.
     """
 
     def __init__(self, experiment: config.Experiment, dataset: Dataset, replicas: Replicas) -> None:
@@ -78,12 +83,39 @@ class Sweep:
         self.batch_size = replicas.batch(self.setting.batch_size)
         memory.require(replicas.model, self.batch_size, "attack.batch_size")
         self.row = row_of(self.setting)
-        self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed)
+        checks.fits(replicas, dataset, self.data.image_size)
+        self.target = self._target()
+        aim = {} if self.target is None else {"target": self.target}
+        self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed, **aim)
+        self.restarts = self._restarts()
+        self.feed = Feed(dataset, self.data, self.batch_size)
         labels = inputs.labels(dataset, "test", self.data.limit)
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
         self.labels = labels
         self.samples = sample_positions(labels, self.setting.samples)
+
+    def _target(self) -> int | None:
+        """Index of `attack.target`."""
+        if not self.setting.target:
+            return None
+        if not self.row.targeted:
+            able = ", ".join(name for name, row in ATTACKS.items() if row.targeted)
+            raise UserError(
+                f"attack.target = {self.setting.target}: {self.setting.name} cannot aim at a "
+                f"class; these can: {able}"
+            )
+        classes = {name: index for index, name in enumerate(self.dataset.classes)}
+        return config.lookup("class", classes, self.setting.target)
+
+    def _restarts(self) -> int:
+        """Restarts that are worth their while."""
+        same = not self.row.random or (self.row.steps and not self.setting.random_start)
+        if self.setting.restarts > 1 and same:
+            log.warning("warning: %s starts at the image itself, so one start does for all %d",
+                        self.setting.name, self.setting.restarts)  # fmt: skip
+            return 1
+        return self.setting.restarts
 
     def run(self, folder: Path) -> None:
         """Write `<attack>-<epsilon>.npz` for the clean condition (0) and for each epsilon.
@@ -95,13 +127,14 @@ class Sweep:
         records hold no mask. Files that are there already are kept.
 
         Raises:
-            UserError: The model's logits are not finite.
+            UserError: The model's outputs are not finite, or probabilities.
         """
         if self.row.steps and self.setting.reach < 1:
+            epsilon = self.setting.epsilons[-1]
             log.warning(
                 "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "
-                "too high: take more attack.steps or a larger attack.rel_stepsize",
-                self.setting.steps, self.setting.rel_stepsize, self.setting.reach,
+                "too high: take more attack.steps or larger ones (attack.rel_stepsize)",
+                self.setting.steps, self.setting.stepsize(epsilon) / epsilon, self.setting.reach,
             )  # fmt: skip
         state: Arrays | None = None
         for epsilon in (0.0, *self.setting.epsilons):
@@ -118,17 +151,17 @@ class Sweep:
             else:
                 state = self._attacked(state, epsilon)
             runs.save_npz(path, **state)
-            _say(state, epsilon, time.monotonic() - start)
+            self._say(state, epsilon, time.monotonic() - start)
 
     def _clean(self) -> Arrays:
         """The unperturbed images, judged."""
         ids: list[str] = []
         logits, images, masks = [], {}, {}
         total = len(self.labels)
-        with tqdm(desc="clean", total=total, unit="image", disable=None) as bar:
-            for batch in self._batches():
+        with Progress("clean", total) as bar:
+            for batch in self.feed.batches():
                 start, number = len(ids), len(batch["id"])
-                logits.append(self._judge(batch["image"])[:number])
+                logits.append(self._judge(batch["image"]))
                 ids += [id_.decode() for id_ in batch["id"]]
                 for position in self.samples[(self.samples >= start)]:
                     if position < start + number:
@@ -137,6 +170,7 @@ class Sweep:
                             batch["mask"][position - start], self.data.image_size
                         )
                 bar.update(number)
+        checks.are_logits(np.concatenate(logits))
         nothing = np.zeros(total, np.float32)
         return {
             "id": np.array(ids), "label": self.labels, "logits": np.concatenate(logits),
@@ -151,14 +185,17 @@ class Sweep:
         # Masks are the same at every epsilon: once on disk is enough.
         state = {name: array.copy() for name, array in before.items() if name != "sample_mask"}
         state["queries"][:] = 0
-        for restart in range(self.setting.restarts):
-            fallen = _fallen(state)
-            todo = ~fallen
+        anew = self.setting.mode == "independent"
+        first: tuple[Attack, ...] = self.attack.first if isinstance(self.attack, Pooled) else ()
+        for restart in range(self.restarts):
+            todo = self._standing(state)
             if restart == 0:
                 todo[self.samples] = True
-                if self.setting.mode == "independent":
-                    todo[:] = True
-            self._pass(state, todo, epsilon, restart)
+                todo |= anew
+            todo &= self.labels != self.target
+            for attack in (*(first if restart == 0 else ()), self.attack):
+                self._pass(state, todo, attack, epsilon, restart, anew=anew)
+                anew = False
         return state
 
     def _within(self, folder: Path, before: Arrays, epsilon: float) -> Arrays:
@@ -173,7 +210,7 @@ class Sweep:
         if not path.exists():
             runs.save_npz(path, **self._minimal(clean))
         found = runs.load_npz(path)
-        near = _fallen(found) & (found[self.row.norm] <= epsilon + TOLERANCE)
+        near = ~self._standing(found) & (found[self.row.norm] <= epsilon + TOLERANCE)
         state = {name: np.copy(array) for name, array in clean.items()}
         for name in ("logits", *NORMS):
             state[name][near] = found[name][near]
@@ -186,112 +223,84 @@ class Sweep:
     def _minimal(self, clean: Arrays) -> Arrays:
         """The nearest adversarial of every image that was right; the images as they were else."""
         state = {name: np.copy(array) for name, array in clean.items()}
-        todo = ~_fallen(clean)
-        for restart in range(self.setting.restarts):
-            for positions, images in self._packed(todo, "nearest"):
-                found = self._attack_batch(state, positions, images, math.inf, restart)
-                distance = found[self.row.norm]
-                nearer = ~_fallen(state)[positions] | (distance < state[self.row.norm][positions])
-                wrong = found["logits"].argmax(axis=1) != self.labels[positions]
-                self._take(state, positions, found, wrong & nearer)
+        todo = self._standing(clean)
+        for restart in range(self.restarts):
+            with Progress("nearest", int(todo.sum())) as bar:
+                for made in self.feed.attacked(self.attack, todo, state, math.inf, restart):
+                    found = self._measured(made)
+                    distance = found[self.row.norm]
+                    stands = self._standing(state)[made.positions]
+                    nearer = stands | (distance < state[self.row.norm][made.positions])
+                    fell = self._reached(found["logits"], made.positions) == 2
+                    self._take(state, made, found, fell & nearer)
+                    bar.update(len(made.positions))
         return state
 
-    def _pass(self, state: Arrays, todo: np.ndarray, epsilon: float, restart: int) -> None:
-        """Attack the images of `todo` once, and take over what the attack reached."""
-        for positions, images in self._packed(todo, f"ε {epsilon:g}"):
-            found = self._attack_batch(state, positions, images, epsilon, restart)
-            if found[self.row.norm].max() > epsilon + TOLERANCE:
-                raise ValueError(
-                    f"attack left its ball at ε {epsilon:g}: change {found[self.row.norm].max()}"
-                )
-            fell = found["logits"].argmax(axis=1) != self.labels[positions]
-            # What fell before stays fallen; a survivor takes over its last attack, too.
-            first = restart == 0 and self.setting.mode == "independent"
-            self._take(state, positions, found, fell | first | ~_fallen(state)[positions])
+    def _pass(
+        self, state: Arrays, todo: np.ndarray, attack: Attack, epsilon: float, restart: int, *,
+        anew: bool,
+    ) -> None:  # fmt: skip
+        """Attack the images of `todo` once, take over what was reached, strike out what fell.
 
-    def _take(self, state: Arrays, positions: np.ndarray, found: Arrays, take: np.ndarray) -> None:
-        """Put what an attack found at these positions into the state, where `take` says so."""
-        state["queries"][positions] += found["queries"]
-        chosen = positions[take]
+        Args:
+            state: Changed in place.
+            todo: Changed in place.
+            attack: The attack or one of its first passes.
+            epsilon: Radius.
+            restart: From 0.
+            anew: What the state holds is of another epsilon, and does not count.
+        """
+        name = attack.name if isinstance(attack, Pooled) else self.setting.name
+        with Progress(f"ε {epsilon:g} {name}", int(todo.sum())) as bar:
+            for made in self.feed.attacked(attack, todo, state, epsilon, restart):
+                found = self._measured(made)
+                checks.in_ball(found[self.row.norm], epsilon)
+                now = self._reached(found["logits"], made.positions)
+                # What fell before stays fallen; a survivor takes over its last attack, too.
+                before = self._reached(state["logits"][made.positions], made.positions)
+                self._take(state, made, found, (now >= before) | anew)
+                todo[made.positions[now == 2]] = False
+                bar.update(len(made.positions))
+
+    def _take(self, state: Arrays, made: Attacked, found: Arrays, take: np.ndarray) -> None:
+        """Put what an attack found into the state, where `take` says so."""
+        state["queries"][made.positions] += made.queries
+        chosen = made.positions[take]
         for name in ("logits", *NORMS):
             state[name][chosen] = found[name][take]
         slot = {position: index for index, position in enumerate(self.samples)}
-        for position, image in zip(chosen, found["image"][take], strict=True):
+        for position, image in zip(chosen, made.adversarials[take], strict=True):
             if position in slot:
                 state["sample_image"][slot[position]] = image
 
-    def _attack_batch(
-        self, state: Arrays, positions: np.ndarray, images: np.ndarray, epsilon: float,
-        restart: int,
-    ) -> Arrays:  # fmt: skip
-        """What the attack made of these images, judged and measured anew from the adversarials.
-
-        The batch is padded, so that its shape never changes.
-        """
-        number = len(positions)
-        full = self.replicas.padded(images, self.batch_size)
-        labels = self.replicas.padded(self.labels[positions], self.batch_size)
-        ids = list(state["id"][positions])
-        ids += ids[:1] * (self.batch_size - number)
-        made, queries = self.attack(
-            tf.constant(full), tf.constant(labels), ids, epsilon, restart
-        )  # fmt: skip
-        adversarials = np.asarray(made)[:number]
-        # An attack that leaves the box would report too low a robust accuracy.
-        if not (adversarials.min() >= 0 and adversarials.max() <= 1):
-            raise ValueError(
-                f"attack left its box: pixels {adversarials.min()} to {adversarials.max()}"
-            )
-        return {"image": adversarials, "logits": self._judge(adversarials)[:number],
-                "queries": queries[:number], **norms(adversarials - images)}  # fmt: skip
+    def _measured(self, made: Attacked) -> Arrays:
+        """Logits and sizes, anew from the adversarials: no attack is trusted."""
+        checks.in_box(made.adversarials)
+        return {"logits": self._judge(made.adversarials),
+                **checks.norms(made.adversarials - made.images)}  # fmt: skip
 
     def _judge(self, images: np.ndarray) -> np.ndarray:
         logits = self.replicas.forward(self.replicas.padded(images, self.batch_size)).numpy()
-        if not np.isfinite(logits).all():
-            raise UserError("the model gives logits that are not finite; no attack can be judged")
-        return np.asarray(logits)
+        checks.finite(logits)
+        return np.asarray(logits[: len(images)])
 
-    def _batches(self) -> Iterator[Arrays]:
-        batches = inputs.evaluation_batches(
-            self.dataset, "test", data=self.data, batch_size=self.batch_size
-        )
-        return iter(batches.as_numpy_iterator())
+    def _reached(self, logits: np.ndarray, positions: np.ndarray | slice) -> np.ndarray:
+        """2: fallen; 1: wrong, but not the target; 0: right."""
+        predicted = logits.argmax(axis=1)
+        wrong = predicted != self.labels[positions]
+        if self.target is None:
+            return 2 * wrong
+        return np.where(predicted == self.target, 2, wrong)
 
-    def _packed(self, todo: np.ndarray, said: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Positions and images of `todo`, in full batches but for the last."""
-        with tqdm(desc=said, total=int(todo.sum()), unit="image", disable=None) as bar:
-            positions: list[int] = []
-            images: list[np.ndarray] = []
-            start = 0
-            for batch in self._batches():
-                for offset in np.flatnonzero(todo[start : start + len(batch["id"])]):
-                    positions.append(start + offset)
-                    images.append(batch["image"][offset])
-                    if len(images) == self.batch_size:
-                        yield np.array(positions), np.stack(images)
-                        bar.update(len(images))
-                        positions, images = [], []
-                start += len(batch["id"])
-            if images:
-                yield np.array(positions), np.stack(images)
-                bar.update(len(images))
+    def _standing(self, state: Arrays) -> np.ndarray:
+        return np.asarray(self._reached(state["logits"], slice(None)) < 2)
 
-
-def _fallen(state: Arrays) -> np.ndarray:
-    return np.asarray(state["logits"].argmax(axis=1) != state["label"])
-
-
-def norms(perturbation: np.ndarray) -> Arrays:
-    """Sizes of perturbations (N, H, W, C): `linf`, `l2`, `l0` (changed pixels), each (N,)."""
-    flat = perturbation.reshape(len(perturbation), -1)
-    return {"linf": np.abs(flat).max(axis=1), "l2": np.linalg.norm(flat, axis=1),
-            "l0": (perturbation != 0).any(axis=-1).sum(axis=(1, 2)).astype(np.float32)}  # fmt: skip
-
-
-def _say(state: Arrays, epsilon: float, seconds: float) -> None:
-    robust = 1 - _fallen(state).mean()
-    attacked = int((state["queries"] > 0).sum())
-    rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
-    kind = "robust accuracy" if epsilon else "clean accuracy"
-    log.info("ε %-8.4g (%.2f/255)  %s %.3f  %d of %d attacked, %s", epsilon, 255 * epsilon, kind,
-             robust, attacked, len(state["id"]), rate)  # fmt: skip
+    def _say(self, state: Arrays, epsilon: float, seconds: float) -> None:
+        predicted = state["logits"].argmax(axis=1)
+        attacked = int((state["queries"] > 0).sum())
+        rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
+        kind = "robust accuracy" if epsilon else "clean accuracy"
+        aim = f", {np.mean(predicted == self.target):.3f} read as {self.setting.target}"
+        log.info("ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s", epsilon, 255 * epsilon,
+                 kind, (predicted == self.labels).mean(), aim if self.setting.target else "",
+                 attacked, len(predicted), rate)  # fmt: skip

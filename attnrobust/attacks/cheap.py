@@ -1,0 +1,54 @@
+"""FIRST_PASSES: cheaper attacks that a full one may send ahead; only survivors meet the full one.
+
+Whatever they reach counts only if the float32 model confirms it, so they can make robust accuracy
+lower, never higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tensorflow import keras
+
+from attnrobust.attacks.pool import SLACK, Pool, Pooled
+from attnrobust.models.replicas import Replicas
+
+# (the full attack, its model, (model, slack) to a pool of its kind) to the cheaper attack.
+FirstPass = Callable[[Pooled, Replicas, Callable[[Replicas, float], Pool]], Pooled]
+
+
+def one_step(full: Pooled, replicas: Replicas, pool: Callable[[Replicas, float], Pool]) -> Pooled:
+    """One step from the image to the edge of the ball (Goodfellow et al. 2015), same loss."""
+    del replicas, pool
+    return Pooled(full.pool, name="one step", steps=1, stepsize=lambda epsilon: epsilon, seed=None)
+
+
+def bfloat16(full: Pooled, replicas: Replicas, pool: Callable[[Replicas, float], Pool]) -> Pooled:
+    """The same attack, from the same start, on layers that compute in bfloat16."""
+    low = pool(in_bfloat16(replicas), SLACK["bfloat16"])
+    return Pooled(low, name="bfloat16", steps=full.steps, stepsize=full.stepsize, seed=full.seed)
+
+
+def in_bfloat16(replicas: Replicas) -> Replicas:
+    """A copy of the model whose layers, but for the last, compute in bfloat16.
+
+    Weights stay float32, and so do the logits, since attacks read their differences.
+    """
+    model = replicas.model
+    policy = {"class_name": "Policy", "config": {"name": "mixed_bfloat16"}}
+    last = model.layers[-1]
+
+    def lowered(layer: keras.layers.Layer) -> keras.layers.Layer:
+        settings: dict[str, Any] = layer.get_config()
+        if layer is not last and not isinstance(layer, keras.layers.InputLayer):
+            settings["dtype"] = policy
+        return layer.__class__.from_config(settings)
+
+    with replicas.strategy.scope():
+        copy = keras.models.clone_model(model, clone_function=lowered)
+        copy.set_weights(model.get_weights())
+    return Replicas(copy, replicas.strategy)
+
+
+FIRST_PASSES: dict[str, FirstPass] = {"one_step": one_step, "bfloat16": bfloat16}

@@ -1,0 +1,98 @@
+"""Feeding attacks: records to a stream of images, and batches of what an attack made of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust import config
+from attnrobust.attacks.methods import Attack
+from attnrobust.attacks.pool import Item, Pooled
+from attnrobust.data import inputs
+from attnrobust.data.records import Dataset
+
+Thing = TypeVar("Thing")
+
+
+class Attacked(NamedTuple):
+    """What an attack made of some images, before it is judged."""
+
+    positions: np.ndarray
+    images: np.ndarray
+    adversarials: np.ndarray
+    queries: np.ndarray
+
+
+class Feed:
+    """The test split, streamed anew whenever it is asked for.
+
+    Args:
+        dataset: Records.
+        data: Size and limit.
+        batch_size: Of every batch an attack gets.
+    """
+
+    def __init__(self, dataset: Dataset, data: config.Data, batch_size: int) -> None:
+        self.dataset = dataset
+        self.data = data
+        self.batch_size = batch_size
+
+    def batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """All of it, in record order, as `inputs.evaluation_batches` gives it."""
+        batches = inputs.evaluation_batches(
+            self.dataset, "test", data=self.data, batch_size=self.batch_size
+        )
+        return iter(batches.as_numpy_iterator())
+
+    def items(self, todo: np.ndarray, state: Mapping[str, np.ndarray]) -> Iterator[Item]:
+        """The images of `todo` (N,) bool in record order, with `id` and `label` of the state."""
+        start = 0
+        for batch in self.batches():
+            for offset in np.flatnonzero(todo[start : start + len(batch["id"])]):
+                position = int(start + offset)
+                yield Item(position, batch["image"][offset], int(state["label"][position]),
+                           str(state["id"][position]))  # fmt: skip
+            start += len(batch["id"])
+
+    def attacked(
+        self,
+        attack: Attack,
+        todo: np.ndarray,
+        state: Mapping[str, np.ndarray],
+        epsilon: float,
+        restart: int,
+    ) -> Iterator[Attacked]:
+        """What the attack makes of the images of `todo`, at most a batch at a time."""
+        items = self.items(todo.copy(), state)
+        if isinstance(attack, Pooled):
+            for done in _batched(attack.stream(items, self.batch_size, epsilon, restart),
+                                 self.batch_size):  # fmt: skip
+                yield Attacked(
+                    np.array([each.item.position for each in done]),
+                    np.stack([each.item.image for each in done]),
+                    np.stack([each.adversarial for each in done]),
+                    np.array([each.passes + 1 for each in done]),
+                )
+            return
+        for batch in _batched(items, self.batch_size):
+            number = len(batch)
+            # Padded, so that the shape never changes.
+            full = batch + batch[:1] * (self.batch_size - number)
+            images = np.stack([item.image for item in full])
+            labels = tf.constant([item.label for item in full], tf.int64)
+            made, queries = attack(
+                tf.constant(images), labels, [item.id for item in full], epsilon, restart
+            )  # fmt: skip
+            positions = np.array([item.position for item in batch])
+            yield Attacked(positions, images[:number], np.asarray(made)[:number], queries[:number])
+
+
+def _batched(items: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+    """Lists of `size` items, the last as long as it is."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch

@@ -1,0 +1,208 @@
+"""The pool: a batch of slots, each with its own image and step count, refilled when one is done.
+
+An image leaves as soon as it has fallen, at whatever iterate, and a waiting one takes its slot. So
+no gradient is spent on an image that has fallen, and shapes stay static. An image that never falls
+makes the same steps as in Foolbox's loop and leaves with its last iterate.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust.attacks import engine, losses
+from attnrobust.models.replicas import Replicas
+
+# By so much of the largest logit must an image be beyond the boundary before it leaves: what lies
+# closer might be on the other side for the judge, whose rounding is another.
+SLACK = {"float32": 1e-4, "bfloat16": 1e-2}
+
+
+class Item(NamedTuple):
+    """An image that waits: its position, pixels (H, W, 3), label and id."""
+
+    position: int
+    image: np.ndarray
+    label: int
+    id: str
+
+
+class Done(NamedTuple):
+    """An image that has left: its item, the iterate (H, W, 3), gradient passes spent."""
+
+    item: Item
+    adversarial: np.ndarray
+    passes: int
+
+
+class Pool:
+    """One compiled step of projected gradient ascent for slots that know nothing of each other.
+
+    Args:
+        replicas: The model.
+        norm: `linf` or `l2`: of the ball, and of the step's length.
+        loss: Row of LOSSES.
+        target: Class to reach; None: any but the label.
+        momentum: Decay of the sum of gradients, each divided by its L1 norm; None without one.
+        slack: How far beyond the boundary an image leaves, as a share of its largest logit.
+
+    Raises:
+        UserError: Too few classes for the loss.
+    """
+
+    def __init__(
+        self, replicas: Replicas, *, norm: str = "linf", loss: str = "cross_entropy",
+        target: int | None = None, momentum: float | None = None, slack: float = SLACK["float32"],
+    ) -> None:  # fmt: skip
+        self.model = replicas.model
+        self.norm = norm
+        self.loss = losses.of(loss, classes=replicas.model.output_shape[-1], target=target)
+        self.target = target
+        self.momentum = momentum
+        self.slack = slack
+        self.step = replicas.map(self._step)
+
+    def _step(
+        self, x: tf.Tensor, x0: tf.Tensor, labels: tf.Tensor, epsilon: tf.Tensor,
+        stepsize: tf.Tensor, *sums: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        """Next iterates (the same where fallen), whether each of `x` has fallen, momentum sums."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            logits = self.model(x, training=False)
+            value = self.loss(logits, labels, self.target)
+        gradient = tape.gradient(value, x)
+        lead = losses.margin(logits, labels, self.target)
+        fallen = lead > self.slack * tf.reduce_max(tf.abs(logits), axis=1)
+        if self.momentum is not None:
+            size = tf.reduce_sum(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
+            gradient = self.momentum * sums[0] + gradient / tf.maximum(size, 1e-12)
+            sums = (gradient,)
+        moved = x + stepsize * (tf.sign(gradient) if self.norm == "linf" else _unit(gradient))
+        change = moved - x0
+        if self.norm == "linf":
+            change = tf.clip_by_value(change, -epsilon, epsilon)
+        else:
+            change *= tf.minimum(tf.ones((), x.dtype), epsilon / _length(change))
+        moved = tf.clip_by_value(x0 + change, *engine.BOUNDS)
+        return tf.where(fallen[:, None, None, None], x, moved), fallen, *sums
+
+    def run(
+        self, items: Iterable[Item], size: int, *, start: Callable[[Sequence[Item]], np.ndarray],
+        epsilon: float, stepsize: float, steps: int,
+    ) -> Iterator[Done]:  # fmt: skip
+        """Attack all items, with `size` of them at work at a time; they leave in any order.
+
+        Args:
+            items: Read as slots become free.
+            size: Of the batch, a multiple of the number of replicas.
+            start: Items to the images (n, H, W, 3) in [0, 1] that they set out from.
+            epsilon: Radius.
+            stepsize: In units of the norm.
+            steps: At most so many.
+        """
+        waiting = iter(items)
+        slots: list[Item | None] = [None] * size
+        passes = np.zeros(size, int)
+        while True:
+            free = [slot for slot, item in enumerate(slots) if item is None]
+            fresh = list(itertools.islice(waiting, len(free)))
+            if len(free) == size:
+                if not fresh:
+                    return
+                # Every slot holds some image, so that shapes stay static.
+                shape, kind = (size, *fresh[0].image.shape), fresh[0].image.dtype
+                x, x0, labels = np.empty(shape, kind), np.empty(shape, kind), np.empty(size, int)
+                x[:], x0[:], labels[:] = fresh[0].image, fresh[0].image, fresh[0].label
+                sums = [np.zeros(shape, kind)] * (self.momentum is not None)
+            if fresh:
+                x, x0, labels = np.array(x), np.array(x0), np.array(labels)
+                sums = [np.array(each) for each in sums]
+                into = free[: len(fresh)]
+                for slot, item in zip(into, fresh, strict=True):
+                    slots[slot], x0[slot], labels[slot], passes[slot] = (
+                        item,
+                        item.image,
+                        item.label,
+                        0,
+                    )
+                    for each in sums:
+                        each[slot] = 0
+                x[into] = start(fresh)
+                x, x0, labels = tf.constant(x), tf.constant(x0), tf.constant(labels, tf.int64)
+            radius = tf.constant([epsilon, stepsize], x.dtype)
+            x, fallen, *sums = self.step(x, x0, labels, radius[0], radius[1], *sums)
+            passes += 1
+            out = np.flatnonzero(fallen.numpy() | (passes >= steps))
+            for slot in out:
+                item, slots[slot] = slots[slot], None
+                if item is not None:
+                    yield Done(item, x[slot].numpy(), int(passes[slot]))
+
+
+class Pooled:
+    """An attack of the PGD family run by a pool: an `Attack` that can also take a stream.
+
+    Args:
+        pool: Its compiled step.
+        name: What is said of its progress.
+        steps: Gradient steps.
+        stepsize: Epsilon to the step's length.
+        seed: Of the random starts; None starts at the image.
+        first: Cheaper attacks; only what survives them need meet this one.
+    """
+
+    def __init__(
+        self, pool: Pool, *, name: str, steps: int, stepsize: Callable[[float], float],
+        seed: int | None, first: Sequence[Pooled] = (),
+    ) -> None:  # fmt: skip
+        self.pool = pool
+        self.name = name
+        self.steps = steps
+        self.stepsize = stepsize
+        self.seed = seed
+        self.first = tuple(first)
+
+    def stream(
+        self, items: Iterable[Item], size: int, epsilon: float, restart: int
+    ) -> Iterator[Done]:
+        """Attack all items, `size` at a time; they leave in any order."""
+
+        def start(fresh: Sequence[Item]) -> np.ndarray:
+            images = np.stack([item.image for item in fresh])
+            if self.seed is None:
+                return images
+            drawn = engine.random_starts(
+                [item.id for item in fresh], images.shape[1:], seed=self.seed, epsilon=epsilon,
+                restart=restart, norm=self.pool.norm,
+            )  # fmt: skip
+            return np.clip(images + epsilon * drawn.astype(images.dtype), *engine.BOUNDS)
+
+        return self.pool.run(items, size, start=start, epsilon=epsilon,
+                             stepsize=self.stepsize(epsilon), steps=self.steps)  # fmt: skip
+
+    def __call__(
+        self, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Adversarials in the images' order, and passes: gradients and the judge's forward."""
+        rows = zip(np.asarray(images), np.asarray(labels), ids, strict=True)
+        items = [Item(position, *row) for position, row in enumerate(rows)]
+        found = sorted(
+            self.stream(items, len(items), epsilon, restart), key=lambda d: d.item.position
+        )
+        adversarials = np.stack([done.adversarial for done in found])
+        return adversarials, np.array([done.passes + 1 for done in found])
+
+
+def _length(change: tf.Tensor) -> tf.Tensor:
+    """L2 norm (N, 1, 1, 1), at least 1e-12, as in Foolbox."""
+    squares = tf.reduce_sum(tf.square(change), axis=(1, 2, 3), keepdims=True)
+    return tf.maximum(tf.sqrt(squares), 1e-12)
+
+
+def _unit(gradient: tf.Tensor) -> tf.Tensor:
+    return gradient / _length(gradient)
