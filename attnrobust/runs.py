@@ -101,11 +101,12 @@ class Run:
             _clear(folder)
         before = self.stamp(name)
         if before:
-            if before["used"] != used or before["inputs"] != inputs:
+            now = stamps.completed(used)
+            if before["used"] != now or before["inputs"] != inputs:
                 other = "keep both with --as LABEL" if name.startswith("attack") else (
                     "give this run a name of its own with --set name=…")  # fmt: skip
                 raise UserError(
-                    f"{folder} was made with {stamps.difference(before['used'], used)}; add "
+                    f"{folder} was made with {stamps.difference(before['used'], now)}; add "
                     f"--force to make it anew, or {other}"
                 )
             if before["finished"]:

@@ -37,7 +37,12 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
             f"{place}: damaged ({' and '.join(wrong)} missing or wrong); run its stage again with "
             "--force"
         )
-    return {**values, "used": {key: _completed(key, part) for key, part in values["used"].items()}}
+    return {**values, "used": completed(values["used"])}
+
+
+def completed(used: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those that are missing at their defaults."""
+    return {key: _completed(key, part) for key, part in used.items()}
 
 
 def _completed(section: str, values: Any) -> Any:

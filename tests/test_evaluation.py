@@ -17,6 +17,7 @@ IDS = np.array([f"ISIC_{i}" for i in range(10)])
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
 CLEAN = np.array([0, 0, 0, 1, 1, 1, 1, 1, 0, 2])  # 7 right: mel 3/4, nv 4/6, df has none
 FALLEN = np.array([1, 0, 0, 1, 0, 0, 0, 1, 0, 0])  # 3 right; 4 of the 7 right ones have fallen
+USED = {"attack": {"name": "linf_pgd", "epsilons": [0.01]}}
 
 
 def logits(prediction: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def run(tmp_path: Path) -> Run:
     with run.stage("predict", used={}) as folder:
         assert folder is not None
         runs.save_npz(folder / "clean.npz", id=IDS, label=LABELS, logits=logits(CLEAN))
-    with run.stage("attack", used={}) as folder:
+    with run.stage("attack/linf_pgd", used=USED) as folder:
         assert folder is not None
         runs.save_npz(folder / "linf_pgd-0.npz", **attacked(CLEAN, 0.0))
         runs.save_npz(folder / "linf_pgd-0.01.npz", **attacked(FALLEN, 0.009))
@@ -145,7 +146,7 @@ def test_the_file_holds_the_table(run: Run, table: pd.DataFrame) -> None:
 def test_clean_predictions_that_differ_between_the_stages_are_an_error(run: Run) -> None:
     other = CLEAN.copy()
     other[0] = 2
-    runs.save_npz(run.path("attack", "linf_pgd-0.npz"), **attacked(other, 0.0))
+    runs.save_npz(run.path("attack", "linf_pgd", "linf_pgd-0.npz"), **attacked(other, 0.0))
     with pytest.raises(UserError, match="clean predictions differ") as error:
         evaluation.evaluate(run, run.path("evaluate"))
     assert str(run.root) in str(error.value)
@@ -155,12 +156,12 @@ def test_clean_predictions_that_differ_between_the_stages_are_an_error(run: Run)
 def test_other_images_in_the_attack_are_an_error(run: Run, file: str) -> None:
     arrays = attacked(CLEAN, 0.0)
     for ids in (IDS[::-1], np.char.add(IDS, "x")):
-        runs.save_npz(run.path("attack", file), **{**arrays, "id": ids})
+        runs.save_npz(run.path("attack", "linf_pgd", file), **{**arrays, "id": ids})
         with pytest.raises(UserError, match="different images"):
             evaluation.evaluate(run, run.path("evaluate"))
 
 
-@pytest.mark.parametrize("file", ["predict/clean.npz", "attack/linf_pgd-0.01.npz"])
+@pytest.mark.parametrize("file", ["predict/clean.npz", "attack/linf_pgd/linf_pgd-0.01.npz"])
 def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
     run: Run, table: pd.DataFrame, file: str
 ) -> None:
@@ -177,7 +178,7 @@ def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
 
 @pytest.mark.parametrize("stage", ["predict", "attack"])
 def test_an_unfinished_stage_is_named(run: Run, stage: str) -> None:
-    stamp = run.path(stage, "stage.json")
+    stamp = run.path("attack/linf_pgd" if stage == "attack" else stage, "stage.json")
     stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "finished": False}))
     with pytest.raises(UserError, match=f"run '{stage}' first"):
         evaluation.evaluate(run, run.path("evaluate"))

@@ -48,11 +48,13 @@ def run(walked) -> runs.Run:
 def test_every_stage_leaves_its_files(walked, run):
     for stage in pipeline.STAGES:
         if stage != "report":
-            assert runs.load_json(run.path(stage, "stage.json"))["finished"], stage
+            place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+            assert runs.load_json(run.path(place, "stage.json"))["finished"], stage
     for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
-                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd-0.npz",
-                 "evaluate/measurements.csv", "explain/grad_cam-clean.npz",
-                 "explain/comparison.csv", "export/saved_model/saved_model.pb"):  # fmt: skip
+                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
+                 "evaluate/measurements.csv", "explain/linf_pgd/grad_cam-clean.npz",
+                 "explain/linf_pgd/comparison.csv",
+                 "export/saved_model/saved_model.pb"):  # fmt: skip
         assert run.path(file).is_file(), file
     pages = list((walked / "reports").glob("*/index.html"))
     assert len(pages) == 1
@@ -73,18 +75,18 @@ def test_measurements_hold_the_clean_and_every_attack_condition(run):
 
 
 def test_masks_reach_the_comparison_and_old_runs_get_it(walked, records_folder, run, tmp_path):
-    clean = runs.load_npz(run.path("attack", "linf_pgd-0.npz"))
+    clean = runs.load_npz(run.path("attack", "linf_pgd", "linf_pgd-0.npz"))
     data = run.experiment.data
     dataset = records.load(records_folder)
     judged = inputs.read(dataset, "test", list(clean["sample_id"]), data=data)
     assert judged["mask"].any()
     np.testing.assert_array_equal(clean["sample_mask"], judged["mask"])
     attacked = runs.load_npz(
-        run.path("attack", f"linf_pgd-{run.experiment.attack.epsilons[0]:g}.npz")
+        run.path("attack", "linf_pgd", f"linf_pgd-{run.experiment.attack.epsilons[0]:g}.npz")
     )
     assert "sample_mask" not in attacked, "once is enough"
     shutil.copytree(walked / "runs", tmp_path / "runs")
-    table = runs.find_runs([tmp_path / "runs"])[0].path("explain", "comparison.csv")
+    table = runs.find_runs([tmp_path / "runs"])[0].path("explain", "linf_pgd", "comparison.csv")
     before = table.read_bytes()
     assert b"energy_inside" in before
     table.unlink()
@@ -118,7 +120,8 @@ def test_another_network_than_the_trained_one_is_never_measured(
     error = capsys.readouterr().err
     assert setting.split("=")[0] in error or "task" in error
     assert error.count("\n") == 1
-    assert runs.find_runs([walked / "runs"])[0].path(stage, "stage.json").is_file(), "kept"
+    place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+    assert runs.find_runs([walked / "runs"])[0].path(place, "stage.json").is_file(), "kept"
 
 
 def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):

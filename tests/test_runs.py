@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnrobust import config, runs
+from attnrobust import config, provenance, runs
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
@@ -291,7 +291,7 @@ def test_a_config_that_cannot_be_read_is_named(run: Run, text: str) -> None:
 
 
 def test_provenance_tells_command_code_versions_machine_and_data() -> None:
-    found = runs.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
+    found = provenance.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
     assert found.keys() == {
         "command", "revision", "python", "packages", "machine", "devices", "dataset_hash",
         "started",
@@ -299,15 +299,15 @@ def test_provenance_tells_command_code_versions_machine_and_data() -> None:
     assert found["dataset_hash"] == "abc"
     assert found["devices"] == ["/device:CPU:0"]
     assert found["packages"]["numpy"] == np.__version__
-    assert found["packages"].keys() == set(runs.PACKAGES)
+    assert found["packages"].keys() == set(provenance.PACKAGES)
     assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", found["revision"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", found["started"])
     json.dumps(found)
 
 
 def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PACKAGES", ("numpy", "no-such-package-anywhere"))
-    assert runs.versions() == {
+    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package-anywhere"))
+    assert provenance.versions() == {
         "numpy": np.__version__,
         "no-such-package-anywhere": "not installed",
     }
