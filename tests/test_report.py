@@ -114,7 +114,8 @@ def _attack(run: Run, epsilon: float, heatmaps: bool) -> None:
     noise = rng.choice([-1.0, 1.0], image.shape).astype(np.float32) * np.float32(epsilon)
     name = run.experiment.attack.name
     save_npz(run.path("attack", name, f"{name}-{epsilon:g}.npz"), id=ids, label=label,
-             logits=logits, linf=np.full(40, epsilon), l2=np.full(40, epsilon), queries=np.full(40, 40),
+             logits=logits, linf=np.full(40, epsilon), l2=np.full(40, epsilon),
+             queries=np.full(40, 40),
              sample_id=ids[[4, 1, 7]], sample_image=image + noise)  # fmt: skip
     if heatmaps:
         heatmap = rng.random((3, 16, 16)).astype(np.float16)
