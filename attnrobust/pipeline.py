@@ -159,7 +159,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     add("--seed", type=int, help="of weights, order and attacks")
     add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
         help="change a setting, such as training.epochs=2; may be given often")  # fmt: skip
-    add("--as", dest="label", default="", metavar="LABEL", type=_label,
+    add("--as", dest="label", metavar="LABEL", type=_label,
         help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
@@ -178,7 +178,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         if options.seed is not None:
             chosen = config.with_settings(chosen, [f"seed={options.seed}"])
         records = options.records or RECORDS / chosen.data.dataset
-        walk = Walk(Run.of(chosen, options.runs), records, options.force, options.label)
+        walk = Walk(Run.of(chosen, options.runs), records, options.force, options.label or "")
         walk_through(walk, list(STAGES) if options.stage == "all" else [options.stage])
 
     return guarded(work, debug=options.debug)
