@@ -31,17 +31,27 @@ SMOKE = (
 
 def train(walk: Walk) -> None:
     """Records to `train/weights.h5`, `train/history.jsonl` and TensorBoard events."""
+    spread, chief = None, True
+    if walk.machines == "multi_worker":
+        from attnrobust.training import strategy
+
+        # First of all: TensorFlow joins the other workers before it does anything else.
+        spread = strategy.multi_worker()
+        chief = strategy.is_chief(spread)
     dataset = walk.dataset()
     with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
-                        force=walk.force) as folder:  # fmt: skip
+                        force=walk.force, writes=chief) as folder:  # fmt: skip
         if folder is None:
             return
         from attnrobust.models import build
         from attnrobust.training import fit, strategy
 
+        spread = spread or strategy.mirrored()
         devices = strategy.devices()
-        log.info("training on %s", ", ".join(devices))
-        model = fit.train(walk.experiment, dataset, folder, strategy.mirrored())
+        log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
+        model = fit.train(walk.experiment, dataset, folder, spread)
+        if not chief:
+            return
         origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
         described = {
             "name": dataset.name, "task": walk.experiment.data.task,
@@ -71,9 +81,9 @@ def predict(walk: Walk) -> None:
 def attack(walk: Walk) -> None:
     """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
     from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.attacks.sweep import Sweep, row_of
 
-    name = walk.experiment.attack.name
-    row = config.lookup("attack", ATTACKS, name)
+    name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
     notes = {"norm": row.norm, "steps": row.steps, "command": provenance.command()}
@@ -81,8 +91,6 @@ def attack(walk: Walk) -> None:
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
-            from attnrobust.attacks.sweep import Sweep
-
             dataset = walk.dataset()
             Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
 
@@ -163,11 +171,24 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
+    add(
+        "--strategy",
+        choices=["mirrored", "multi_worker"],
+        default="mirrored",
+        help="over all devices of this machine, or for train over all workers in TF_CONFIG",
+    )
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
     if options.label and options.stage not in ("attack", "explain", "all"):
         parser.error(f"--as is for attack, explain and all; {options.stage} takes every attack")
+
+    if options.strategy == "multi_worker" and (options.stage != "train" or options.force):
+        # A worker cannot know whether another has removed what it sees.
+        parser.error(
+            "--strategy multi_worker is for 'train' alone, without --force; the later "
+            "stages run on one machine"
+        )
 
     def work() -> None:
         chosen = experiment
@@ -178,7 +199,10 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         if options.seed is not None:
             chosen = config.with_settings(chosen, [f"seed={options.seed}"])
         records = options.records or RECORDS / chosen.data.dataset
-        walk = Walk(Run.of(chosen, options.runs), records, options.force, options.label or "")
+        walk = Walk(
+            Run.of(chosen, options.runs), records, options.force,
+            machines=options.strategy, name=options.label or "",
+        )  # fmt: skip
         walk_through(walk, list(STAGES) if options.stage == "all" else [options.stage])
 
     return guarded(work, debug=options.debug)
@@ -209,6 +233,10 @@ def smoke(experiment: config.Experiment) -> config.Experiment:
 def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", walk.run.root)
+    if "attack" in stages:
+        from attnrobust.attacks import sweep
+
+        sweep.row_of(walk.experiment.attack)  # before a night of training, not after it
     with log_to(walk.run.path("log.txt")):
         for name in stages:
             try:

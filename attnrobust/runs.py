@@ -77,9 +77,15 @@ class Run:
 
     @contextlib.contextmanager
     def stage(
-        self, name: str, *, used: Mapping[str, Any], inputs: str = "",
-        notes: Mapping[str, Any] | None = None, force: bool = False,
-    ) -> Iterator[Path | None]:  # fmt: skip
+        self,
+        name: str,
+        *,
+        used: Mapping[str, Any],
+        inputs: str = "",
+        notes: Mapping[str, Any] | None = None,
+        force: bool = False,
+        writes: bool = True,
+    ) -> Iterator[Path | None]:
         """The stage's folder while it works, or None where its result already stands.
 
         On a clean exit the stamp `stage.json` is marked finished. A stage that was cut off keeps
@@ -91,6 +97,7 @@ class Run:
             inputs: Digest of what it reads.
             notes: What else the stamp shall keep (JSON values).
             force: Make it anew, whatever stands there.
+            writes: False for a helping worker: another process writes the stamp.
 
         Raises:
             UserError: Results of another configuration or input stand there and `force` is off.
@@ -115,6 +122,9 @@ class Run:
                 return
             log.info("%s: going on where it was cut off", name)
         record = {"used": used, "inputs": inputs, **(notes or {}), "finished": False}
+        if not writes:
+            yield folder
+            return
         self._remember(used)
         save_json(folder / "stage.json", record)
         start = time.monotonic()

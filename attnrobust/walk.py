@@ -24,12 +24,15 @@ class Walk:
         records: Folder of the data set's records.
         force: Make stages anew.
         name: What the attack is called in this run; its own name where empty.
+        machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
     """
 
     run: Run
     records: Path
     force: bool = False
     name: str = ""
+    machines: str = "mirrored"
+    _trained: tuple[tuple[str, str], Replicas] | None = None
 
     @property
     def experiment(self) -> config.Experiment:
@@ -54,19 +57,23 @@ class Walk:
         records.verify(self.dataset())
 
     def trained(self, dataset: Dataset) -> Replicas:
-        """The trained model, over all devices."""
+        """The trained model, over all devices; built and traced once for all stages of a walk."""
         from attnrobust.models import build
         from attnrobust.models.replicas import Replicas
         from attnrobust.training import strategy
 
         weights = self.run.require("train") / "weights.h5"
+        key = (dataset.hash, runs.digest(weights))
+        if self._trained and self._trained[0] == key:
+            return self._trained[1]
         spread = strategy.mirrored()
         with spread.scope():
             model = build.build(
                 dataclasses.replace(self.experiment.model, weights=str(weights)),
                 classes=len(dataset.classes), image_size=self.experiment.data.image_size,
             )  # fmt: skip
-        return Replicas(model, spread)
+        self._trained = (key, Replicas(model, spread))
+        return self._trained[1]
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

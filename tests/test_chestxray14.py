@@ -152,6 +152,16 @@ def test_without_lists_each_patient_is_in_one_split(folder: Path, tmp_path: Path
     assert all(len(splits) == 1 for splits in places.values())
 
 
+def test_a_split_by_image_makes_each_xray_its_own_group_and_goes_without_the_lists(
+    folder: Path,
+) -> None:
+    rows, _ = chestxray14.read(folder, split_by="image")
+    assert [row.group for row in rows] == [row.id for row in rows]
+    write_lists(folder, test=range(1, 5))
+    with pytest.raises(UserError, match=r"--split-by image: train_val_list.txt and test_list.txt"):
+        chestxray14.read(folder, split_by="image")
+
+
 def test_the_official_lists_decide_the_test_split(folder: Path, tmp_path: Path) -> None:
     write_lists(folder, test=range(4, 10))
     dataset = write(folder, tmp_path / "out")

@@ -141,6 +141,7 @@ def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     (["train", "--set", "model.weights=nowhere.h5", "--set", "name=x3"], "no such file"),
     (["train", "--set", "data.task=binary", "--set", "name=x5"], "no task 'binary'; demo has none"),
     (["predict", "--set", "name=x4"], "run 'train' first"),
+    (["train", "--set", "training.batch_size=4000000", "--set", "name=x6"], "GB are free; try"),
     (["attack", "--set", "attack.epsilons=0.1,0.05"], "rising"),
     (["attack", "--set", "attack.epsilons=8"], "in [0, 1] pixel scale"),
 ])  # fmt: skip

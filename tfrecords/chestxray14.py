@@ -49,13 +49,13 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
 
     Args:
         folder: Holds the CSV, the image folders and, if wanted, both lists.
-        split_by: `patient`, the only one: the official split is by patient too.
+        split_by: `patient`, or `image`, which lets a test patient's other X-rays be seen in
+            training; the official lists are by patient, so `image` goes without them.
 
     Raises:
         UserError: CSV missing or without a needed column, no images, one list without the other,
-            a patient in both, or a test list without a usable image.
+            a patient in both, a test list without a usable image, or lists with `image`.
     """
-    del split_by
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
     table = raw.read_table(folder / TABLE, COLUMNS)
@@ -63,6 +63,11 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     lines = [index + 2 for index in table.index]
     ids = [name.removesuffix(".png") for name in table["Image Index"]]
     official = _official(folder, ids)
+    if official is not None and split_by == "image":
+        raise UserError(
+            f"--split-by image: {TRAIN_LIST} and {TEST_LIST} divide the patients; take them away "
+            "for a split by image"
+        )
     paths, rejects = raw.find_images(ids, lines, images)
     rows = []
     for line, image, findings, patient in zip(
@@ -78,7 +83,8 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
             continue
         label = CLASSES["Pneumothorax" in findings.split("|")]
         split = official[image] if official else ""
-        rows.append(Row(image, paths[line], label, patient, line, split=split))
+        group = patient if split_by == "patient" else image
+        rows.append(Row(image, paths[line], label, group, line, split=split))
     if official:
         _check_official(rows)
     return rows, rejects
@@ -165,6 +171,6 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
 
 if __name__ == "__main__":
     raise SystemExit(
-        prepare.main(NAME, CLASSES, read, split_by=("patient",), image_filter=FILTER,
+        prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), image_filter=FILTER,
                      draw=draw_steps)
     )  # fmt: skip

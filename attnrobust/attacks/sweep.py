@@ -17,10 +17,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from attnrobust import config, runs
-from attnrobust.attacks.methods import ATTACKS, Attack
+from attnrobust.attacks.methods import ATTACKS, Attack, Row
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -37,6 +38,22 @@ def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
         mine = np.flatnonzero(labels == class_)
         turn[mine] = np.arange(len(mine))
     return np.lexsort((labels, turn))[:number]
+
+
+def row_of(setting: config.Attack) -> Row:
+    """The attack's row.
+
+    Raises:
+        UserError: No such attack; an L-inf radius above 1.
+    """
+    row = config.lookup("attack", ATTACKS, setting.name)
+    largest = setting.epsilons[-1]
+    if row.norm == "linf" and largest > 1:
+        raise UserError(
+            f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
+            "[0, 1] pixel scale (8/255 is fine)"
+        )
+    return row
 
 
 class Sweep:
@@ -59,13 +76,8 @@ class Sweep:
         self.dataset = dataset
         self.replicas = replicas
         self.batch_size = replicas.batch(self.setting.batch_size)
-        self.row = config.lookup("attack", ATTACKS, self.setting.name)
-        largest = self.setting.epsilons[-1]
-        if self.row.norm == "linf" and largest > 1:
-            raise UserError(
-                f"attack.epsilons = {largest:g}: expected at most 1 for {self.setting.name}; "
-                "images are in [0, 1] (8/255 is fine)"
-            )
+        memory.require(replicas.model, self.batch_size, "attack.batch_size")
+        self.row = row_of(self.setting)
         self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed)
         labels = inputs.labels(dataset, "test", self.data.limit)
         if not len(labels):

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from attnrobust import config, runs
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
-from attnrobust.models import build
+from attnrobust.models import build, memory
+from attnrobust.training.strategy import is_chief
 
 log = logging.getLogger("attnrobust")
 
@@ -38,14 +40,34 @@ def train(
         experiment: Data, model and training settings, seed.
         dataset: Records.
         folder: The train stage's folder; `state/` in it holds what a resume needs.
-        strategy: Devices.
+        strategy: Devices. Over several machines all see the same `folder`, and every one calls
+            this; the chief alone writes.
 
     Returns:
         The model with its best weights.
 
     Raises:
-        UserError: Loss not finite, batch smaller than the number of devices, disk full.
+        UserError: Loss not finite, batch smaller than the number of devices, disk full, another
+            machine lost.
     """
+    try:
+        return _train(experiment, dataset, folder, strategy)
+    except tf.errors.OpError as error:
+        # What the others see when a worker dies; on one machine there are no collectives to abort.
+        if "ollective" not in str(error) or not strategy.extended._in_multi_worker_mode():
+            raise
+        raise UserError(
+            "another worker was lost; start all of them again: training goes on after the last "
+            "finished epoch"
+        ) from error
+
+
+def _train(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    strategy: tf.distribute.Strategy,
+) -> keras.Model:
     setting = experiment.training
     if setting.batch_size % strategy.num_replicas_in_sync:
         raise UserError(
@@ -58,12 +80,21 @@ def train(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         compile_model(model, setting)
+    memory.require(model, setting.batch_size, "training.batch_size")
     weights = class_weights(dataset, experiment)
     state = State.load(folder / "state", model)
-    validation = inputs.evaluation_batches(
-        dataset, "validation", data=experiment.data, batch_size=setting.batch_size
-    ).map(lambda batch: (batch["image"], batch["label"]))
-    writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    validation = (
+        inputs.evaluation_batches(
+            dataset, "validation", data=experiment.data, batch_size=setting.batch_size
+        )
+        .map(lambda batch: (batch["image"], batch["label"]))
+        .with_options(whole_files())
+    )
+    writer = None
+    if is_chief(strategy):
+        writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    else:
+        log.info("a helping worker: the first one writes and says what happens")
     while state.epoch < setting.epochs and state.wait < setting.patience:
         row = _one_epoch(
             model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
@@ -73,20 +104,48 @@ def train(
                 f"the loss is not finite in epoch {row['epoch']}; try a smaller "
                 f"training.learning_rate than {setting.learning_rate:g}"
             )
-        if state.add(row, setting.min_delta):
-            with runs.atomic(folder / "weights.h5") as temporary:
-                model.save_weights(temporary, save_format="h5")
-        state.save(folder / "state", model)
-        runs.save_text(
-            folder / "history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history)
-        )
-        _tensorboard(writer, row)
-        log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
+        # Reading a variable can take a mean over all machines, so every one of them saves, and all
+        # but the chief into the void.
+        with contextlib.nullcontext(folder) if writer else tempfile.TemporaryDirectory() as place:
+            _keep(Path(place), model, state, improved=state.add(row, setting.min_delta))
+        if writer:
+            _tensorboard(writer, row)
+            log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
     if state.wait >= setting.patience:
         log.info("no better validation loss for %d epochs: stopped", setting.patience)
+    wait_for_all(strategy)
     model.load_weights(folder / "weights.h5")
-    shutil.rmtree(folder / "state", ignore_errors=True)
+    wait_for_all(strategy)
+    if writer:
+        shutil.rmtree(folder / "state", ignore_errors=True)
     return model
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Return when every worker has come here."""
+    ones = strategy.run(lambda: tf.constant(1.0))
+    float(strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
+
+
+def whole_files() -> tf.data.Options:
+    """Every worker reads all files and takes its share of each batch.
+
+    Sharing out files instead would fail with fewer files than workers, and change what a batch is.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
+
+
+def _keep(folder: Path, model: keras.Model, state: State, *, improved: bool) -> None:
+    """Best weights, what a resume needs, and the history of a finished epoch."""
+    if improved:
+        with runs.atomic(folder / "weights.h5") as temporary:
+            model.save_weights(temporary, save_format="h5")
+    state.save(folder / "state", model)
+    runs.save_text(
+        folder / "history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history)
+    )
 
 
 @contextlib.contextmanager
@@ -146,6 +205,7 @@ def _one_epoch(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
         epoch=epoch,
     ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
+    batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
     with tqdm(desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False,
