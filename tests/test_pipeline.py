@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -130,6 +131,55 @@ def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     assert call(records_folder, tmp_path / "runs", *word) == 0
     copy = runs.find_runs([tmp_path / "runs"])[0]
     assert copy.experiment.attack.steps == 3
+
+
+def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
+    walked, records_folder, run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(walked / "runs", tmp_path / "runs")
+    more = ["--as", "pgd-3", "--set", "attack.steps=3", "--set", "model.weights=other.h5"]
+    assert call(records_folder, tmp_path / "runs", "attack", *more) == 0
+    copy = runs.find_runs([tmp_path / "runs"])[0]
+    assert copy.attacks() == {
+        "linf_pgd": run.experiment.attack,
+        "pgd-3": dataclasses.replace(run.experiment.attack, steps=3),
+    }
+    assert copy.norm("pgd-3") == "linf"
+    assert "pytest" in copy.stamp("attack/pgd-3")["command"]
+    assert copy.experiment.model == run.experiment.model, "as trained"
+    for stage in ("evaluate", "report"):
+        assert call(records_folder, tmp_path / "runs", stage) == 0
+    assert call(records_folder, tmp_path / "runs", "explain", "--as", "pgd-3") == 0
+    table = pd.read_csv(copy.path("evaluate", "measurements.csv"))
+    accuracy = table[table["metric"] == "accuracy"].set_index(["condition", "name", "level"])
+    for epsilon in run.experiment.attack.epsilons:
+        right = [
+            (found["logits"].argmax(1) == found["label"])
+            for label in ("linf_pgd", "pgd-3")
+            for found in [runs.load_npz(copy.attacked(label) / f"linf_pgd-{epsilon:g}.npz")]
+        ]
+        worst = accuracy.loc[("worst_case", "linf", epsilon), "value"]
+        assert worst == pytest.approx(np.minimum(*right).mean())
+    compared = pd.read_csv(copy.path("explain", "pgd-3", "comparison.csv"))
+    assert set(compared["name"]) == {"pgd-3"}
+    assert copy.path("explain", "linf_pgd", "comparison.csv").is_file(), "both are kept"
+    (page,) = tmp_path.glob("reports/*/index.html")
+    assert "All L-infinity attacks" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert call(records_folder, tmp_path / "runs", "explain", "--as", "nope") == 1
+    assert "name one of these with --as: linf_pgd, pgd-3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", ["", "a/b", ".x", "stage.json", "a b"])
+def test_a_label_must_name_a_folder(label, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call(tmp_path, tmp_path, "attack", "--as", label)
+    assert ended.value.code == 2
+    assert "expected letters, digits, _ - ." in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call(tmp_path, tmp_path, "evaluate", "--as", "x")
+    assert "--as is for attack, explain and all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -91,8 +91,10 @@ def _shown_fully(results: Sequence[Result]) -> set[tuple[Path, str]]:
 
 def expected_photos(results: Sequence[Result]) -> int:
     """About how many photographic figures there will be, to share the page's bytes among."""
-    full, count = _shown_fully(results), 4 * len({result.panel[::2] for result in results})
-    for result in _with_heatmaps(results):
+    full, shown = _shown_fully(results), _with_heatmaps(results)
+    # A strip and three comparisons for each dataset and attack.
+    count = 4 * len({result.panel[::2] for result in shown if result.key in full})
+    for result in shown:
         levels = len(result.explanation.methods)
         if result.key in full:
             levels += len(result.epsilons) - 1

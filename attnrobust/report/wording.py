@@ -132,14 +132,18 @@ def about(result: Result) -> dict[str, Any]:
     """Where a run comes from: folder, configuration, provenance, minutes of its stages."""
     provenance = result.provenance
     run, labels = result.run, list(result.run.attacks())
-    attacked, explained = (
-        [run.place_of(stage, label) for label in labels] for stage in ("attack", "explain")
-    )
-    stages = [(stage, run.seconds(stage))
-              for stage in ("train", "predict", *attacked, "evaluate", *explained)]  # fmt: skip
+    ours = {label: f" {label}" if len(labels) > 1 else "" for label in labels}
+    stages = [
+        ("train", run.seconds("train")),
+        ("predict", run.seconds("predict")),
+        *((f"attack{ours[label]}", run.seconds(run.place_of("attack", label))) for label in labels),
+        ("evaluate", run.seconds("evaluate")),
+        *((f"explain{ours[label]}", run.seconds(run.place_of("explain", label)))
+          for label in labels),
+    ]  # fmt: skip
     made = [
-        (f"attack {label}", (run.stamp(place) or {}).get("command"))
-        for label, place in zip(labels, attacked, strict=True)
+        (f"attack {label}", (run.stamp(run.place_of("attack", label)) or {}).get("command"))
+        for label in labels
     ]
     facts = [
         ("code revision", provenance.get("revision")),
