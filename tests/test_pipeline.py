@@ -151,7 +151,8 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
     for stage in ("evaluate", "report"):
         assert call(records_folder, tmp_path / "runs", stage) == 0
     assert call(records_folder, tmp_path / "runs", "explain", "--as", "pgd-3") == 0
-    table = pd.read_csv(copy.path("evaluate", "measurements.csv"))
+    place = copy.path("evaluate", "measurements.csv")
+    table = pd.read_csv(place, float_precision="round_trip")
     accuracy = table[table["metric"] == "accuracy"].set_index(["condition", "name", "level"])
     for epsilon in run.experiment.attack.epsilons:
         right = [
