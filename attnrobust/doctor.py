@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnrobust import config, runs
+from attnrobust import config, provenance
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -27,7 +27,7 @@ def doctor(records: Path) -> None:
         records: Folder that holds one folder of records a data set.
     """
     log.info("python %s, %s", platform.python_version(), platform.platform())
-    for package, version in runs.versions().items():
+    for package, version in provenance.versions().items():
         log.info("  %-20s %s", package, version)
     _devices()
     _records(records)

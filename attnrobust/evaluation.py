@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,20 @@ from attnrobust.runs import Run
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
            "value", "low", "high", "n")  # fmt: skip
+log = logging.getLogger("attnrobust")
+
 Measurement = tuple[str, float, float, float, int]
 NONE = float("nan")
 
 
 def evaluate(run: Run, folder: Path) -> pd.DataFrame:
-    """Measure the clean condition and every attack file of a run.
+    """Measure the clean condition, every finished attack and the worst case of several.
+
+    Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
+    there only if it stands under every attack of that norm that was run at that epsilon.
 
     Args:
-        run: With finished predict and attack stages.
+        run: With a finished predict stage and at least one finished attack.
         folder: Where `measurements.csv` goes.
 
     Returns:
@@ -35,17 +41,79 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     classes = runs.load_json(run.path("provenance.json"))["dataset"]["classes"]
     clean = runs.load_npz(run.require("predict") / "clean.npz")
     rows = [_row(run, "clean", "", "", m) for m in _all_metrics(clean, classes)]
-    attack = run.experiment.attack
-    files = run.require("attack")
-    for epsilon in (0.0, *attack.epsilons):
-        attacked = runs.load_npz(files / runs.attack_file(attack.name, epsilon))
-        _check_same_images(clean, attacked, epsilon, run)
-        for measurement in _attack_metrics(clean, attacked, classes):
-            rows.append(_row(run, "attack", attack.name, epsilon, measurement))
+    attacks = run.attacks()
+    if not attacks:
+        raise UserError(f"{run.root}: run 'attack' first")
+    for place in run.root.glob("attack/*/stage.json"):
+        if place.parent.name not in attacks:
+            log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
+    for label, attack in attacks.items():
+        norm = run.norm(label)
+        for epsilon in (0.0, *attack.epsilons):
+            attacked = _attacked(run, label, epsilon, clean)
+            for measurement in _attack_metrics(clean, attacked, classes, norm):
+                rows.append(_row(run, "attack", label, epsilon, measurement))
+    for (norm, _), (epsilon, labels) in _shared(run).items():
+        several = [_attacked(run, label, epsilon, clean) for label in labels]
+        for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
+            rows.append(_row(run, "worst_case", norm, epsilon, measurement))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     with runs.atomic(folder / "measurements.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
+
+
+def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
+    """Epsilon and labels, by norm and epsilon as text, where two attacks or more share both."""
+    found: dict[tuple[str, str], tuple[float, list[str]]] = {}
+    for label, attack in run.attacks().items():
+        for epsilon in attack.epsilons:
+            found.setdefault((run.norm(label), f"{epsilon:g}"), (epsilon, []))[1].append(label)
+    return {key: found[key] for key in sorted(found, key=lambda key: (key[0], found[key][0]))
+            if len(found[key][1]) > 1}  # fmt: skip
+
+
+def _attacked(
+    run: Run, label: str, epsilon: float, clean: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What an attack left at an epsilon, of the same images and weights as the clean condition."""
+    name = run.attacks()[label].name
+    attacked = runs.load_npz(run.attacked(label) / runs.attack_file(name, epsilon))
+    if not np.array_equal(clean["id"], attacked["id"]):
+        raise UserError(
+            f"{run.root}: predict and attack '{label}' (ε {epsilon:g}) hold different images"
+        )
+    weights = [
+        (run.stamp(stage) or {}).get("inputs")
+        for stage in ("predict", run.place_of("attack", label))
+    ]
+    before, after = clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
+    if weights[0] != weights[1] or (epsilon == 0 and not np.array_equal(before, after)):
+        raise UserError(
+            f"{run.root}: clean predictions differ between predict and attack '{label}'; the "
+            "weights or records have changed in between: run both again with --force"
+        )
+    return attacked
+
+
+def _worst(
+    clean: dict[str, np.ndarray], several: Sequence[dict[str, np.ndarray]], norm: str
+) -> dict[str, np.ndarray]:
+    """Of each image the first attack under which it fell, or the first attack where it stands.
+
+    So its accuracy is the mean of the minimum over the attacks, not the minimum of their means.
+    """
+    # The image itself lies in every ball: what was wrong without an attack has fallen.
+    unchanged = {"logits": clean["logits"], "linf": 0 * several[0]["linf"]}
+    unchanged[norm] = unchanged["linf"]
+    conditions = [unchanged, *several]
+    labels, rows = clean["label"], np.arange(len(clean["label"]))
+    fallen = np.stack([each["logits"].argmax(axis=1) != labels for each in conditions])
+    which = np.where(fallen.any(axis=0), fallen.argmax(axis=0), 1)
+    return {"label": labels, **{
+        name: np.stack([each[name] for each in conditions])[which, rows]
+        for name in dict.fromkeys(("logits", "linf", norm))
+    }}  # fmt: skip
 
 
 def _row(run: Run, condition: str, name: str, level: Any, measurement: Measurement) -> list[Any]:
@@ -73,7 +141,7 @@ def _recalls(
 
 
 def _attack_metrics(
-    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str]
+    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str], norm: str
 ) -> Iterator[Measurement]:
     """What an attack leaves. No AUC: adversarials are made to cross the decision, not to rank."""
     labels, probability = attacked["label"], metrics.probabilities(attacked["logits"])
@@ -83,23 +151,10 @@ def _attack_metrics(
     before, after = clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
     yield _proportion("attack_success_rate", (after != labels)[before == labels])
     yield _proportion("prediction_change_rate", after != before)
-    yield "linf_max", float(attacked["linf"].max()), NONE, NONE, len(labels)
+    for size in dict.fromkeys(("linf", norm)):
+        yield f"{size}_max", float(attacked[size].max()), NONE, NONE, len(labels)
 
 
 def _proportion(name: str, hits: np.ndarray) -> Measurement:
     n, count = len(hits), int(hits.sum())
     return name, count / n if n else NONE, *metrics.wilson(count, n), n
-
-
-def _check_same_images(
-    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], epsilon: float, run: Run
-) -> None:
-    if not np.array_equal(clean["id"], attacked["id"]):
-        raise UserError(f"{run.root}: predict and attack (ε {epsilon:g}) hold different images")
-    if epsilon == 0 and not np.array_equal(
-        clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
-    ):
-        raise UserError(
-            f"{run.root}: the attack's clean predictions differ from predict's; the weights have "
-            "changed in between: run predict and attack again with --force"
-        )

@@ -9,20 +9,15 @@ inside, so that `--help`, evaluate and report start without TensorFlow.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, runs
+from attnrobust import config, provenance, runs
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
-
-if TYPE_CHECKING:
-    from attnrobust.data.records import Dataset
-    from attnrobust.models.replicas import Replicas
+from attnrobust.walk import Walk
 
 log = logging.getLogger("attnrobust")
 
@@ -32,88 +27,6 @@ SMOKE = (
     "training.epoch_fraction=1", "attack.steps=2", "attack.rel_stepsize=0.5",
     "attack.batch_size=8", "attack.samples=4", "attack.restarts=1",
 )  # fmt: skip
-
-
-@dataclasses.dataclass
-class Walk:
-    """One run on its way through the stages.
-
-    Attributes:
-        run: The run directory.
-        records: Folder of the data set's records.
-        force: Make stages anew.
-        machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
-    """
-
-    run: Run
-    records: Path
-    force: bool = False
-    machines: str = "mirrored"
-    _trained: tuple[tuple[str, str], Replicas] | None = None
-
-    @property
-    def experiment(self) -> config.Experiment:
-        """What is done."""
-        return self.run.experiment
-
-    def dataset(self) -> Dataset:
-        """The records, with the classes of the task."""
-        from attnrobust.data import records
-
-        return records.load(self.records).as_task(self.experiment.data.task)
-
-    def verify(self) -> None:
-        """Raise a UserError that names a damaged shard, if there is one."""
-        from attnrobust.data import records
-
-        records.verify(self.dataset())
-
-    def trained(self, dataset: Dataset) -> Replicas:
-        """The trained model, over all devices; built and traced once for all stages of a walk."""
-        from attnrobust.models import build
-        from attnrobust.models.replicas import Replicas
-        from attnrobust.training import strategy
-
-        weights = self.run.require("train") / "weights.h5"
-        key = (dataset.hash, runs.digest(weights))
-        if self._trained and self._trained[0] == key:
-            return self._trained[1]
-        spread = strategy.mirrored()
-        with spread.scope():
-            model = build.build(
-                dataclasses.replace(self.experiment.model, weights=str(weights)),
-                classes=len(dataset.classes), image_size=self.experiment.data.image_size,
-            )  # fmt: skip
-        self._trained = (key, Replicas(model, spread))
-        return self._trained[1]
-
-    def used(self, *sections: str) -> dict[str, Any]:
-        """The part of the configuration that a stage's result depends on."""
-        values = dataclasses.asdict(self.experiment)
-        return {section: values[section] for section in ("data", "seed", *sections)}
-
-    def weights_digest(self) -> str:
-        """Digest of the trained weights: what every later stage depends on.
-
-        Raises:
-            UserError: Not trained yet, or the settings describe another network than was trained.
-        """
-        self._check_network()
-        return runs.digest(self.run.require("train") / "weights.h5", self.dataset().hash)
-
-    def _check_network(self) -> None:
-        """Weights of the same shapes fit other networks, too, which nobody has trained."""
-        trained = runs.load_json(self.run.require("train") / "stage.json")["used"]
-        now = self.used("model")
-        # The starting weights are history by now, and a limit only chooses examples.
-        fields = [("model", key) for key in now["model"] if key != "weights"]
-        for section, key in [*fields, ("data", "image_size"), ("data", "task")]:
-            before, asked = trained[section].get(key), now[section][key]
-            if before != asked:
-                raise UserError(
-                    f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
-                    "leave that setting out, or train under a name of its own (--set name=…)"
-                )
 
 
 def train(walk: Walk) -> None:
@@ -139,7 +52,7 @@ def train(walk: Walk) -> None:
         model = fit.train(walk.experiment, dataset, folder, spread)
         if not chief:
             return
-        origin = runs.provenance(dataset_hash=dataset.hash, devices=devices)
+        origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
         described = {
             "name": dataset.name, "task": walk.experiment.data.task,
             "classes": list(dataset.classes), "size": dataset.size,
@@ -166,21 +79,26 @@ def predict(walk: Walk) -> None:
 
 
 def attack(walk: Walk) -> None:
-    """Weights and records to one `attack/<attack>-<epsilon>.npz` for each epsilon."""
-    with walk.run.stage("attack", used=walk.used("attack"), inputs=walk.weights_digest(),
+    """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
+    from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.attacks.sweep import Sweep, row_of
+
+    name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
+    if walk.label in ATTACKS and walk.label != name:
+        raise UserError(f"--as {walk.label}: that is another attack than {name}")
+    notes = {"norm": row.norm, "steps": row.steps, "command": provenance.command()}
+    with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
+                        inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
-            from attnrobust.attacks.sweep import Sweep
-
             dataset = walk.dataset()
             Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
 
 
 def evaluate(walk: Walk) -> None:
-    """Logits files to `evaluate/measurements.csv`."""
-    stamps = [walk.run.require(stage) / "stage.json" for stage in ("predict", "attack")]
+    """Logits files of all attacks to `evaluate/measurements.csv`."""
     # Cheap and wholly derived, so it is made anew whenever asked.
-    with walk.run.stage("evaluate", used={}, inputs=runs.digest(*stamps), force=True) as folder:
+    with walk.run.stage("evaluate", used={}, inputs=walk.run.measured(), force=True) as folder:
         if folder:
             from attnrobust import evaluation
 
@@ -188,21 +106,21 @@ def evaluate(walk: Walk) -> None:
 
 
 def explain(walk: Walk) -> None:
-    """Sample images to one `explain/<method>-<condition>.npz` each, and `comparison.csv`."""
-    attacked = walk.run.require("attack")
-    with walk.run.stage("explain", used=walk.used("explanation"),
+    """Sample images to `explain/<label>/<method>-<condition>.npz` and `comparison.csv`."""
+    attacked = walk.run.attacked(walk.label)
+    with walk.run.stage(walk.run.place_of("explain", walk.label), used=walk.used("explanation"),
                         inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
                         force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.explanations import stage
 
-            experiment = walk.experiment
             model = walk.trained(walk.dataset()).model
-            stage.explain(model, experiment.explanation, experiment.attack, attacked, folder)
+            setting = walk.run.attacks()[walk.label]
+            stage.explain(model, walk.experiment.explanation, setting, attacked, folder)
     from attnrobust.explanations import comparison
 
     # Cheap and wholly derived, so it is made anew whenever asked, for runs of long ago as well.
-    comparison.write(walk.run)
+    comparison.write(walk.run, walk.label)
 
 
 def report(walk: Walk) -> None:
@@ -211,7 +129,8 @@ def report(walk: Walk) -> None:
 
     experiment = walk.experiment
     name = f"{experiment.data.dataset}-{experiment.name}-seed-{experiment.seed}"
-    page.write([walk.run], REPORTS / name)
+    # What was done, not what these settings would do.
+    page.write([Run.open(walk.run.root)], REPORTS / name)
 
 
 def export(walk: Walk) -> None:
@@ -248,6 +167,8 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     add("--seed", type=int, help="of weights, order and attacks")
     add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
         help="change a setting, such as training.epochs=2; may be given often")  # fmt: skip
+    add("--as", dest="label", metavar="LABEL", type=_label,
+        help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
     add(
@@ -258,6 +179,10 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     )
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
+
+    if options.label and options.stage not in ("attack", "explain", "all"):
+        parser.error(f"--as is for attack, explain and all; {options.stage} takes every attack")
+
     if options.strategy == "multi_worker" and (options.stage != "train" or options.force):
         # A worker cannot know whether another has removed what it sees.
         parser.error(
@@ -274,10 +199,23 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         if options.seed is not None:
             chosen = config.with_settings(chosen, [f"seed={options.seed}"])
         records = options.records or RECORDS / chosen.data.dataset
-        walk = Walk(Run.of(chosen, options.runs), records, options.force, options.strategy)
+        walk = Walk(
+            Run.of(chosen, options.runs), records, options.force,
+            machines=options.strategy, name=options.label or "",
+        )  # fmt: skip
         walk_through(walk, list(STAGES) if options.stage == "all" else [options.stage])
 
     return guarded(work, debug=options.debug)
+
+
+def _label(text: str) -> str:
+    """An argparse type: the name of an attack in its run."""
+    safe = text and all(c.isalnum() or c in "_-." for c in text) and text[0] != "."
+    if not safe or text.endswith((".json", ".npz", ".csv")):
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected letters, digits, _ - . (it names a folder)"
+        )
+    return text
 
 
 def smoke(experiment: config.Experiment) -> config.Experiment:

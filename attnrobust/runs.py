@@ -1,127 +1,35 @@
-"""The run directory: paths, atomic save and load, stage stamps, provenance. No TensorFlow."""
+"""The run directory: paths, stage stamps, finished attacks. No TensorFlow."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
+import dataclasses
 import json
 import logging
-import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from attnrobust import config
+from attnrobust import config, stamps
 from attnrobust.errors import UserError
+from attnrobust.files import (
+    atomic,
+    digest,
+    disk_is_full,
+    load_json,
+    load_npz,
+    save_json,
+    save_npz,
+    save_text,
+)
+
+# Stages know the run directory, and how its files are written, by this one module.
+__all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs", "load_json",
+           "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
 
 log = logging.getLogger("attnrobust")
-
-PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "tf-keras-vis", "foolbox", "numpy",
-            "opencv-python", "scikit-learn", "pandas")  # fmt: skip
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it at the end, removed on any failure.
-
-    Raises:
-        UserError: The disk is full; what stood at `path` before is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if disk_is_full(error):
-            raise UserError(
-                f"no space left on the disk while writing {path}; earlier results are intact"
-            ) from error
-        raise
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether the error, of whatever library, means that the disk or quota is full."""
-    if isinstance(error, OSError) and error.errno in (28, 122):
-        return True
-    text = str(error).lower()
-    return "no space left on device" in text or "errno = 28" in text
-
-
-def save_npz(path: Path, **arrays: Any) -> None:
-    """Write arrays to a .npz, atomically; not compressed, since weights and noise hardly are."""
-    # Zipped in memory: a ZipFile cut off by a full disk complains once more when it is collected.
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    with atomic(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read a .npz whole; never unpickles.
-
-    Raises:
-        UserError: The file is missing or not a readable .npz.
-    """
-    try:
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run the stage that writes it first") from None
-    except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
-        raise UserError(f"{path}: damaged ({error}); delete it and run its stage again") from error
-
-
-def save_text(path: Path, text: str) -> None:
-    """Write text, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def save_json(path: Path, value: Any) -> None:
-    """Write JSON, atomically."""
-    save_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def load_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        UserError: The file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-
-
-def digest(*values: Any) -> str:
-    """A short SHA-256 of JSON values and of the bytes of files (given as Path)."""
-    sha = hashlib.sha256()
-    for value in values:
-        if isinstance(value, Path):
-            sha.update(value.read_bytes())
-        else:
-            sha.update(json.dumps(value, sort_keys=True).encode())
-    return sha.hexdigest()[:16]
 
 
 def attack_file(name: str, epsilon: float) -> str:
@@ -174,6 +82,7 @@ class Run:
         *,
         used: Mapping[str, Any],
         inputs: str = "",
+        notes: Mapping[str, Any] | None = None,
         force: bool = False,
         writes: bool = True,
     ) -> Iterator[Path | None]:
@@ -183,42 +92,67 @@ class Run:
         its folder, so that it resumes.
 
         Args:
-            name: Stage and folder.
+            name: Stage and folder, such as `predict`, or `attack/linf_pgd` (see `place_of`).
             used: The part of the configuration that the result depends on (JSON values).
             inputs: Digest of what it reads.
+            notes: What else the stamp shall keep (JSON values).
             force: Make it anew, whatever stands there.
             writes: False for a helping worker: another process writes the stamp.
 
         Raises:
             UserError: Results of another configuration or input stand there and `force` is off.
         """
-        folder, stamp = self.path(name), self.path(name, "stage.json")
+        folder = self.path(name)
         used = json.loads(json.dumps(used))
         if force and folder.exists():
-            shutil.rmtree(folder)
-        if stamp.exists():
-            before = load_json(stamp)
-            if before["used"] != used or before["inputs"] != inputs:
+            _clear(folder)
+        before = self.stamp(name)
+        if before:
+            now = stamps.completed(used)
+            if before["used"] != now or before["inputs"] != inputs:
+                other = "keep both with --as LABEL" if name.startswith("attack") else (
+                    "give this run a name of its own with --set name=…")  # fmt: skip
                 raise UserError(
-                    f"{folder} was made with {_difference(before, used)}; add --force to make it "
-                    "anew, or give this run a name of its own with --set name=…"
+                    f"{folder} was made with {stamps.difference(before['used'], now)}; add "
+                    f"--force to make it anew, or {other}"
                 )
             if before["finished"]:
                 log.info("%s: done before, kept (%s)", name, folder)
                 yield None
                 return
             log.info("%s: going on where it was cut off", name)
-        record = {"used": used, "inputs": inputs, "finished": False}
+        record = {"used": used, "inputs": inputs, **(notes or {}), "finished": False}
         if not writes:
             yield folder
             return
-        save_json(self.path("config.json"), json.loads(config.to_json(self.experiment)))
-        save_json(stamp, record)
+        self._remember(used)
+        save_json(folder / "stage.json", record)
         start = time.monotonic()
         yield folder
         seconds = round(time.monotonic() - start, 1)
-        save_json(stamp, {**record, "finished": True, "seconds": seconds})
+        save_json(folder / "stage.json", {**record, "finished": True, "seconds": seconds})
         log.info("%s: done in %.1f s", name, seconds)
+
+    def _remember(self, used: Mapping[str, Any]) -> None:
+        """Write `config.json`: all of it when training, later only what the stage itself uses.
+
+        So it goes on telling how the weights were made, whatever later stages were given.
+        """
+        experiment = self.experiment
+        if self.path("config.json").is_file() and "training" not in used:
+            own = {name: getattr(experiment, name) for name in ("attack", "explanation")
+                   if name in used}  # fmt: skip
+            experiment = dataclasses.replace(Run.open(self.root).experiment, **own)
+        save_json(self.path("config.json"), json.loads(config.to_json(experiment)))
+
+    def stamp(self, name: str) -> dict[str, Any] | None:
+        """A stage's stamp: used, inputs, finished, notes and, in the end, seconds; or None.
+
+        Raises:
+            UserError: The file is damaged, or not a stamp.
+        """
+        place = self.path(name, "stage.json")
+        return stamps.checked(load_json(place), place) if place.exists() else None
 
     def require(self, name: str) -> Path:
         """The folder of a finished stage.
@@ -226,15 +160,88 @@ class Run:
         Raises:
             UserError: The stage has not finished.
         """
-        stamp = self.path(name, "stage.json")
-        if not stamp.exists() or not load_json(stamp)["finished"]:
+        stamp = self.stamp(name)
+        if not stamp or not stamp["finished"]:
             raise UserError(f"{self.root}: run '{name}' first")
         return self.path(name)
 
     def seconds(self, name: str) -> float | None:
         """How long a finished stage took, or None."""
-        stamp = self.path(name, "stage.json")
-        return load_json(stamp).get("seconds") if stamp.exists() else None
+        return (self.stamp(name) or {}).get("seconds")
+
+    def place_of(self, stage: str, label: str) -> str:
+        """The folder, below the run, of the `attack` or `explain` stage of one attack.
+
+        `<stage>/<label>`; but `<stage>` itself in runs made when there was one attack a run.
+        """
+        only = self.stamp("attack")
+        before = only and stamps.attack(only, self.path("attack", "stage.json")).name == label
+        return stage if before else f"{stage}/{label}"
+
+    def attacks(self) -> dict[str, config.Attack]:
+        """Settings of every finished attack by its label, sorted, as its own stamp tells them.
+
+        Raises:
+            UserError: A stamp is damaged.
+        """
+        found = {}
+        for place in (self.path("attack", "stage.json"), *self.root.glob("attack/*/stage.json")):
+            folder = place.parent
+            stamp = self.stamp(str(folder.relative_to(self.root)))
+            if stamp and stamp["finished"]:
+                setting = stamps.attack(stamp, place)
+                below = folder != self.path("attack")
+                found[folder.name if below else setting.name] = setting
+        return dict(sorted(found.items()))
+
+    def attacked(self, label: str) -> Path:
+        """The folder of a finished attack.
+
+        Raises:
+            UserError: It has not finished; the finished ones are named.
+        """
+        known = self.attacks()
+        if label not in known:
+            others = f", or name one of these with --as: {', '.join(known)}" if known else ""
+            raise UserError(f"{self.root}: run 'attack' first; '{label}' has not finished{others}")
+        return self.path(self.place_of("attack", label))
+
+    def norm(self, label: str) -> str:
+        """The norm that an attack's epsilons are radii in: `linf`, `l2` or `l0`.
+
+        Raises:
+            UserError: Its stamp names no such norm.
+        """
+        place = self.place_of("attack", label)
+        # L-inf attacks were all there was before stamps said which.
+        norm = (self.stamp(place) or {}).get("norm", "linf")
+        if norm not in ("linf", "l2", "l0"):
+            raise UserError(f"{self.path(place, 'stage.json')}: norm = {norm!r}: expected linf, l2 "
+                            "or l0")  # fmt: skip
+        return str(norm)
+
+    def measured(self) -> str:
+        """Digest of the stamps that the measurements depend on: predict and every attack.
+
+        Raises:
+            UserError: Predict or every attack is missing.
+        """
+        labels = self.attacks()
+        if not labels:
+            raise UserError(f"{self.root}: run 'attack' first")
+        folders = [self.require("predict"), *map(self.attacked, labels)]
+        return digest(*(folder / "stage.json" for folder in folders))
+
+
+def _clear(folder: Path) -> None:
+    """Empty a stage's folder; the folders of stages below it stay."""
+    # The stamp first: what is left when this is cut off must not look finished.
+    (folder / "stage.json").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not (path / "stage.json").exists():
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
@@ -250,64 +257,3 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
             raise UserError(f"{path}: no run there or below (config.json is missing)")
         found |= {root.resolve(): Run.open(root) for root in roots}
     return list(found.values())
-
-
-def _difference(before: Mapping[str, Any], used: Mapping[str, Any]) -> str:
-    """What changed since a stage was made, in words."""
-    old, new = _flat(before["used"]), _flat(used)
-    changes = [
-        f"{key} {json.dumps(old.get(key))} (now {json.dumps(new.get(key))})"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    return ", ".join(changes) if changes else "other inputs (records or weights have changed)"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def provenance(*, dataset_hash: str, devices: list[str]) -> dict[str, Any]:
-    """Where a run comes from: command, code revision, versions, machine, data."""
-    return {
-        "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
-        "revision": _revision(),
-        "python": platform.python_version(),
-        "packages": versions(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "devices": devices,
-        "dataset_hash": dataset_hash,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of the packages the results depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def _revision() -> str:
-    """The git revision of the code, with + where files were changed; 'unknown' outside git."""
-    here = Path(__file__).parent
-    try:
-        revision, changed = (
-            subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return revision + ("+" if changed else "")

@@ -38,7 +38,7 @@ def test_demo_ends_with_a_page_on_both_models(small, caplog):
         assert name in text
     caplog.clear()
     assert program.main(["demo", "--images", "150"]) == 0
-    assert caplog.text.count("attack: done before, kept") == 2
+    assert caplog.text.count("attack/linf_pgd: done before, kept") == 2
 
 
 def test_demo_of_another_size_beside_an_older_one_is_refused_in_one_line(small, capsys):

@@ -17,6 +17,7 @@ IDS = np.array([f"ISIC_{i}" for i in range(10)])
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
 CLEAN = np.array([0, 0, 0, 1, 1, 1, 1, 1, 0, 2])  # 7 right: mel 3/4, nv 4/6, df has none
 FALLEN = np.array([1, 0, 0, 1, 0, 0, 0, 1, 0, 0])  # 3 right; 4 of the 7 right ones have fallen
+USED = {"attack": {"name": "linf_pgd", "epsilons": [0.01]}}
 
 
 def logits(prediction: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def run(tmp_path: Path) -> Run:
     with run.stage("predict", used={}) as folder:
         assert folder is not None
         runs.save_npz(folder / "clean.npz", id=IDS, label=LABELS, logits=logits(CLEAN))
-    with run.stage("attack", used={}) as folder:
+    with run.stage("attack/linf_pgd", used=USED) as folder:
         assert folder is not None
         runs.save_npz(folder / "linf_pgd-0.npz", **attacked(CLEAN, 0.0))
         runs.save_npz(folder / "linf_pgd-0.01.npz", **attacked(FALLEN, 0.009))
@@ -145,7 +146,7 @@ def test_the_file_holds_the_table(run: Run, table: pd.DataFrame) -> None:
 def test_clean_predictions_that_differ_between_the_stages_are_an_error(run: Run) -> None:
     other = CLEAN.copy()
     other[0] = 2
-    runs.save_npz(run.path("attack", "linf_pgd-0.npz"), **attacked(other, 0.0))
+    runs.save_npz(run.path("attack", "linf_pgd", "linf_pgd-0.npz"), **attacked(other, 0.0))
     with pytest.raises(UserError, match="clean predictions differ") as error:
         evaluation.evaluate(run, run.path("evaluate"))
     assert str(run.root) in str(error.value)
@@ -155,12 +156,12 @@ def test_clean_predictions_that_differ_between_the_stages_are_an_error(run: Run)
 def test_other_images_in_the_attack_are_an_error(run: Run, file: str) -> None:
     arrays = attacked(CLEAN, 0.0)
     for ids in (IDS[::-1], np.char.add(IDS, "x")):
-        runs.save_npz(run.path("attack", file), **{**arrays, "id": ids})
+        runs.save_npz(run.path("attack", "linf_pgd", file), **{**arrays, "id": ids})
         with pytest.raises(UserError, match="different images"):
             evaluation.evaluate(run, run.path("evaluate"))
 
 
-@pytest.mark.parametrize("file", ["predict/clean.npz", "attack/linf_pgd-0.01.npz"])
+@pytest.mark.parametrize("file", ["predict/clean.npz", "attack/linf_pgd/linf_pgd-0.01.npz"])
 def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
     run: Run, table: pd.DataFrame, file: str
 ) -> None:
@@ -177,7 +178,93 @@ def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
 
 @pytest.mark.parametrize("stage", ["predict", "attack"])
 def test_an_unfinished_stage_is_named(run: Run, stage: str) -> None:
-    stamp = run.path(stage, "stage.json")
+    stamp = run.path("attack/linf_pgd" if stage == "attack" else stage, "stage.json")
     stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "finished": False}))
     with pytest.raises(UserError, match=f"run '{stage}' first"):
+        evaluation.evaluate(run, run.path("evaluate"))
+
+
+def add(run: Run, label: str, prediction: np.ndarray, *, epsilons: tuple[float, ...] = (0.01,),
+        norm: str = "linf", inputs: str = "") -> None:  # fmt: skip
+    """A further finished attack, the same at each of its epsilons."""
+    used = {"attack": {"name": "noise", "epsilons": list(epsilons)}}
+    with run.stage(f"attack/{label}", used=used, inputs=inputs, notes={"norm": norm}) as folder:
+        assert folder is not None
+        for epsilon in (0.0, *epsilons):
+            arrays = attacked(prediction if epsilon else CLEAN, 0.5 * epsilon)
+            arrays["l2"] = 2 * arrays["linf"]
+            runs.save_npz(folder / runs.attack_file("noise", epsilon), **arrays)
+
+
+# Leaves 0, 1, 5 and 6; linf_pgd, in the test that uses both, 1, 2, 6 and 7: together 1 and 6.
+OTHER = np.array([0, 0, 1, 1, 0, 1, 1, 0, 0, 2])
+
+
+def test_worst_case_counts_images_that_stand_under_every_attack(run: Run) -> None:
+    fallen = FALLEN.copy()
+    fallen[6] = 1
+    place = run.path("attack", "linf_pgd", "linf_pgd-0.01.npz")
+    runs.save_npz(place, **attacked(fallen, 0.009))
+    assert (fallen == LABELS).sum() == 4
+    assert (OTHER == LABELS).sum() == 4
+    add(run, "other", OTHER, epsilons=(0.01, 0.02))
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    worst = table[table["condition"] == "worst_case"].set_index("metric")
+    assert set(worst["name"]) == {"linf"}
+    assert set(worst["level"]) == {0.01}, "0.02 was asked of one attack only"
+    assert worst.loc["accuracy", "value"] == pytest.approx(2 / 10), "not the smaller of 4 and 4"
+    assert worst.loc["accuracy", "n"] == 10
+    # By hand for 2 of 10: centre (0.2 + 0.19207) / 1.38415, half 1.95996 * 0.16001 / 1.38415.
+    assert worst.loc["accuracy", "low"] == pytest.approx(0.05668, abs=1e-4)
+    assert worst.loc["attack_success_rate", "value"] == pytest.approx(5 / 7)
+    assert worst.loc["recall[mel]", "value"] == pytest.approx(1 / 4)
+    each = table[(table["condition"] == "attack") & (table["metric"] == "accuracy")]
+    assert list(zip(each["name"], each["level"], each["value"], strict=True)) == [
+        ("linf_pgd", 0.0, 0.7), ("linf_pgd", 0.01, 0.4), ("other", 0.0, 0.7),
+        ("other", 0.01, 0.4), ("other", 0.02, 0.4),
+    ]  # fmt: skip
+    assert not table.duplicated(["condition", "name", "level", "metric"]).any()
+
+
+def test_what_was_wrong_without_an_attack_is_wrong_in_the_worst_case(run: Run) -> None:
+    """An attack in independent mode may push an image back to its class."""
+    luckily = FALLEN.copy()
+    luckily[3] = 0
+    place = run.path("attack", "linf_pgd", "linf_pgd-0.01.npz")
+    runs.save_npz(place, **attacked(luckily, 0.009))
+    add(run, "other", luckily)
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    accuracy = table[(table["metric"] == "accuracy") & (table["level"] == 0.01)]
+    values = accuracy.set_index("condition")["value"]
+    assert list(values["attack"]) == [0.4, 0.4]
+    assert values["worst_case"] == pytest.approx(0.3)
+
+
+def test_norms_do_not_mix(run: Run) -> None:
+    add(run, "round", OTHER, norm="l2")
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    assert "worst_case" not in set(table["condition"])
+    sizes = table[table["metric"] == "l2_max"].set_index("level")
+    assert set(sizes["name"]) == {"round"}
+    assert sizes.loc[0.01, "value"] == pytest.approx(0.01)
+    add(run, "rounder", FALLEN, norm="l2")
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    worst = table[table["condition"] == "worst_case"]
+    assert set(worst["name"]) == {"l2"}
+    assert set(worst["metric"]) >= {"accuracy", "l2_max", "linf_max"}
+
+
+def test_an_attack_that_has_not_finished_is_left_out_and_said(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt), run.stage("attack/cut", used=USED):
+        raise KeyboardInterrupt
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    assert set(table["name"]) == {"", "linf_pgd"}
+    assert "attack 'cut' has not finished; it is left out" in caplog.text
+
+
+def test_an_attack_on_other_weights_is_refused_by_name(run: Run) -> None:
+    add(run, "other", OTHER, inputs="weights of yesterday")
+    with pytest.raises(UserError, match="predict and attack 'other'; the weights"):
         evaluation.evaluate(run, run.path("evaluate"))

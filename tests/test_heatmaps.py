@@ -131,7 +131,10 @@ def test_mean_comes_with_an_interval_over_images() -> None:
 
 
 def make_run(root: Path, *, masks: bool = True) -> Run:
-    """A run of 4 samples: one falls at 0.01, one stands, one was wrong, one map is empty."""
+    """A run of 4 samples: one falls at 0.01, one stands, one was wrong, one map is empty.
+
+    As runs were when each had a single attack: the stages' own folders, stamps of few fields.
+    """
     experiment = config.Experiment(
         name="tiny", data=config.Data("demo"), attack=config.Attack(epsilons=(0.01, 0.02))
     )
@@ -152,14 +155,16 @@ def make_run(root: Path, *, masks: bool = True) -> Run:
         # In another order than the attack's.
         order = [2, 0, 3, 1]
         save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids[order], heatmap=maps[order])
-    for stage in ("attack", "explain"):
-        save_json(run.path(stage, "stage.json"), {"finished": True})
+    attack = {"name": "linf_pgd", "epsilons": [0.01, 0.02]}
+    for stage, used in (("attack", {"attack": attack}), ("explain", {"explanation": {}})):
+        stamp = {"used": used, "inputs": "", "finished": True}
+        save_json(run.path(stage, "stage.json"), stamp)
     return run
 
 
 def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    written = comparison.write(run)
+    written = comparison.write(run, "linf_pgd")
     table = pd.read_csv(run.path("explain", "comparison.csv"), float_precision="round_trip")
     assert tuple(table.columns) == comparison.COLUMNS
     pd.testing.assert_frame_equal(table, written)
@@ -184,7 +189,7 @@ def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
 
 
 def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
-    table = comparison.write(make_run(tmp_path, masks=False))
+    table = comparison.write(make_run(tmp_path, masks=False), "linf_pgd")
     assert set(table["metric"]) == set(HEATMAP_METRICS) - NEED_MASK
 
 
@@ -194,14 +199,14 @@ def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:
     heatmap = load_npz(place)["heatmap"]
     save_npz(place, id=np.array(["a", "b", "c", "x"]), heatmap=heatmap)
     with pytest.raises(UserError, match=r"0\.02\.npz: does not fit .* run 'explain' again"):
-        comparison.write(run)
+        comparison.write(run, "linf_pgd")
     assert not run.path("explain", "comparison.csv").exists()
     save_npz(place, id=np.array(["a"]))
     with pytest.raises(UserError, match=r"no heatmap"):
-        comparison.write(run)
+        comparison.write(run, "linf_pgd")
     place.unlink()
     with pytest.raises(UserError, match=r"not there"):
-        comparison.write(run)
+        comparison.write(run, "linf_pgd")
 
 
 def test_comparison_needs_no_tensorflow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -48,11 +49,13 @@ def run(walked) -> runs.Run:
 def test_every_stage_leaves_its_files(walked, run):
     for stage in pipeline.STAGES:
         if stage != "report":
-            assert runs.load_json(run.path(stage, "stage.json"))["finished"], stage
+            place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+            assert runs.load_json(run.path(place, "stage.json"))["finished"], stage
     for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
-                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd-0.npz",
-                 "evaluate/measurements.csv", "explain/grad_cam-clean.npz",
-                 "explain/comparison.csv", "export/saved_model/saved_model.pb"):  # fmt: skip
+                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
+                 "evaluate/measurements.csv", "explain/linf_pgd/grad_cam-clean.npz",
+                 "explain/linf_pgd/comparison.csv",
+                 "export/saved_model/saved_model.pb"):  # fmt: skip
         assert run.path(file).is_file(), file
     pages = list((walked / "reports").glob("*/index.html"))
     assert len(pages) == 1
@@ -73,18 +76,18 @@ def test_measurements_hold_the_clean_and_every_attack_condition(run):
 
 
 def test_masks_reach_the_comparison_and_old_runs_get_it(walked, records_folder, run, tmp_path):
-    clean = runs.load_npz(run.path("attack", "linf_pgd-0.npz"))
+    clean = runs.load_npz(run.path("attack", "linf_pgd", "linf_pgd-0.npz"))
     data = run.experiment.data
     dataset = records.load(records_folder)
     judged = inputs.read(dataset, "test", list(clean["sample_id"]), data=data)
     assert judged["mask"].any()
     np.testing.assert_array_equal(clean["sample_mask"], judged["mask"])
     attacked = runs.load_npz(
-        run.path("attack", f"linf_pgd-{run.experiment.attack.epsilons[0]:g}.npz")
+        run.path("attack", "linf_pgd", f"linf_pgd-{run.experiment.attack.epsilons[0]:g}.npz")
     )
     assert "sample_mask" not in attacked, "once is enough"
     shutil.copytree(walked / "runs", tmp_path / "runs")
-    table = runs.find_runs([tmp_path / "runs"])[0].path("explain", "comparison.csv")
+    table = runs.find_runs([tmp_path / "runs"])[0].path("explain", "linf_pgd", "comparison.csv")
     before = table.read_bytes()
     assert b"energy_inside" in before
     table.unlink()
@@ -118,7 +121,8 @@ def test_another_network_than_the_trained_one_is_never_measured(
     error = capsys.readouterr().err
     assert setting.split("=")[0] in error or "task" in error
     assert error.count("\n") == 1
-    assert runs.find_runs([walked / "runs"])[0].path(stage, "stage.json").is_file(), "kept"
+    place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+    assert runs.find_runs([walked / "runs"])[0].path(place, "stage.json").is_file(), "kept"
 
 
 def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
@@ -127,6 +131,56 @@ def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     assert call(records_folder, tmp_path / "runs", *word) == 0
     copy = runs.find_runs([tmp_path / "runs"])[0]
     assert copy.experiment.attack.steps == 3
+
+
+def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
+    walked, records_folder, run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(walked / "runs", tmp_path / "runs")
+    more = ["--as", "pgd-3", "--set", "attack.steps=3", "--set", "model.weights=other.h5"]
+    assert call(records_folder, tmp_path / "runs", "attack", *more) == 0
+    copy = runs.find_runs([tmp_path / "runs"])[0]
+    assert copy.attacks() == {
+        "linf_pgd": run.experiment.attack,
+        "pgd-3": dataclasses.replace(run.experiment.attack, steps=3),
+    }
+    assert copy.norm("pgd-3") == "linf"
+    assert "pytest" in copy.stamp("attack/pgd-3")["command"]
+    assert copy.experiment.model == run.experiment.model, "as trained"
+    for stage in ("evaluate", "report"):
+        assert call(records_folder, tmp_path / "runs", stage) == 0
+    assert call(records_folder, tmp_path / "runs", "explain", "--as", "pgd-3") == 0
+    place = copy.path("evaluate", "measurements.csv")
+    table = pd.read_csv(place, float_precision="round_trip")
+    accuracy = table[table["metric"] == "accuracy"].set_index(["condition", "name", "level"])
+    for epsilon in run.experiment.attack.epsilons:
+        right = [
+            (found["logits"].argmax(1) == found["label"])
+            for label in ("linf_pgd", "pgd-3")
+            for found in [runs.load_npz(copy.attacked(label) / f"linf_pgd-{epsilon:g}.npz")]
+        ]
+        worst = accuracy.loc[("worst_case", "linf", epsilon), "value"]
+        assert worst == pytest.approx(np.minimum(*right).mean())
+    compared = pd.read_csv(copy.path("explain", "pgd-3", "comparison.csv"))
+    assert set(compared["name"]) == {"pgd-3"}
+    assert copy.path("explain", "linf_pgd", "comparison.csv").is_file(), "both are kept"
+    (page,) = tmp_path.glob("reports/*/index.html")
+    assert "All L-infinity attacks" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert call(records_folder, tmp_path / "runs", "explain", "--as", "nope") == 1
+    assert "name one of these with --as: linf_pgd, pgd-3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", ["", "a/b", ".x", "stage.json", "a b"])
+def test_a_label_must_name_a_folder(label, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call(tmp_path, tmp_path, "attack", "--as", label)
+    assert ended.value.code == 2
+    assert "expected letters, digits, _ - ." in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call(tmp_path, tmp_path, "evaluate", "--as", "x")
+    assert "--as is for attack, explain and all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -18,9 +19,9 @@ import pytest
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.report import results, samples, wording
+from attnrobust.report import reading, samples, wording
 from attnrobust.report.page import write
-from attnrobust.runs import Run, save_json, save_npz, save_text
+from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
            "value", "low", "high", "n")  # fmt: skip
@@ -60,7 +61,12 @@ def make_run(
     epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
                "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
     save_text(run.path("train", "history.jsonl"), "".join(json.dumps(e) + "\n" for e in epochs))
-    save_json(run.path("train", "stage.json"), {"finished": True, "seconds": 90.0})
+    stamp = {"used": {}, "inputs": "", "finished": True, "seconds": 90.0}
+    save_json(run.path("train", "stage.json"), stamp)
+    used = dataclasses.asdict(experiment)
+    save_json(run.path("attack", "linf_pgd", "stage.json"), {**stamp, "used": used})
+    if heatmaps:
+        save_json(run.path("explain", "linf_pgd", "stage.json"), {**stamp, "used": used})
     _measure(run, accuracy, classes)
     for epsilon in (0.0, *epsilons):
         _attack(run, epsilon, heatmaps)
@@ -107,15 +113,16 @@ def _attack(run: Run, epsilon: float, heatmaps: bool) -> None:
     image = rng.random((3, 16, 16, 3), dtype=np.float32) * 0.5 + 0.25
     noise = rng.choice([-1.0, 1.0], image.shape).astype(np.float32) * np.float32(epsilon)
     name = run.experiment.attack.name
-    save_npz(run.path("attack", f"{name}-{epsilon:g}.npz"), id=ids, label=label, logits=logits,
-             linf=np.full(40, epsilon), l2=np.full(40, epsilon), queries=np.full(40, 40),
+    save_npz(run.path("attack", name, f"{name}-{epsilon:g}.npz"), id=ids, label=label,
+             logits=logits, linf=np.full(40, epsilon), l2=np.full(40, epsilon),
+             queries=np.full(40, 40),
              sample_id=ids[[4, 1, 7]], sample_image=image + noise)  # fmt: skip
     if heatmaps:
         heatmap = rng.random((3, 16, 16)).astype(np.float16)
         heatmap[1] = 0
         stem = f"grad_cam-{name}-{epsilon:g}" if epsilon else "grad_cam-clean"
         # In another order than the attack's: images are matched by id, not by place.
-        save_npz(run.path("explain", f"{stem}.npz"), id=ids[[7, 1, 4]], heatmap=heatmap,
+        save_npz(run.path("explain", name, f"{stem}.npz"), id=ids[[7, 1, 4]], heatmap=heatmap,
                  target=np.zeros(3, np.int64), prediction=np.zeros(3, np.int64))  # fmt: skip
 
 
@@ -247,24 +254,30 @@ def test_two_runs_of_one_name_and_seed_are_refused(tmp_path: Path) -> None:
 
 def test_heatmaps_are_matched_by_id(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    found = samples.read(results.read([run])[0], "grad_cam")
+    found = samples.read(reading.read([run])[0], "grad_cam")
     assert found is not None
     assert found.ids == ("image-4", "image-1", "image-7")
-    stored = np.load(run.path("explain", "grad_cam-clean.npz"))["heatmap"].astype(np.float32)
+    stored = np.load(run.path("explain", "linf_pgd", "grad_cam-clean.npz"))["heatmap"].astype(
+        np.float32
+    )
     np.testing.assert_allclose(found.clean.heatmaps[0], stored[2] / stored[2].max())
     assert list(found.labels) == [0, 1, 1]
     assert list(found.clean.predictions) == [0, 1, 1]
     assert [list(each.predictions) for each in found.attacked] == [[1, 0, 0]] * 2
-    save_npz(run.path("explain", "grad_cam-clean.npz"), id=np.array(["other"]), heatmap=stored[:1])
+    save_npz(
+        run.path("explain", "linf_pgd", "grad_cam-clean.npz"),
+        id=np.array(["other"]),
+        heatmap=stored[:1],
+    )
     with pytest.raises(UserError, match="run 'explain' again"):
-        samples.read(results.read([run])[0], "grad_cam")
-    save_npz(run.path("explain", "grad_cam-clean.npz"), id=np.array(["other"]))
+        samples.read(reading.read([run])[0], "grad_cam")
+    save_npz(run.path("explain", "linf_pgd", "grad_cam-clean.npz"), id=np.array(["other"]))
     with pytest.raises(UserError, match=r"grad_cam-clean\.npz: no heatmap in it"):
-        samples.read(results.read([run])[0], "grad_cam")
+        samples.read(reading.read([run])[0], "grad_cam")
 
 
 def test_the_attack_is_put_in_words(tmp_path: Path) -> None:
-    (result,) = results.read([make_run(tmp_path)])
+    (result,) = reading.read([make_run(tmp_path)])
     assert wording.attacks([result, result]) == [
         "linf_pgd with 40 steps of 0.0333 ε each and 1 start at random in the ball"
     ]
@@ -278,6 +291,7 @@ def test_an_attack_that_stops_short_is_called_out_on_the_first_screen(
 ) -> None:
     run = make_run(tmp_path, "tiny_gap")
     experiment = config.with_settings(run.experiment, [f"attack.steps={steps}"])
-    save_text(run.path("config.json"), config.to_json(experiment))
+    place = run.path("attack", "linf_pgd", "stage.json")
+    save_json(place, {**load_json(place), "used": dataclasses.asdict(experiment)})
     text = write([Run.open(run.root)], tmp_path / "out").read_text(encoding="utf-8")
     assert ("10 steps reach 0.33 of the ball" in html.unescape(text)) == warned

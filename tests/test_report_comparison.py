@@ -14,27 +14,27 @@ from test_report import make_run
 from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison as stage
-from attnrobust.report import comparison, published, results
+from attnrobust.report import comparison, published, reading
 from attnrobust.report.page import write
 from attnrobust.report.tables import Table
-from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
+from attnrobust.runs import Run, load_npz, save_npz, save_text
 
 
 def compared(run: Run, *, masks: bool = False) -> Run:
     """The run with its `comparison.csv`; 3 samples, all fooled, one with an empty map."""
-    for name in ("attack", "explain"):
-        save_json(run.path(name, "stage.json"), {"finished": True})
     if masks:
-        place = run.path("attack", "linf_pgd-0.npz")
+        place = run.path("attack", "linf_pgd", "linf_pgd-0.npz")
         mask = np.zeros((3, 16, 16), bool)
         mask[:, :4] = True
         save_npz(place, **load_npz(place), sample_mask=mask)
-    stage.write(run)
+    stage.write(run, "linf_pgd")
     return run
 
 
 def table(run: Run) -> pd.DataFrame:
-    return pd.read_csv(run.path("explain", "comparison.csv"), float_precision="round_trip")
+    return pd.read_csv(
+        run.path("explain", "linf_pgd", "comparison.csv"), float_precision="round_trip"
+    )
 
 
 def cells(text: str) -> list[str]:
@@ -70,17 +70,17 @@ def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")
     assert "Heatmaps in numbers" not in text
-    save_text(run.path("explain", "comparison.csv"), "dataset,value\n")
+    save_text(run.path("explain", "linf_pgd", "comparison.csv"), "dataset,value\n")
     with pytest.raises(UserError, match=r"comparison\.csv: not readable .*run 'explain' again"):
         write([run], tmp_path / "out")
-    save_text(run.path("explain", "comparison.csv"), ",".join(stage.COLUMNS) + "\n")
+    save_text(run.path("explain", "linf_pgd", "comparison.csv"), ",".join(stage.COLUMNS) + "\n")
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")
     assert "Heatmaps in numbers" not in text
 
 
 def test_seeds_are_taken_together(tmp_path: Path) -> None:
     run_list = [compared(make_run(tmp_path, seed=seed)) for seed in range(2)]
-    held = comparison.read(results.read(run_list))
+    held = comparison.read(reading.read(run_list))
     model, outcome = comparison.tables(held)
     assert "2 seeds" in model.caption
     assert all("±" in cell for cell in model.rows[0][2:4])
@@ -90,7 +90,7 @@ def test_seeds_are_taken_together(tmp_path: Path) -> None:
 
 def test_maps_that_are_all_empty_leave_a_dash_and_a_line_at_zero(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    for path in run.path("explain").glob("*.npz"):
+    for path in run.path("explain", "linf_pgd").glob("*.npz"):
         arrays = load_npz(path)
         save_npz(path, **{**arrays, "heatmap": np.zeros_like(arrays["heatmap"])})
     text = write([compared(run)], tmp_path / "out").read_text(encoding="utf-8")
@@ -98,14 +98,14 @@ def test_maps_that_are_all_empty_leave_a_dash_and_a_line_at_zero(tmp_path: Path)
 
 
 def paper(run: Run) -> list[Table]:
-    read = results.read([run])
-    return published.tables(read, comparison.read(read))
+    found = reading.read([run])
+    return published.tables(found, comparison.read(found))
 
 
 def test_the_papers_numbers_stand_beside_the_same_condition(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataset="ham10000", epsilons=(0.00125, 0.01))
     (found,) = paper(compared(run))
-    assert found.name == "published-ham10000-resnet50"
+    assert found.name == "published-ham10000-resnet50-linf_pgd"
     rows = {row[0].replace("\u00a0", " "): row[1:] for row in found.rows}
     # The run has soft attention: clean 0.75, then 0.75 / 2 and 0.75 / 3.
     assert rows["accuracy without an attack, with attention"] == (

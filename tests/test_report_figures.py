@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnrobust.report import figures, results, samples, sheets
+from attnrobust.report import figures, pictures, results, samples, sheets
 
 
 def test_perturbation_is_scaled_by_its_own_maximum() -> None:
@@ -47,13 +47,13 @@ def test_axis_spaces_doublings_evenly() -> None:
 
 def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    photo = figures.Picture("a", noise, "alt", "caption", 200, photo=True)
-    kind, data = figures.embed(photo, 30_000)
+    photo = pictures.Picture("a", noise, "alt", "caption", 200, photo=True)
+    kind, data = pictures.embed(photo, 30_000)
     assert kind == "image/jpeg"
     assert len(data) <= 30_000
-    assert figures.embed(photo, 10**6) == ("image/png", figures.png(noise))
-    curve = figures.Picture("a", noise, "alt", "caption", 200)
-    assert figures.embed(curve, 1)[0] == "image/png"
+    assert pictures.embed(photo, 10**6) == ("image/png", pictures.png(noise))
+    curve = pictures.Picture("a", noise, "alt", "caption", 200)
+    assert pictures.embed(curve, 1)[0] == "image/png"
 
 
 def test_long_words_do_not_leave_their_cell() -> None:

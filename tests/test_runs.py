@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnrobust import config, runs
+from attnrobust import config, provenance, runs
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
@@ -291,7 +291,7 @@ def test_a_config_that_cannot_be_read_is_named(run: Run, text: str) -> None:
 
 
 def test_provenance_tells_command_code_versions_machine_and_data() -> None:
-    found = runs.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
+    found = provenance.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
     assert found.keys() == {
         "command", "revision", "python", "packages", "machine", "devices", "dataset_hash",
         "started",
@@ -299,15 +299,128 @@ def test_provenance_tells_command_code_versions_machine_and_data() -> None:
     assert found["dataset_hash"] == "abc"
     assert found["devices"] == ["/device:CPU:0"]
     assert found["packages"]["numpy"] == np.__version__
-    assert found["packages"].keys() == set(runs.PACKAGES)
+    assert found["packages"].keys() == set(provenance.PACKAGES)
     assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", found["revision"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", found["started"])
     json.dumps(found)
 
 
 def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PACKAGES", ("numpy", "no-such-package-anywhere"))
-    assert runs.versions() == {
+    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package-anywhere"))
+    assert provenance.versions() == {
         "numpy": np.__version__,
         "no-such-package-anywhere": "not installed",
     }
+
+
+def attacked(run: Run, label: str, place: str = "", **changes: object) -> None:
+    used = {"attack": {"name": "linf_pgd", "epsilons": [0.01], **changes}}
+    with run.stage(place or f"attack/{label}", used=used) as folder:
+        assert folder is not None
+        (folder / "file.npz").write_text(label)
+
+
+def test_every_finished_attack_is_listed_with_its_own_settings(run: Run) -> None:
+    assert run.attacks() == {}
+    with pytest.raises(UserError, match="run 'attack' first"):
+        run.measured()
+    attacked(run, "pgd-100", steps=100)
+    attacked(run, "noise", name="noise")
+    with contextlib.suppress(KeyboardInterrupt), run.stage("attack/cut", used={"attack": {}}):
+        raise KeyboardInterrupt
+    found = run.attacks()
+    assert list(found) == ["noise", "pgd-100"]
+    assert found["pgd-100"] == config.Attack("linf_pgd", epsilons=(0.01,), steps=100)
+    assert found["noise"].name == "noise"
+    assert run.attacked("pgd-100") == run.root / "attack" / "pgd-100"
+    with pytest.raises(UserError, match=r"'cut' has not finished.* --as: noise, pgd-100"):
+        run.attacked("cut")
+
+
+def test_runs_of_when_there_was_one_attack_are_read_and_go_on(run: Run) -> None:
+    attacked(run, "old", place="attack")
+    attacked(run, "new")
+    assert list(run.attacks()) == ["linf_pgd", "new"]
+    assert run.attacked("linf_pgd") == run.root / "attack"
+    assert run.place_of("explain", "linf_pgd") == "explain"
+    assert run.place_of("explain", "new") == "explain/new"
+    assert run.norm("linf_pgd") == "linf"
+    used = {"attack": {"name": "linf_pgd", "epsilons": [0.02]}}
+    with run.stage("attack", used=used, force=True) as folder:
+        assert folder is not None
+        assert sorted(path.name for path in folder.iterdir()) == ["new", "stage.json"]
+    assert (run.root / "attack" / "new" / "file.npz").read_text() == "new"
+
+
+def test_a_setting_that_came_later_is_no_difference(run: Run) -> None:
+    old = {"attack": {"name": "linf_pgd", "epsilons": [0.01], "steps": 40}}
+    with run.stage("attack/x", used=old):
+        pass
+    now = json.loads(config.to_json(config.with_settings(EXPERIMENT, ["attack.epsilons=0.01"])))
+    with run.stage("attack/x", used={"attack": now["attack"]}) as folder:
+        assert folder is None
+    now["attack"]["loss"] = "margin"
+    with (
+        pytest.raises(UserError, match=r"attack.loss .*cross_entropy.*--as LABEL"),
+        run.stage("attack/x", used={"attack": now["attack"]}),
+    ):
+        pytest.fail("the stage was entered")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[]", "used and inputs and finished missing"),
+        ('{"finished": true}', "used and inputs missing"),
+        ('{"used": {}, "inputs": "", "finished": "yes"}', "finished missing or wrong"),
+        ('{"used": {}, "inputs": "", "finished": true, "seconds": "x"}', "seconds missing"),
+        ('{"used": {}, "inputs": "", "finished": true}', "attack = None"),
+        ('{"used": {"attack": {"setps": 4}}, "inputs": "", "finished": true}', "no field 'setps'"),
+        ("{", "not JSON"),
+    ],
+)
+def test_a_damaged_stamp_is_one_clear_line(run: Run, content: str, reason: str) -> None:
+    attacked(run, "x")
+    place = run.path("attack", "x", "stage.json")
+    place.write_text(content)
+    with pytest.raises(UserError, match=reason) as error:
+        run.attacks()
+    assert str(error.value).startswith(f"{place}: ")
+    if "attack =" in reason or "setps" in reason:  # a stamp, but not of an attack
+        return
+    for ask in (run.require, run.seconds):
+        with pytest.raises(UserError, match=reason):
+            ask("attack/x")
+    with pytest.raises(UserError, match=reason), run.stage("attack/x", used={}):
+        pytest.fail("the stage was entered")
+    attacked_anew = run.stage("attack/x", used={}, force=True)
+    with attacked_anew as folder:
+        assert folder == place.parent
+
+
+def test_an_unknown_norm_is_refused(run: Run) -> None:
+    attacked(run, "x")
+    place = run.path("attack", "x", "stage.json")
+    for norm in ("l2", "l0"):
+        runs.save_json(place, {**runs.load_json(place), "norm": norm})
+        assert run.norm("x") == norm
+    runs.save_json(place, {**runs.load_json(place), "norm": "l3"})
+    with pytest.raises(UserError, match=r"stage.json: norm = 'l3': expected linf, l2 or l0"):
+        run.norm("x")
+
+
+def test_later_stages_change_only_their_own_sections_of_the_configuration(run: Run) -> None:
+    trained = config.with_settings(EXPERIMENT, ["model.weights=start.h5", "training.epochs=9"])
+    with Run(run.root, trained).stage("train", used={"training": {}, "model": {}}):
+        pass
+    later = config.with_settings(EXPERIMENT, ["attack.steps=7", "explanation.layer=x"])
+    with Run(run.root, later).stage("attack/a", used={"attack": {}, "data": {}}):
+        pass
+    expected = config.with_settings(trained, ["attack.steps=7"])
+    assert Run.open(run.root).experiment == expected
+    with Run(run.root, later).stage("evaluate", used={}):
+        pass
+    assert Run.open(run.root).experiment == expected
+    with Run(run.root, later).stage("train", used={"training": {}, "model": {}}, force=True):
+        pass
+    assert Run.open(run.root).experiment == later

@@ -67,6 +67,6 @@ def test_smoke_walk_from_training_to_export(name: str, shards_root: Path, tmp_pa
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     assert run.experiment.model.head == experiment.model.head
     assert run.path("evaluate", "measurements.csv").is_file()
-    assert run.path("explain", "comparison.csv").is_file()
+    assert run.path("explain", "linf_pgd", "comparison.csv").is_file()
     assert run.path("export", "saved_model", "saved_model.pb").is_file()
     assert len(list((tmp_path / "reports").rglob("index.html"))) == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from attnrobust import metrics, runs
+from attnrobust import metrics, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
 from attnrobust.runs import Run
@@ -17,8 +18,8 @@ COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "leve
            "metric", "value", "low", "high", "n", "left_out")  # fmt: skip
 
 
-def write(run: Run) -> pd.DataFrame:
-    """Measure the sample images of every method and epsilon into `explain/comparison.csv`.
+def write(run: Run, label: str) -> pd.DataFrame:
+    """Measure the sample images of every method and epsilon of an attack into `comparison.csv`.
 
     A value is the mean over the images for which the metric is defined (n), with a bootstrap
     interval over them; `left_out` counts the others. The subset `fooled` holds the images that
@@ -27,6 +28,7 @@ def write(run: Run) -> pd.DataFrame:
 
     Args:
         run: With finished attack and explain stages.
+        label: Of the attack.
 
     Returns:
         The table, columns as in COLUMNS.
@@ -34,29 +36,35 @@ def write(run: Run) -> pd.DataFrame:
     Raises:
         UserError: A file is missing or damaged, or holds other images than the others.
     """
-    folder = run.require("explain")
+    stage = run.place_of("explain", label)
+    folder, attacked = run.require(stage), run.attacked(label)
+    attack = run.attacks()[label]
+    setting = stamps.explanation(run.stamp(stage) or {}, folder / "stage.json")
     experiment = run.experiment
-    attack = experiment.attack
     rows: list[list[Any]] = []
-    for method in experiment.explanation.methods:
-        clean = _condition(run, method, 0.0)
+    for method in setting.methods:
+        conditions = {
+            epsilon: _condition(attacked, folder, attack.name, method, epsilon)
+            for epsilon in (0.0, *attack.epsilons)
+        }
         for epsilon in attack.epsilons:
             start = [experiment.data.dataset, experiment.name, experiment.seed, method, "attack",
-                     attack.name, epsilon]  # fmt: skip
-            rows += [[*start, *row] for row in _measured(clean, _condition(run, method, epsilon))]
+                     label, epsilon]  # fmt: skip
+            rows += [[*start, *row] for row in _measured(conditions[0.0], conditions[epsilon])]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     with runs.atomic(folder / "comparison.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
 
 
-def _condition(run: Run, method: str, epsilon: float) -> dict[str, np.ndarray]:
+def _condition(
+    attacked_folder: Path, explained_folder: Path, attack: str, method: str, epsilon: float
+) -> dict[str, np.ndarray]:
     """The sample images at one epsilon: id, image, right, heatmap and, if there, mask."""
-    attack = run.experiment.attack.name
-    place = run.require("attack") / runs.attack_file(attack, epsilon)
+    place = attacked_folder / runs.attack_file(attack, epsilon)
     attacked = runs.load_npz(place)
     name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
-    explained_place = run.path("explain", f"{method}-{name}")
+    explained_place = explained_folder / f"{method}-{name}"
     explained = runs.load_npz(explained_place)
     try:
         ids = attacked["sample_id"]

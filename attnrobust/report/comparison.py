@@ -11,17 +11,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust.heatmaps import TOP
 from attnrobust.report import figures
-from attnrobust.report.figures import GREY, INK, Look, Picture
-from attnrobust.report.results import (
-    NOTHING,
-    Estimate,
-    Result,
-    estimate,
-    grouped,
-    key,
-    number,
-    tidy,
-)
+from attnrobust.report.figures import GREY, INK, Look
+from attnrobust.report.pictures import Picture, render
+from attnrobust.report.reading import estimate, tidy
+from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
 from attnrobust.report.tables import Table, combine, heads
 
 TEXT = ("dataset", "experiment", "method", "condition", "name", "subset", "metric")
@@ -83,11 +76,11 @@ def read(results: Sequence[Result]) -> list[Compared]:
     """
     found = []
     for result in results:
-        path = result.run.path("explain", "comparison.csv")
+        path = result.path("explain", "comparison.csv")
         if not path.is_file():
             continue
         frame = tidy(path, TEXT, NUMBERS, stage="explain")
-        frame = frame[frame["name"] == result.run.experiment.attack.name]
+        frame = frame[frame["name"] == result.attack]
         if len(frame):
             names = [(row.method, row.subset, row.metric, key(row.level))
                      for row in frame.itertuples()]  # fmt: skip
@@ -99,21 +92,24 @@ def read(results: Sequence[Result]) -> list[Compared]:
 
 def tables(held: Sequence[Compared]) -> list[Table]:
     """A table a model, one of its region where masks are known, and one by outcome a panel."""
-    by_root = {each.result.run.root: each for each in held}
+    by_key = {each.result.key: each for each in held}
     results = [each.result for each in held]
     made: list[Table] = []
     for members in grouped(results, "panel").values():
-        compared = [by_root[result.run.root] for result in members]
+        compared = [by_key[result.key] for result in members]
         for method in dict.fromkeys(method for each in compared for method in each.methods):
             for head, seeds in heads(members):
-                mine = [by_root[result.run.root] for result in seeds]
+                mine = [by_key[result.key] for result in seeds]
                 made += _of_model(mine, head, method)
             made.append(_by_outcome(compared, method))
     return made
 
 
 def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Table]:
-    dataset, experiment = seeds[0].result.group
+    first = seeds[0].result
+    # The attack is named where another of the run's could be meant.
+    several = first.label != first.name
+    where = (*first.group, first.attack) if several else first.group
     for name, what, columns in (
         ("heatmaps", "heatmaps without and under the attack", MAPS),
         ("region", "shares inside the region of the mask", REGION),
@@ -130,8 +126,8 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
             counts = _count(seeds, method, next(iter(columns)), epsilon)
             rows.append((number(epsilon), number(255 * epsilon), *cells, counts))
         yield Table(
-            name=f"{name}-{dataset}-{experiment}-{method}",
-            caption=f"{head}, {method}: {what}.",
+            name="-".join((name, *where, method)),
+            caption=f"{', '.join((head, *where[2:], method))}: {what}.",
             columns=("ε", "255\u00a0ε", *columns.values(), "n"),
             rows=tuple(rows),
             frame=frame,
@@ -140,13 +136,13 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
 
 def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
     """Correlation of the maps where the attack succeeded and where it failed."""
-    by_root = {each.result.run.root: each for each in compared}
+    by_key = {each.result.key: each for each in compared}
     models = heads([each.result for each in compared])
     rows = []
     for epsilon in _epsilons(compared):
         cells = []
         for _, members in models:
-            seeds = [by_root[result.run.root] for result in members]
+            seeds = [by_key[result.key] for result in members]
             for subset in ("fooled", "standing"):
                 found = [each.at(method, subset, "correlation", epsilon) for each in seeds]
                 counts = sorted({each.n for each in found if each})
@@ -202,22 +198,23 @@ def curves(held: Sequence[Compared], look: Look) -> list[Picture]:
 
 
 def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
-    by_root = {each.result.run.root: each for each in held if method in each.methods}
-    panels = grouped([each.result for each in by_root.values()], "panel")
+    by_key = {each.result.key: each for each in held if method in each.methods}
+    panels = grouped([each.result for each in by_key.values()], "panel")
     most = max(len(grouped(members, "group")) for members in panels.values())
     size = (10.4, len(panels) * (4.0 + 0.2 * most))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     for line, members in zip(figure.subplots(len(panels), 2, squeeze=False), panels.values(),
                              strict=True):  # fmt: skip
-        compared = [by_root[result.run.root] for result in members]
+        compared = [by_key[result.key] for result in members]
         places = figures.positions(_epsilons(compared))
         for ax, metric in zip(line, ("correlation", "top_overlap"), strict=True):
             handles, labels = [], []
             for head, seeds in heads(members):
-                points = [_curve(by_root[each.run.root], method, metric, places) for each in seeds]
+                points = [_curve(by_key[each.key], method, metric, places) for each in seeds]
                 handles.append(figures.draw(ax, points, *look[seeds[0].group]))
                 labels.append(head)
-            slanted = figures.epsilon_axis(ax, places, MAPS[metric].lower(), narrow=True)
+            slanted = figures.epsilon_axis(ax, places, MAPS[metric].lower(), narrow=True,
+                                           norm=members[0].norm)  # fmt: skip
             lowest = min(float(each.get_ydata().min()) for each in handles)  # type: ignore[union-attr]
             ax.axhline(CHANCE[metric], color=GREY, linestyle=":", linewidth=1.4)
             ax.set_ylim(min(-0.02, lowest - 0.1), 1.02)
@@ -227,9 +224,9 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
                               parse_math=False)  # fmt: skip
     return Picture(
         name=f"heatmaps-{method}",
-        pixels=figures.render(figure),
+        pixels=render(figure),
         alt=f"Line plots of the correlation and the overlap of clean and attacked {method} "
-        "heatmaps against epsilon. " + _in_words(list(by_root.values()), method),
+        "heatmaps against epsilon. " + _in_words(list(by_key.values()), method),
         caption=f"{method}: how alike the heatmaps without and under the attack are, mean over the "
         "sample images. Left: correlation; right: share of the top 20 % of pixels in common. "
         "Dotted: chance. At ε = 0 both are 1 by definition. Shaded: 95 % interval over the sample "

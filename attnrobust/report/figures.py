@@ -1,95 +1,38 @@
-"""Curves of the report: robust accuracy against epsilon, and training; figures as pictures."""
+"""Curves of the report: robust accuracy against epsilon, and training."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import NOTHING, Estimate, Result, grouped, number
 
 # Okabe and Ito's palette without its yellow, which is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# What ε bounds.
+NORMS = {
+    "linf": "in [0, 1] pixel scale",
+    "l2": "L2 norm in [0, 1] pixel scale",
+    "l0": "number of changed pixels",
+}
 INK, GREY, RULE = "#222222", "#777777", "#d9d9d9"
-DPI = 150
 
 # Colour and marker of every experiment, by dataset and name.
 Look = Mapping[tuple[str, str], tuple[str, str]]
 # Places on the axis and what was measured there.
 Curve = tuple[list[float], list[Estimate]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A finished figure.
-
-    Attributes:
-        name: File name without ending, below `figures/`.
-        pixels: uint8 RGB (H, W, 3).
-        alt: What it shows, for those who cannot see it.
-        caption: The sentence below it.
-        width: Width on the page in CSS pixels, at most.
-        photo: Whether it is made of photographs (then it may be embedded as JPEG).
-    """
-
-    name: str
-    pixels: np.ndarray
-    alt: str
-    caption: str
-    width: int
-    photo: bool = False
-
-
-def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
-    """A figure's pixels, uint8 RGB (H, W, 3), without any global state of matplotlib."""
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Pixels, uint8 RGB, as a PNG file."""
-    # 4 of 9: the last tenth of size would cost several times the time.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 4]
-    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-
-
-def embed(picture: Picture, limit: int) -> tuple[str, bytes]:
-    """A picture for the page: PNG where it fits, else the best JPEG that does.
-
-    Args:
-        picture: The picture.
-        limit: Bytes it may take. Curves stay PNG whatever they take.
-
-    Returns:
-        Media type and bytes.
-    """
-    lossless = png(picture.pixels)
-    if not picture.photo or len(lossless) <= limit:
-        return "image/png", lossless
-    image = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR)
-    data = b""
-    for scale, quality in ((1.0, 90), (1.0, 80), (0.85, 80), (0.75, 75), (0.6, 70), (0.5, 60)):
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-        data = cv2.imencode(".jpg", small, options)[1].tobytes()
-        if len(data) <= limit:
-            break
-    return "image/jpeg", data
 
 
 def colours(results: Sequence[Result]) -> dict[tuple[str, str], tuple[str, str]]:
@@ -111,33 +54,38 @@ def positions(epsilons: Sequence[float]) -> dict[float, float]:
     return places | {epsilon: 1.0 + math.log2(epsilon / above[0]) for epsilon in above}
 
 
-def accuracy_curves(results: Sequence[Result], look: Look) -> Picture | None:
+def accuracy_curves(results: Sequence[Result], look: Look) -> list[Picture]:
     """Robust accuracy against epsilon, a panel for each dataset, backbone and attack.
 
     Returns:
-        The figure, or None where nothing was attacked.
+        One figure; where there are several attacks, one for each dataset and backbone. None where
+        nothing was attacked.
     """
-    panels = {
-        name: members
-        for name, members in grouped(results, "panel").items()
-        if any(each.epsilons for each in members)
-    }
-    if not panels:
-        return None
+    attacked = [each for each in results if each.epsilons]
+    parts = list(grouped(attacked, "architecture").values())
+    if all(len(grouped(part, "panel")) == 1 for part in parts):
+        return [_curves(attacked, look, "robust-accuracy")] if attacked else []
+    return [
+        _curves(part, look, "-".join(("robust-accuracy", *part[0].architecture))) for part in parts
+    ]
+
+
+def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
+    panels = grouped(results, "panel")
     across = min(2, len(panels))
     down = math.ceil(len(panels) / across)
     most = max(len(grouped(members, "group")) for members in panels.values())
     size = (10.4, down * (4.9 + 0.2 * most))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for (name, members), ax in zip(panels.items(), axes, strict=False):
+    for (head, members), ax in zip(panels.items(), axes, strict=False):
         _panel(ax, members, look, narrow=across > 1)
-        ax.set_title(", ".join(name), fontsize=11, color=INK, pad=10, parse_math=False)
+        ax.set_title(", ".join(head), fontsize=11, color=INK, pad=10, parse_math=False)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    seeds = any(len(seeds) > 1 for seeds in grouped(results, "group").values())
+    seeds = any(len(grouped(part, "group")) < len(part) for part in panels.values())
     return Picture(
-        name="robust-accuracy",
+        name=name,
         pixels=render(figure),
         alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
         caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
@@ -166,7 +114,9 @@ def _panel(ax: Axes, members: Sequence[Result], look: Look, *, narrow: bool) -> 
         labels.append(
             "majority rate " + "–".join(sorted({f"{min(rates):.3f}", f"{max(rates):.3f}"}))
         )
-    slanted = epsilon_axis(ax, places, "accuracy on the test split", narrow=narrow)
+    slanted = epsilon_axis(
+        ax, places, "accuracy on the test split", narrow=narrow, norm=members[0].norm
+    )
     legend_below(ax, handles, labels, narrow=narrow, slanted=slanted)
 
 
@@ -213,7 +163,9 @@ def _mean(curves: Sequence[Curve]) -> tuple[list[float], list[float]]:
     return rising, [float(np.mean(values[place])) for place in rising]
 
 
-def epsilon_axis(ax: Axes, places: Mapping[float, float], label: str, *, narrow: bool) -> bool:
+def epsilon_axis(
+    ax: Axes, places: Mapping[float, float], label: str, *, narrow: bool, norm: str
+) -> bool:
     """Ticks, limits and labels; whether the tick labels had to be slanted."""
     last = max(places.values())
     # Ticks nearer than a label is wide would overlap; the points are drawn all the same.
@@ -229,19 +181,26 @@ def epsilon_axis(ax: Axes, places: Mapping[float, float], label: str, *, narrow:
     )
     ax.set_xticks(ticks, [number(epsilon) for epsilon in shown], fontsize=9, **turned)
     ax.set_xlim(-0.3, last + 0.3)
-    ax.set_xlabel("ε, in [0, 1] pixel scale", fontsize=10, color=INK)
-    top = ax.secondary_xaxis("top")
-    turned = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
-    labels = [number(255 * epsilon, 3) for epsilon in shown]
-    top.set_xticks(ticks, labels, fontsize=8.5, color=GREY, **turned)
-    top.set_xlabel("255 ε", fontsize=9, color=GREY)
-    top.tick_params(color=RULE)
-    top.spines["top"].set_visible(False)
+    ax.set_xlabel(f"ε, {NORMS[norm]}", fontsize=10, color=INK)
+    if norm != "l0":  # A number of pixels is not on the pixels' scale.
+        _scaled(ax, ticks, [number(255 * epsilon, 3) for epsilon in shown], slanted=slanted)
     ax.axvline(0.5, color=RULE, linewidth=0.8, linestyle=(0, (2, 3)))
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel(label, fontsize=10, color=INK)
     _plain(ax)
     return slanted
+
+
+def _scaled(ax: Axes, ticks: Sequence[float], labels: Sequence[str], *, slanted: bool) -> None:
+    """A second axis above, in steps of a 0–255 image."""
+    top = ax.secondary_xaxis("top")
+    turned: dict[str, Any] = (
+        {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
+    )
+    top.set_xticks(ticks, labels, fontsize=8.5, color=GREY, **turned)
+    top.set_xlabel("255 ε", fontsize=9, color=GREY)
+    top.tick_params(color=RULE)
+    top.spines["top"].set_visible(False)
 
 
 def _plain(ax: Axes) -> None:
@@ -290,10 +249,10 @@ def training_curves(result: Result, colour: str, *, name: str) -> Picture | None
     return Picture(
         name=name,
         pixels=render(figure),
-        alt=f"Loss and accuracy of {result.label} by epoch, train and validation. After epoch "
+        alt=f"Loss and accuracy of {result.name} by epoch, train and validation. After epoch "
         f"{epochs[-1]}: validation loss {float(end.get('val_loss', math.nan)):.3f}, validation "
         f"accuracy {float(end.get('val_accuracy', math.nan)):.3f}.",
-        caption=f"{result.label}: training by epoch. Dashed: the epoch with the lowest validation "
+        caption=f"{result.name}: training by epoch. Dashed: the epoch with the lowest validation "
         "loss.",
         width=1040,
     )

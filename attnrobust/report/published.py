@@ -53,18 +53,19 @@ class Statement:
 
 def tables(results: Sequence[Result], held: Sequence[Compared]) -> list[Table]:
     """A table for each dataset and backbone of the paper that was run; none for others."""
-    compared = {each.result.run.root: each for each in held}
+    compared = {each.result.key: each for each in held}
     made = []
-    for (dataset, backbone, attack), members in grouped(results, "panel").items():
+    for (dataset, backbone, label), members in grouped(results, "panel").items():
         stated = [s for s in PUBLISHED if (s.dataset, s.backbone) == (dataset, backbone)]
-        if not stated or attack != ATTACK:
+        if not stated or any(each.setting.name != ATTACK for each in members):
             continue
         rows = [row for statement in stated for row in _rows(statement, members, compared)]
         columns = ("What", "Wasserman, from the paper", "Where", "Our model", "Ours")
         made.append(
             Table(
-                name=f"published-{dataset}-{backbone}",
-                caption=f"Published: {dataset}, {backbone}. The second column is the paper’s.",
+                name=f"published-{dataset}-{backbone}-{label}",
+                caption=f"Published: {dataset}, {backbone}; ours under {label}. The second column "
+                "is the paper’s.",
                 columns=columns,
                 rows=tuple(rows),
                 frame=pd.DataFrame(rows, columns=list(columns)),
@@ -77,7 +78,7 @@ def tables(results: Sequence[Result], held: Sequence[Compared]) -> list[Table]:
 
 
 def _rows(
-    said: Statement, members: Sequence[Result], compared: dict[Path, Compared]
+    said: Statement, members: Sequence[Result], compared: dict[tuple[Path, str], Compared]
 ) -> Iterator[tuple[str, ...]]:
     """A row for each of our models that the statement is about; one with dashes if none is."""
     fitting = [
@@ -90,12 +91,14 @@ def _rows(
         yield said.heading, said.said, said.source, head, ours
 
 
-def _value(said: Statement, result: Result, compared: dict[Path, Compared]) -> Estimate | None:
+def _value(
+    said: Statement, result: Result, compared: dict[tuple[Path, str], Compared]
+) -> Estimate | None:
     if said.what == "accuracy":
         if said.epsilon:
             return result.under("accuracy", said.epsilon)
         return result.clean["accuracy"]
-    mine = compared.get(result.run.root)
+    mine = compared.get(result.key)
     return mine.at(mine.methods[0], "all", "correlation", said.epsilon) if mine else None
 
 

@@ -1,8 +1,7 @@
-"""What the report knows of a run: its measurements, history and provenance, read from disk."""
+"""What the report knows of a run under an attack, and how it writes numbers."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust.errors import UserError
-from attnrobust.runs import Run, load_json
+from attnrobust.config import Attack, Explanation
+from attnrobust.runs import Run
 
-TEXT = ("dataset", "experiment", "split", "condition", "name", "metric")
-NUMBERS = ("seed", "level", "value", "low", "high", "n")
 NOTHING = "–"
 
 
@@ -52,14 +49,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Result:
-    """One run as the report sees it.
+    """One run under one of its attacks, as the report sees it.
 
     Attributes:
         run: The run.
-        label: Its name on the page; no two results share one.
-        frame: Its rows of `measurements.csv` for the test split, as they stand there.
+        name: Its name on the page; only results of the same run share one.
+        label: The name, with the attack's where the run has several; no two results share one.
+        attack: What the attack is called in the run; empty where none was measured.
+        setting: The attack's settings.
+        norm: `linf`, `l2` or `l0`: what its epsilons are radii in.
+        steps: Whether it goes by steps and a step size.
+        explanation: Settings of the heatmaps under this attack.
+        frame: The run's rows of `measurements.csv` for the test split, as they stand there.
         clean: Estimates without an attack, by metric.
-        attacked: Estimates under the run's attack, by (metric, epsilon as text).
+        attacked: Estimates under the attack, by (metric, epsilon as text).
+        worst: Estimates under the worst of the run's attacks of this norm, by the same.
         epsilons: Radii above 0 that were evaluated, in [0, 1] pixel scale, rising.
         classes: Class names in the order of the logits; empty where they are not recorded.
         history: One mapping an epoch, rising.
@@ -67,10 +71,17 @@ class Result:
     """
 
     run: Run
+    name: str
     label: str
+    attack: str
+    setting: Attack
+    norm: str
+    steps: bool
+    explanation: Explanation
     frame: pd.DataFrame
     clean: dict[str, Estimate]
     attacked: dict[tuple[str, str], Estimate]
+    worst: dict[tuple[str, str], Estimate]
     epsilons: tuple[float, ...]
     classes: tuple[str, ...]
     history: tuple[dict[str, Any], ...]
@@ -84,8 +95,21 @@ class Result:
     @property
     def panel(self) -> tuple[str, str, str]:
         """Dataset, backbone and attack: what may be drawn in one plot."""
-        experiment = self.run.experiment
-        return experiment.data.dataset, experiment.model.backbone, experiment.attack.name
+        return *self.architecture, self.attack or self.setting.name
+
+    @property
+    def architecture(self) -> tuple[str, str]:
+        """Dataset and backbone: what its attacks are compared within."""
+        return self.run.experiment.data.dataset, self.run.experiment.model.backbone
+
+    @property
+    def key(self) -> tuple[Path, str]:
+        """What tells it from every other result."""
+        return self.run.root, self.attack
+
+    def path(self, stage: str, *parts: str) -> Path:
+        """A file of the `attack` or `explain` stage under this attack."""
+        return self.run.path(self.run.place_of(stage, self.attack or self.setting.name), *parts)
 
     def under(self, metric: str, epsilon: float) -> Estimate | None:
         """The estimate of a metric at an epsilon, or None where it was not measured."""
@@ -119,111 +143,13 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def grouped(results: Sequence[Result], attribute: str) -> dict[Any, list[Result]]:
-    """Results by `group` or `panel`, in the order of their first appearance."""
+    """Results by `group`, `panel` or the like, in the order of their first appearance."""
     groups: dict[Any, list[Result]] = {}
     for result in results:
         groups.setdefault(getattr(result, attribute), []).append(result)
     return groups
 
 
-def read(run_list: Sequence[Run]) -> list[Result]:
-    """Every run once, with a label of its own.
-
-    Raises:
-        UserError: No run, a run without measurements, a damaged file, or two different folders
-            that hold the same experiment and seed.
-    """
-    if not run_list:
-        raise UserError("no run given; name at least one, such as runs/<dataset>/<name>/seed-0")
-    unique = list({run.root.resolve(): run for run in run_list}.values())
-    seen: dict[tuple[str, str, int], Run] = {}
-    for run in unique:
-        name = (run.experiment.data.dataset, run.experiment.name, run.experiment.seed)
-        if name in seen:
-            raise UserError(
-                f"{run.root} and {seen[name].root} are both {name[0]}/{name[1]} seed {name[2]}; "
-                "give one a name of its own with --set name=…"
-            )
-        seen[name] = run
-    datasets = {name[0] for name in seen}
-    experiments = [name[:2] for name in seen]
-    results = []
-    for (dataset, experiment, seed), run in seen.items():
-        several = experiments.count((dataset, experiment)) > 1
-        label = (f"{dataset}/" if len(datasets) > 1 else "") + experiment
-        results.append(_result(run, f"{label} seed {seed}" if several else label))
-    return results
-
-
-def _result(run: Run, label: str) -> Result:
-    frame = _measurements(run)
-    plain = frame[frame["condition"] == "clean"]
-    attack = frame[(frame["condition"] == "attack") & (frame["name"] == run.experiment.attack.name)]
-    clean = {row.metric: estimate(row) for row in plain.itertuples()}
-    if "accuracy" not in clean:
-        raise UserError(f"{run.path('evaluate', 'measurements.csv')}: no clean accuracy in it")
-    place = run.path("provenance.json")
-    provenance = load_json(place) if place.exists() else {}
-    classes = provenance.get("dataset", {}).get("classes", [])
-    return Result(
-        run=run,
-        label=label,
-        frame=frame,
-        clean=clean,
-        attacked={(row.metric, key(row.level)): estimate(row) for row in attack.itertuples()},
-        epsilons=tuple(sorted({float(level) for level in attack["level"] if level > 0})),
-        classes=tuple(str(name) for name in classes),
-        history=_history(run.path("train", "history.jsonl")),
-        provenance=provenance,
-    )
-
-
-def estimate(row: Any) -> Estimate:
-    """The value, interval and n of a row of a tidy table."""
-    count = int(row.n) if math.isfinite(row.n) else 0
-    return Estimate(float(row.value), float(row.low), float(row.high), count)
-
-
-def _measurements(run: Run) -> pd.DataFrame:
-    path = run.path("evaluate", "measurements.csv")
-    if not path.is_file():
-        raise UserError(f"{run.root}: run 'evaluate' first")
-    frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
-    test = frame[frame["split"] == "test"]
-    return test if len(test) else frame
-
-
-def tidy(path: Path, text: Sequence[str], numbers: Sequence[str], *, stage: str) -> pd.DataFrame:
-    """A table that a stage wrote, its columns of numbers as floats, NaN where empty.
-
-    Raises:
-        UserError: Not readable, or a column is missing.
-    """
-    try:
-        # As text first: a class called "NA" or "nan" must stay a name.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        missing = [column for column in (*text, *numbers) if column not in frame]
-        if missing:
-            raise ValueError(f"no column {', '.join(missing)}")
-        for column in numbers:
-            frame[column] = [float(cell) if cell else math.nan for cell in frame[column]]
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable ({reason}); run '{stage}' again") from None
-    return frame
-
-
-def _history(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    epochs: dict[int, dict[str, Any]] = {}
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            # A resumed training may have written an epoch twice; the later one counts.
-            epochs[int(row["epoch"])] = row
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} line {line_number}: not a history row") from None
-    return tuple(epochs[epoch] for epoch in sorted(epochs))
+def once(results: Sequence[Result]) -> list[Result]:
+    """The first result of every run: for what does not depend on the attack."""
+    return list({result.run.root: result for result in reversed(results)}.values())[::-1]

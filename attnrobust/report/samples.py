@@ -89,10 +89,10 @@ def read(result: Result, method: str) -> Samples | None:
 def _condition(
     result: Result, method: str, epsilon: float
 ) -> tuple[tuple[str, ...], np.ndarray, Condition] | None:
-    run, attack = result.run, result.run.experiment.attack.name
-    attack_path = run.path("attack", attack_file(attack, epsilon))
+    attack = result.setting.name
+    attack_path = result.path("attack", attack_file(attack, epsilon))
     name = attack_file(attack, epsilon) if epsilon else "clean.npz"
-    explain_path = run.path("explain", f"{method}-{name}")
+    explain_path = result.path("explain", f"{method}-{name}")
     if not (attack_path.is_file() and explain_path.is_file()):
         return None
     attacked = _arrays(attack_path, ("id", "label", "logits", "sample_id", "sample_image"))

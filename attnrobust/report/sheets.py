@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from attnrobust.report.figures import INK, Picture, render
+from attnrobust.report.figures import INK
+from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import NOTHING, number
 from attnrobust.report.samples import COLOUR_MAP, Condition, Samples, overlay, scale_perturbation
 

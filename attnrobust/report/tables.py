@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
+from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number, once
 
 # Column heads, and the groups above them as in Table.
 Heads = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
@@ -28,6 +28,7 @@ class Table:
         groups: An upper row of heads as (text, columns covered); empty: none.
         frame: The same numbers, not rounded, for the CSV file.
         note: One sentence below the table.
+        bold: Columns that stand out.
     """
 
     name: str
@@ -37,14 +38,23 @@ class Table:
     frame: pd.DataFrame
     groups: tuple[tuple[str, int], ...] = field(default=())
     note: str = ""
+    bold: frozenset[int] = frozenset()
 
 
 def model_units(result: Result, epsilon: float) -> float:
     """An epsilon in [0, 1] pixel scale in the numbers that the backbone's first layer receives.
 
-    255 times larger for 0..255 minus means, twice for [-1, 1]; NaN where it is not recorded.
+    255 times larger for 0..255 minus means, twice for [-1, 1]; NaN where it is not recorded, and
+    for a number of changed pixels (l0).
     """
+    if result.norm == "l0":
+        return math.nan
     return float(result.provenance.get("input_scale", math.nan)) * epsilon
+
+
+def of_255(result: Result, epsilon: float) -> str:
+    """An epsilon in steps of a 0–255 image; a dash for a number of changed pixels (l0)."""
+    return NOTHING if result.norm == "l0" else number(255 * epsilon)
 
 
 def combine(estimates: Sequence[Estimate | None]) -> str:
@@ -68,10 +78,10 @@ def clean(results: Sequence[Result]) -> Table:
     """Every run without an attack; several seeds of an experiment get a row of their mean."""
     metrics = ("accuracy", "balanced_accuracy", "macro_auc")
     rows, records = [], []
-    for seeds in grouped(results, "group").values():
+    for seeds in grouped(once(results), "group").values():
         for result in seeds:
             cells = [str(result.clean.get(metric, NOTHING)) for metric in metrics]
-            rows.append((result.label, *cells, _rate(result), f"{result.clean['accuracy'].n:,}"))
+            rows.append((result.name, *cells, _rate(result), f"{result.clean['accuracy'].n:,}"))
             for metric in (*metrics, "majority_rate"):
                 records += _record(result, metric, result.clean.get(metric))
         if len(seeds) > 1:
@@ -119,7 +129,7 @@ def recall(results: Sequence[Result]) -> list[Table]:
 
 def _by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
     members: dict[str, list[Result]] = {}
-    for result in results:
+    for result in once(results):
         members.setdefault(result.run.experiment.data.dataset, []).append(result)
     return members
 
@@ -201,7 +211,7 @@ def _level(members: Sequence[Result], metrics: Sequence[str], epsilon: float) ->
     scaled = model_units(members[0], epsilon)
     units = number(scaled) if math.isfinite(scaled) else NOTHING
     count = _count(members, metrics[-1], epsilon)
-    return (number(epsilon), number(255 * epsilon), units, *cells, count)
+    return (number(epsilon), of_255(members[0], epsilon), units, *cells, count)
 
 
 def _count(members: Sequence[Result], metric: str, epsilon: float) -> str:
@@ -225,69 +235,9 @@ def _record(
     if epsilon is not None:
         units = model_units(result, epsilon)
         row |= {
-            "attack": experiment.attack.name,
+            "attack": result.attack,
             "epsilon": epsilon,
             "epsilon_255": key(255 * epsilon),
             "epsilon_model_units": key(units) if math.isfinite(units) else "",
         }
     return [row | {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}]
-
-
-def models(results: Sequence[Result]) -> Table:
-    """What every run is made of and what its training took."""
-    rows, records = [], []
-    for result in results:
-        model, data = result.run.experiment.model, result.run.experiment.data
-        seconds = result.run.seconds("train")
-        # A head without soft attention has no variant, whatever the configuration's default says.
-        variant = model.variant if model.head.startswith("soft_attention") else NOTHING
-        record = {
-            "model": result.label,
-            "backbone": model.backbone if model.width == 1 else f"{model.backbone} x{model.width}",
-            "head": model.head,
-            "variant": variant,
-            "cut": model.cut,
-            "image_size": data.image_size,
-            "parameters": result.provenance.get("parameters"),
-            "attention_parameters": result.provenance.get("attention_parameters"),
-            "epochs": len(result.history) or None,
-            "best_epoch": result.best_epoch(),
-            "training_minutes": None if seconds is None else round(seconds / 60, 1),
-        }
-        records.append(record)
-        rows.append(tuple(_cell(value) for value in record.values()))
-    return Table(
-        name="models",
-        caption="The models and their training.",
-        columns=("Model", "Backbone", "Head", "Variant", "Cut", "Image size", "Parameters",
-                 "of these attention", "Epochs", "Best epoch", "Training minutes"),
-        rows=tuple(rows),
-        frame=pd.DataFrame(records),
-    )  # fmt: skip
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-def splits(result: Result) -> Table | None:
-    """How many examples of every class each split holds, or None where it is not recorded."""
-    dataset = result.provenance.get("dataset", {})
-    parts = dataset.get("splits", {})
-    if not parts:
-        return None
-    names = [name for name in ("train", "validation", "test") if name in parts]
-    counts = {name: parts[name].get("class_counts", {}) for name in names}
-    classes = result.classes or tuple(dict.fromkeys(c for each in counts.values() for c in each))
-    records = [(each, *(counts[name].get(each, 0) for name in names)) for each in classes]
-    records.append(("all", *(parts[name]["count"] for name in names)))
-    dataset_name = result.run.experiment.data.dataset
-    return Table(
-        name=f"splits-{dataset_name}",
-        caption=f"Examples of every class and split, {dataset_name}.",
-        columns=("Class", *names),
-        rows=tuple((each, *(f"{count:,}" for count in cells)) for each, *cells in records),
-        frame=pd.DataFrame(records, columns=["class", *names]),
-    )

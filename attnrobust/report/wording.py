@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from attnrobust.report.results import Result, grouped, number
+from attnrobust.config import Attack
+from attnrobust.report.results import Estimate, Result, grouped, key, number, once
 from attnrobust.report.tables import combine
 from attnrobust.runs import attack_file
 
-STAGES = ("train", "predict", "attack", "evaluate", "explain")
+NORMS = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 
 
 def title(results: Sequence[Result]) -> str:
@@ -49,32 +50,50 @@ def summary(results: Sequence[Result]) -> list[str]:
 def _too_weak(results: Sequence[Result]) -> list[str]:
     """What must be said before anybody quotes the numbers of an attack that stops short."""
     weak = {
-        result.group[1]: result.run.experiment.attack
+        (result.group[1], result.attack): result.setting
         for result in results
-        if result.run.experiment.attack.reach < 1
+        if result.attack and result.steps and result.setting.reach < 1
     }
     return [
-        f"Warning: the attack on {name} is too weak to be quoted; its {attack.steps} steps reach "
-        f"{attack.reach:.2f} of the ball, so robust accuracy comes out too high."
-        for name, attack in weak.items()
+        f"Warning: the attack {label} on {name} is too weak to be quoted; its {attack.steps} steps "
+        f"reach {attack.reach:.2f} of the ball, so robust accuracy comes out too high."
+        for (name, label), attack in weak.items()
     ]
 
 
-def _findings(name: str, seeds: Sequence[Result]) -> list[str]:
+def _findings(name: str, members: Sequence[Result]) -> list[str]:
+    """Of the results of one experiment: the seeds' accuracies without and under attacks."""
+    seeds = once(members)
     spread = f" (mean ± standard deviation of {len(seeds)} seeds)" if len(seeds) > 1 else ""
     clean = combine([each.clean["accuracy"] for each in seeds])
     found = [f"{name}: accuracy {clean} without an attack{spread}"]
-    epsilons = seeds[0].epsilons
-    attack = seeds[0].run.experiment.attack.name
-    if epsilons:
-        shown = dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
-        values = [
-            f"{combine([each.under('accuracy', epsilon) for each in seeds])} "
-            f"at ε\u00a0=\u00a0{number(epsilon)}"
-            for epsilon in shown
-        ]
-        found.append(f"robust accuracy {' and '.join(values)} under {attack}")
+    for norm, mine in grouped([each for each in members if each.attack], "norm").items():
+        attacks = grouped(mine, "attack")
+        worst = [each.worst for each in once(mine)]
+        at = sorted({float(level) for each in worst for metric, level in each
+                     if metric == "accuracy"})  # fmt: skip
+        if at:
+            several = f"the worst of {len(attacks)} {NORMS[norm]} attacks"
+            found.append(_robust(worst, at, several))
+        else:
+            found += [
+                _robust([each.attacked for each in every], every[0].epsilons, label)
+                for label, every in attacks.items()
+                if every[0].epsilons
+            ]
     return [f"{'; '.join(found)}."]
+
+
+def _robust(
+    seeds: Sequence[dict[tuple[str, str], Estimate]], epsilons: Sequence[float], attack: str
+) -> str:
+    """Robust accuracy at the middle and the largest epsilon."""
+    values = [
+        f"{combine([each.get(('accuracy', key(epsilon))) for each in seeds])} "
+        f"at ε\u00a0=\u00a0{number(epsilon)}"
+        for epsilon in dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
+    ]
+    return f"robust accuracy {' and '.join(values)} under {attack}"
 
 
 def _difference(members: Sequence[Result]) -> list[str]:
@@ -88,27 +107,44 @@ def _difference(members: Sequence[Result]) -> list[str]:
     first, second = (each.under("accuracy", epsilon) for each in members)
     if first is None or second is None or not (first.has_interval and second.has_interval):
         return []
+    under = f" under {members[0].attack}" if members[0].label != members[0].name else ""
     overlap = first.low <= second.high and second.low <= first.high
     names = " and ".join(each.group[1] for each in members)
     apart = abs(first.value - second.value)
     return [
-        f"At ε\u00a0=\u00a0{number(epsilon)} {names} differ by {apart:.3f}; "
+        f"At ε\u00a0=\u00a0{number(epsilon)}{under} {names} differ by {apart:.3f}; "
         f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
     ]
 
 
 def missing(result: Result) -> str:
     """The commands that make a run's heatmaps."""
-    attack = result.run.experiment.attack.name
-    stages = ["explain"] if result.run.path("attack", attack_file(attack, 0)).is_file() else [
-        "attack", "evaluate", "explain"]  # fmt: skip
-    return " && ".join(command(result, stage) for stage in stages)
+    there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
+    label = result.attack
+    named = f" --as {label}" if label and label != result.setting.name else ""
+    explain = command(result, "explain") + named
+    if there:
+        return explain
+    return " && ".join([command(result, "attack"), command(result, "evaluate"), explain])
 
 
 def about(result: Result) -> dict[str, Any]:
     """Where a run comes from: folder, configuration, provenance, minutes of its stages."""
     provenance = result.provenance
-    stages = [(stage, result.run.seconds(stage)) for stage in STAGES]
+    run, labels = result.run, list(result.run.attacks())
+    ours = {label: f" {label}" if len(labels) > 1 else "" for label in labels}
+    stages = [
+        ("train", run.seconds("train")),
+        ("predict", run.seconds("predict")),
+        *((f"attack{ours[label]}", run.seconds(run.place_of("attack", label))) for label in labels),
+        ("evaluate", run.seconds("evaluate")),
+        *((f"explain{ours[label]}", run.seconds(run.place_of("explain", label)))
+          for label in labels),
+    ]  # fmt: skip
+    made = [
+        (f"attack {label}", (run.stamp(run.place_of("attack", label)) or {}).get("command"))
+        for label in labels
+    ]
     facts = [
         ("code revision", provenance.get("revision")),
         ("command", provenance.get("command")),
@@ -118,9 +154,10 @@ def about(result: Result) -> dict[str, Any]:
         ("Python", provenance.get("python")),
         *provenance.get("packages", {}).items(),
         ("dataset hash", provenance.get("dataset_hash")),
+        *made,
     ]
     return {
-        "label": result.label,
+        "label": result.name,
         "folder": str(result.run.root),
         "config": json.dumps(asdict(result.run.experiment), indent=2, ensure_ascii=False),
         "facts": [(name, str(value)) for name, value in facts if value],
@@ -137,6 +174,7 @@ def command(result: Result, stage: str) -> str:
 
 def commands(results: Sequence[Result], out: Path) -> list[str]:
     """The command lines that repeat every run and the report."""
+    results = once(results)
     folders = " ".join(shlex.quote(str(result.run.root)) for result in results)
     report = f"python -m attnrobust report {folders} --out {shlex.quote(str(out))}"
     return [*(command(result, "all") for result in results), report]
@@ -146,12 +184,23 @@ def attacks(results: Sequence[Result]) -> list[str]:
     """The attacks in words, each once."""
     found = []
     for result in results:
-        attack = result.run.experiment.attack
-        restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
-        where = "at random in the ball" if attack.random_start else "at the image"
-        found.append(f"{attack.name} with {attack.steps} steps of {number(attack.rel_stepsize, 3)} "
-                     f"ε each and {restarts} {where}")  # fmt: skip
+        attack = result.setting
+        if not result.attack:
+            continue
+        words = attack.name if result.attack == attack.name else f"{result.attack} ({attack.name})"
+        if result.steps:
+            restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
+            where = "at random in the ball" if attack.random_start else "at the image"
+            words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
+                      f"{where}")  # fmt: skip
+        found.append(words)
     return list(dict.fromkeys(found))
+
+
+def _size(attack: Attack) -> str:
+    if attack.abs_stepsize is not None:
+        return number(attack.abs_stepsize, 3)
+    return f"{number(attack.rel_stepsize, 3)} ε"
 
 
 def half_width(results: Sequence[Result]) -> str:
@@ -167,5 +216,5 @@ def explained(results: Sequence[Result]) -> str:
         "prediction": "the class that the model predicts for that very image",
         "label": "the true class",
     }
-    targets = {result.run.experiment.explanation.target for result in results}
+    targets = {result.explanation.target for result in results}
     return " or (by run) ".join(words[target] for target in sorted(targets, reverse=True))

@@ -1,0 +1,111 @@
+"""Files written whole or not at all, and read with one clear line for a damaged one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnrobust.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it at the end, removed on any failure.
+
+    Raises:
+        UserError: The disk is full; what stood at `path` before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if disk_is_full(error):
+            raise UserError(
+                f"no space left on the disk while writing {path}; earlier results are intact"
+            ) from error
+        raise
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the error, of whatever library, means that the disk or quota is full."""
+    if isinstance(error, OSError) and error.errno in (28, 122):
+        return True
+    text = str(error).lower()
+    return "no space left on device" in text or "errno = 28" in text
+
+
+def save_npz(path: Path, **arrays: Any) -> None:
+    """Write arrays to a .npz, atomically; not compressed, since weights and noise hardly are."""
+    # Zipped in memory: a ZipFile cut off by a full disk complains once more when it is collected.
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read a .npz whole; never unpickles.
+
+    Raises:
+        UserError: The file is missing or not a readable .npz.
+    """
+    try:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; run the stage that writes it first") from None
+    except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
+        raise UserError(f"{path}: damaged ({error}); delete it and run its stage again") from error
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write text, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write JSON, atomically."""
+    save_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+
+
+def digest(*values: Any) -> str:
+    """A short SHA-256 of JSON values and of the bytes of files (given as Path)."""
+    sha = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Path):
+            sha.update(value.read_bytes())
+        else:
+            sha.update(json.dumps(value, sort_keys=True).encode())
+    return sha.hexdigest()[:16]

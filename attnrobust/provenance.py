@@ -1,0 +1,60 @@
+"""Where a run comes from: command, code revision, versions, machine, data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "tf-keras-vis", "foolbox", "numpy",
+            "opencv-python", "scikit-learn", "pandas")  # fmt: skip
+
+
+def command() -> str:
+    """The command line of this process."""
+    return " ".join([Path(sys.executable).name, *sys.orig_argv[1:]])
+
+
+def provenance(*, dataset_hash: str, devices: list[str]) -> dict[str, Any]:
+    """Where a run comes from: command, code revision, versions, machine, data."""
+    return {
+        "command": command(),
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "packages": versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "devices": devices,
+        "dataset_hash": dataset_hash,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages the results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _revision() -> str:
+    """The git revision of the code, with + where files were changed; 'unknown' outside git."""
+    here = Path(__file__).parent
+    try:
+        revision, changed = (
+            subprocess.run(
+                ["git", *words], cwd=here, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return revision + ("+" if changed else "")

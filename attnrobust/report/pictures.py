@@ -1,0 +1,72 @@
+"""A finished figure, its pixels, and its bytes for a file or the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure.
+
+    Attributes:
+        name: File name without ending, below `figures/`.
+        pixels: uint8 RGB (H, W, 3).
+        alt: What it shows, for those who cannot see it.
+        caption: The sentence below it.
+        width: Width on the page in CSS pixels, at most.
+        photo: Whether it is made of photographs (then it may be embedded as JPEG).
+    """
+
+    name: str
+    pixels: np.ndarray
+    alt: str
+    caption: str
+    width: int
+    photo: bool = False
+
+
+def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
+    """A figure's pixels, uint8 RGB (H, W, 3), without any global state of matplotlib."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels, uint8 RGB, as a PNG file."""
+    # 4 of 9: the last tenth of size would cost several times the time.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 4]
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def embed(picture: Picture, limit: int) -> tuple[str, bytes]:
+    """A picture for the page: PNG where it fits, else the best JPEG that does.
+
+    Args:
+        picture: The picture.
+        limit: Bytes it may take. Curves stay PNG whatever they take.
+
+    Returns:
+        Media type and bytes.
+    """
+    lossless = png(picture.pixels)
+    if not picture.photo or len(lossless) <= limit:
+        return "image/png", lossless
+    image = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR)
+    data = b""
+    for scale, quality in ((1.0, 90), (1.0, 80), (0.85, 80), (0.75, 75), (0.6, 70), (0.5, 60)):
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        data = cv2.imencode(".jpg", small, options)[1].tobytes()
+        if len(data) <= limit:
+            break
+    return "image/jpeg", data

@@ -1,0 +1,159 @@
+"""Runs to results: measurements, stamps, history and provenance, read from disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attnrobust import stamps
+from attnrobust.config import Explanation
+from attnrobust.errors import UserError
+from attnrobust.report.results import Estimate, Result, key
+from attnrobust.runs import Run, load_json
+
+TEXT = ("dataset", "experiment", "split", "condition", "name", "metric")
+NUMBERS = ("seed", "level", "value", "low", "high", "n")
+
+
+def read(run_list: Sequence[Run]) -> list[Result]:
+    """Every run under every attack that was measured; a run without one stands there once.
+
+    Raises:
+        UserError: No run, a run without measurements or with attacks made after them, a damaged
+            file, or two different folders that hold the same experiment and seed.
+    """
+    if not run_list:
+        raise UserError("no run given; name at least one, such as runs/<dataset>/<name>/seed-0")
+    unique = list({run.root.resolve(): run for run in run_list}.values())
+    seen: dict[tuple[str, str, int], Run] = {}
+    for run in unique:
+        name = (run.experiment.data.dataset, run.experiment.name, run.experiment.seed)
+        if name in seen:
+            raise UserError(
+                f"{run.root} and {seen[name].root} are both {name[0]}/{name[1]} seed {name[2]}; "
+                "give one a name of its own with --set name=…"
+            )
+        seen[name] = run
+    datasets = {name[0] for name in seen}
+    experiments = [name[:2] for name in seen]
+    results = []
+    for (dataset, experiment, seed), run in seen.items():
+        several = experiments.count((dataset, experiment)) > 1
+        label = (f"{dataset}/" if len(datasets) > 1 else "") + experiment
+        results += _of_run(run, f"{label} seed {seed}" if several else label)
+    return results
+
+
+def _of_run(run: Run, name: str) -> list[Result]:
+    frame, settings = _measurements(run), run.attacks()
+    clean = _estimates(frame, "clean")
+    if ("accuracy", "") not in clean:
+        raise UserError(f"{run.path('evaluate', 'measurements.csv')}: no clean accuracy in it")
+    place = run.path("provenance.json")
+    provenance = load_json(place) if place.exists() else {}
+    labels = list(dict.fromkeys(frame[frame["condition"] == "attack"]["name"]))
+    results = []
+    for label in labels or [""]:
+        if label and label not in settings:
+            raise UserError(f"{run.root}: attack '{label}' was measured, but is not there (any "
+                            "more); run 'evaluate' again")  # fmt: skip
+        norm = run.norm(label) if label else "linf"
+        attacked = _estimates(frame, "attack", label)
+        results.append(Result(
+            run=run,
+            name=name,
+            label=f"{name}, {label}" if len(labels) > 1 else name,
+            attack=label,
+            setting=settings.get(label, run.experiment.attack),
+            norm=norm,
+            steps=bool((run.stamp(run.place_of("attack", label)) or {}).get("steps", True)),
+            explanation=_explanation(run, label),
+            frame=frame,
+            clean={metric: value for (metric, _), value in clean.items()},
+            attacked=attacked,
+            worst=_estimates(frame, "worst_case", norm),
+            epsilons=tuple(sorted({float(level) for _, level in attacked if float(level) > 0})),
+            classes=tuple(map(str, provenance.get("dataset", {}).get("classes", []))),
+            history=_history(run.path("train", "history.jsonl")),
+            provenance=provenance,
+        ))  # fmt: skip
+    return results
+
+
+def _estimates(
+    frame: pd.DataFrame, condition: str, name: str = ""
+) -> dict[tuple[str, str], Estimate]:
+    """By metric and epsilon as text, which is empty where there is none."""
+    chosen = frame[(frame["condition"] == condition) & (frame["name"] == name)]
+    return {
+        (row.metric, "" if math.isnan(row.level) else key(row.level)): estimate(row)
+        for row in chosen.itertuples()
+    }
+
+
+def _explanation(run: Run, label: str) -> Explanation:
+    place = run.place_of("explain", label)
+    stamp = run.stamp(place)
+    if not stamp:
+        return run.experiment.explanation
+    return stamps.explanation(stamp, run.path(place, "stage.json"))
+
+
+def estimate(row: Any) -> Estimate:
+    """The value, interval and n of a row of a tidy table."""
+    count = int(row.n) if math.isfinite(row.n) else 0
+    return Estimate(float(row.value), float(row.low), float(row.high), count)
+
+
+def _measurements(run: Run) -> pd.DataFrame:
+    path = run.path("evaluate", "measurements.csv")
+    if not path.is_file():
+        raise UserError(f"{run.root}: run 'evaluate' first")
+    stamp = run.stamp("evaluate")
+    if stamp and stamp["inputs"] != run.measured():
+        raise UserError(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
+                        "again")  # fmt: skip
+    frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
+    test = frame[frame["split"] == "test"]
+    return test if len(test) else frame
+
+
+def tidy(path: Path, text: Sequence[str], numbers: Sequence[str], *, stage: str) -> pd.DataFrame:
+    """A table that a stage wrote, its columns of numbers as floats, NaN where empty.
+
+    Raises:
+        UserError: Not readable, or a column is missing.
+    """
+    try:
+        # As text first: a class called "NA" or "nan" must stay a name.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        missing = [column for column in (*text, *numbers) if column not in frame]
+        if missing:
+            raise ValueError(f"no column {', '.join(missing)}")
+        for column in numbers:
+            frame[column] = [float(cell) if cell else math.nan for cell in frame[column]]
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable ({reason}); run '{stage}' again") from None
+    return frame
+
+
+def _history(path: Path) -> tuple[dict[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    epochs: dict[int, dict[str, Any]] = {}
+    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            # A resumed training may have written an epoch twice; the later one counts.
+            epochs[int(row["epoch"])] = row
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path} line {line_number}: not a history row") from None
+    return tuple(epochs[epoch] for epoch in sorted(epochs))

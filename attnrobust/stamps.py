@@ -1,0 +1,102 @@
+"""Stage stamps as values: what must be in them, what they were made with, how two differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnrobust import config
+from attnrobust.errors import UserError
+
+SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
+            "attack": config.Attack, "explanation": config.Explanation}  # fmt: skip
+PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
+
+
+def checked(stamp: Any, place: Path) -> dict[str, Any]:
+    """The stamp, its settings completed by those that came into being after it was written.
+
+    A setting that is new has a default that does what was done before there was that setting.
+
+    Args:
+        stamp: Content of a `stage.json`.
+        place: The file, for the message.
+
+    Raises:
+        UserError: A part is missing or of another type.
+    """
+    values = stamp if isinstance(stamp, dict) else {}
+    wrong = [name for name, kinds in PARTS.items() if not isinstance(values.get(name), kinds)]
+    if not isinstance(values.get("seconds", 0.0), int | float):
+        wrong.append("seconds")
+    if wrong:
+        raise UserError(
+            f"{place}: damaged ({' and '.join(wrong)} missing or wrong); run its stage again with "
+            "--force"
+        )
+    return {**values, "used": completed(values["used"])}
+
+
+def completed(used: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those that are missing at their defaults."""
+    return {key: _completed(key, part) for key, part in used.items()}
+
+
+def _completed(section: str, values: Any) -> Any:
+    if section not in SECTIONS or not isinstance(values, dict):
+        return values
+    fields = dataclasses.fields(SECTIONS[section])
+    defaults = {field.name: field.default for field in fields
+                if field.default is not dataclasses.MISSING}  # fmt: skip
+    return {**json.loads(json.dumps(defaults)), **values}
+
+
+def attack(stamp: Mapping[str, Any], place: Path) -> config.Attack:
+    """The settings that an attack was made with.
+
+    Raises:
+        UserError: There are none, or not valid ones.
+    """
+    return _section(stamp, place, "attack").attack
+
+
+def explanation(stamp: Mapping[str, Any], place: Path) -> config.Explanation:
+    """The settings that heatmaps were made with.
+
+    Raises:
+        UserError: There are none, or not valid ones.
+    """
+    return _section(stamp, place, "explanation").explanation
+
+
+def _section(stamp: Mapping[str, Any], place: Path, name: str) -> config.Experiment:
+    """An experiment of which that one section tells what was done."""
+    frame = {"name": "stamp", "data": {"dataset": "stamp"}}
+    try:
+        return config.from_json(json.dumps({**frame, name: stamp["used"].get(name)}))
+    except UserError as error:
+        raise UserError(f"{place}: {error}; run its stage again with --force") from None
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What changed between two configurations, in words."""
+    old, new = _flat(before), _flat(now)
+    changes = [
+        f"{key} {json.dumps(old.get(key))} (now {json.dumps(new.get(key))})"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    return ", ".join(changes) if changes else "other inputs (records or weights have changed)"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

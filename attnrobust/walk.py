@@ -1,0 +1,105 @@
+"""One run on its way through the stages: its records, its weights, what a stage depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnrobust import config, runs
+from attnrobust.errors import UserError
+from attnrobust.runs import Run
+
+if TYPE_CHECKING:
+    from attnrobust.data.records import Dataset
+    from attnrobust.models.replicas import Replicas
+
+
+@dataclasses.dataclass
+class Walk:
+    """One run on its way through the stages.
+
+    Attributes:
+        run: The run directory.
+        records: Folder of the data set's records.
+        force: Make stages anew.
+        name: What the attack is called in this run; its own name where empty.
+        machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
+    """
+
+    run: Run
+    records: Path
+    force: bool = False
+    name: str = ""
+    machines: str = "mirrored"
+    _trained: tuple[tuple[str, str], Replicas] | None = None
+
+    @property
+    def experiment(self) -> config.Experiment:
+        """What is done."""
+        return self.run.experiment
+
+    @property
+    def label(self) -> str:
+        """What the attack is called in this run, and its folder."""
+        return self.name or self.experiment.attack.name
+
+    def dataset(self) -> Dataset:
+        """The records, with the classes of the task."""
+        from attnrobust.data import records
+
+        return records.load(self.records).as_task(self.experiment.data.task)
+
+    def verify(self) -> None:
+        """Raise a UserError that names a damaged shard, if there is one."""
+        from attnrobust.data import records
+
+        records.verify(self.dataset())
+
+    def trained(self, dataset: Dataset) -> Replicas:
+        """The trained model, over all devices; built and traced once for all stages of a walk."""
+        from attnrobust.models import build
+        from attnrobust.models.replicas import Replicas
+        from attnrobust.training import strategy
+
+        weights = self.run.require("train") / "weights.h5"
+        key = (dataset.hash, runs.digest(weights))
+        if self._trained and self._trained[0] == key:
+            return self._trained[1]
+        spread = strategy.mirrored()
+        with spread.scope():
+            model = build.build(
+                dataclasses.replace(self.experiment.model, weights=str(weights)),
+                classes=len(dataset.classes), image_size=self.experiment.data.image_size,
+            )  # fmt: skip
+        self._trained = (key, Replicas(model, spread))
+        return self._trained[1]
+
+    def used(self, *sections: str) -> dict[str, Any]:
+        """The part of the configuration that a stage's result depends on."""
+        values = dataclasses.asdict(self.experiment)
+        return {section: values[section] for section in ("data", "seed", *sections)}
+
+    def weights_digest(self) -> str:
+        """Digest of the trained weights: what every later stage depends on.
+
+        Raises:
+            UserError: Not trained yet, or the settings describe another network than was trained.
+        """
+        self._check_network()
+        return runs.digest(self.run.require("train") / "weights.h5", self.dataset().hash)
+
+    def _check_network(self) -> None:
+        """Weights of the same shapes fit other networks, too, which nobody has trained."""
+        self.run.require("train")
+        trained = (self.run.stamp("train") or {})["used"]
+        now = self.used("model")
+        # The starting weights are history by now, and a limit only chooses examples.
+        fields = [("model", key) for key in now["model"] if key != "weights"]
+        for section, key in [*fields, ("data", "image_size"), ("data", "task")]:
+            before, asked = trained.get(section, {}).get(key), now[section][key]
+            if before != asked:
+                raise UserError(
+                    f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
+                    "leave that setting out, or train under a name of its own (--set name=…)"
+                )
