@@ -194,6 +194,26 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """How hard the sanity checks of an attack look (attnrobust/attacks/sanity.py).
+
+    Attributes:
+        samples: At most so many test images are attacked again.
+        draws: Of random noise an image.
+        queries: Of the black-box attack an image.
+    """
+
+    samples: int = 100
+    draws: int = 10
+    queries: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "draws", "queries"):
+            value = getattr(self, name)
+            _require(value >= 1, f"checks.{name}", value, "at least 1")
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Which heatmaps are made, for the sample images of the attack stage.
 
@@ -214,13 +234,14 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of a study: data, model, training, attack, explanation, seed."""
+    """One row of a study: data, model, training, attack, checks, explanation, seed."""
 
     name: str
     data: Data
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     attack: Attack = field(default_factory=Attack)
+    checks: Checks = field(default_factory=Checks)
     explanation: Explanation = field(default_factory=Explanation)
     seed: int = 0
 

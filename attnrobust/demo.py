@@ -12,7 +12,7 @@ from attnrobust.runs import Run
 log = logging.getLogger("attnrobust")
 
 RAW = Path("tfrecords/raw/demo")
-STAGES = ("train", "predict", "attack", "evaluate", "explain")
+STAGES = ("train", "predict", "attack", "check", "evaluate", "explain")
 
 
 def demo(*, images: int) -> Path:

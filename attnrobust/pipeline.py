@@ -1,6 +1,6 @@
 """THE MAP: the stages in the order an image walks, and an experiment's command line.
 
-    records -> train -> predict -> attack -> evaluate -> explain -> report -> export
+    records -> train -> predict -> attack -> check -> evaluate -> explain -> report -> export
 
 Each stage reads the run directory and writes its own folder there. Stages import their module
 inside, so that `--help`, evaluate and report start without TensorFlow.
@@ -9,6 +9,7 @@ inside, so that `--help`, evaluate and report start without TensorFlow.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
 SMOKE = (
     "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
     "training.epoch_fraction=1", "attack.steps=2", "attack.rel_stepsize=0.5",
-    "attack.batch_size=8", "attack.samples=4", "attack.restarts=1",
+    "attack.batch_size=8", "attack.samples=4", "attack.restarts=1", "checks.samples=4",
+    "checks.draws=2", "checks.queries=10",
 )  # fmt: skip
 
 
@@ -95,6 +97,24 @@ def attack(walk: Walk) -> None:
             Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
 
 
+def check(walk: Walk) -> None:
+    """The attack doubted in other ways: `check/<label>/checks.json`."""
+    attacked = walk.run.attacked(walk.label)
+    with walk.run.stage(walk.run.place_of("check", walk.label), used=walk.used("checks"),
+                        inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
+                        force=walk.force) as folder:  # fmt: skip
+        if folder:
+            from attnrobust.attacks import sanity
+            from attnrobust.attacks.subject import Subject
+
+            dataset = walk.dataset()
+            # As the sweep was made, whatever these settings say.
+            setting = walk.run.attacks()[walk.label]
+            experiment = dataclasses.replace(walk.experiment, attack=setting)
+            subject = Subject(experiment, dataset, walk.trained(dataset), attacked)
+            sanity.check(subject, folder)
+
+
 def evaluate(walk: Walk) -> None:
     """Logits files of all attacks to `evaluate/measurements.csv`."""
     # Cheap and wholly derived, so it is made anew whenever asked.
@@ -148,7 +168,7 @@ def export(walk: Walk) -> None:
 
 
 STAGES: dict[str, Callable[[Walk], None]] = {
-    "train": train, "predict": predict, "attack": attack, "evaluate": evaluate,
+    "train": train, "predict": predict, "attack": attack, "check": check, "evaluate": evaluate,
     "explain": explain, "report": report, "export": export,
 }  # fmt: skip
 
@@ -180,8 +200,10 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
-    if options.label and options.stage not in ("attack", "explain", "all"):
-        parser.error(f"--as is for attack, explain and all; {options.stage} takes every attack")
+    if options.label and options.stage not in ("attack", "check", "explain", "all"):
+        parser.error(
+            f"--as is for attack, check, explain and all; {options.stage} takes every attack"
+        )
 
     if options.strategy == "multi_worker" and (options.stage != "train" or options.force):
         # A worker cannot know whether another has removed what it sees.

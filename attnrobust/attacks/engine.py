@@ -21,6 +21,8 @@ from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
 
 BOUNDS = (0.0, 1.0)
+# A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.
+NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Gradient = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -46,7 +48,7 @@ def loss_gradient(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             value = function(replicas.model(images, training=False), labels, target)
-        return value, tape.gradient(value, images)
+        return value, tape.gradient(value, images, unconnected_gradients=NONE_IS_ZERO)
 
     return replicas.map(step)
 

@@ -87,8 +87,15 @@ def descent(
                      seed=keys, target=target)  # fmt: skip
 
     def pool(model: Replicas, slack: float) -> Pool:
-        return Pool(model, norm=norm, loss=setting.loss, target=target, slack=slack,
-                    momentum=setting.momentum if momentum else None)  # fmt: skip
+        kind: dict[str, Any] = {
+            "norm": norm,
+            "loss": setting.loss,
+            "target": target,
+            "slack": slack,
+            "momentum": setting.momentum if momentum else None,
+        }
+        made: Pool = model.once(("pool", *kind.values()), lambda: Pool(model, **kind))
+        return made
 
     full = Pooled(
         pool(replicas, SLACK["float32"]), name=setting.name, seed=keys,

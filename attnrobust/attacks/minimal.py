@@ -83,7 +83,7 @@ def _confident_gradient(replicas: Replicas) -> Compiled:
             own = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
             wrong = tf.reduce_logsumexp(tf.where(own, -np.inf, logits), axis=1)
             loss = wrong - tf.gather(logits, labels, batch_dims=1)
-        gradient = tape.gradient(loss, images)
+        gradient = tape.gradient(loss, images, unconnected_gradients=engine.NONE_IS_ZERO)
         lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
         return tf.where(lost, spare, gradient)
 

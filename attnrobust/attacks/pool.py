@@ -75,7 +75,7 @@ class Pool:
             tape.watch(x)
             logits = self.model(x, training=False)
             value = self.loss(logits, labels, self.target)
-        gradient = tape.gradient(value, x)
+        gradient = tape.gradient(value, x, unconnected_gradients=engine.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
         fallen = lead > self.slack * tf.reduce_max(tf.abs(logits), axis=1)
         if self.momentum is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,14 @@ class Replicas:
         self.model = model
         self.strategy = strategy or tf.distribute.get_strategy()
         self.count: int = self.strategy.num_replicas_in_sync
+        self._made: dict[Hashable, Any] = {}
         self._forward = self.map(lambda images: model(images, training=False))
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once under this key: to compile a step takes long."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def forward(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Logits (N, classes), float32, of images (N, H, W, 3), float32 in [0, 1]."""

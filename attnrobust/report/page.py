@@ -20,6 +20,7 @@ from attnrobust.report import (
     inventory,
     published,
     tables,
+    trust,
     wording,
 )
 from attnrobust.report.reading import read
@@ -76,10 +77,12 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
     strips, comparisons = galleries.side_by_side(held, album)
     compared = comparison.read(results)
     changes = [each for picture in comparison.curves(compared, look) for each in album.add(picture)]
+    checked = trust.read(results)
     page_tables, table_names = _tables(results, compared, out / "tables")
     text = _template().render(
         title=title or wording.title(results),
-        summary=wording.summary(results),
+        summary=[*wording.summary(results), *trust.sentences(results, checked)],
+        trust=checked,
         headline=headline,
         tables=page_tables[0],
         changes=changes,
