@@ -302,7 +302,7 @@ def test_a_targeted_attack_leaves_images_of_its_class_alone(
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    (["attack.target=nw"], "no class 'nw'; did you mean nv.*known: "),
+    (["attack.target=nvv"], "no class 'nvv'; did you mean nv.*known: "),
     (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),
     (["attack.first_passes=one_stop"], "no first pass 'one_stop'; did you mean one_step"),
     (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
@@ -317,7 +317,7 @@ def test_a_model_of_other_classes_or_with_probabilities_is_refused(tiny, dataset
     with pytest.raises(UserError, match=r"records of 7 classes \(.*nv.*\), the model has 3"):
         sweep.Sweep(tiny, dataset, Replicas(few))
     soft = keras.Model(model.input, keras.layers.Softmax()(model.output))
-    with pytest.raises(UserError, match="gives probabilities .* expected logits"):
+    with pytest.raises(UserError, match=r"gives probabilities .* expected logits"):
         sweep.Sweep(tiny, dataset, Replicas(soft)).run(tmp_path)
 
 
