@@ -59,7 +59,7 @@ class StockPGD(foolbox.attacks.LinfPGD):
 
 
 def stock_runner(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, start: np.ndarray,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, start: np.ndarray,
     setting: config.Attack, epsilon: float,
 ) -> np.ndarray:  # fmt: skip
     """Stock Foolbox on the eager Keras model."""
@@ -70,7 +70,7 @@ def stock_runner(
     return np.asarray(made[1])
 
 
-def pooled(attack: Pooled, images: np.ndarray, labels: np.ndarray, ids: list[str], size: int,
+def pooled(attack: Pooled, images: np.ndarray, labels: np.ndarray, ids: list[str], *, size: int,
            replicas: Replicas) -> np.ndarray:  # fmt: skip
     """First passes, the float32 judge between them, then the attack on what stands."""
     made = images.copy()
@@ -95,7 +95,7 @@ def judged(replicas: Replicas, images: np.ndarray, size: int) -> np.ndarray:
 
 
 def peers(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, start: np.ndarray,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, start: np.ndarray,
     setting: config.Attack, size: int,
 ) -> dict[str, Runner]:  # fmt: skip
     """Every peer that is installed, as a call that gives its adversarials."""
@@ -104,7 +104,8 @@ def peers(
 
     def foolbox_pgd() -> np.ndarray:
         return np.concatenate([
-            stock_runner(model, images[b], labels[b], start[b], setting, EPSILON) for b in batches
+            stock_runner(model, images[b], labels[b], start=start[b], setting=setting,
+                         epsilon=EPSILON) for b in batches
         ])  # fmt: skip
 
     found: dict[str, Runner] = {"Foolbox 3.3.4, eager Keras model": foolbox_pgd}
@@ -181,9 +182,9 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     def swift(*passes: str) -> Runner:
         asked = dataclasses.replace(setting, early_stop=True, first_passes=passes)
         attack = make(replicas, asked, 0)
-        return lambda: pooled(attack, images, labels, ids, options.batch, replicas)
+        return lambda: pooled(attack, images, labels, ids, size=options.batch, replicas=replicas)
 
-    others = peers(model, images, labels, start, setting, options.batch)
+    others = peers(model, images, labels, start=start, setting=setting, size=options.batch)
     stock = next(iter(others.values()))
     gradient = engine.cross_entropy_gradient(replicas)
     first = tf.constant(images[: options.batch]), tf.constant(labels[: options.batch])
@@ -260,8 +261,8 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
             for row, epsilon in zip(found, epsilons, strict=True):
                 start = engine.random_starts(ids, each["image"].shape[1:], seed=experiment.seed,
                                              epsilon=epsilon, restart=0)  # fmt: skip
-                made = stock_runner(replicas.model, each["image"], each["label"], start,
-                                    experiment.attack, epsilon)  # fmt: skip
+                made = stock_runner(replicas.model, each["image"], each["label"], start=start,
+                                    setting=experiment.attack, epsilon=epsilon)  # fmt: skip
                 row.append(judged(replicas, made, batch))
         return np.stack([np.concatenate(row) for row in found])
 
