@@ -361,3 +361,11 @@ def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
     assert [item.position for item in items] == np.flatnonzero(todo).tolist()
     assert [item.id for item in items] == ids[todo].tolist()
     assert [item.label for item in items] == np.flatnonzero(todo).tolist()
+
+
+def test_the_configuration_knows_which_attacks_go_by_steps():
+    assert set(config.STEPPED) == {name for name, row in ATTACKS.items() if row.steps}
+    assert config.Attack(name="fgsm", steps=1).reach == np.inf
+    assert config.Attack(name="bim", steps=5, rel_stepsize=0.1).reach == pytest.approx(0.5)
+    fixed = config.Attack(steps=5, abs_stepsize=0.001, epsilons=(0.001, 0.02))
+    assert fixed.reach == pytest.approx(0.25), "in the largest ball"
