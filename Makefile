@@ -3,7 +3,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test slow check format clean
+.PHONY: setup demo test slow check bench format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
@@ -46,10 +46,20 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
+# Peers want other packages than ours, so they get a venv of their own. BENCH=--quick for a smoke run.
+bench: .venv-bench/.bench
+	.venv-bench/bin/python -m benchmarks.attack_sweep $(BENCH)
+
+.venv-bench/.bench: requirements-bench.txt requirements.txt
+	$(MAKE) VENV=.venv-bench .venv-bench/.runtime
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements-bench.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps cleverhans==4.0.0
+	@touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) tfrecords/raw tfrecords/shards/demo runs/demo reports/demo
+	rm -rf $(VENV) .venv-bench tfrecords/raw tfrecords/shards/demo runs/demo reports/demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

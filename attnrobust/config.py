@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,10 @@ from typing import Any, TypeVar
 from attnrobust.errors import UserError
 
 Row = TypeVar("Row")
+
+# Attacks whose `steps` times step size must reach the edge of the ball; the report, which starts
+# without TensorFlow, cannot look into ATTACKS.
+STEPPED = ("linf_pgd", "l2_pgd", "bim", "mi_fgsm")
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,10 @@ class Attack:
 
         Below 1 an attack that starts at the image cannot reach the edge of its own ball, and
         robust accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3.
+        Infinite for an attack that does not go by `steps` and a step size.
         """
+        if self.name not in STEPPED:
+            return math.inf
         return self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1]
 
     def __post_init__(self) -> None:

@@ -310,7 +310,7 @@ def test_a_targeted_attack_leaves_images_of_its_class_alone(
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    (["attack.target=nw"], "no class 'nw'; did you mean nv.*known: "),
+    (["attack.target=nvv"], "no class 'nvv'; did you mean nv.*known: "),
     (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),
     (["attack.first_passes=one_stop"], "no first pass 'one_stop'; did you mean one_step"),
     (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
@@ -369,3 +369,11 @@ def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
     assert [item.position for item in items] == np.flatnonzero(todo).tolist()
     assert [item.id for item in items] == ids[todo].tolist()
     assert [item.label for item in items] == np.flatnonzero(todo).tolist()
+
+
+def test_the_configuration_knows_which_attacks_go_by_steps():
+    assert set(config.STEPPED) == {name for name, row in ATTACKS.items() if row.steps}
+    assert config.Attack(name="fgsm", steps=1).reach == np.inf
+    assert config.Attack(name="bim", steps=5, rel_stepsize=0.1).reach == pytest.approx(0.5)
+    fixed = config.Attack(steps=5, abs_stepsize=0.001, epsilons=(0.001, 0.02))
+    assert fixed.reach == pytest.approx(0.25), "in the largest ball"
