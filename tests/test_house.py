@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from attnrobust import config
+from attnrobust.attacks.cheap import FIRST_PASSES
+from attnrobust.attacks.losses import LOSSES
 from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.sanity import CHECKS
 from attnrobust.data.inputs import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.explanations.methods import EXPLANATIONS
@@ -24,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 TABLES = {
     "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
     "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
-    "BACKBONES": BACKBONES, "HEADS": HEADS,
+    "BACKBONES": BACKBONES, "HEADS": HEADS, "LOSSES": LOSSES, "FIRST_PASSES": FIRST_PASSES,
+    "CHECKS": CHECKS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
