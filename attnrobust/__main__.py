@@ -1,4 +1,4 @@
-"""`python -m attnrobust {demo,report,doctor}`."""
+"""`python -m attnrobust {demo,report,transfer,doctor}`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add_argument("runs", type=Path, nargs="+", help="run folders (…/seed-<n>) or above")
     report.add_argument("--out", type=Path, required=True, help="folder of the page")
     report.add_argument("--title", help="of the page")
+    transfer = commands.add_parser("transfer", help="adversarials of each run, judged by all")
+    transfer.add_argument("runs", type=Path, nargs="+", help="trained run folders, or above")
+    transfer.add_argument("--out", type=Path, required=True, help="folder of the matrix")
+    transfer.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
+                          help="where records are kept")  # fmt: skip
+    transfer.add_argument("--set", dest="settings", action="append", default=[],
+                          metavar="KEY=VALUE", help="change the attack's settings")  # fmt: skip
     doctor = commands.add_parser("doctor", help="what is installed, devices, records, models")
     doctor.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
                         help="where records are kept")  # fmt: skip
@@ -26,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="measure a step of it and say how long it will take")  # fmt: skip
     doctor.add_argument("--set", dest="settings", action="append", default=[],
                         metavar="KEY=VALUE", help="change one of its settings")  # fmt: skip
-    for command in (demo, report, doctor):
+    for command in (demo, report, transfer, doctor):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
@@ -40,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             from attnrobust.runs import find_runs
 
             page.write(find_runs(options.runs), options.out, title=options.title)
+        elif options.command == "transfer":
+            from attnrobust import transfer as crossing
+            from attnrobust.runs import find_runs
+
+            crossing.transfer(find_runs(options.runs), options.records, options.out,
+                              options.settings)  # fmt: skip
         else:
             from attnrobust import doctor as examine
 

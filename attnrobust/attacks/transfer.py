@@ -12,11 +12,21 @@ from tqdm import tqdm
 
 from attnrobust import config, runs
 from attnrobust.attacks import sweep
+from attnrobust.attacks.methods import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
+
+
+def clean(
+    models: Mapping[str, Replicas], experiment: config.Experiment, dataset: Dataset, folder: Path
+) -> None:
+    """Write `clean.npz`: what every model sees without an attack."""
+    path = folder / "clean.npz"
+    if not path.exists():
+        runs.save_npz(path, **_judged(None, models, experiment, dataset, 0.0))
 
 
 def craft(
@@ -53,10 +63,10 @@ def craft(
 
 
 def _judged(
-    attack: sweep.Attack, models: Mapping[str, Replicas], experiment: config.Experiment,
+    attack: Attack | None, models: Mapping[str, Replicas], experiment: config.Experiment,
     dataset: Dataset, epsilon: float,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """What every model sees in the adversarials of one epsilon."""
+    """What every model sees in the adversarials of one epsilon, or in the images themselves."""
     size = next(iter(models.values())).batch(experiment.attack.batch_size)
     batches = inputs.evaluation_batches(dataset, "test", data=experiment.data, batch_size=size)
     found: dict[str, list[np.ndarray]] = {}
@@ -66,12 +76,13 @@ def _judged(
             ids = [id_.decode() for id_ in batch["id"]]
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
-            made, _ = attack(tf.constant(images), tf.constant(labels),
-                             ids + ids[:1] * (size - number), epsilon, 0)  # fmt: skip
-            adversarials = np.asarray(made)
+            if attack is not None:
+                made, _ = attack(tf.constant(images), tf.constant(labels),
+                                 ids + ids[:1] * (size - number), epsilon, 0)  # fmt: skip
+                images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
             for name, replicas in models.items():
-                row[f"logits-{name}"] = replicas.forward(adversarials).numpy()[:number]
+                row[f"logits-{name}"] = replicas.forward(images).numpy()[:number]
             for name, value in row.items():
                 found.setdefault(name, []).append(value)
             bar.update(number)

@@ -1,0 +1,94 @@
+"""The transfer matrix: adversarials made on one model (rows), accuracy of others (columns)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from attnrobust import metrics, runs
+from attnrobust.report.figures import INK
+from attnrobust.report.pictures import png, render
+from attnrobust.report.results import number
+
+COLUMNS = ("source", "target", "epsilon", "metric", "value", "low", "high", "n")
+CLEAN = "clean"
+
+
+def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd.DataFrame:
+    """Accuracy of every model on every model's adversarials, with Wilson's 95 % interval.
+
+    Args:
+        folder: With the files that `attacks/transfer.py` writes.
+        names: Of the models.
+        epsilons: Radii; 0 stands for an attack that has none.
+
+    Returns:
+        A row for each source, target and epsilon; source `clean` is no attack. Metrics are
+        `accuracy`, over all images, and `fooled`, the share of images that both models had right
+        and the target no longer has.
+    """
+    rows = []
+    base = runs.load_npz(folder / f"{CLEAN}.npz")
+    right = {name: base[f"logits-{name}"].argmax(axis=1) == base["label"] for name in names}
+    for target in names:
+        rows.append(_row(CLEAN, target, 0.0, "accuracy", right[target]))
+    for source, epsilon, target in itertools.product(names, epsilons, names):
+        found = runs.load_npz(folder / runs.attack_file(source, epsilon))
+        stands = found[f"logits-{target}"].argmax(axis=1) == found["label"]
+        rows.append(_row(source, target, epsilon, "accuracy", stands))
+        both = right[source] & right[target]
+        rows.append(_row(source, target, epsilon, "fooled", ~stands[both]))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(source: str, target: str, epsilon: float, metric: str, hits: np.ndarray) -> list[object]:
+    n, count = len(hits), int(hits.sum())
+    value = count / n if n else math.nan
+    return [source, target, epsilon, metric, value, *metrics.wilson(count, n), n]
+
+
+def weaker_at_home(table: pd.DataFrame) -> list[str]:
+    """Where adversarials of another model are stronger than a model's own: sentences, or none."""
+    said = []
+    accuracy = table[(table["metric"] == "accuracy") & (table["source"] != CLEAN)]
+    for (target, epsilon), rows in accuracy.groupby(["target", "epsilon"]):
+        own = rows[rows["source"] == target].iloc[0]
+        for row in rows.itertuples():
+            if row.value < own["value"] - max(0.01, 1 / row.n):
+                said.append(
+                    f"{target} keeps {own['value']:.3f} under its own attack at ε {epsilon:g}, but "
+                    f"{row.value:.3f} under the adversarials of {row.source}: its own attack is "
+                    "too weak, its gradients may be masked"
+                )
+    return said
+
+
+def draw(table: pd.DataFrame, names: Sequence[str], file: Path) -> None:
+    """Write the matrix as a PNG, a panel for each epsilon."""
+    accuracy = table[table["metric"] == "accuracy"]
+    epsilons = sorted(set(accuracy[accuracy["source"] != CLEAN]["epsilon"]))
+    side = 1.6 + 0.85 * len(names)
+    figure = Figure(figsize=(side * len(epsilons), side + 0.6), layout="constrained")
+    for axes, epsilon in zip(figure.subplots(1, len(epsilons), squeeze=False)[0], epsilons,
+                             strict=True):  # fmt: skip
+        chosen = accuracy[(accuracy["epsilon"] == epsilon) | (accuracy["source"] == CLEAN)]
+        grid = chosen.pivot_table(index="source", columns="target", values="value")
+        grid = grid.loc[[CLEAN, *names], list(names)]
+        axes.imshow(grid, cmap="viridis", vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(grid.to_numpy()):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
+                      color=INK if value > 0.6 else "white")  # fmt: skip
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        axes.set_yticks(range(len(names) + 1), ["no attack", *names])
+        axes.set_xlabel("judged")
+        axes.set_ylabel("attacked")
+        where = f"ε = {number(epsilon)} (255 ε = {number(255 * epsilon)})" if epsilon else "nearest"
+        axes.set_title(f"accuracy, {where}", fontsize=10)
+    with runs.atomic(file) as temporary:
+        temporary.write_bytes(png(render(figure)))

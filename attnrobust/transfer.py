@@ -1,0 +1,96 @@
+"""Adversarials of each trained model, judged by all: the transfer matrix."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from attnrobust import config, runs
+from attnrobust.errors import UserError
+from attnrobust.runs import Run
+from attnrobust.walk import Walk
+
+log = logging.getLogger("attnrobust")
+
+
+def transfer(
+    chosen: Sequence[Run], records: Path, out: Path, settings: Sequence[str]
+) -> pd.DataFrame:
+    """Write `transfer.csv`, `transfer.png` and the logits of every pair below `out`.
+
+    Args:
+        chosen: Trained runs, of one dataset, task and image size.
+        records: Folder that holds one folder of records a data set.
+        out: Folder; goes on where it was cut off.
+        settings: `key=value` changes of the first run's attack.
+
+    Raises:
+        UserError: Fewer than two runs, runs that do not go together, or results of other settings
+            in `out`.
+    """
+    from attnrobust.attacks import transfer as crafting
+    from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.report import transfer as matrix
+
+    names = _names(chosen)
+    first = config.with_settings(chosen[0].experiment, settings)
+    walks = [Walk(run, records / run.experiment.data.dataset) for run in chosen]
+    dataset = walks[0].dataset()
+    used = {
+        "attack": dataclasses.asdict(first.attack), "seed": first.seed,
+        "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
+    }  # fmt: skip
+    _claim(out / "settings.json", used)
+    models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
+    # An image that has only just fallen says little about other models.
+    attack = dataclasses.replace(first.attack, early_stop=False)
+    experiment = dataclasses.replace(first, attack=attack)
+    crafting.clean(models, experiment, dataset, out)
+    for name in names:
+        log.info("adversarials of %s", name)
+        crafting.craft(name, models, experiment, dataset, out)
+    radii = (0.0,) if ATTACKS[attack.name].kind == "minimal" else attack.epsilons
+    table = matrix.measure(out, names, radii)
+    with runs.atomic(out / "transfer.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    matrix.draw(table, names, out / "transfer.png")
+    for said in matrix.weaker_at_home(table):
+        log.warning("warning: %s", said)
+    log.info("transfer: %s, %s", out / "transfer.csv", out / "transfer.png")
+    return table
+
+
+def _names(chosen: Sequence[Run]) -> list[str]:
+    """A name for each run, and whether they go together."""
+    if len(chosen) < 2:
+        raise UserError(f"{len(chosen)} run given; transfer needs at least two")
+    one = chosen[0]
+    for run in chosen[1:]:
+        for key in ("dataset", "task", "image_size", "limit"):
+            mine, others = (getattr(each.experiment.data, key) for each in (one, run))
+            if mine != others:
+                raise UserError(
+                    f"{one.root} has data.{key} {mine!r}, {run.root} {others!r}; adversarials can "
+                    "only be judged by a model that sees the same images"
+                )
+    seeds = {run.experiment.seed for run in chosen}
+    names = [run.experiment.name + (f"-seed-{run.experiment.seed}" if len(seeds) > 1 else "")
+             for run in chosen]  # fmt: skip
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise UserError(f"two runs are called {double.pop()}; each may be named once")
+    return names
+
+
+def _claim(path: Path, used: object) -> None:
+    """Take the folder for these settings."""
+    used = json.loads(json.dumps(used))
+    if path.exists() and runs.load_json(path) != used:
+        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
+                        "name another --out")  # fmt: skip
+    runs.save_json(path, used)
