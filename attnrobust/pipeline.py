@@ -181,7 +181,12 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         epilog="\n".join(f"{name:<10}{stage.__doc__}" for name, stage in STAGES.items()),
     )  # fmt: skip
     add = parser.add_argument
-    add("stage", choices=[*STAGES, "all"], help="what to do; 'all' walks them in this order")
+    add(
+        "stage",
+        nargs="+",
+        choices=[*STAGES, "all"],
+        help="what to do, one or several; 'all' walks them in this order",
+    )
     add("--records", type=Path, help="folder of the records (tfrecords/shards/<dataset>)")
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
     add("--seed", type=int, help="of weights, order and attacks")
@@ -199,13 +204,10 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     )
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
-
-    if options.label and options.stage not in ("attack", "check", "explain", "all"):
-        parser.error(
-            f"--as is for attack, check, explain and all; {options.stage} takes every attack"
-        )
-
-    if options.strategy == "multi_worker" and (options.stage != "train" or options.force):
+    stages = [name for name in STAGES if {name, "all"} & set(options.stage)]
+    if options.label and not {"attack", "check", "explain"} & set(stages):
+        parser.error(f"--as is for attack, check and explain; {stages[0]} takes every attack")
+    if options.strategy == "multi_worker" and (stages != ["train"] or options.force):
         # A worker cannot know whether another has removed what it sees.
         parser.error(
             "--strategy multi_worker is for 'train' alone, without --force; the later "
@@ -225,7 +227,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
             Run.of(chosen, options.runs), records, options.force,
             machines=options.strategy, name=options.label or "",
         )  # fmt: skip
-        walk_through(walk, list(STAGES) if options.stage == "all" else [options.stage])
+        walk_through(walk, stages)
 
     return guarded(work, debug=options.debug)
 

@@ -180,7 +180,7 @@ def test_a_label_must_name_a_folder(label, tmp_path, capsys):
     assert "expected letters, digits, _ - ." in capsys.readouterr().err
     with pytest.raises(SystemExit):
         call(tmp_path, tmp_path, "evaluate", "--as", "x")
-    assert "--as is for attack, explain and all" in capsys.readouterr().err
+    assert "--as is for attack, check and explain" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "message"), [
