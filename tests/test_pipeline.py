@@ -49,7 +49,7 @@ def run(walked) -> runs.Run:
 def test_every_stage_leaves_its_files(walked, run):
     for stage in pipeline.STAGES:
         if stage != "report":
-            place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+            place = f"{stage}/linf_pgd" if stage in ("attack", "check", "explain") else stage
             assert runs.load_json(run.path(place, "stage.json"))["finished"], stage
     for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
                  "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
@@ -121,7 +121,7 @@ def test_another_network_than_the_trained_one_is_never_measured(
     error = capsys.readouterr().err
     assert setting.split("=")[0] in error or "task" in error
     assert error.count("\n") == 1
-    place = f"{stage}/linf_pgd" if stage in ("attack", "explain") else stage
+    place = f"{stage}/linf_pgd" if stage in ("attack", "check", "explain") else stage
     assert runs.find_runs([walked / "runs"])[0].path(place, "stage.json").is_file(), "kept"
 
 
@@ -146,7 +146,7 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
         "pgd-3": dataclasses.replace(run.experiment.attack, steps=3),
     }
     assert copy.norm("pgd-3") == "linf"
-    assert "pytest" in copy.stamp("attack/pgd-3")["command"]
+    assert copy.stamp("attack/pgd-3")["command"].startswith("python")
     assert copy.experiment.model == run.experiment.model, "as trained"
     for stage in ("evaluate", "report"):
         assert call(records_folder, tmp_path / "runs", stage) == 0

@@ -126,6 +126,7 @@ def test_steps_are_judged_only_where_an_attack_goes_by_them(several: list[Run]) 
     stamp["used"]["attack"]["steps"] = 1
     save_json(place, stamp)
     assert "too weak" not in " ".join(wording.summary(reading.read(several)))
+    stamp["used"]["attack"]["name"] = "bim"
     save_json(place, {**stamp, "steps": True})
     assert "the attack weak on tiny_gap is too weak" in " ".join(
         wording.summary(reading.read(several))
