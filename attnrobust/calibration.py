@@ -22,6 +22,7 @@ ENDS = np.arange(1, BINS + 1) / BINS
 TEMPERATURES = (0.01, 100.0)
 
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray]
+Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def ece(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -129,7 +130,7 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """T for which softmax(logits / T) has the least negative log-likelihood, in [0.01, 100].
 
     To be fitted on the validation split. When every image is right (or none better than chance)
-    the best T is 0 (or infinite), and the end of the range is what you get.
+    the best T is 0 (or infinite), and you get a T near the end of the range.
 
     Args:
         labels: (N,) whole numbers.
@@ -238,7 +239,7 @@ def _debiased_square(sums: Sums) -> float:
     return max(0.0, float((count * square).sum() / sums[0].sum()))
 
 
-CALIBRATION: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+CALIBRATION: dict[str, Metric] = {
     "ece": ece,
     "adaptive_ece": adaptive_ece,
     "rmsce": rmsce,
@@ -249,3 +250,7 @@ CALIBRATION: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray
     "nll": nll,
     "entropy": entropy,
 }
+# A resample is biased once more, so a bootstrap interval of these need not hold even their value:
+# they get none. The debiased ones get theirs through the plug-in estimator of the same error.
+BIASED: tuple[Metric, ...] = (ece, adaptive_ece, rmsce_plugin, rmsce_top_plugin)
+PLUGIN_OF: dict[Metric, Metric] = {rmsce: rmsce_plugin, rmsce_top: rmsce_top_plugin}

@@ -1,4 +1,4 @@
-"""Images a second of every corruption on one core, in processor time: `python -m benchmarks.corruptions`.
+"""Images a second of every corruption on one core: `python -m benchmarks.corruptions`.
 
 Processor time, so that other work on the machine counts little; the slowest severity is printed.
 """

@@ -45,9 +45,7 @@ class Corruption:
     unit: str
     kind: str = "any"
 
-    def __call__(
-        self, rng: np.random.Generator, image: np.ndarray, *, severity: int
-    ) -> np.ndarray:
+    def __call__(self, rng: np.random.Generator, image: np.ndarray, *, severity: int) -> np.ndarray:
         """The image (H, W, 3) at a severity. Raises UserError for one that is not 1 to 5."""
         return self.at(rng, image, self.level(severity))
 

@@ -60,7 +60,9 @@ def _label(name: str, kind: str, tile: int) -> np.ndarray:
     return _written((tile + GAP, MARGIN), places)
 
 
-def _written(shape: tuple[int, int], texts: Sequence[tuple[str, tuple[int, int], int]]) -> np.ndarray:
+def _written(
+    shape: tuple[int, int], texts: Sequence[tuple[str, tuple[int, int], int]]
+) -> np.ndarray:
     """Texts, each at (column, row) in a grey, on white of that shape."""
     white = np.full((*shape, 3), 255, np.uint8)
     for text, place, grey in texts:
@@ -96,16 +98,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                         metavar="KIND=FILE", help="skin, fundus or xray and an image; "
                         "may be repeated, general corruptions take the first")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--tile", type=positive, default=96, help="side of a picture in px")
+    parser.add_argument("--tile", type=positive, default=88, help="side of a picture in px")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
     def work() -> None:
         drawn = sheet({kind: read(path) for kind, path in options.image}, tile=options.tile)
-        # 256 colours are enough for a picture of this size and halve the file.
-        palette = Image.fromarray(drawn).quantize(256, kmeans=2)
+        # 256 colours, dithered, are a third of the file.
+        full = Image.fromarray(drawn)
+        small = full.quantize(palette=full.quantize(256, kmeans=2))
         with runs.atomic(options.out) as temporary:
-            palette.save(temporary, format="PNG", optimize=True)
+            small.save(temporary, format="PNG", optimize=True)
 
     return guarded(work, debug=options.debug)
 

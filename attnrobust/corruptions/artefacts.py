@@ -13,6 +13,7 @@ from attnrobust.corruptions.optics import field_of_view, grid
 
 # OpenCV draws to 1/16 of a pixel.
 SHIFT = 4
+INSIDE = (255,)
 HAIR = np.array([0.13, 0.09, 0.07], np.float32)
 INK = np.array([0.08, 0.08, 0.1], np.float32)
 
@@ -44,7 +45,7 @@ def hair(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarra
         start, end = middle - half * along, middle + half * along
         curve = (1 - step) ** 2 * start + 2 * step * (1 - step) * bend + step**2 * end
         thick = max(1, round(rng.uniform(0.002, 0.009) * width))
-        cv2.polylines(mask, [_fixed(curve)], False, 255, thick, cv2.LINE_AA, SHIFT)
+        cv2.polylines(mask, [_fixed(curve)], False, INSIDE, thick, cv2.LINE_AA, SHIFT)
     return _mix(image, mask, HAIR, 0.8)
 
 
@@ -61,9 +62,9 @@ def bubbles(rng: np.random.Generator, image: np.ndarray, level: float) -> np.nda
         thick = max(1, round(radius * 0.1))
         for mask, share in ((bright, 1.0), (dark, 0.87)):
             centre, size = _fixed(middle).tolist(), round(radius * share * 2**SHIFT)
-            cv2.circle(mask, centre, size, 255, thick, cv2.LINE_AA, SHIFT)
+            cv2.circle(mask, centre, size, INSIDE, thick, cv2.LINE_AA, SHIFT)
         glint = _fixed(middle - 0.4 * radius).tolist()
-        cv2.circle(bright, glint, round(radius * 0.12 * 2**SHIFT), 255, -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(bright, glint, round(radius * 0.12 * 2**SHIFT), INSIDE, -1, cv2.LINE_AA, SHIFT)
     darker = _mix(image, dark, np.zeros(3, np.float32), 0.3)
     return _mix(darker, bright, np.ones(3, np.float32), 0.5)
 
@@ -81,10 +82,10 @@ def ruler(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarr
     edge, thick = 0.03 * unit, max(1, round(0.008 * unit))
     for tick, column in enumerate(np.arange(rng.uniform(0, unit / 25), width, unit / 25)):
         length = level * unit * (1 if tick % 5 == 0 else 0.6)
-        ends = _fixed(np.array([[column, edge], [column, edge + length]])).tolist()
-        cv2.line(mask, *ends, 255, thick, cv2.LINE_AA, SHIFT)
-    ends = _fixed(np.array([[0.0, edge], [width, edge]])).tolist()
-    cv2.line(mask, *ends, 255, thick, cv2.LINE_AA, SHIFT)
+        start, end = _fixed(np.array([[column, edge], [column, edge + length]])).tolist()
+        cv2.line(mask, start, end, INSIDE, thick, cv2.LINE_AA, SHIFT)
+    start, end = _fixed(np.array([[0.0, edge], [width, edge]])).tolist()
+    cv2.line(mask, start, end, INSIDE, thick, cv2.LINE_AA, SHIFT)
     return np.rot90(_mix(turned, mask, INK, 0.9), -turns)
 
 
