@@ -58,7 +58,7 @@ class Corruption:
         """The level of a severity. Raises UserError for one that is not 1 to 5."""
         if severity not in SEVERITIES:
             raise UserError(f"severity {severity}: expected a whole number from 1 to 5")
-        return self.levels[severity - 1]
+        return self.levels[int(severity) - 1]
 
 
 def corrupt(
@@ -71,7 +71,7 @@ def corrupt(
         ids: N image ids.
         name: Row of CORRUPTIONS.
         severity: 1 to 5.
-        seed: Of the chance in it.
+        seed: Of the chance in it; the same for all models that are compared.
 
     Returns:
         float32 (N, H, W, 3) in [0, 1].
