@@ -88,7 +88,7 @@ def attack(walk: Walk) -> None:
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
-    notes = {"norm": row.norm, "steps": row.steps, "command": provenance.command()}
+    notes = {"norm": row.norm, "command": provenance.command()}
     with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip

@@ -26,7 +26,7 @@ def add(
     """A further attack, measured at the run's epsilons, without heatmaps."""
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
     stamp["used"]["attack"]["name"] = "noise"
-    notes = {"norm": norm, "steps": False, "command": f"python attack --as {label}"}
+    notes = {"norm": norm, "command": f"python attack --as {label}"}
     save_json(run.path("attack", label, "stage.json"), {**stamp, **notes})
     place = run.path("evaluate", "measurements.csv")
     table = pd.read_csv(place, dtype=str, keep_default_na=False)
@@ -127,7 +127,7 @@ def test_steps_are_judged_only_where_an_attack_goes_by_them(several: list[Run]) 
     save_json(place, stamp)
     assert "too weak" not in " ".join(wording.summary(reading.read(several)))
     stamp["used"]["attack"]["name"] = "bim"
-    save_json(place, {**stamp, "steps": True})
+    save_json(place, stamp)
     assert "the attack weak on tiny_gap is too weak" in " ".join(
         wording.summary(reading.read(several))
     )

@@ -45,8 +45,6 @@ class Row:
         norm: Of its ball: `linf`, `l2` or `l0` (changed pixels, any channel counting once).
         kind: `fixed`: looks inside the ball of a given epsilon. `minimal`: looks for the smallest
             perturbation, whatever epsilon is; runs once and is judged at each by its distance.
-        steps: Whether it goes by `attack.steps` and a step size, so that steps times step size
-            must reach the edge of the ball.
         targeted: Whether it can go for `attack.target`.
         random: Whether chance is in it, so that a restart is another attempt.
     """
@@ -54,7 +52,6 @@ class Row:
     make: Callable[..., Attack]
     norm: str = "linf"
     kind: str = "fixed"
-    steps: bool = False
     targeted: bool = False
     random: bool = True
 
@@ -165,10 +162,10 @@ def l2_fgm(*basis: Any) -> Attack:
 
 
 ATTACKS: dict[str, Row] = {
-    "linf_pgd": Row(linf_pgd, steps=True, targeted=True),
-    "l2_pgd": Row(l2_pgd, norm="l2", steps=True, targeted=True),
-    "bim": Row(bim, steps=True, targeted=True, random=False),
-    "mi_fgsm": Row(mi_fgsm, steps=True, targeted=True, random=False),
+    "linf_pgd": Row(linf_pgd, targeted=True),
+    "l2_pgd": Row(l2_pgd, norm="l2", targeted=True),
+    "bim": Row(bim, targeted=True, random=False),
+    "mi_fgsm": Row(mi_fgsm, targeted=True, random=False),
     "fgsm": Row(fgsm, random=False),
     "l2_fgm": Row(l2_fgm, norm="l2", random=False),
     "autoattack": Row(autoattack.autoattack),

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from attnrobust import runs
 from attnrobust.attacks.checks import TOLERANCE
-from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.subject import Subject, accuracy
+from attnrobust.config import STEPPED
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -101,7 +101,7 @@ def gradients(subject: Subject) -> Finding:
 
 def reach(subject: Subject) -> Finding:
     """Steps times step size against the radius."""
-    if not ATTACKS[subject.setting.name].steps:
+    if subject.setting.name not in STEPPED:
         return None, "this attack has no step size to judge"
     reached = subject.setting.reach
     return reached >= 1, f"all steps together can go {reached:.2f} ε"
@@ -173,8 +173,7 @@ def black_box(subject: Subject) -> Finding:
 
 def margin(subject: Subject) -> Finding:
     """The margin's gradient does not vanish where the cross-entropy's does."""
-    row = ATTACKS[subject.setting.name]
-    if not row.steps or subject.setting.loss == "margin":
+    if subject.setting.name not in STEPPED or subject.setting.loss == "margin":
         return None, "this attack does not ascend the cross-entropy"
     stands = subject.under(subject.setting.name, loss="margin")[1]
     return _against(subject, stands, "the same steps on the margin")
@@ -182,8 +181,7 @@ def margin(subject: Subject) -> Finding:
 
 def probabilities(subject: Subject) -> Finding:
     """What an attack through the softmax would have reported."""
-    row = ATTACKS[subject.setting.name]
-    if not row.steps:
+    if subject.setting.name not in STEPPED:
         return None, "this attack does not ascend the cross-entropy"
     model = subject.replicas.model
     with subject.replicas.strategy.scope():

@@ -110,7 +110,9 @@ class Sweep:
 
     def _restarts(self) -> int:
         """Restarts that are worth their while."""
-        same = not self.row.random or (self.row.steps and not self.setting.random_start)
+        same = not self.row.random or (
+            self.setting.name in config.STEPPED and not self.setting.random_start
+        )
         if self.setting.restarts > 1 and same:
             log.warning("warning: %s starts at the image itself, so one start does for all %d",
                         self.setting.name, self.setting.restarts)  # fmt: skip
@@ -129,7 +131,7 @@ class Sweep:
         Raises:
             UserError: The model's outputs are not finite, or probabilities.
         """
-        if self.row.steps and self.setting.reach < 1:
+        if self.setting.reach < 1:
             epsilon = self.setting.epsilons[-1]
             log.warning(
                 "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "

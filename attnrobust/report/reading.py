@@ -71,7 +71,6 @@ def _of_run(run: Run, name: str) -> list[Result]:
             attack=label,
             setting=settings.get(label, run.experiment.attack),
             norm=norm,
-            steps=bool((run.stamp(run.place_of("attack", label)) or {}).get("steps", True)),
             explanation=_explanation(run, label),
             frame=frame,
             clean={metric: value for (metric, _), value in clean.items()},

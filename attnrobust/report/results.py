@@ -58,7 +58,6 @@ class Result:
         attack: What the attack is called in the run; empty where none was measured.
         setting: The attack's settings.
         norm: `linf`, `l2` or `l0`: what its epsilons are radii in.
-        steps: Whether it goes by steps and a step size.
         explanation: Settings of the heatmaps under this attack.
         frame: The run's rows of `measurements.csv` for the test split, as they stand there.
         clean: Estimates without an attack, by metric.
@@ -76,7 +75,6 @@ class Result:
     attack: str
     setting: Attack
     norm: str
-    steps: bool
     explanation: Explanation
     frame: pd.DataFrame
     clean: dict[str, Estimate]

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from attnrobust.config import Attack
+from attnrobust.config import STEPPED, Attack
 from attnrobust.report.results import Estimate, Result, grouped, key, number, once
 from attnrobust.report.tables import combine
 from attnrobust.runs import attack_file
@@ -52,7 +52,7 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
     weak = {
         (result.group[1], result.attack): result.setting
         for result in results
-        if result.attack and result.steps and result.setting.reach < 1
+        if result.attack and result.setting.reach < 1
     }
     return [
         f"Warning: the attack {label} on {name} is too weak to be quoted; its {attack.steps} steps "
@@ -188,7 +188,7 @@ def attacks(results: Sequence[Result]) -> list[str]:
         if not result.attack:
             continue
         words = attack.name if result.attack == attack.name else f"{result.attack} ({attack.name})"
-        if result.steps:
+        if attack.name in STEPPED:
             restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
             where = "at random in the ball" if attack.random_start else "at the image"
             words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
