@@ -202,6 +202,23 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class Corruptions:
+    """What the test images are put through, beside the clean condition.
+
+    Attributes:
+        names: Rows of CORRUPTIONS (attnrobust/corruptions); none by default.
+        severities: Of 1 to 5.
+    """
+
+    names: tuple[str, ...] = ()
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+    def __post_init__(self) -> None:
+        known = bool(self.severities) and set(self.severities) <= {1, 2, 3, 4, 5}
+        _require(known, "corruptions.severities", self.severities, "of 1 to 5")
+
+
+@dataclass(frozen=True)
 class Checks:
     """How hard the sanity checks of an attack look (attnrobust/attacks/sanity.py).
 
@@ -242,12 +259,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of a study: data, model, training, attack, checks, explanation, seed."""
+    """One row of a study: data, model, training, corruptions, attack, checks, explanation, seed."""
 
     name: str
     data: Data
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    corruptions: Corruptions = field(default_factory=Corruptions)
     attack: Attack = field(default_factory=Attack)
     checks: Checks = field(default_factory=Checks)
     explanation: Explanation = field(default_factory=Explanation)

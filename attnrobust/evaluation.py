@@ -23,7 +23,7 @@ NONE = float("nan")
 
 
 def evaluate(run: Run, folder: Path) -> pd.DataFrame:
-    """Measure the clean condition, every finished attack and the worst case of several.
+    """Measure the clean condition, corruptions, every finished attack, the worst of several.
 
     Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
     there only if it stands under every attack of that norm that was run at that epsilon.
@@ -36,11 +36,20 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
         The table, columns as in COLUMNS.
 
     Raises:
-        UserError: A stage is missing, or the attack's own clean row differs from predict's.
+        UserError: A stage is missing, a file holds other images, or the attack's own clean row
+            differs from predict's.
     """
     classes = runs.load_json(run.path("provenance.json"))["dataset"]["classes"]
-    clean = runs.load_npz(run.require("predict") / "clean.npz")
+    predictions = run.require("predict")
+    clean = runs.load_npz(predictions / "clean.npz")
     rows = [_row(run, "clean", "", "", m) for m in _all_metrics(clean, classes)]
+    for path in sorted(predictions.glob("corruption-*-*.npz")):
+        _, name, severity = path.stem.split("-")
+        corrupted = runs.load_npz(path)
+        if not np.array_equal(clean["id"], corrupted["id"]):
+            raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
+        for measurement in _all_metrics(corrupted, classes):
+            rows.append(_row(run, "corruption", name, int(severity), measurement))
     attacks = run.attacks()
     if not attacks:
         raise UserError(f"{run.root}: run 'attack' first")

@@ -94,6 +94,7 @@ METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_auc": macro_auc,
+    **calibration.CALIBRATION,
 }
 
 

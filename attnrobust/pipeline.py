@@ -70,8 +70,8 @@ def train(walk: Walk) -> None:
 
 
 def predict(walk: Walk) -> None:
-    """Weights and records to `predict/clean.npz`."""
-    with walk.run.stage("predict", used=walk.used(), inputs=walk.weights_digest(),
+    """Weights and records to `predict/clean.npz`, and a file for each corruption."""
+    with walk.run.stage("predict", used=walk.used("corruptions"), inputs=walk.weights_digest(),
                         force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust import prediction

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from attnrobust import config, runs
+from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
@@ -17,23 +19,46 @@ from attnrobust.models.replicas import Replicas
 def predict(
     experiment: config.Experiment, dataset: Dataset, folder: Path, replicas: Replicas
 ) -> None:
-    """Write `clean.npz`: id (N,), label (N,), logits (N, K) float32, in record order.
+    """Write `clean.npz`, and `corruption-<name>-<severity>.npz` for each that is asked for.
+
+    Each holds id (N,), label (N,), logits (N, K) float32, in record order. Chance in a corruption
+    hangs on image, name and severity alone, so that all models see the same. Files that are there
+    already are kept.
 
     Raises:
-        UserError: A logit is not finite, or the test split is empty.
+        UserError: A logit is not finite, the test split is empty, or no such corruption.
     """
+    asked = experiment.corruptions
+    for name in asked.names:
+        config.lookup("corruption", CORRUPTIONS, name)
+    conditions: list[tuple[str, int]] = [
+        ("", 0), *itertools.product(asked.names, asked.severities)
+    ]  # fmt: skip
+    for name, severity in conditions:
+        path = folder / (f"corruption-{name}-{severity}.npz" if name else "clean.npz")
+        if not path.exists():
+            runs.save_npz(path, **_logits(experiment, dataset, replicas, name, severity))
+
+
+def _logits(
+    experiment: config.Experiment, dataset: Dataset, replicas: Replicas, name: str, severity: int
+) -> dict[str, np.ndarray]:
+    """The test split's logits under a corruption, or under none where its name is empty."""
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)
     rows: dict[str, list[np.ndarray]] = {"id": [], "label": [], "logits": []}
     total = inputs.count(dataset, "test", data.limit)
-    with tqdm(desc="predict", total=total, unit="image", disable=None) as bar:
+    said = f"{name} {severity}" if name else "predict"
+    with tqdm(desc=said, total=total, unit="image", disable=None) as bar:
         for batch in inputs.evaluation_batches(dataset, "test", data=data, batch_size=batch_size):
-            number = len(batch["id"])
-            images = replicas.padded(batch["image"].numpy(), full)
-            rows["logits"].append(replicas.forward(images).numpy()[:number])
-            rows["id"].append(batch["id"].numpy().astype(str))
+            images, ids = batch["image"].numpy(), batch["id"].numpy().astype(str)
+            if name:
+                images = corrupt(images, list(ids), name, severity)
+            logits = replicas.forward(replicas.padded(images, full)).numpy()[: len(ids)]
+            rows["logits"].append(logits)
+            rows["id"].append(ids)
             rows["label"].append(batch["label"].numpy())
-            bar.update(number)
+            bar.update(len(ids))
     if not all(np.isfinite(part).all() for part in rows["logits"]):
         raise UserError("the model gives logits that are not finite; nothing can be measured")
-    runs.save_npz(folder / "clean.npz", **{k: np.concatenate(v) for k, v in rows.items()})
+    return {key: np.concatenate(parts) for key, parts in rows.items()}

@@ -140,8 +140,8 @@ class Run:
         """
         experiment = self.experiment
         if self.path("config.json").is_file() and "training" not in used:
-            own = {name: getattr(experiment, name) for name in ("attack", "checks", "explanation")
-                   if name in used}  # fmt: skip
+            later = ("corruptions", "attack", "checks", "explanation")
+            own = {name: getattr(experiment, name) for name in later if name in used}
             experiment = dataclasses.replace(Run.open(self.root).experiment, **own)
         save_json(self.path("config.json"), json.loads(config.to_json(experiment)))
 

@@ -268,3 +268,20 @@ def test_an_attack_on_other_weights_is_refused_by_name(run: Run) -> None:
     add(run, "other", OTHER, inputs="weights of yesterday")
     with pytest.raises(UserError, match="predict and attack 'other'; the weights"):
         evaluation.evaluate(run, run.path("evaluate"))
+
+
+def test_corruption_files_are_measured(run: Run) -> None:
+    folder = run.path("predict")
+    runs.save_npz(folder / "corruption-salt_and_pepper-3.npz", id=IDS, label=LABELS,
+                  logits=logits(FALLEN))  # fmt: skip
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    mine = table[(table.condition == "corruption") & (table["name"] == "salt_and_pepper")]
+    assert set(mine.level) == {3}
+    values = dict(zip(mine.metric, mine.value, strict=True))
+    assert values["accuracy"] == pytest.approx(0.3)
+    # Every confidence is e / (e + 2); 3 of 10 are right.
+    assert values["ece"] == pytest.approx(math.e / (math.e + 2) - 0.3)
+    runs.save_npz(folder / "corruption-jpeg-1.npz", id=IDS[::-1], label=LABELS,
+                  logits=logits(FALLEN))  # fmt: skip
+    with pytest.raises(UserError, match=r"corruption-jpeg-1\.npz: not the images"):
+        evaluation.evaluate(run, run.path("evaluate"))

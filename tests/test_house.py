@@ -15,6 +15,7 @@ from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.losses import LOSSES
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.sanity import CHECKS
+from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.data.inputs import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.explanations.methods import EXPLANATIONS
@@ -28,7 +29,7 @@ TABLES = {
     "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
     "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
     "BACKBONES": BACKBONES, "HEADS": HEADS, "LOSSES": LOSSES, "FIRST_PASSES": FIRST_PASSES,
-    "CHECKS": CHECKS,
+    "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from attnrobust import metrics
+from attnrobust import calibration, metrics
 
 SEEDS = range(4)
 
@@ -33,11 +33,14 @@ def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
     return float(table[name](labels, prediction))
 
 
-def test_every_metric_has_a_judge_here() -> None:
-    assert set(metrics.METRICS) == {"accuracy", "balanced_accuracy", "macro_auc"}
+JUDGED = ("accuracy", "balanced_accuracy", "macro_auc")
 
 
-@pytest.mark.parametrize("name", metrics.METRICS)
+def test_every_metric_has_a_judge_here_or_in_test_calibration() -> None:
+    assert set(metrics.METRICS) == {*JUDGED, *calibration.CALIBRATION}
+
+
+@pytest.mark.parametrize("name", JUDGED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_metric_equals_scikit_learns(name: str, seed: int) -> None:
     labels, probability = drawn(seed)
@@ -46,7 +49,7 @@ def test_a_metric_equals_scikit_learns(name: str, seed: int) -> None:
     assert value[0] == pytest.approx(judged(name, labels, probability), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", metrics.METRICS)
+@pytest.mark.parametrize("name", JUDGED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_weights_are_repeated_rows(name: str, seed: int) -> None:
     labels, probability = drawn(seed)

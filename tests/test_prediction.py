@@ -1,0 +1,55 @@
+"""Predictions of the clean and the corrupted test split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config, prediction, runs
+from attnrobust.corruptions import corrupt
+from attnrobust.data import inputs, records
+from attnrobust.errors import UserError
+from attnrobust.models.replicas import Replicas
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Logits are mean colours, so that a corruption shows."""
+    image = keras.Input((32, 32, 3))
+    return Replicas(keras.Model(image, keras.layers.Lambda(
+        lambda x: tf.reduce_mean(x, axis=(1, 2)))(image)))  # fmt: skip
+
+
+def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, model):
+    asked = config.with_settings(
+        tiny, ["corruptions.names=brightness,motion_blur", "corruptions.severities=2,5"]
+    )
+    dataset = records.load(records_folder)
+    prediction.predict(asked, dataset, tmp_path, model)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "clean.npz", "corruption-brightness-2.npz", "corruption-brightness-5.npz",
+        "corruption-motion_blur-2.npz", "corruption-motion_blur-5.npz",
+    }  # fmt: skip
+    found = runs.load_npz(tmp_path / "corruption-brightness-5.npz")
+    clean = runs.load_npz(tmp_path / "clean.npz")
+    np.testing.assert_array_equal(found["id"], clean["id"])
+    examples = inputs.read(dataset, "test", list(clean["id"]), data=tiny.data)
+    expected = corrupt(examples["image"], list(clean["id"]), "brightness", 5)
+    np.testing.assert_allclose(found["logits"], expected.mean(axis=(1, 2)), atol=1e-5)
+    assert (found["logits"].mean(axis=1) > clean["logits"].mean(axis=1)).all()
+
+
+def test_an_unknown_corruption_is_named_before_anything_is_done(
+    tiny, records_folder, tmp_path, model
+):
+    asked = config.with_settings(tiny, ["corruptions.names=jpg"])
+    with pytest.raises(UserError, match="no corruption 'jpg'; did you mean jpeg"):
+        prediction.predict(asked, records.load(records_folder), tmp_path, model)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_severity_out_of_range_is_refused(tiny):
+    with pytest.raises(UserError, match=r"corruptions\.severities = \(0, 6\): expected of 1 to 5"):
+        config.with_settings(tiny, ["corruptions.severities=0,6"])
