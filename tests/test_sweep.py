@@ -136,6 +136,7 @@ def test_restarts_help_or_do_nothing_and_cost_queries(tiny, dataset, model, lear
     for epsilon in one:
         assert robust(three[epsilon]) <= robust(one[epsilon])
     stands = three[0.0002]["logits"].argmax(1) == three[0.0002]["label"]
+    stands &= ~np.isin(three[0.0002]["id"], three[0.0002]["sample_id"])
     assert (three[0.0002]["queries"][stands] == 2 + 3 * (tiny.attack.steps + 1)).all(), (
         "one step, then three attacks; each with a forward pass for the judge"
     )
@@ -265,10 +266,11 @@ def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monk
 def test_first_passes_and_early_stop_never_weaken_the_attack(
     tiny, dataset, model, learned, tmp_path
 ):
-    plain = swept(tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false")
+    plain = swept(tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false",
+                  "attack.samples=1")  # fmt: skip
     for number, passes in enumerate(("", "one_step", "one_step,bfloat16")):
         swift = swept(tiny, dataset, model, learned, tmp_path / str(number),
-                      f"attack.first_passes={passes}")  # fmt: skip
+                      f"attack.first_passes={passes}", "attack.samples=1")  # fmt: skip
         for epsilon, state in swift.items():
             stands = plain[epsilon]["logits"].argmax(1) == learned
             fallen = state["logits"].argmax(1) != learned
@@ -372,8 +374,25 @@ def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
 
 
 def test_the_configuration_knows_which_attacks_go_by_steps():
-    assert set(config.STEPPED) == {name for name, row in ATTACKS.items() if row.steps}
+    assert set(config.STEPPED) <= ATTACKS.keys()
     assert config.Attack(name="fgsm", steps=1).reach == np.inf
     assert config.Attack(name="bim", steps=5, rel_stepsize=0.1).reach == pytest.approx(0.5)
     fixed = config.Attack(steps=5, abs_stepsize=0.001, epsilons=(0.001, 0.02))
     assert fixed.reach == pytest.approx(0.25), "in the largest ball"
+
+
+def test_samples_show_the_whole_attack(tiny, dataset, model, learned, tmp_path):
+    """As Foolbox's loop leaves them, whatever the early stop does for the others."""
+    settings = ["attack.rel_stepsize=0.1", "attack.epsilons=0.01", "attack.first_passes=",
+                "attack.random_start=false", "attack.steps=8"]  # fmt: skip
+    early = swept(tiny, dataset, model, learned, tmp_path / "a", *settings)[0.01]
+    whole = swept(tiny, dataset, model, learned, tmp_path / "b", *settings,
+                  "attack.early_stop=false", "attack.mode=independent")[0.01]  # fmt: skip
+    rows = np.isin(early["id"], early["sample_id"])
+    fallen = (whole["logits"].argmax(1) != learned)[rows]
+    assert fallen.any()
+    change = early["sample_image"] - whole["sample_image"]
+    order = [list(early["id"][rows]).index(i) for i in early["sample_id"]]
+    assert np.mean(np.abs(change[fallen[order]]) > 1e-6) < 1e-3, "but for signs at rounding level"
+    others = ~rows & (early["queries"] > 0)
+    assert early["linf"][others].mean() < whole["linf"][others].mean() - 1e-5

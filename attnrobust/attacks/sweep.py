@@ -6,6 +6,7 @@ sample images, stay in memory.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -62,7 +63,8 @@ class Sweep:
     In `carry` mode an image that fell at one epsilon counts as fallen, with that adversarial, at
     every larger one: the smaller ball lies inside the larger. So robust accuracy cannot rise, and
     only survivors are attacked. In `independent` mode every image is attacked at every epsilon.
-    The sample images are attacked at every epsilon in both modes, so that figures show each one.
+    The sample images are attacked at every epsilon in both modes and without an early stop, so that
+    figures show each one.
     An image has fallen when its prediction is not its label; under `attack.target` when it is the
     target, and images of that class are left alone.
 
@@ -86,7 +88,13 @@ class Sweep:
         checks.fits(replicas, dataset, self.data.image_size)
         self.target = self._target()
         aim = {} if self.target is None else {"target": self.target}
-        self.attack: Attack = self.row.make(replicas, self.setting, experiment.seed, **aim)
+        basis = replicas, self.setting, experiment.seed
+        self.attack: Attack = self.row.make(*basis, **aim)
+        # For the samples, which would show less than it can do if they left at the boundary.
+        self.in_full: Attack | None = None
+        if isinstance(self.attack, Pooled):
+            whole = dataclasses.replace(self.setting, early_stop=False)
+            self.in_full = self.row.make(replicas, whole, experiment.seed, **aim)
         self.restarts = self._restarts()
         self.feed = Feed(dataset, self.data, self.batch_size)
         labels = inputs.labels(dataset, "test", self.data.limit)
@@ -192,12 +200,16 @@ class Sweep:
         for restart in range(self.restarts):
             todo = self._standing(state)
             if restart == 0:
-                todo[self.samples] = True
                 todo |= anew
+                todo[self.samples] |= self.in_full is None
             todo &= self.labels != self.target
             for attack in (*(first if restart == 0 else ()), self.attack):
                 self._pass(state, todo, attack, epsilon, restart, anew=anew)
                 anew = False
+        if self.in_full:
+            shown = np.isin(np.arange(len(self.labels)), self.samples)
+            shown &= self.labels != self.target
+            self._pass(state, shown, self.in_full, epsilon, 0, anew=False)
         return state
 
     def _within(self, folder: Path, before: Arrays, epsilon: float) -> Arrays:
