@@ -75,5 +75,11 @@ class State:
 
 
 def _variables(model: keras.Model) -> Sequence[tf.Variable]:
-    model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    found = [*model.variables, *optimizer.variables]
+    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        # Not among its variables; from another scale a resume would drop other steps.
+        scale = optimizer._loss_scale
+        found += [scale._current_loss_scale, scale.counter]
+    return found
