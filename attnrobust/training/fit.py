@@ -124,16 +124,12 @@ def _train(
 
 def _say_collapse(state: State) -> None:
     row = state.history[-1]
-    words = (
-        f"catastrophic overfitting in epoch {row['epoch']}: validation accuracy "
-        f"{row['val_one_step_accuracy']:.3f} under the single step of training, "
-        f"{row['val_robust_accuracy']:.3f} under PGD"
-    )
-    if state.best == math.inf:
-        raise UserError(
-            f"{words}; try a smaller training.inner_epsilon, or training.method = adversarial"
-        )
-    log.warning("%s; stopped, the best weights from before are kept", words)
+    log.warning(
+        "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step of "
+        "training, %.3f under PGD; stopped, the best weights from before are kept; try a smaller "
+        "training.inner_epsilon, or training.method=adversarial",
+        row["epoch"], row["val_one_step_accuracy"], row["val_robust_accuracy"],
+    )  # fmt: skip
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:

@@ -45,8 +45,8 @@ def ascend(
     def step(x: tf.Tensor) -> tuple[tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            # A mean, as in the loss, so that the same scale overflows as seldom here as there.
-            value = tf.reduce_mean(objective(x)) * scale
+            # A sum, so that an image's gradient does not depend on its batch.
+            value = tf.reduce_sum(objective(x)) * scale
         gradient = tape.gradient(value, x)
         # An overflow under a loss scale: the optimizer drops its step, such a pixel stands still.
         gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))

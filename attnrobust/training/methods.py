@@ -10,7 +10,7 @@ TRADES' own code). With adversarial images alone, the averages are those of adve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +23,8 @@ from attnrobust.training import inner
 
 # Step of `fast`, in epsilons (Wong et al. 2020).
 FAST_STEP = 1.25
-# `fast` has collapsed where PGD leaves less than this share of what its own single step leaves,
-# and the two differ by more than a few images by chance.
+# `fast` has collapsed where PGD leaves less than this share of what the single step leaves, and of
+# what PGD left before; and one step and several differ by more than a few images by chance.
 COLLAPSE_SHARE, COLLAPSE_GAP = 0.5, 0.1
 
 Parts = dict[str, tf.Tensor]
@@ -135,10 +135,13 @@ class Adversarial(keras.Model):
         """The inner settings' attack, or one with `other` steps."""
         setting = self.setting
         how = {"stepsize": setting.inner_stepsize, "steps": setting.inner_steps, **other}
-        scaled = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
+        scale = 1.0
+        if isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer):
+            # As in the loss, which is a mean: it overflows as seldom here as there.
+            scale = self.optimizer.loss_scale / setting.batch_size
         return inner.ascend(
             objective, images, start, norm=setting.inner_norm, epsilon=setting.inner_epsilon,
-            scale=self.optimizer.loss_scale if scaled else 1.0, **how,
+            scale=scale, **how,
         )  # fmt: skip
 
     def _label_loss(self, labels: tf.Tensor, *, training: bool) -> inner.Objective:
@@ -213,17 +216,21 @@ class Fast(Adversarial):
         return self.pgd(objective, images, start, stepsize=length, steps=1)
 
 
-def collapsed(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the history shows catastrophic overfitting (Wong et al. 2020).
+def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last row of a history shows catastrophic overfitting (Wong et al. 2020).
 
-    PGD leaves less than half of the validation accuracy that the single step leaves, and at least
-    0.1 less. Compared within an epoch, since a model that names one class for every image, as many
-    do in their first epoch, is most robust of all.
+    PGD leaves less than half of the validation accuracy that the single step leaves (and at least
+    0.1 less), less than half of what it left in some epoch before, and its loss is not the lowest.
+    The first alone is also seen of a model that has learnt nothing yet; the second alone of one
+    that named one class for every image, which nothing can fool, and has begun to learn.
     """
-    one_step, several = row.get("val_one_step_accuracy"), row.get("val_robust_accuracy", 0.0)
-    if one_step is None:
+    *before, last = history
+    if not before or "val_one_step_accuracy" not in last:
         return False
-    return bool(several < COLLAPSE_SHARE * one_step and one_step - several >= COLLAPSE_GAP)
+    one_step, several = last["val_one_step_accuracy"], last["val_robust_accuracy"]
+    fooled = several < COLLAPSE_SHARE * one_step and one_step - several >= COLLAPSE_GAP
+    lost = several < COLLAPSE_SHARE * max(row["val_robust_accuracy"] for row in before)
+    return bool(fooled and lost and last["val_loss"] > min(row["val_loss"] for row in before))
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -41,12 +41,12 @@ class State:
     @property
     def collapsed(self) -> bool:
         """Whether the last epoch shows catastrophic overfitting."""
-        return bool(self.history) and collapsed(self.history[-1])
+        return bool(self.history) and collapsed(self.history)
 
     def add(self, row: dict[str, Any], min_delta: float) -> bool:
         """Take in an epoch; whether it is the best so far."""
         self.history.append(row)
-        improved = row["val_loss"] < self.best - min_delta and not self.collapsed
+        improved = row["val_loss"] < self.best - min_delta
         self.best = row["val_loss"] if improved else self.best
         self.wait = 0 if improved else self.wait + 1
         return improved
