@@ -93,6 +93,20 @@ class Training:
         augmentation: Rows of AUGMENTATIONS (attnrobust/data/inputs.py), in this order.
         precision: Of the layers while training: `float32`, `bfloat16` or `float16` (with loss
             scaling). Weights and logits stay float32; predict and attack always use float32.
+        method: Row of METHODS (attnrobust/training/methods.py), which says what each does. All that
+            follows is for methods other than `standard`.
+        inner_norm: Of the ball in which a step looks for adversarials: `linf` or `l2`.
+        inner_epsilon: Its radius in [0, 1] pixel scale.
+        inner_steps: Gradient steps of the attack in each training step, and in validation.
+        inner_rel_stepsize: Their size as a share of `inner_epsilon`.
+        inner_abs_stepsize: Their size itself, in units of the norm; replaces the share.
+        inner_batchnorm: While crafting: `inference` (the averages) or `training` (the batch's own
+            statistics, and dropout); the averages stay what they were in both.
+        clean_share: Share of the clean images' loss in the whole (`adversarial`, `fast`): 0, the
+            adversarial images alone, to 1.
+        trades_beta: Weight of the divergence in `trades`.
+        validation_share: Share of the validation images, evenly spread, that validation looks at;
+            it attacks each one.
     """
 
     epochs: int = 300
@@ -105,8 +119,26 @@ class Training:
     epoch_fraction: float = 1.0
     augmentation: tuple[str, ...] = ("flip", "rotate", "zoom", "shift")
     precision: str = "float32"
+    method: str = "standard"
+    inner_norm: str = "linf"
+    inner_epsilon: float = 2 / 255
+    inner_steps: int = 7
+    inner_rel_stepsize: float = 0.25
+    inner_abs_stepsize: float | None = None
+    inner_batchnorm: str = "inference"
+    clean_share: float = 0.0
+    trades_beta: float = 6.0
+    validation_share: float = 1.0
+
+    @property
+    def inner_stepsize(self) -> float:
+        """Length of a step of the inner attack."""
+        if self.inner_abs_stepsize is None:
+            return self.inner_rel_stepsize * self.inner_epsilon
+        return self.inner_abs_stepsize
 
     def __post_init__(self) -> None:
+        self._require_inner()
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"training.{name}", value, "at least 1")
@@ -119,6 +151,29 @@ class Training:
                  self.precision, "float32, bfloat16 or float16")  # fmt: skip
         _require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
                  self.class_weights, "inverse_frequency or none")  # fmt: skip
+
+    def _require_inner(self) -> None:
+        _require(self.inner_norm in ("linf", "l2"), "training.inner_norm", self.inner_norm,
+                 "linf or l2")  # fmt: skip
+        _require(self.method != "fast" or self.inner_norm == "linf", "training.inner_norm",
+                 self.inner_norm, "linf, the norm of training.method = fast")  # fmt: skip
+        # At 0.5 every image can be made grey: mostly 8 for 8/255.
+        most = 0.5 if self.inner_norm == "linf" else math.inf
+        _require(0 < self.inner_epsilon < most, "training.inner_epsilon", self.inner_epsilon,
+                 "above 0" + (", below 0.5 (8/255 is fine)" if most == 0.5 else ""))  # fmt: skip
+        _require(self.inner_steps >= 1, "training.inner_steps", self.inner_steps, "at least 1")
+        for name in ("inner_rel_stepsize", "inner_abs_stepsize"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"training.{name}", value, "above 0")
+        reach = self.inner_steps * self.inner_stepsize / self.inner_epsilon
+        _require(reach > 1 - 1e-6, "training.inner_steps", self.inner_steps,
+                 f"enough to reach the edge of the ball, not {reach:.2g} of the way")  # fmt: skip
+        _require(self.inner_batchnorm in ("inference", "training"), "training.inner_batchnorm",
+                 self.inner_batchnorm, "inference or training")  # fmt: skip
+        _require(0 <= self.clean_share <= 1, "training.clean_share", self.clean_share, "in [0, 1]")
+        _require(self.trades_beta >= 0, "training.trades_beta", self.trades_beta, "at least 0")
+        _require(0 < self.validation_share <= 1, "training.validation_share",
+                 self.validation_share, "in (0, 1]")  # fmt: skip
 
 
 @dataclass(frozen=True)

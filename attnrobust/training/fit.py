@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
+from attnrobust.training import inner
+from attnrobust.training.methods import METHODS, Adversarial
+from attnrobust.training.state import State
 from attnrobust.training.strategy import is_chief
 
 log = logging.getLogger("attnrobust")
@@ -74,28 +77,24 @@ def _train(
             f"training.batch_size {setting.batch_size} does not spread evenly over "
             f"{strategy.num_replicas_in_sync} devices"
         )
+    method = config.lookup("training.method", METHODS, setting.method)
     keras.utils.set_random_seed(experiment.seed)
     with strategy.scope(), precision(setting.precision):
-        model = build.build(
+        network = build.build(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
+        model = method(network, setting)
         compile_model(model, setting)
     memory.require(model, setting.batch_size, "training.batch_size")
     weights = class_weights(dataset, experiment)
     state = State.load(folder / "state", model)
-    validation = (
-        inputs.evaluation_batches(
-            dataset, "validation", data=experiment.data, batch_size=setting.batch_size
-        )
-        .map(lambda batch: (batch["image"], batch["label"]))
-        .with_options(whole_files())
-    )
+    validation = validation_batches(model, experiment, dataset)
     writer = None
     if is_chief(strategy):
         writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
     else:
         log.info("a helping worker: the first one writes and says what happens")
-    while state.epoch < setting.epochs and state.wait < setting.patience:
+    while not state.collapsed and state.epoch < setting.epochs and state.wait < setting.patience:
         row = _one_epoch(
             model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
         )
@@ -111,7 +110,9 @@ def _train(
         if writer:
             _tensorboard(writer, row)
             log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
-    if state.wait >= setting.patience:
+    if state.collapsed:
+        _say_collapse(state)
+    elif state.wait >= setting.patience:
         log.info("no better validation loss for %d epochs: stopped", setting.patience)
     wait_for_all(strategy)
     model.load_weights(folder / "weights.h5")
@@ -119,6 +120,16 @@ def _train(
     if writer:
         shutil.rmtree(folder / "state", ignore_errors=True)
     return model
+
+
+def _say_collapse(state: State) -> None:
+    row = state.history[-1]
+    log.warning(
+        "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step of "
+        "training, %.3f under PGD; stopped, the best weights from before are kept; try a smaller "
+        "training.inner_epsilon, or training.method=adversarial",
+        row["epoch"], row["val_one_step_accuracy"], row["val_robust_accuracy"],
+    )  # fmt: skip
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
@@ -190,6 +201,33 @@ def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray
     return weights.astype(np.float32)
 
 
+def validation_batches(
+    model: keras.Model, experiment: config.Experiment, dataset: Dataset
+) -> tf.data.Dataset:
+    """What an epoch is judged by: (image, label), with random starts where a method attacks."""
+    setting = experiment.training
+    batches = inputs.evaluation_batches(
+        dataset, "validation", data=experiment.data, batch_size=setting.batch_size
+    ).map(lambda batch: (batch["image"], batch["label"]))
+    if isinstance(model, Adversarial):
+        if setting.validation_share < 1:
+            batches = _thinned(batches.unbatch(), setting.validation_share)
+            batches = batches.batch(setting.batch_size)
+        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
+                               (experiment.seed, -1), gaussian=False)  # fmt: skip
+    return batches.with_options(whole_files())
+
+
+def _thinned(examples: tf.data.Dataset, share: float) -> tf.data.Dataset:
+    """The first example, and as many others evenly spread as the share asks for."""
+
+    def step(index: tf.Tensor) -> tf.Tensor:
+        return tf.floor(tf.cast(index, tf.float64) * share)
+
+    kept = examples.enumerate().filter(lambda index, _: step(index) > step(index - 1))
+    return kept.map(lambda _, pair: pair)
+
+
 def _one_epoch(
     model: keras.Model,
     experiment: config.Experiment,
@@ -205,6 +243,11 @@ def _one_epoch(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
         epoch=epoch,
     ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
+    robust = isinstance(model, Adversarial)
+    if robust:
+        setting = experiment.training
+        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
+                               (experiment.seed, epoch), gaussian=model.gaussian)  # fmt: skip
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
@@ -215,14 +258,26 @@ def _one_epoch(
             callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_, **__: bar.update())],
         ).history  # fmt: skip
     seconds = round(time.monotonic() - start, 2)
-    return {"epoch": epoch + 1, **{key: float(v[-1]) for key, v in history.items()},
-            "seconds": seconds}  # fmt: skip
+    measured = {
+        key: float(values[-1])
+        for key, values in history.items()
+        if not robust or key in model.recorded
+    }
+    return {"epoch": epoch + 1, **measured, "seconds": seconds}
 
 
 def _line(row: dict[str, Any], epochs: int, *, best: bool) -> str:
+    said = ("loss", "accuracy", "robust_accuracy")
+    trained, judged = (
+        "  ".join(
+            f"{name.replace('_', ' ')} {row[before + name]:.3f}"
+            for name in said
+            if before + name in row
+        )
+        for before in ("", "val_")
+    )
     return (
-        f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}"
-        f"  validation loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f}"
+        f"epoch {row['epoch']:>3}/{epochs}  {trained}  validation {judged}"
         f"  {row['seconds']:.1f} s{'  best' if best else ''}"
     )
 
@@ -233,58 +288,3 @@ def _tensorboard(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:
             if key != "epoch":
                 tf.summary.scalar(key, value)
     writer.flush()
-
-
-class State:
-    """What a resume needs: weights, optimizer, history, early stopping; one file, one rename.
-
-    Attributes:
-        history: A row for each finished epoch.
-        best: Lowest validation loss that counted as an improvement.
-        wait: Epochs since then.
-    """
-
-    def __init__(self) -> None:
-        self.history: list[dict[str, Any]] = []
-        self.best = math.inf
-        self.wait = 0
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs, and the index of the next one."""
-        return len(self.history)
-
-    def add(self, row: dict[str, Any], min_delta: float) -> bool:
-        """Take in an epoch; whether it is the best so far."""
-        self.history.append(row)
-        improved = row["val_loss"] < self.best - min_delta
-        self.best = row["val_loss"] if improved else self.best
-        self.wait = 0 if improved else self.wait + 1
-        return improved
-
-    def save(self, folder: Path, model: keras.Model) -> None:
-        """Write `state.npz`, atomically."""
-        words = {"history": self.history, "best": self.best, "wait": self.wait}
-        arrays = {f"v{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
-        runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
-
-    @classmethod
-    def load(cls, folder: Path, model: keras.Model) -> State:
-        """The state on disk put into the model, or a new one where there is none."""
-        state = cls()
-        path = folder / "state.npz"
-        if not path.exists():
-            return state
-        arrays = runs.load_npz(path)
-        words = json.loads(str(arrays.pop("words")))
-        state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
-        variables = _variables(model)
-        for variable, name in zip(variables, sorted(arrays), strict=True):
-            variable.assign(arrays[name])
-        log.info("going on after epoch %d", state.epoch)
-        return state
-
-
-def _variables(model: keras.Model) -> Sequence[tf.Variable]:
-    model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]

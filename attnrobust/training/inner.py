@@ -1,0 +1,139 @@
+"""The attack inside a training step: projected gradient ascent, compiled as part of that step.
+
+Evaluation has attacks of its own (attnrobust/attacks), which training must not know. Here nothing
+stops early and every image makes all steps: training wants the worst point that this budget finds,
+not the first that fools the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+
+# Images (N, H, W, 3) to what is ascended, (N,).
+Objective = Callable[[tf.Tensor], tf.Tensor]
+
+
+def ascend(
+    objective: Objective, images: tf.Tensor, start: tf.Tensor, *, norm: str, epsilon: float,
+    stepsize: float, steps: int, scale: tf.Tensor | float = 1.0,
+) -> tf.Tensor:  # fmt: skip
+    """Points of the ball around the images, and of [0, 1], that ascent from `start` leads to.
+
+    Madry et al. 2018: steps along the gradient's sign (`linf`) or unit vector (`l2`), each put
+    back into ball and box. Traced once, whatever the number of steps is.
+
+    Args:
+        objective: Images to what is ascended.
+        images: float32 (N, H, W, 3) in [0, 1].
+        start: Offsets from the images, same shape; put into ball and box first.
+        norm: `linf` or `l2`.
+        epsilon: Radius, in [0, 1] pixel scale.
+        stepsize: Length of a step, in units of the norm.
+        steps: Number of steps.
+        scale: Factor of the objective. float16 loses small gradients without one.
+
+    Returns:
+        float32 (N, H, W, 3), cut off from the gradient.
+    """
+
+    def step(x: tf.Tensor) -> tuple[tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            # A sum, so that an image's gradient does not depend on its batch.
+            value = tf.reduce_sum(objective(x)) * scale
+        gradient = tape.gradient(value, x)
+        # An overflow under a loss scale: the optimizer drops its step, such a pixel stands still.
+        gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
+        towards = tf.sign(gradient) if norm == "linf" else gradient / _length(gradient)
+        return (project(x + stepsize * towards, images, norm, epsilon),)
+
+    first = project(images + start, images, norm, epsilon)
+    (x,) = tf.while_loop(
+        lambda _: True, step, (first,), maximum_iterations=steps, parallel_iterations=1
+    )
+    return tf.stop_gradient(x)
+
+
+def project(x: tf.Tensor, images: tf.Tensor, norm: str, epsilon: float) -> tf.Tensor:
+    """`x` put into the ball around the images (N, H, W, 3), then into [0, 1].
+
+    Clipping to [0, 1] only brings a point nearer to an image that lies in it, so both hold.
+    """
+    change = x - images
+    if norm == "linf":
+        change = tf.clip_by_value(change, -epsilon, epsilon)
+    else:
+        change *= tf.minimum(1.0, epsilon / _length(change))
+    return tf.clip_by_value(images + change, 0.0, 1.0)
+
+
+def starts(
+    batches: tf.data.Dataset, norm: str, epsilon: float, key: tuple[int, int], *, gaussian: bool
+) -> tf.data.Dataset:
+    """Batches of (images, *rest) to ((images, offsets), *rest) with a random start for each image.
+
+    Drawn here, not in the step, for the whole batch: the same for the same key, on however many
+    devices the batch is spread, and after a resume.
+
+    Args:
+        batches: Of float32 images (N, H, W, 3), and what belongs to them.
+        norm: `linf`, uniform in the cube, or `l2`, uniform in the ball (Voelker et al. 2017: the
+            first n coordinates of a point of the sphere in n + 2 dimensions).
+        epsilon: Radius.
+        key: Seed and epoch.
+        gaussian: 0.001 times a standard normal instead, as in TRADES.
+    """
+
+    def draw(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        images, *rest = batch
+        # Far from the augmentation's keys, which count up from the same seed and epoch.
+        words = tf.stack([tf.constant(key[0] * 10_007 + key[1], tf.int64), index + 2**40])
+        shape = tf.shape(images)
+        if gaussian:
+            offsets = 0.001 * tf.random.stateless_normal(shape, words)
+        elif norm == "linf":
+            offsets = tf.random.stateless_uniform(shape, words, -epsilon, epsilon)
+        else:
+            size = tf.reduce_prod(shape[1:])
+            sphere = tf.random.stateless_normal(tf.stack([shape[0], size + 2]), words)
+            sphere /= tf.norm(sphere, axis=1, keepdims=True)
+            offsets = epsilon * tf.reshape(sphere[:, :-2], shape)
+        return (images, tf.ensure_shape(offsets, images.shape)), *rest
+
+    drawn = batches.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    return drawn.prefetch(tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def statistics_kept(model: keras.Model, setting: config.Training) -> Iterator[bool]:
+    """Within: whether crafting calls the model with training=True. Afterwards: no trace of it.
+
+    In training mode every BatchNorm call moves its averages, so that crafting would leave those of
+    half-made adversarials in them, one share for each step; they are put back. Not needed in
+    inference mode, which only reads them.
+    """
+    training = setting.inner_batchnorm == "training"
+    layers = batchnorms(model) if training else ()
+    averages = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+    before = [tf.identity(average) for average in averages]
+    yield training
+    for average, value in zip(averages, before, strict=True):
+        average.assign(value)
+
+
+def batchnorms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    """All its BatchNorm layers."""
+    kind = keras.layers.BatchNormalization
+    return (layer for layer in model.submodules if isinstance(layer, kind))
+
+
+def _length(change: tf.Tensor) -> tf.Tensor:
+    """L2 norm (N, 1, 1, 1), at least 1e-12."""
+    squares = tf.reduce_sum(tf.square(change), axis=(1, 2, 3), keepdims=True)
+    return tf.maximum(tf.sqrt(squares), 1e-12)

@@ -1,0 +1,85 @@
+"""What lies between two epochs: all that a killed run needs to go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import runs
+from attnrobust.training.methods import collapsed
+
+log = logging.getLogger("attnrobust")
+
+
+class State:
+    """What a resume needs: weights, optimizer, history, early stopping; one file, one rename.
+
+    Attributes:
+        history: A row for each finished epoch.
+        best: Lowest validation loss that counted as an improvement.
+        wait: Epochs since then.
+    """
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, Any]] = []
+        self.best = math.inf
+        self.wait = 0
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs, and the index of the next one."""
+        return len(self.history)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the last epoch shows catastrophic overfitting."""
+        return bool(self.history) and collapsed(self.history)
+
+    def add(self, row: dict[str, Any], min_delta: float) -> bool:
+        """Take in an epoch; whether it is the best so far."""
+        self.history.append(row)
+        improved = row["val_loss"] < self.best - min_delta
+        self.best = row["val_loss"] if improved else self.best
+        self.wait = 0 if improved else self.wait + 1
+        return improved
+
+    def save(self, folder: Path, model: keras.Model) -> None:
+        """Write `state.npz`, atomically."""
+        words = {"history": self.history, "best": self.best, "wait": self.wait}
+        arrays = {f"v{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
+        runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
+
+    @classmethod
+    def load(cls, folder: Path, model: keras.Model) -> State:
+        """The state on disk put into the model, or a new one where there is none."""
+        state = cls()
+        path = folder / "state.npz"
+        if not path.exists():
+            return state
+        arrays = runs.load_npz(path)
+        words = json.loads(str(arrays.pop("words")))
+        state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
+        variables = _variables(model)
+        for variable, name in zip(variables, sorted(arrays), strict=True):
+            variable.assign(arrays[name])
+        log.info("going on after epoch %d", state.epoch)
+        return state
+
+
+def _variables(model: keras.Model) -> Sequence[tf.Variable]:
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    found = [*model.variables, *optimizer.variables]
+    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        # Not among its variables; from another scale a resume would drop other steps.
+        scale = optimizer._loss_scale
+        found += [scale._current_loss_scale, scale.counter]
+    return found

@@ -1,0 +1,338 @@
+"""Adversarial training: losses by hand, steps on one and two replicas, resume, collapse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import foolbox
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.data import inputs, records
+from attnrobust.errors import UserError
+from attnrobust.models import build
+from attnrobust.training import fit, inner, methods, state, strategy
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((8, 16, 16, 3), dtype=np.float32)
+LABELS = np.arange(8) % 3
+WEIGHTS = np.linspace(0.5, 2, 8).astype(np.float32)
+ROBUST = ["adversarial", "trades", "fast"]
+
+
+def setting(method: str, **values) -> config.Training:
+    return config.Training(method=method, inner_epsilon=0.05, inner_steps=3, inner_rel_stepsize=0.5,
+                           batch_size=8, learning_rate=0.1, **values)  # fmt: skip
+
+
+def network(*, batchnorm: bool) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2)(image)
+    x = keras.layers.BatchNormalization()(x) if batchnorm else x
+    x = keras.layers.Flatten()(keras.layers.Activation("softplus")(x))
+    return keras.Model(image, keras.layers.Dense(3)(x))
+
+
+def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
+    model = methods.METHODS[training.method](network(batchnorm=batchnorm), training)
+    fit.compile_model(model, training)
+    return model
+
+
+def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model, dict]:
+    """The model after one step of Keras' fit, and what fit said."""
+    model = made(training, batchnorm=batchnorm)
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
+    if training.method != "standard":
+        batches = inner.starts(batches, "linf", 0.05, (0, 0), gaussian=model.gaussian)
+    said = model.fit(batches, verbose=0).history
+    return model, {key: value[0] for key, value in said.items()}
+
+
+def history(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def softmax_loss(logits: np.ndarray) -> np.ndarray:
+    return -np.log(scipy.special.softmax(logits, axis=1))[np.arange(8), LABELS]
+
+
+def test_a_clean_share_of_one_takes_the_step_of_standard_training():
+    plain, said = stepped(setting("standard"), batchnorm=True)
+    for name in ("adversarial", "fast"):
+        robust, other = stepped(setting(name, clean_share=1.0), batchnorm=True)
+        assert other["loss"] == pytest.approx(said["loss"], rel=1e-5)
+        for one, two in zip(plain.get_weights(), robust.get_weights(), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_trades_with_beta_zero_takes_the_step_of_standard_training():
+    plain, _ = stepped(setting("standard"), batchnorm=True)
+    robust, _ = stepped(setting("trades", trades_beta=0.0), batchnorm=True)
+    other, _ = stepped(setting("trades", trades_beta=6.0), batchnorm=True)
+    for one, two in zip(plain.trainable_variables, robust.trainable_variables, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(plain.get_weights()[0], other.get_weights()[0], rtol=1e-2)
+
+
+def test_the_outer_losses_by_hand():
+    # Far away, so that the divergence depends on its direction.
+    crafted = 3 * RNG.random(IMAGES.shape, dtype=np.float32)
+    model = made(setting("adversarial", clean_share=0.25), batchnorm=False)
+    clean, found = model(IMAGES).numpy(), model(crafted).numpy()
+    each, _ = model.outer(IMAGES, crafted, LABELS)
+    np.testing.assert_allclose(
+        each, 0.25 * softmax_loss(clean) + 0.75 * softmax_loss(found), rtol=1e-4
+    )
+    each, logits = made(setting("adversarial"), batchnorm=False).outer(IMAGES, crafted, LABELS)
+    np.testing.assert_allclose(each, softmax_loss(found), rtol=1e-4)
+    assert set(logits) == {"robust_accuracy"}
+    each, _ = made(setting("trades", trades_beta=3.0), batchnorm=False).outer(
+        IMAGES, crafted, LABELS
+    )
+    p, q = (scipy.special.softmax(x.astype(float), axis=1) for x in (clean, found))
+    moved = scipy.stats.entropy(p, q, axis=1)
+    assert np.abs(moved - scipy.stats.entropy(q, p, axis=1)).max() > 0.01
+    np.testing.assert_allclose(each, softmax_loss(clean) + 3 * moved, rtol=1e-4)
+
+
+def test_what_each_method_crafts():
+    zeros = np.zeros_like(IMAGES)
+    model = made(setting("adversarial"), batchnorm=False)
+    crafted = model.craft(IMAGES, zeros, LABELS).numpy()
+    assert (softmax_loss(model(crafted).numpy()) > softmax_loss(model(IMAGES).numpy())).all()
+
+    # One step of 1.25 epsilon, cut to epsilon where it leaves the ball.
+    fast = made(setting("fast"), batchnorm=False)
+    start = np.full_like(IMAGES, -0.04)
+    first = np.clip(IMAGES + start, 0, 1)
+    with tf.GradientTape() as tape:
+        x = tf.constant(first)
+        tape.watch(x)
+        value = tf.reduce_sum(methods.cross_entropy(fast(x), LABELS))
+    moved = first + 0.0625 * np.sign(tape.gradient(value, x))
+    expected = np.clip(IMAGES + np.clip(moved - IMAGES, -0.05, 0.05), 0, 1)
+    np.testing.assert_allclose(fast.craft(IMAGES, start, LABELS), expected, atol=1e-6)
+
+    # The divergence has its minimum, and no gradient, at the image itself; labels play no part.
+    trades = made(setting("trades"), batchnorm=False)
+    noise = (0.001 * RNG.standard_normal(IMAGES.shape)).astype(np.float32)
+    crafted = trades.craft(IMAGES, noise, LABELS)
+    np.testing.assert_array_equal(crafted, trades.craft(IMAGES, noise, (LABELS + 1) % 3))
+    clean = trades(IMAGES)
+    near, far = (methods.divergence(clean, trades(x)) for x in (IMAGES + noise, crafted))
+    assert (far.numpy() > 100 * near.numpy()).all()
+
+
+@pytest.mark.parametrize("spread", ["one", "two"])
+def test_crafting_leaves_batchnorm_averages_to_the_byte(spread):
+    found = {}
+    for mode in ("inference", "training"):
+        on = strategy.mirrored() if spread == "two" else tf.distribute.get_strategy()
+        with on.scope():
+            model = made(setting("adversarial", inner_batchnorm=mode), batchnorm=True)
+        layer = next(inner.batchnorms(model))
+        before = [v.numpy().tobytes() for v in (layer.moving_mean, layer.moving_variance)]
+
+        @tf.function(autograph=False)
+        def craft(on=on, model=model):
+            return on.run(lambda: model.craft(IMAGES, np.zeros_like(IMAGES), LABELS))
+
+        found[mode] = on.experimental_local_results(craft())[0].numpy()
+        after = [v.numpy().tobytes() for v in (layer.moving_mean, layer.moving_variance)]
+        assert before == after
+        if spread == "one":
+            # Were they not put back, they would have moved.
+            model(IMAGES, training=True)
+            assert layer.moving_mean.numpy().tobytes() != before[0]
+    assert not np.array_equal(found["inference"], found["training"])
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_one_and_two_replicas_take_the_same_step(name):
+    """Without BatchNorm's per-replica statistics; what fit says is not added up either."""
+    ends = []
+    for spread in (tf.distribute.get_strategy(), strategy.mirrored()):
+        with spread.scope():
+            model = made(setting(name, clean_share=0.5), batchnorm=False)
+        train, check = (
+            inner.starts(batches.batch(8), "linf", 0.05, (0, 0), gaussian=model.gaussian)
+            for batches in (
+                tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)),
+                tf.data.Dataset.from_tensor_slices((IMAGES[:5], LABELS[:5])),
+            )
+        )
+        said = model.fit(train, validation_data=check, verbose=0).history
+        ends.append((model.get_weights(), {key: said[key][0] for key in model.recorded}))
+    (one, first), (two, second) = ends
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert first == pytest.approx(second, rel=1e-4)
+    assert first["loss"] > 0
+
+
+def small(*_, classes: int, image_size: int) -> keras.Model:
+    """In place of `build.build`: float16 convolutions take long on a CPU."""
+    image = keras.Input((image_size, image_size, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4)(image)
+    x = keras.layers.Activation("softplus")(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, keras.layers.Activation("linear", dtype="float32")(x))
+
+
+KEYS = ("loss", "robust_accuracy", "val_loss", "val_clean_loss", "val_accuracy",
+        "val_robust_accuracy")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("adversarial", "float32"), ("trades", "float16"), ("fast", "bfloat16")]
+)
+def test_a_resume_equals_an_undisturbed_run(
+    name, precision, tiny, records_folder, tmp_path, monkeypatch
+):
+    experiment = config.with_settings(
+        tiny, [f"training.method={name}", f"training.precision={precision}"]
+    )
+    dataset = records.load(records_folder)
+    monkeypatch.setattr(fit.build, "build", small)
+    whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
+
+    real = fit._one_epoch
+
+    def interrupted(*args, epoch, **kwargs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return real(*args, epoch=epoch, **kwargs)
+
+    monkeypatch.setattr(fit, "_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
+    monkeypatch.setattr(fit, "_one_epoch", real)
+    resumed = fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
+    rows = history(tmp_path / "a")
+    assert {"epoch", "seconds", *KEYS} <= set(rows[0])
+    assert ("accuracy" in rows[0]) == (name == "trades")
+    assert ("val_one_step_accuracy" in rows[0]) == (name == "fast")
+    for one, two in zip(rows, history(tmp_path / "b"), strict=True):
+        assert [one[key] for key in KEYS] == pytest.approx([two[key] for key in KEYS], rel=1e-3)
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-3)
+
+
+def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightly(
+    tiny, records_folder, tmp_path
+):
+    experiment = config.with_settings(
+        tiny, ["training.method=adversarial", "model.head=gap", "training.inner_steps=8",
+               "training.inner_epsilon=0.001", "training.inner_rel_stepsize=0.4"],
+    )  # fmt: skip
+    dataset = records.load(records_folder)
+    fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    best = min(history(tmp_path), key=lambda row: row["val_loss"])
+    weights = dataclasses.replace(experiment.model, weights=str(tmp_path / "weights.h5"))
+    model = build.build(weights, classes=7, image_size=32)
+    batches = inputs.evaluation_batches(dataset, "validation", data=experiment.data, batch_size=99)
+    batch = next(iter(batches))
+    images, labels = batch["image"], batch["label"]
+    attack = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=20, random_start=False)
+    judge = foolbox.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")
+    adversarials = attack.run(judge, images, labels, epsilon=0.001)
+    for name, x in (("val_clean_loss", images), ("val_loss", adversarials)):
+        loss = float(tf.reduce_mean(methods.cross_entropy(model(x), labels)))
+        # In so small a ball, PGD with a few steps comes as far as with many.
+        assert loss == pytest.approx(best[name], rel=1e-2)
+    right = model(images).numpy().argmax(1) == labels.numpy()
+    assert right.mean() == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert best["val_loss"] > 1.01 * best["val_clean_loss"]
+
+
+def row(one_step: float, pgd: float, loss: float = 1.0) -> dict:
+    return {
+        "loss": 1.0, "robust_accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.6,
+        "val_robust_accuracy": pgd, "val_one_step_accuracy": one_step, "seconds": 1.0,
+    }  # fmt: skip
+
+
+def test_a_collapse_is_a_gap_between_one_step_and_several_and_a_loss_of_what_was():
+    good = row(0.5, 0.45)
+    gone = row(0.6, 0.02, loss=4.0)
+    assert methods.collapsed([good, gone])
+    assert not methods.collapsed([gone]), "nothing to lose yet"
+    assert not methods.collapsed([row(0.04, 0.03), row(0.14, 0.03, loss=3.0)]), "it begins to learn"
+    assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.25, loss=2.0)]), "one class before"
+    assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.1, loss=0.9)]), "never the best epoch"
+    assert not methods.collapsed([good, {"val_robust_accuracy": 0.0, "val_loss": 4.0}])
+    kept = state.State()
+    assert kept.add(good, 0.0)
+    assert not kept.collapsed
+    assert not kept.add(gone, 0.0)
+    assert kept.collapsed
+
+
+def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
+    tiny, records_folder, tmp_path, monkeypatch, caplog
+):
+    experiment = config.with_settings(
+        tiny, ["training.method=fast", "model.head=gap", "training.epochs=5"]
+    )
+    dataset = records.load(records_folder)
+    rows = [row(0.5, 0.45), row(0.6, 0.02, loss=4.0)]
+
+    def epoch(model, *_, epoch, **__):
+        model.get_layer("logits").bias.assign(np.full(7, epoch + 1.0))
+        return {"epoch": epoch + 1, **rows[epoch]}
+
+    monkeypatch.setattr(fit, "_one_epoch", epoch)
+    model = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
+    assert len(history(tmp_path / "a")) == 2
+    assert model.get_layer("logits").bias.numpy().tolist() == [1.0] * 7
+    assert "catastrophic overfitting in epoch 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["inner_epsilon=0"], r"training.inner_epsilon = 0.0: expected above 0"),
+        (["inner_epsilon=8"], r"training.inner_epsilon = 8.0: .*8/255 is fine"),
+        (["inner_norm=l1"], r"training.inner_norm = l1: expected linf or l2"),
+        (["method=fast", "inner_norm=l2"], r"inner_norm = l2: expected linf, the norm of"),
+        (["inner_steps=3", "inner_rel_stepsize=0.1"], r"to reach the edge .*, not 0.3 of the way"),
+        (["inner_steps=0"], r"training.inner_steps = 0: expected at least 1"),
+        (["inner_abs_stepsize=0"], r"training.inner_abs_stepsize = 0.0: expected above 0"),
+        (["inner_batchnorm=both"], r"expected inference or training"),
+        (["clean_share=2"], r"training.clean_share = 2.0: expected in \[0, 1\]"),
+        (["trades_beta=-1"], r"training.trades_beta = -1.0: expected at least 0"),
+        (["validation_share=0"], r"training.validation_share = 0.0: expected in \(0, 1\]"),
+        (["method=adversaril"], r"no training.method 'adversaril'; did you mean adversarial\?"),
+        (["method=trades", "batch_size=1"], r"batch_size = 1 on 1 device.* at least 2 images"),
+    ],
+)
+def test_bad_settings_end_in_one_clear_line(settings, words, tiny, records_folder, tmp_path):
+    with pytest.raises(UserError, match=words):
+        fit.train(
+            config.with_settings(tiny, [f"training.{text}" for text in settings]),
+            records.load(records_folder), tmp_path, tf.distribute.get_strategy(),
+        )  # fmt: skip
+
+
+def test_validation_may_look_at_an_evenly_spread_share(tiny, records_folder):
+    dataset = records.load(records_folder)
+    number = dataset.count("validation")
+    everything = inputs.labels(dataset, "validation")
+    for share in (1.0, 0.5, 0.001):
+        training = dataclasses.replace(setting("adversarial"), validation_share=share)
+        experiment = dataclasses.replace(tiny, training=training)
+        model = made(training, batchnorm=False)
+        batches = fit.validation_batches(model, experiment, dataset)
+        labels = np.concatenate([label for _, label in batches])
+        kept = {1.0: everything, 0.5: everything[::2], 0.001: everything[:1]}[share]
+        assert labels.tolist() == kept.tolist()
+    assert number > 2
