@@ -23,13 +23,14 @@ from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
+from attnrobust.training.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
     "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
     "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
     "BACKBONES": BACKBONES, "HEADS": HEADS, "LOSSES": LOSSES, "FIRST_PASSES": FIRST_PASSES,
-    "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS,
+    "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS, "METHODS": METHODS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
