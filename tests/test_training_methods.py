@@ -267,6 +267,8 @@ def test_a_collapse_is_a_gap_between_one_step_and_several_and_a_loss_of_what_was
     assert methods.collapsed([good, gone])
     assert not methods.collapsed([gone]), "nothing to lose yet"
     assert not methods.collapsed([row(0.04, 0.03), row(0.14, 0.03, loss=3.0)]), "it begins to learn"
+    noise = [row(0.2, 0.09), row(0.22, 0.03, loss=1.1)]
+    assert not methods.collapsed(noise), "never robust, so nothing is lost but a few images"
     assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.25, loss=2.0)]), "one class before"
     assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.1, loss=0.9)]), "never the best epoch"
     assert not methods.collapsed([good, {"val_robust_accuracy": 0.0, "val_loss": 4.0}])

@@ -24,7 +24,7 @@ from attnrobust.training import inner
 # Step of `fast`, in epsilons (Wong et al. 2020).
 FAST_STEP = 1.25
 # `fast` has collapsed where PGD leaves less than this share of what the single step leaves, and of
-# what PGD left before; and one step and several differ by more than a few images by chance.
+# what PGD left before, and by more than a few images that fall by chance.
 COLLAPSE_SHARE, COLLAPSE_GAP = 0.5, 0.1
 
 Parts = dict[str, tf.Tensor]
@@ -219,18 +219,20 @@ class Fast(Adversarial):
 def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the last row of a history shows catastrophic overfitting (Wong et al. 2020).
 
-    PGD leaves less than half of the validation accuracy that the single step leaves (and at least
-    0.1 less), less than half of what it left in some epoch before, and its loss is not the lowest.
-    The first alone is also seen of a model that has learnt nothing yet; the second alone of one
-    that named one class for every image, which nothing can fool, and has begun to learn.
+    PGD leaves less than half of the validation accuracy that the single step leaves, less than half
+    of what it left in some epoch before, both by at least 0.1, and its loss is not the lowest. The
+    first alone is also seen of a model that is not robust yet; the second alone of one that named
+    one class for every image, which nothing can fool, and has begun to learn.
     """
     *before, last = history
     if not before or "val_one_step_accuracy" not in last:
         return False
-    one_step, several = last["val_one_step_accuracy"], last["val_robust_accuracy"]
-    fooled = several < COLLAPSE_SHARE * one_step and one_step - several >= COLLAPSE_GAP
-    lost = several < COLLAPSE_SHARE * max(row["val_robust_accuracy"] for row in before)
-    return bool(fooled and lost and last["val_loss"] > min(row["val_loss"] for row in before))
+    several, earlier = last["val_robust_accuracy"], max(r["val_robust_accuracy"] for r in before)
+    fallen = all(
+        several < COLLAPSE_SHARE * more and more - several >= COLLAPSE_GAP
+        for more in (last["val_one_step_accuracy"], earlier)
+    )
+    return fallen and last["val_loss"] > min(row["val_loss"] for row in before)
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
