@@ -4,7 +4,7 @@ Claim: none about patients; the images are drawn. It shows the walk from records
 Command: make demo, or python -m experiments.demo.resnet18_gap all
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
+from attnrobust.config import Attack, Checks, Data, Experiment, Model, Training
 from attnrobust.pipeline import main
 
 EXPERIMENT = Experiment(
@@ -15,6 +15,7 @@ EXPERIMENT = Experiment(
         epochs=16, batch_size=32, learning_rate=1e-3, adam_epsilon=1e-7, patience=16, min_delta=0.0
     ),
     attack=Attack(epsilons=tuple(k / 255 for k in (0.125, 0.25, 0.5, 1, 2, 4, 8)), batch_size=64),
+    checks=Checks(samples=48, draws=5, queries=200),
 )
 
 if __name__ == "__main__":
