@@ -16,6 +16,9 @@ SMALL = (
     "attack.steps=2",
     "attack.rel_stepsize=0.5",
     "attack.samples=3",
+    "checks.samples=4",
+    "checks.draws=1",
+    "checks.queries=10",
 )
 
 
