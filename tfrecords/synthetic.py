@@ -95,7 +95,7 @@ def _draw_all(folder: Path, table: pd.DataFrame, size: int, seed: int, workers: 
         if workers > 1:  # spawned, because a fork of a process that runs TensorFlow can hang
             pool = multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,))
             done = stack.enter_context(pool).imap_unordered(draw, jobs, chunksize=16)
-        for _ in tqdm(done, total=len(jobs), desc="draw", unit="image"):
+        for _ in tqdm(done, total=len(jobs), desc="draw", unit="image", disable=None):
             pass
 
 
