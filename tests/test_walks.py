@@ -53,8 +53,10 @@ def test_smoke_walk(name: str, shards_root: Path, tmp_path: Path) -> None:
     dataset = name.partition(".")[0]
     # With 780 layers the checks, which compile half a dozen attacks more, and the export take
     # longer than all else; they are walked with the small networks, the export with a ResNet-50.
-    left_out = {"check"} if name == PAPER[0] else {"check", "export"}
-    stages = [each for each in pipeline.STAGES if name in SMALL or each not in left_out]
+    left_out = set() if name in SMALL else {"check"} if name == PAPER[0] else {"check", "export"}
+    if "inception" in name and name != "ham10000.inception_resnet_v2_soft_attention":
+        left_out |= {"explain", "report"}
+    stages = [each for each in pipeline.STAGES if each not in left_out]
     words = [*stages, "--smoke", "--records", str(shards_root / dataset)]
     walked = subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *words], cwd=tmp_path, text=True, check=False,
@@ -71,6 +73,7 @@ def test_smoke_walk(name: str, shards_root: Path, tmp_path: Path) -> None:
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     assert run.experiment.model.head == experiment.model.head
     assert run.path("evaluate", "measurements.csv").is_file()
-    assert run.path("explain", "linf_pgd", "comparison.csv").is_file()
+    explained = run.path("explain", "linf_pgd", "comparison.csv").is_file()
+    assert explained == ("explain" in stages)
     assert run.path("export", "saved_model", "saved_model.pb").is_file() == ("export" in stages)
-    assert len(list((tmp_path / "reports").rglob("index.html"))) == 1
+    assert len(list((tmp_path / "reports").rglob("index.html"))) == ("report" in stages)
