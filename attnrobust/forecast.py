@@ -17,7 +17,8 @@ from attnrobust import config
 from attnrobust.attacks import engine
 from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
-from attnrobust.training import fit, strategy
+from attnrobust.training import fit, inner, strategy
+from attnrobust.training.methods import METHODS, Adversarial
 
 log = logging.getLogger("attnrobust")
 
@@ -37,15 +38,20 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     """
     setting, size = experiment.training, experiment.data.image_size
     spread = strategy.mirrored()
+    method = config.lookup("training.method", METHODS, setting.method)
     with spread.scope(), fit.precision(setting.precision):
-        model = build.build(
+        network = build.build(
             config.with_settings(experiment, ["model.weights=none"]).model,
             classes=classes, image_size=size,
         )  # fmt: skip
+        model = method(network, setting)
         fit.compile_model(model, setting)
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
     labels = np.zeros(setting.batch_size, np.int64)
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
+    if isinstance(model, Adversarial):
+        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon, (0, 0),
+                               gaussian=model.gaussian)  # fmt: skip
 
     step = _seconds(lambda: model.fit(batches, steps_per_epoch=1, verbose=0))
     steps = -(-round(setting.epoch_fraction * train) // setting.batch_size)

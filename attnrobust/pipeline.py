@@ -82,8 +82,8 @@ def predict(walk: Walk) -> None:
 
 def attack(walk: Walk) -> None:
     """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
-    from attnrobust.attacks.methods import ATTACKS
-    from attnrobust.attacks.sweep import Sweep, row_of
+    from attnrobust.attacks.methods import ATTACKS, row_of
+    from attnrobust.attacks.sweep import Sweep
 
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
@@ -111,7 +111,8 @@ def check(walk: Walk) -> None:
             # As the sweep was made, whatever these settings say.
             setting = walk.run.attacks()[walk.label]
             experiment = dataclasses.replace(walk.experiment, attack=setting)
-            subject = Subject(experiment, dataset, walk.trained(dataset), attacked)
+            subject = Subject(experiment, dataset, walk.trained(dataset), attacked,
+                              walk.surrogate(dataset))  # fmt: skip
             sanity.check(subject, folder)
 
 
@@ -258,9 +259,9 @@ def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", walk.run.root)
     if "attack" in stages:
-        from attnrobust.attacks import sweep
+        from attnrobust.attacks.methods import row_of
 
-        sweep.row_of(walk.experiment.attack)  # before a night of training, not after it
+        row_of(walk.experiment.attack)  # before a night of training, not after it
     with log_to(walk.run.path("log.txt")):
         for name in stages:
             try:

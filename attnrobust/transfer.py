@@ -34,13 +34,19 @@ def transfer(
             in `out`.
     """
     from attnrobust.attacks import transfer as crafting
-    from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.attacks.methods import ATTACKS, untargeted
     from attnrobust.report import transfer as matrix
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
     walks = [Walk(run, records / run.experiment.data.dataset) for run in chosen]
     dataset = walks[0].dataset()
+    untargeted(first.attack, "transfer")
+    for walk in walks:
+        if (walk.run.stamp("train") or {}).get("inputs") != dataset.hash:
+            log.warning("warning: %s was trained on other records than %s; images that are in the "
+                        "test split here may have been in its training", walk.run.root,
+                        walks[0].records)  # fmt: skip
     used = {
         "attack": dataclasses.asdict(first.attack), "seed": first.seed,
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},

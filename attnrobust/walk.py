@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnrobust import config, runs
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
+
+log = logging.getLogger("attnrobust")
 
 if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
@@ -57,8 +61,12 @@ class Walk:
         records.verify(self.dataset())
 
     def trained(self, dataset: Dataset) -> Replicas:
-        """The trained model, over all devices; built and traced once for all stages of a walk."""
-        from attnrobust.models import build
+        """The trained model, over all devices; built and traced once for all stages of a walk.
+
+        Raises:
+            UserError: Not trained yet, or a batch of `attack.batch_size` cannot fit into memory.
+        """
+        from attnrobust.models import build, memory
         from attnrobust.models.replicas import Replicas
         from attnrobust.training import strategy
 
@@ -72,8 +80,34 @@ class Walk:
                 dataclasses.replace(self.experiment.model, weights=str(weights)),
                 classes=len(dataset.classes), image_size=self.experiment.data.image_size,
             )  # fmt: skip
-        self._trained = (key, Replicas(model, spread))
+        replicas = Replicas(model, spread)
+        size = replicas.batch(self.experiment.attack.batch_size)
+        memory.require(model, size, "attack.batch_size")
+        self._trained = (key, replicas)
         return self._trained[1]
+
+    def surrogate(self, dataset: Dataset) -> tuple[str, Callable[[], Replicas]] | None:
+        """Another trained run beside this one that sees the same images: its name, its model.
+
+        A run of another experiment rather than of another seed, then the first by name.
+        """
+        data, found = self.experiment.data, []
+        for file in self.run.root.parents[1].glob("*/*/config.json"):
+            try:
+                run = Run.open(file.parent)
+                stamp, other = run.stamp("train"), run.experiment
+            except UserError as error:
+                log.warning("warning: no adversarials are taken from that run: %s", error)
+                continue
+            alike = stamp and stamp["finished"] and stamp["inputs"] == dataset.hash
+            alike = alike and dataclasses.replace(other.data, limit=data.limit) == data
+            if alike and run.root != self.run.root:
+                found.append((other.name == self.experiment.name, str(run.root), run))
+        if not found:
+            return None
+        walk = Walk(min(found)[2], self.records)
+        name = f"{walk.experiment.name}, seed {walk.experiment.seed}"
+        return name, lambda: walk.trained(dataset)
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

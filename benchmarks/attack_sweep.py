@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import itertools
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -187,7 +190,7 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     gradient(*first)
     best = min(timed(lambda: gradient(*first)[1].numpy())[0] for _ in range(7))  # noqa: PLW0108
     floor = options.steps * len(batches) * best
-    rows = []
+    rows = beside_torch(options, setting, exact(random_start=True))
     for name, peer, mine in (
         *((name, peer, exact(random_start=peer is stock)) for name, peer in others.items()),
         ("Foolbox; ours stops early", stock, swift()),
@@ -216,10 +219,42 @@ def _pairs(
     theirs, ours = peer(), mine()  # warm: whatever is compiled is compiled here
     fell = [judged(replicas, made, size) != labels for made in (theirs, ours)]
     pairs = [(timed(peer)[0], timed(mine)[0]) for _ in range(rounds)]
-    ratios = [a / b for a, b in pairs]
     success = (
         f"{fell[0].sum()} / {fell[1].sum()} of {len(labels)}; missed {(fell[0] & ~fell[1]).sum()}"
     )
+    return _ratios(pairs, success)
+
+
+def beside_torch(
+    options: argparse.Namespace, setting: config.Attack, mine: Runner
+) -> list[list[str]]:
+    """Foolbox on PyTorch in a process of its own, which times itself, in turn with ours."""
+    if options.backbone != "resnet50" or importlib.util.find_spec("torch") is None:
+        print("PyTorch is left out: it is not installed, or the backbone is not resnet50")
+        return []
+    words = [sys.executable, "-m", "benchmarks.torch_peer", f"--images={options.images}",
+             f"--size={options.size}", f"--batch={options.batch}", f"--steps={setting.steps}",
+             f"--rel-stepsize={setting.rel_stepsize}", f"--epsilon={EPSILON}",
+             "--classes=7"]  # fmt: skip
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdin
+        assert peer.stdout
+
+        def seconds() -> float:
+            print(file=peer.stdin, flush=True)
+            return float(peer.stdout.readline())
+
+        peer.stdout.readline()
+        seconds(), mine()  # warm
+        pairs = [(seconds(), timed(mine)[0]) for _ in range(options.rounds)]
+        peer.stdin.close()
+    name = "Foolbox 3.3.4 on PyTorch, same architecture"
+    return [[name, *_ratios(pairs, "other weights: time alone")]]
+
+
+def _ratios(pairs: list[tuple[float, float]], success: str) -> list[str]:
+    """Median seconds of both, median ratio and its range, and what else is to say."""
+    ratios = [a / b for a, b in pairs]
     return [f"{statistics.median(a for a, _ in pairs):.2f}",
             f"{statistics.median(b for _, b in pairs):.2f}", f"{statistics.median(ratios):.2f}",
             f"{min(ratios):.2f}-{max(ratios):.2f}", success]  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from attnrobust import __main__ as program
 from attnrobust import config, forecast
+from attnrobust.training import inner
 
 
 def test_steps_and_hours_follow_from_the_measured_step(tiny, caplog, monkeypatch):
@@ -28,6 +29,16 @@ def test_a_real_step_is_measured(tiny, caplog):
     memory = re.search(r"memory of a replica so far: ([0-9.]+) GB", caplog.text)
     assert memory is not None
     assert 0.1 < float(memory[1]) < 24
+
+
+def test_a_robust_step_is_measured_with_its_attack(tiny, caplog, monkeypatch):
+    seen = []
+    monkeypatch.setattr(inner, "ascend", lambda f, x, start, **kw: seen.append(kw) or x + start)
+    chosen = config.with_settings(tiny, ["training.method=trades", "training.inner_steps=5"])
+    forecast.forecast(chosen, classes=7, train=100, test=20)
+    assert seen
+    assert seen[0]["steps"] == 5
+    assert "at most" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "message"), [

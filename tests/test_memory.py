@@ -28,6 +28,8 @@ def test_a_batch_that_cannot_fit_is_refused_by_name(
     memory.require(model, 1000, "training.batch_size")
     with pytest.raises(UserError, match=r"training\.batch_size = 2000: needs at least 0\.0 GB"):
         memory.require(model, 2000, "training.batch_size")
+    with pytest.raises(UserError, match=r"1000: needs at least .* try 250 or fewer"):
+        memory.require(model, 1000, "training.batch_size", passes=2)
     monkeypatch.setattr(memory, "available", lambda: None)
     memory.require(model, 10**12, "training.batch_size")
 

@@ -11,6 +11,7 @@ from attnrobust import config, runs
 from attnrobust.attacks import sanity, sweep
 from attnrobust.attacks.subject import Subject
 from attnrobust.data import records
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import fit
 
@@ -37,12 +38,13 @@ def model(experiment, dataset, tmp_path_factory):
     )
 
 
-def checked(experiment, dataset, model, folder, *settings):
+def checked(experiment, dataset, model, folder, *settings, surrogate=None):
     """The checks' rows by name, as written."""
     chosen = config.with_settings(experiment, settings)
     replicas = Replicas(model)
     sweep.Sweep(chosen, dataset, replicas).run(folder)
-    sanity.check(Subject(chosen, dataset, replicas, folder), folder)
+    other = surrogate and ("another", lambda: Replicas(surrogate))
+    sanity.check(Subject(chosen, dataset, replicas, folder, other), folder)
     value = runs.load_json(folder / "checks.json")
     assert value["epsilon"] in chosen.attack.epsilons
     assert value["images"] == 24
@@ -59,19 +61,34 @@ def with_front(model, front):
 
 
 def test_an_honest_model_raises_no_warning(experiment, dataset, model, tmp_path):
-    rows = checked(experiment, dataset, model, tmp_path)
+    rows = checked(experiment, dataset, model, tmp_path, surrogate=model)
     assert rows.keys() == sanity.CHECKS.keys()
     assert not warned(rows), {name: rows[name]["said"] for name in warned(rows)}
     passed = {name for name, row in rows.items() if row["status"] == "pass"}
     assert passed >= {"bounds", "frozen", "gradients", "one_step", "converged", "black_box",
-                      "margin", "huge"}  # fmt: skip
+                      "transfer", "margin", "huge"}  # fmt: skip
 
 
 def test_a_quantised_input_is_found_out(experiment, dataset, model, tmp_path):
     masked = with_front(model, keras.layers.Lambda(lambda x: tf.round(x * 32) / 32))
-    rows = checked(experiment, dataset, masked, tmp_path, "attack.epsilons=0.01,0.05")
-    assert {"gradients", "black_box"} <= warned(rows)
+    rows = checked(experiment, dataset, masked, tmp_path, "attack.epsilons=0.01,0.05",
+                   surrogate=model)  # fmt: skip
+    assert {"gradients", "black_box", "transfer"} <= warned(rows)
     assert rows["gradients"]["said"].startswith("24 of 24 zero")
+
+
+def test_probabilities_are_found_out(experiment, dataset, model, tmp_path):
+    replicas = Replicas(model)
+    sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
+    softened = keras.Model(model.input, keras.layers.Softmax()(model.output))
+    assert sanity.logits(Subject(experiment, dataset, replicas, tmp_path))[0]
+    assert not sanity.logits(Subject(experiment, dataset, Replicas(softened), tmp_path))[0]
+
+
+def test_a_sweep_that_aimed_at_a_class_is_not_judged(experiment, dataset, model, tmp_path):
+    aimed = config.with_settings(experiment, ["attack.target=nv"])
+    with pytest.raises(UserError, match=r"attack\.target = nv: check judges attacks that take any"):
+        Subject(aimed, dataset, Replicas(model), tmp_path)
 
 
 def test_saturated_logits_are_found_out(experiment, dataset, model, tmp_path):
@@ -104,6 +121,16 @@ def test_a_perturbation_outside_the_ball_is_found_out(experiment, dataset, model
     held, said = sanity.bounds(subject)
     assert not held
     assert "0.01 beyond" in said
+
+
+def test_an_l2_attack_has_a_black_box_beside_it_too(experiment, dataset, model, tmp_path):
+    chosen = config.with_settings(experiment, ["attack.name=l2_pgd", "attack.epsilons=0.05,0.5"])
+    replicas = Replicas(model)
+    sweep.Sweep(chosen, dataset, replicas).run(tmp_path)
+    held, said = sanity.black_box(Subject(chosen, dataset, replicas, tmp_path))
+    assert held
+    assert "by boundary with 150 queries" in said
+    assert sanity.transfer(Subject(chosen, dataset, replicas, tmp_path))[0] is None
 
 
 def test_monotone_and_rounding_by_hand(experiment, dataset, model, tmp_path):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +15,7 @@ from attnrobust.errors import UserError
 from attnrobust.report import transfer as matrix
 from attnrobust.runs import Run
 from attnrobust.transfer import transfer
+from attnrobust.walk import Walk
 from experiments.demo import resnet18_gap, resnet18_soft_attention
 
 SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=0.5"]
@@ -65,6 +70,39 @@ def test_runs_that_do_not_go_together_are_refused(trained, records_folder, tmp_p
         transfer([one], records_folder.parent, tmp_path, [])
     with pytest.raises(UserError, match="two runs are called"):
         transfer([one, one], records_folder.parent, tmp_path, [])
+    with pytest.raises(UserError, match=r"attack\.target = nv: transfer judges"):
+        transfer([one, two], records_folder.parent, tmp_path, ["attack.target=nv"])
+
+
+def test_records_that_a_model_was_not_trained_on_are_told(
+    trained, records_folder, tmp_path, caplog
+):
+    copies = shutil.copytree(trained, tmp_path / "runs")
+    stamp = next(copies.rglob("resnet18_gap-smoke/*/train/stage.json"))
+    stamp.write_text(stamp.read_text().replace('"inputs": "', '"inputs": "0'))
+    transfer(runs.find_runs([copies]), records_folder.parent, tmp_path / "out",
+             [*SETTINGS, "attack.epsilons=0.01", "data.limit=8"])  # fmt: skip
+    (said,) = [r.message for r in caplog.records if "trained on other records" in r.message]
+    assert "resnet18_gap-smoke" in said
+
+
+def test_a_check_takes_its_surrogate_from_the_runs_beside_it(trained, records_folder, caplog):
+    one, two = (Walk(run, records_folder) for run in runs.find_runs([trained]))
+    dataset = one.dataset()
+    name, load = one.surrogate(dataset)
+    assert name == "resnet18_soft_attention-smoke, seed 0"
+    for mine, theirs in zip(load().model.get_weights(),
+                            two.trained(dataset).model.get_weights(), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(mine, theirs)
+    larger = config.with_settings(one.experiment, ["data.image_size=64"])
+    assert Walk(Run(one.run.root, larger), records_folder).surrogate(dataset) is None
+    assert one.surrogate(dataclasses.replace(dataset, hash="another")) is None
+    broken = trained / one.experiment.data.dataset / "broken" / "seed-0"
+    broken.mkdir(parents=True)
+    (broken / "config.json").write_text("{}")
+    assert two.surrogate(dataset)[0] == "resnet18_gap-smoke, seed 0"
+    assert "no adversarials are taken from that run: " in caplog.text
+    shutil.rmtree(broken.parent)
 
 
 def test_a_white_box_weaker_than_transfer_is_called_out():

@@ -25,6 +25,7 @@ from attnrobust.attacks import (
 )
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import SLACK, Pool, Pooled
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 # (images, labels, ids, epsilon, restart) to adversarials of the images' shape and the forward and
@@ -185,3 +186,49 @@ ATTACKS: dict[str, Row] = {
     "gaussian_noise": Row(noise.gaussian_noise, norm="l2"),
     "salt_and_pepper": Row(noise.salt_and_pepper, norm="l0", kind="minimal"),
 }
+
+
+def row_of(setting: config.Attack) -> Row:
+    """The attack's row.
+
+    Raises:
+        UserError: No such attack; an L-inf radius above 1.
+    """
+    row = config.lookup("attack", ATTACKS, setting.name)
+    largest = setting.epsilons[-1]
+    if row.norm == "linf" and largest > 1:
+        raise UserError(
+            f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
+            "[0, 1] pixel scale (8/255 is fine)"
+        )
+    return row
+
+
+def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:
+    """Index of `attack.target`, or None where there is none.
+
+    Raises:
+        UserError: An attack that cannot aim, or no such class.
+    """
+    if not setting.target:
+        return None
+    if not row_of(setting).targeted:
+        able = ", ".join(name for name, row in ATTACKS.items() if row.targeted)
+        raise UserError(
+            f"attack.target = {setting.target}: {setting.name} cannot aim at a class; these can: "
+            f"{able}"
+        )
+    return config.lookup("class", {name: i for i, name in enumerate(classes)}, setting.target)
+
+
+def untargeted(setting: config.Attack, what: str) -> None:
+    """Refuse a targeted attack where only robust accuracy makes sense.
+
+    Raises:
+        UserError: `attack.target` is set.
+    """
+    if setting.target:
+        raise UserError(
+            f"attack.target = {setting.target}: {what} judges attacks that take any wrong class; "
+            "attack without a target (--set attack.target=)"
+        )

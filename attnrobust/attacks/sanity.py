@@ -164,11 +164,22 @@ def noise(subject: Subject) -> Finding:
 
 def black_box(subject: Subject) -> Finding:
     """Without gradients nothing can be masked."""
-    if subject.norm != "linf" or subject.setting.name == "square":
+    row = {"linf": "square", "l2": "boundary"}.get(subject.norm)
+    if row is None or subject.setting.name == row:
         return None, "no black-box attack of this norm to compare with"
     queries = subject.experiment.checks.queries
-    stands = subject.under("square", queries=queries, restarts=1)[1]
-    return _against(subject, stands, f"square with {queries} queries")
+    stands = subject.under(row, queries=queries, restarts=1)[1]
+    return _against(subject, stands, f"{row} with {queries} queries")
+
+
+def transfer(subject: Subject) -> Finding:
+    """The same attack on another model that was trained on the same records."""
+    if subject.surrogate is None:
+        return None, "no other trained run of these records, image size and task beside this one"
+    name, load = subject.surrogate
+    # What has only just fooled the other model says little about this one.
+    stands = subject.under(subject.setting.name, replicas=load(), early_stop=False)[1]
+    return _against(subject, stands, f"adversarials of {name}")
 
 
 def margin(subject: Subject) -> Finding:
@@ -246,6 +257,8 @@ CHECKS: dict[str, Row] = {
                  "Noise finds what the gradient does not: gradients are masked."),
     "black_box": Row(black_box, "A black-box attack is weaker",
                      "Queries find what the gradient does not: gradients are masked."),
+    "transfer": Row(transfer, "Adversarials of another model are weaker",
+                    "What was made for another model finds more: gradients are masked."),
     "margin": Row(margin, "Another loss does not find more",
                   "The cross-entropy is saturated: take attack.loss=margin or autoattack."),
     "probabilities": Row(probabilities, "Logits give the stronger attack",

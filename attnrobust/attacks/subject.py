@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack
+from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -28,6 +28,10 @@ class Subject:
         images: (n, H, W, 3) float32 in [0, 1]; with labels (n,) and ids.
         right: (n,) whether the model is right without an attack.
         slack: What a comparison may be off: a hundredth, or one image where that is more.
+        surrogate: Another model of the same records, if there is one: name and how to get it.
+
+    Raises:
+        UserError: The sweep aimed at a class.
     """
 
     def __init__(
@@ -36,8 +40,11 @@ class Subject:
         dataset: Dataset,
         replicas: Replicas,
         sweep_folder: Path,
+        surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> None:
         self.experiment, self.setting, self.replicas = experiment, experiment.attack, replicas
+        untargeted(self.setting, "check")
+        self.surrogate = surrogate
         name = self.setting.name
         self.norm = ATTACKS[name].norm
         self.files = {
@@ -82,6 +89,7 @@ class Subject:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
+        They are made on `replicas`, if given, and judged by the subject's own model.
         Images wrong from the start are left as they are and do not stand. Of several restarts the
         first that succeeds counts.
         """

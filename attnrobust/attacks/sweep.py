@@ -18,13 +18,12 @@ from attnrobust import config, runs
 from attnrobust.attacks import checks
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed
-from attnrobust.attacks.methods import ATTACKS, Attack, Row
+from attnrobust.attacks.methods import Attack, row_of, target_of
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
-from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -39,22 +38,6 @@ def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
         mine = np.flatnonzero(labels == class_)
         turn[mine] = np.arange(len(mine))
     return np.lexsort((labels, turn))[:number]
-
-
-def row_of(setting: config.Attack) -> Row:
-    """The attack's row.
-
-    Raises:
-        UserError: No such attack; an L-inf radius above 1.
-    """
-    row = config.lookup("attack", ATTACKS, setting.name)
-    largest = setting.epsilons[-1]
-    if row.norm == "linf" and largest > 1:
-        raise UserError(
-            f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
-            "[0, 1] pixel scale (8/255 is fine)"
-        )
-    return row
 
 
 class Sweep:
@@ -83,10 +66,9 @@ class Sweep:
         self.dataset = dataset
         self.replicas = replicas
         self.batch_size = replicas.batch(self.setting.batch_size)
-        memory.require(replicas.model, self.batch_size, "attack.batch_size")
         self.row = row_of(self.setting)
         checks.fits(replicas, dataset, self.data.image_size)
-        self.target = self._target()
+        self.target = target_of(self.setting, dataset.classes)
         aim = {} if self.target is None else {"target": self.target}
         basis = replicas, self.setting, experiment.seed
         self.attack: Attack = self.row.make(*basis, **aim)
@@ -102,19 +84,6 @@ class Sweep:
             raise UserError(f"{dataset.root}: no example in the test split")
         self.labels = labels
         self.samples = sample_positions(labels, self.setting.samples)
-
-    def _target(self) -> int | None:
-        """Index of `attack.target`."""
-        if not self.setting.target:
-            return None
-        if not self.row.targeted:
-            able = ", ".join(name for name, row in ATTACKS.items() if row.targeted)
-            raise UserError(
-                f"attack.target = {self.setting.target}: {self.setting.name} cannot aim at a "
-                f"class; these can: {able}"
-            )
-        classes = {name: index for index, name in enumerate(self.dataset.classes)}
-        return config.lookup("class", classes, self.setting.target)
 
     def _restarts(self) -> int:
         """Restarts that are worth their while."""
@@ -157,7 +126,7 @@ class Sweep:
             if state is None:
                 state = self._clean()
             elif self.row.kind == "minimal":
-                state = self._within(folder, state, epsilon)
+                state = self._within(folder, epsilon)
             else:
                 state = self._attacked(state, epsilon)
             runs.save_npz(path, **state)
@@ -212,7 +181,7 @@ class Sweep:
             self._pass(state, shown, self.in_full, epsilon, 0, anew=False)
         return state
 
-    def _within(self, folder: Path, before: Arrays, epsilon: float) -> Arrays:
+    def _within(self, folder: Path, epsilon: float) -> Arrays:
         """The state at this epsilon of an attack that looks for the smallest perturbation.
 
         It runs once, with all restarts, into `<attack>-minimal.npz`; here, what it found counts

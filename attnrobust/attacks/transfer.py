@@ -11,8 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from attnrobust import config, runs
-from attnrobust.attacks import sweep
-from attnrobust.attacks.methods import Attack
+from attnrobust.attacks.methods import Attack, row_of
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.models.replicas import Replicas
@@ -50,7 +49,7 @@ def craft(
         folder: Where the files go.
     """
     setting = experiment.attack
-    row = sweep.row_of(setting)
+    row = row_of(setting)
     attack = row.make(models[source], setting, experiment.seed)
     minimal = row.kind == "minimal"
     for epsilon in (0.0,) if minimal else setting.epsilons:

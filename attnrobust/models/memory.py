@@ -19,13 +19,14 @@ from attnrobust.errors import UserError
 KEPT = 0.5
 
 
-def require(model: keras.Model, batch: int, option: str) -> None:
+def require(model: keras.Model, batch: int, option: str, passes: int = 1) -> None:
     """Refuse a batch whose activations cannot fit into this machine's memory.
 
     Args:
         model: Functional model.
         batch: Images in one step.
         option: Setting to name.
+        passes: How many times the network's activations are kept at once.
 
     Raises:
         UserError: At least this much is needed, and this much is free.
@@ -33,7 +34,7 @@ def require(model: keras.Model, batch: int, option: str) -> None:
     free = available()
     if free is None or tf.config.list_physical_devices("GPU"):
         return
-    each = KEPT * activations(model)
+    each = KEPT * activations(model) * passes
     if each * batch > free:
         raise UserError(
             f"{option} = {batch}: needs at least {each * batch / 1e9:.1f} GB of memory and "

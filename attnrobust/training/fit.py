@@ -85,7 +85,8 @@ def _train(
         )
         model = method(network, setting)
         compile_model(model, setting)
-    memory.require(model, setting.batch_size, "training.batch_size")
+    passes = model.passes if isinstance(model, Adversarial) else 1
+    memory.require(model, setting.batch_size, "training.batch_size", passes)
     weights = class_weights(dataset, experiment)
     state = State.load(folder / "state", model)
     validation = validation_batches(model, experiment, dataset)

@@ -75,6 +75,11 @@ class Adversarial(keras.Model):
         return ("loss", *["accuracy"] * clean, *["robust_accuracy"] * adversarial)
 
     @property
+    def passes(self) -> int:
+        """How many sets of activations a training step keeps for its gradient: 1 or 2."""
+        return len(self.said) - 1
+
+    @property
     def judged(self) -> tuple[str, ...]:
         """What validation measures."""
         return "loss", "clean_loss", "accuracy", "robust_accuracy"
