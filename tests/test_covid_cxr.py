@@ -1,4 +1,4 @@
-"""The readers of the two COVID-19 sets: layouts, findings old and new, views, patients, the task."""
+"""The readers of the two COVID-19 sets: layouts, findings old and new, views, patients, task."""
 
 import logging
 from collections import Counter

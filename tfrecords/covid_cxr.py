@@ -102,11 +102,12 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     }
     if "modality" in table:
         left_out["lateral or CT"] |= table["modality"].str.lower() == "ct"
-    return frontal(folder, table, "filename", left_out, LABELS, split_by)
+    return frontal(folder, table, name="filename", left_out=left_out, labels=LABELS,
+                   split_by=split_by)  # fmt: skip
 
 
 def frontal(
-    folder: Path, table: pd.DataFrame, name: str, left_out: Mapping[str, pd.Series],
+    folder: Path, table: pd.DataFrame, *, name: str, left_out: Mapping[str, pd.Series],
     labels: Mapping[str, str], split_by: str,
 ) -> tuple[list[Row], list[Reject]]:  # fmt: skip
     """Rows and rejects of a table in this layout.

@@ -47,7 +47,8 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
         "inconclusive": said.str.lower().str.startswith("inconclusive"),
         "lateral or CT": table["view"].str.lower().isin(covid_cxr.OTHER_VIEWS),
     }
-    return covid_cxr.frontal(folder, table, "imagename", left_out, LABELS, split_by)
+    return covid_cxr.frontal(folder, table, name="imagename", left_out=left_out, labels=LABELS,
+                             split_by=split_by)  # fmt: skip
 
 
 if __name__ == "__main__":
