@@ -348,6 +348,17 @@ def test_images_are_corrupted_before_the_augmentation(dataset: records.Dataset) 
     assert not np.allclose(images, before, atol=0.05)
 
 
+def test_corrupted_batches_are_the_same_spread_over_two_devices(dataset: records.Dataset) -> None:
+    batches = inputs.training_batches(dataset, data=DATA, training=CORRUPTED, seed=0, epoch=0)
+    spread = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    halves = [
+        np.concatenate(spread.experimental_local_results(images))
+        for images, _ in spread.experimental_distribute_dataset(batches)
+    ]
+    whole = [images for images, _ in trained(dataset, training=CORRUPTED)]
+    np.testing.assert_array_equal(halves, whole)
+
+
 def test_corruption_by_hand_and_at_severity_0() -> None:
     image = np.full((4, 4, 3), 0.8, np.float32)
     kept = image.copy()
