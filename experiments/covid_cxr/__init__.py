@@ -1,1 +1,1 @@
-"""ChestX-ray14, frontal X-rays, pneumothorax or not."""
+"""COVID-19 image data collection, frontal X-rays, COVID-19 or not."""
