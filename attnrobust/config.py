@@ -91,6 +91,8 @@ class Training:
         min_delta: What counts as an improvement of the validation loss.
         epoch_fraction: Share of the training examples that an epoch sees (0.1 on HAM10000).
         augmentation: Rows of AUGMENTATIONS (attnrobust/data/inputs.py), in this order.
+        corruptions: Rows of CORRUPTIONS (attnrobust/corruptions), put on the training images before
+            the augmentation: in each epoch one of them an image, at a severity from 0 (none) to 5.
         precision: Of the layers while training: `float32`, `bfloat16` or `float16` (with loss
             scaling). Weights and logits stay float32; predict and attack always use float32.
         method: Row of METHODS (attnrobust/training/methods.py), which says what each does. All that
@@ -118,6 +120,7 @@ class Training:
     min_delta: float = 0.001
     epoch_fraction: float = 1.0
     augmentation: tuple[str, ...] = ("flip", "rotate", "zoom", "shift")
+    corruptions: tuple[str, ...] = ()
     precision: str = "float32"
     method: str = "standard"
     inner_norm: str = "linf"

@@ -26,7 +26,7 @@ from PIL import Image
 from scipy import ndimage
 
 from attnrobust.config import Data, Training
-from attnrobust.data import inputs, records
+from attnrobust.data import corrupting, inputs, records
 from attnrobust.errors import UserError
 from tfrecords import ham10000
 
@@ -284,6 +284,113 @@ def test_augmented_images_keep_shape_type_and_range(dataset: records.Dataset) ->
     assert changed.mean() > 0.9
     # The content stays: the mean colour of an image hardly moves.
     assert np.abs(after.mean(axis=(1, 2)) - before.mean(axis=(1, 2))).max() < 0.25
+
+
+CORRUPTED = dataclasses.replace(PLAIN, corruptions=("under_exposure", "gaussian_noise"))
+
+
+def by_id(
+    dataset: records.Dataset, training: Training, epoch: int = 0, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Corrupted training images by id: order and labels are those of the same epoch without."""
+    plain = dataclasses.replace(training, corruptions=(), augmentation=())
+    clean = {
+        image.tobytes(): id_.decode()
+        for batch in evaluated(dataset, "train")
+        for id_, image in zip(batch["id"], batch["image"], strict=True)
+    }
+    found = {}
+    for (images, labels), (before, truth) in zip(
+        trained(dataset, epoch, training=training, seed=seed),
+        trained(dataset, epoch, training=plain, seed=seed), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_array_equal(labels, truth)
+        found.update({clean[b.tobytes()]: i for b, i in zip(before, images, strict=True)})
+    return found
+
+
+def test_training_images_are_corrupted_at_severities_0_to_5_each_by_its_id(
+    dataset: records.Dataset,
+) -> None:
+    found, severities = by_id(dataset, CORRUPTED, epoch=2, seed=1), Counter[int]()
+    assert found.keys() == stored(dataset, "train").keys()
+    examples = inputs.read(dataset, "train", list(found), data=DATA)
+    for id_, image in zip(found, examples["image"], strict=True):
+        expected, name, severity = corrupting.random_corruption(
+            image, id_, CORRUPTED.corruptions, range(6), seed=10_007 + 2
+        )
+        assert name in CORRUPTED.corruptions
+        assert np.array_equal(image, expected) == (severity == 0)
+        np.testing.assert_array_equal(found[id_], expected)
+        assert found[id_].dtype == np.float32
+        severities[severity] += 1
+    assert set(severities) == set(range(6))
+
+
+def test_each_epoch_and_seed_corrupts_otherwise_and_the_same_again(
+    dataset: records.Dataset,
+) -> None:
+    first = by_id(dataset, CORRUPTED)
+    for epoch, seed in ((0, 0), (1, 0), (0, 1)):
+        other = by_id(dataset, CORRUPTED, epoch, seed)
+        same = [np.array_equal(first[id_], other[id_]) for id_ in first]
+        # Another draw leaves two clean once in 36 times.
+        assert all(same) if (epoch, seed) == (0, 0) else np.mean(same) < 0.3
+
+
+def test_images_are_corrupted_before_the_augmentation(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(CORRUPTED, augmentation=("flip", "rotate"))
+    (images, _), *_ = trained(dataset, training=training)
+    (before, _), *_ = trained(dataset, training=CORRUPTED)
+    rows = [inputs.AUGMENTATIONS[name] for name in training.augmentation]
+    wanted = inputs.augment(tf.constant(before), rows, tf.constant([0, 0], tf.int64))
+    np.testing.assert_allclose(images, wanted, atol=1e-6)
+    assert not np.allclose(images, before, atol=0.05)
+
+
+def test_corrupted_batches_are_the_same_spread_over_two_devices(dataset: records.Dataset) -> None:
+    batches = inputs.training_batches(dataset, data=DATA, training=CORRUPTED, seed=0, epoch=0)
+    spread = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    halves = [
+        np.concatenate(spread.experimental_local_results(images))
+        for images, _ in spread.experimental_distribute_dataset(batches)
+    ]
+    whole = [images for images, _ in trained(dataset, training=CORRUPTED)]
+    np.testing.assert_array_equal(halves, whole)
+
+
+def test_corruption_by_hand_and_at_severity_0() -> None:
+    image = np.full((4, 4, 3), 0.8, np.float32)
+    kept = image.copy()
+    found, name, severity = corrupting.random_corruption(
+        image, "x", ["under_exposure"], [3], seed=0
+    )
+    # Three stops at gamma 2.2: 0.8 * 2^(-3 / 2.2).
+    np.testing.assert_allclose(found, 0.8 * 2 ** (-3 / 2.2), rtol=1e-5)
+    assert (name, severity) == ("under_exposure", 3)
+    np.testing.assert_array_equal(image, kept)
+    same, _, severity = corrupting.random_corruption(image, "x", ["under_exposure"], [0], seed=0)
+    np.testing.assert_array_equal(same, kept)
+    assert severity == 0
+
+
+def test_corruptions_and_severities_are_drawn_alike() -> None:
+    image = np.zeros((2, 2, 3), np.float32)
+    drawn = Counter(
+        corrupting.random_corruption(image, str(n), ["brightness", "contrast"], [0, 1, 2], seed=5)[
+            1:
+        ]
+        for n in range(1200)
+    )
+    # 200 each, standard deviation 13.
+    assert len(drawn) == 6
+    assert min(drawn.values()) > 140
+
+
+def test_an_unknown_corruption_names_the_known_ones(dataset: records.Dataset) -> None:
+    training = dataclasses.replace(PLAIN, corruptions=("gaussian_noize",))
+    with pytest.raises(UserError, match="no corruption 'gaussian_noize'; did you mean gaussian_n"):
+        trained(dataset, training=training)
 
 
 KEY = tf.constant([3, 4], tf.int64)

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
+from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
+from attnrobust.data.corrupting import random_corruption
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 
@@ -61,7 +63,7 @@ def training_batches(
     Args:
         dataset: Records.
         data: Size and limit.
-        training: Batch size, share of the data in an epoch, augmentation.
+        training: Batch size, share of the data in an epoch, corruptions, augmentation.
         seed: Of the run.
         epoch: From 0.
 
@@ -78,10 +80,15 @@ def training_batches(
         )
 
     examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
+    for name in training.corruptions:
+        config.lookup("corruption", CORRUPTIONS, name)
 
     def pair(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(example, dataset, data.image_size)
-        return parsed["image"], parsed["label"]
+        image = parsed["image"]
+        if training.corruptions:
+            image = _corrupted(image, parsed["id"], training.corruptions, seed * 10_007 + epoch)
+        return image, parsed["label"]
 
     batches = examples.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
     batches = batches.batch(training.batch_size, drop_remainder=True)
@@ -195,6 +202,15 @@ def _parse(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tens
     )
     image.set_shape((size, size, 3))
     return {**parsed, "image": image}
+
+
+def _corrupted(image: tf.Tensor, id_: tf.Tensor, names: Sequence[str], seed: int) -> tf.Tensor:
+    def work(image: np.ndarray, id_: bytes) -> np.ndarray:
+        return random_corruption(image, id_.decode(), names, (0, *SEVERITIES), seed=seed)[0]
+
+    found = tf.numpy_function(work, [image, id_], tf.float32)
+    found.set_shape(image.shape)
+    return found
 
 
 Matrices = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]

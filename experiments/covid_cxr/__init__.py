@@ -1,0 +1,1 @@
+"""COVID-19 image data collection, frontal X-rays, COVID-19 or not."""

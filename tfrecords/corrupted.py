@@ -1,0 +1,218 @@
+"""A copy of records in which every image is corrupted once, to train on or to test on.
+
+Each image gets one of the corruptions at one of the levels (severities), both drawn uniformly from
+the seed and its id; `corruptions.csv` lists them. Labels, masks, classes, tasks and splits stay,
+JPEG and PNG stay what they are. The defaults are those of Wu, section 4, where the training set was
+corrupted once and saved, and so was the validation set it was then tested on.
+
+    python -m tfrecords.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
+        [--levels 1-4] [--splits test] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import hashlib
+import io
+import logging
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from attnrobust import config, corruptions, runs
+from attnrobust.commands import guarded, positive
+from attnrobust.data import corrupting, raw, records, shards
+from attnrobust.data.raw import SPLITS
+from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
+
+LIST = "corruptions.csv"
+
+Choice = tuple[str, str, int]  # id, corruption, level
+
+
+def write(
+    source: Path,
+    out: Path,
+    *,
+    names: Sequence[str] = corruptions.RANDOM,
+    levels: Sequence[int] = corruptions.RANDOM_LEVELS,
+    seed: int = 0,
+    splits: Sequence[str] = SPLITS,
+    workers: int = 1,
+) -> records.Dataset:
+    """Write the corrupted copy; the result hangs on neither `workers` nor the order of examples.
+
+    Args:
+        source: Folder of the records.
+        out: Folder to make; filled as `<out>.partial` and renamed at the end.
+        names: Rows of CORRUPTIONS, of which each image gets one.
+        levels: Severities, of which it gets one.
+        seed: Of all chance.
+        splits: Which are corrupted; the shards of the others are copied.
+        workers: Threads.
+
+    Raises:
+        UserError: No such corruption, split or level; `out` is there already; no records in
+            `source`, or damaged ones.
+    """
+    _check(source, out, names, levels, splits)
+    names, levels = list(dict.fromkeys(names)), sorted(set(levels))
+    splits = [split for split in SPLITS if split in splits]
+    described = runs.load_json(source / "dataset.json")
+    unfinished = _start(source, out, described, splits)
+    one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
+    total = sum(described["splits"][split]["count"] for split in splits)
+    rows = []
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(desc="corrupting", total=total, unit="image", disable=None) as bar,
+    ):
+        for split in splits:
+            for shard in described["splits"][split]["shards"]:
+                file = unfinished / shard["file"]
+                for id_, name, level in _write_shard(source / shard["file"], file, one, pool):
+                    rows.append([id_, split, name, level])
+                    bar.update()
+                content = file.read_bytes()
+                shard |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    described["corrupted"] = {
+        "of": described.pop("hash"), "corruptions": names, "levels": levels, "seed": seed,
+        "splits": splits,
+    }  # fmt: skip
+    _write_list(unfinished / LIST, rows)
+    runs.save_json(unfinished / "dataset.json", described | {"hash": runs.digest(described)})
+    unfinished.rename(out)
+    log.info("%s: %s images corrupted in %s", described["name"], f"{len(rows):,}", out)
+    return records.load(out)
+
+
+def _check(
+    source: Path, out: Path, names: Sequence[str], levels: Sequence[int], splits: Sequence[str]
+) -> None:
+    for name in names:
+        config.lookup("corruption", corruptions.CORRUPTIONS, name)
+    for split in splits:
+        config.lookup("split", dict.fromkeys(SPLITS), split)
+    if not names or not splits:
+        raise UserError(f"--{'splits' if names else 'corruptions'}: expected at least one")
+    if not levels or not set(levels) <= set(corruptions.SEVERITIES):
+        raise UserError(f"--levels {', '.join(map(str, levels))}: expected some of 1 to 5")
+    if out.resolve() == source.resolve():
+        raise UserError(f"--out {out}: that is --records itself, which stays as it is")
+    if out.exists():
+        raise UserError(f"--out {out}: there already; name a new folder")
+    records.verify(records.load(source))
+
+
+def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequence[str]) -> Path:
+    """A folder for what is not finished, with all that is copied as it is."""
+    if "corrupted" in described:
+        raise UserError(f"--records {source}: corrupted already; take what it was made from")
+    unfinished = out.with_name(out.name + ".partial")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(parents=True)
+    if (source / "rejects.csv").is_file():
+        shutil.copyfile(source / "rejects.csv", unfinished / "rejects.csv")
+    for split in set(SPLITS) - set(splits):
+        for shard in described["splits"][split]["shards"]:
+            shutil.copyfile(source / shard["file"], unfinished / shard["file"])
+    return unfinished
+
+
+def _write_shard(
+    source: Path, file: Path, one: Callable[[bytes], tuple[bytes, Choice]], pool: Executor
+) -> Iterator[Choice]:
+    """Write a shard; gives each image's choice once it is written."""
+    import tensorflow as tf
+
+    examples = tf.data.TFRecordDataset(str(source)).as_numpy_iterator()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for content, choice in pool.map(one, examples):
+            writer.write(content)
+            yield choice
+
+
+def _corrupt(
+    content: bytes, *, names: Sequence[str], levels: Sequence[int], seed: int
+) -> tuple[bytes, Choice]:
+    """A serialized example with its image corrupted, all else as it was."""
+    import tensorflow as tf
+
+    example = tf.train.Example.FromString(content)
+    feature = example.features.feature
+    stored, id_ = feature["image"].bytes_list.value, feature["id"].bytes_list.value[0].decode()
+    image, _ = raw.load_image(stored[0], max_megapixels=math.inf)
+    found, name, level = corrupting.random_corruption(
+        image.astype(np.float32) / 255, id_, names, levels, seed=seed
+    )
+    suffix, settings = (".png", []) if stored[0].startswith(shards.PNG) else (".jpg", shards.JPEG)
+    bgr = cv2.cvtColor(np.rint(found * 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    stored[0] = cv2.imencode(suffix, bgr, settings)[1].tobytes()
+    return bytes(example.SerializeToString(deterministic=True)), (id_, name, level)
+
+
+def _write_list(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "split", "corruption", "level"])
+    writer.writerows(rows)
+    runs.save_text(path, text.getvalue())
+
+
+def _words(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _levels(text: str) -> list[int]:
+    """Whole numbers from '3', '1-4' or '1,3'."""
+    found: list[int] = []
+    for part in _words(text):
+        ends = re.fullmatch(r"(\d)(?:-(\d))?", part)
+        if not ends or int(ends[1]) > int(ends[2] or ends[1]):
+            raise UserError(
+                f"--levels {text}: expected whole numbers of 1 to 5, such as 1-4 or 2,3"
+            )
+        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfrecords.corrupted", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--records", type=Path, required=True, help="folder of the records to copy")
+    add("--out", type=Path, required=True, help="new folder for the corrupted ones")
+    add("--corruptions", default=",".join(corruptions.RANDOM), help="each image gets one of them")
+    add("--levels", default="1-4", help="of 1 to 5; each image gets one of them")
+    add("--splits", default=",".join(SPLITS), help="which are corrupted; the others are copied")
+    add("--seed", type=int, default=0, help="of all chance")
+    add("--workers", type=positive, default=os.cpu_count() or 1, help="threads")
+    add("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args(argv)
+
+    def work() -> None:
+        write(options.records, options.out, names=_words(options.corruptions),
+              levels=_levels(options.levels), splits=_words(options.splits), seed=options.seed,
+              workers=options.workers)  # fmt: skip
+
+    return guarded(work, debug=options.debug)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
