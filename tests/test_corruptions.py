@@ -286,22 +286,6 @@ def test_hairs_and_ink_darken_and_a_ruler_counts_its_ticks() -> None:
     assert max(ticks) in (24, 25)
 
 
-def test_random_levels_draws_one_of_four_for_each_image() -> None:
-    images = np.random.default_rng(0).random((160, 8, 8, 3), dtype=np.float32)
-    ids = [str(index) for index in range(160)]
-    found, choices = corruptions.random_levels(images, ids, seed=2)
-    assert set(choices) == {(name, level) for name in corruptions.RANDOM for level in range(1, 5)}
-    for index in (0, 7, 159):
-        mine = slice(index, index + 1)
-        expected = corrupt(images[mine], ids[mine], *choices[index], seed=2)
-        np.testing.assert_array_equal(found[mine], expected)
-    some, chosen = corruptions.random_levels(images[100:103], ids[100:103], seed=2)
-    np.testing.assert_array_equal(some, found[100:103])
-    assert chosen == choices[100:103]
-    assert corruptions.random_levels(images, ids, seed=3)[1] != choices
-    assert corruptions.random_levels(images[:0], [])[1] == []
-
-
 ERRORS = {"jpeg": (0.2, 0.4), "hair": (0.3, 0.3)}
 BASELINE = {"hair": (0.2, 0.4), "jpeg": (0.4, 0.8)}
 

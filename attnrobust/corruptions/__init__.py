@@ -24,7 +24,7 @@ KINDS = ("any", "skin", "fundus", "xray")
 # Martinez-Martinez and Nabavi, section III B: variance, or amount, from 0.1 to 1.
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
-# Wu, section 4: one of four, at a level from 1 to 4.
+# Wu, section 4: each image under one of four, at a level from 1 to 4.
 RANDOM = ("light_leakage", "motion_blur", "under_exposure", "over_exposure")
 RANDOM_LEVELS = (1, 2, 3, 4)
 
@@ -100,35 +100,6 @@ def corrupt_at(
     for index, id_ in enumerate(ids):
         found[index] = row.at(_generator(seed, id_, name, float(level)), images[index], level)
     return found
-
-
-def random_levels(
-    images: np.ndarray, ids: Sequence[str], *, seed: int = 0
-) -> tuple[np.ndarray, list[tuple[str, int]]]:
-    """Each image under one of light leakage, motion blur, under- or over-exposure, level 1 to 4.
-
-    To corrupt a whole data set once. Which of them, and at which level, is drawn uniformly from
-    (seed, image id).
-
-    Args:
-        images: float32 (N, H, W, 3) in [0, 1]; not changed.
-        ids: N image ids.
-        seed: Of all chance in it.
-
-    Returns:
-        The images, and the corruption and severity of each.
-
-    Source: Wu, section 4.
-    """
-    choices = []
-    for id_ in ids:
-        rng = _generator(seed, id_, "random_levels")
-        choices.append((str(rng.choice(RANDOM)), int(rng.choice(RANDOM_LEVELS))))
-    found = [
-        corrupt(images[index : index + 1], [ids[index]], *choice, seed=seed)
-        for index, choice in enumerate(choices)
-    ]
-    return np.concatenate(found) if found else images.copy(), choices
 
 
 def _generator(*key: object) -> np.random.Generator:
