@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Two test processes share two cores, and so do the processes that they start.
+os.environ.update(TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1")
+
 from attnrobust import commands, config
 
 commands.quiet()
@@ -18,8 +21,6 @@ import tensorflow as tf  # noqa: E402
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-# Two test processes share two cores.
-tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.get_logger().setLevel("ERROR")
 logging.getLogger("attnrobust").setLevel(logging.INFO)
 
