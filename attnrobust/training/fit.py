@@ -23,9 +23,10 @@ from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import inner
+from attnrobust.training import inner, optimizers
 from attnrobust.training.methods import METHODS, Adversarial
 from attnrobust.training.state import State
+from attnrobust.training.steps import Steps
 from attnrobust.training.strategy import is_chief
 
 log = logging.getLogger("attnrobust")
@@ -171,13 +172,9 @@ def precision(name: str) -> Iterator[None]:
 
 
 def compile_model(model: keras.Model, setting: config.Training) -> None:
-    """Adam on cross-entropy of the logits; under a strategy, to be called in its scope."""
-    optimizer = keras.optimizers.Adam(setting.learning_rate, epsilon=setting.adam_epsilon)
-    if setting.precision == "float16":
-        # Its smallest numbers swallow gradients; bfloat16 has float32's range.
-        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    """Optimizer, and cross-entropy of the logits; under a strategy, to be called in its scope."""
     model.compile(
-        optimizer=optimizer,
+        optimizer=optimizers.optimizer(setting),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
@@ -243,11 +240,10 @@ def _one_epoch(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
         epoch=epoch,
     ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
-    robust = isinstance(model, Adversarial)
-    if robust:
-        setting = experiment.training
-        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
-                               (experiment.seed, epoch), gaussian=model.gaussian)  # fmt: skip
+    own = isinstance(model, Steps)
+    if own:
+        batches = model.prepare(batches, (experiment.seed, epoch))
+    model.optimizer.learning_rate = optimizers.rate(experiment.training, epoch)
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
@@ -261,7 +257,7 @@ def _one_epoch(
     measured = {
         key: float(values[-1])
         for key, values in history.items()
-        if not robust or key in model.recorded
+        if not own or key in model.recorded
     }
     return {"epoch": epoch + 1, **measured, "seconds": seconds}
 
