@@ -118,8 +118,8 @@ class Training:
         augmix_width: Number of chains.
         augmix_depth: Operations in a chain (None: 1 to 3, at random).
         augmix_alpha: Of Dirichlet and Beta, which the mixing weights are drawn from.
-        validation_share: Share of the validation images, evenly spread, that validation looks at;
-            it attacks each one.
+        validation_share: Share of the validation images, evenly spread, that validation looks at
+            where it attacks each one (not `augmix`).
     """
 
     epochs: int = 300

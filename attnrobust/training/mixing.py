@@ -167,7 +167,8 @@ def autocontrast(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     del levels
     x = _bytes(images)
     low, high = (f(x, axis=(1, 2), keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
-    return tf.where(high > low, (x - low) / tf.maximum(high - low, 1), images)
+    flat = high == low
+    return (x - tf.where(flat, 0.0, low)) / tf.where(flat, 255.0, high - low)
 
 
 def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
@@ -243,7 +244,9 @@ def translate_y(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
 
 def flip(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     """Left-right where the level is positive, else up-down; not one of the paper's."""
-    return tf.where(_each(levels) > 0, images[:, :, ::-1], images[:, ::-1])
+    sideways, shape = levels > 0, tf.shape(images)
+    turned = tf.reverse_sequence(images, tf.where(sideways, shape[2], 0), seq_axis=2, batch_axis=0)
+    return tf.reverse_sequence(turned, tf.where(sideways, 0, shape[1]), seq_axis=1, batch_axis=0)
 
 
 def _size(images: tf.Tensor) -> tf.Tensor:
