@@ -92,6 +92,12 @@ class Training:
         schedule: Row of SCHEDULES (same file), how the learning rate goes on from epoch to epoch:
             `constant`, `cosine` (towards 0 after `epochs`) or `step`.
         decay_epochs: Numbers of finished epochs after each of which `step` divides it by 10.
+        head_epochs: In so many epochs at first the head learns alone, at `head_learning_rate`; then
+            `groups` do, with a new optimizer. They count among `epochs` and in `decay_epochs`, not
+            towards `patience`.
+        head_learning_rate: Of those epochs.
+        groups: How many layer groups learn, the head and then from the last tap of the backbone on
+            (see BACKBONES) towards the image; None: all.
         class_weights: `inverse_frequency` or `none`.
         patience: Epochs without improvement of the validation loss before training stops.
         min_delta: What counts as an improvement of the validation loss.
@@ -130,6 +136,9 @@ class Training:
     weight_decay: float = 0.0
     schedule: str = "constant"
     decay_epochs: tuple[int, ...] = (15,)
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
+    groups: int | None = None
     class_weights: str = "inverse_frequency"
     patience: int = 40
     min_delta: float = 0.001
@@ -169,8 +178,12 @@ class Training:
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"training.{name}", value, "at least 1")
-        for name in ("learning_rate", "adam_epsilon"):
+        for name in ("learning_rate", "adam_epsilon", "head_learning_rate"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
+        _require(0 <= self.head_epochs < self.epochs, "training.head_epochs", self.head_epochs,
+                 f"at least 0 and below training.epochs, {self.epochs}")  # fmt: skip
+        _require(self.groups is None or self.groups >= 1, "training.groups", self.groups,
+                 "at least 1")  # fmt: skip
         for name in ("min_delta", "weight_decay"):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name),
                      "at least 0")  # fmt: skip

@@ -23,7 +23,7 @@ from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import inner, optimizers
+from attnrobust.training import inner, optimizers, phases
 from attnrobust.training.methods import METHODS, Adversarial
 from attnrobust.training.state import State
 from attnrobust.training.steps import Steps
@@ -85,10 +85,12 @@ def _train(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
-        compile_model(model, setting)
     memory.require(model, setting.batch_size, "training.batch_size")
     weights = class_weights(dataset, experiment)
-    state = State.load(folder / "state", model)
+    state = State.load(folder / "state")
+    groups = phases.learning(setting, max(state.epoch - 1, 0))
+    _learn(model, experiment, groups, strategy)
+    state.restore(model)
     validation = validation_batches(model, experiment, dataset)
     writer = None
     if is_chief(strategy):
@@ -96,6 +98,9 @@ def _train(
     else:
         log.info("a helping worker: the first one writes and says what happens")
     while not state.collapsed and state.epoch < setting.epochs and state.wait < setting.patience:
+        if phases.learning(setting, state.epoch) != groups:
+            groups = phases.learning(setting, state.epoch)
+            _learn(model, experiment, groups, strategy)
         row = _one_epoch(
             model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
         )
@@ -107,10 +112,13 @@ def _train(
         # Reading a variable can take a mean over all machines, so every one of them saves, and all
         # but the chief into the void.
         with contextlib.nullcontext(folder) if writer else tempfile.TemporaryDirectory() as place:
-            _keep(Path(place), model, state, improved=state.add(row, setting.min_delta))
+            improved = state.add(row, setting.min_delta)
+            if state.epoch <= setting.head_epochs:
+                state.wait = 0
+            _keep(Path(place), model, state, improved=improved)
         if writer:
             _tensorboard(writer, row)
-            log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
+            log.info("%s", _line(row, setting.epochs, best=improved))
     if state.collapsed:
         _say_collapse(state)
     elif state.wait >= setting.patience:
@@ -121,6 +129,20 @@ def _train(
     if writer:
         shutil.rmtree(folder / "state", ignore_errors=True)
     return model
+
+
+def _learn(
+    model: keras.Model, experiment: config.Experiment, groups: int | None,
+    strategy: tf.distribute.Strategy,
+) -> None:  # fmt: skip
+    """Have so many layer groups learn from here on, with a new optimizer."""
+    setting = experiment.training
+    with strategy.scope(), precision(setting.precision):
+        phases.choose(model, experiment.model.backbone, groups)
+        compile_model(model, setting)
+    if groups is not None or setting.head_epochs:
+        log.info("%s learns", {None: "the whole network", 1: "the head alone"}.get(
+            groups, f"the last {groups} layer groups"))  # fmt: skip
 
 
 def _say_collapse(state: State) -> None:

@@ -68,6 +68,8 @@ def optimizer(setting: config.Training) -> keras.optimizers.Optimizer:
 
 def rate(setting: config.Training, epoch: int) -> float:
     """Learning rate in an epoch, counted from 0."""
+    if epoch < setting.head_epochs:
+        return setting.head_learning_rate
     return setting.learning_rate * SCHEDULES[setting.schedule](setting, epoch)
 
 
