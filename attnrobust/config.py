@@ -84,8 +84,20 @@ class Training:
     Attributes:
         epochs: At most this many.
         batch_size: Global batch size, over all replicas.
-        learning_rate: Of Adam.
+        learning_rate: In the first epoch.
         adam_epsilon: Of Adam; the paper's 0.1 makes it nearly momentum SGD.
+        optimizer: Row of OPTIMIZERS (attnrobust/training/optimizers.py): `adam` or `sgd` (momentum
+            0.9).
+        weight_decay: Decoupled: each step takes learning rate * this * weight off every weight.
+        schedule: Row of SCHEDULES (same file), how the learning rate goes on from epoch to epoch:
+            `constant`, `cosine` (towards 0 after `epochs`) or `step`.
+        decay_epochs: Numbers of finished epochs after each of which `step` divides it by 10.
+        head_epochs: In so many epochs at first the head learns alone, at `head_learning_rate`; then
+            `groups` do, with a new optimizer. They count among `epochs` and in `decay_epochs`, not
+            towards `patience`.
+        head_learning_rate: Of those epochs.
+        groups: How many layer groups learn, the head and then from the last tap of the backbone on
+            (see BACKBONES) towards the image; None: all.
         class_weights: `inverse_frequency` or `none`.
         patience: Epochs without improvement of the validation loss before training stops.
         min_delta: What counts as an improvement of the validation loss.
@@ -107,14 +119,28 @@ class Training:
         clean_share: Share of the clean images' loss in the whole (`adversarial`, `fast`): 0, the
             adversarial images alone, to 1.
         trades_beta: Weight of the divergence in `trades`.
-        validation_share: Share of the validation images, evenly spread, that validation looks at;
-            it attacks each one.
+        jsd_weight: Weight of the Jensen-Shannon divergence (`augmix`, `robust_augmix`, as all that
+            begins with augmix).
+        augmix_operations: Rows of OPERATIONS (attnrobust/training/mixing.py) that chains draw from.
+        augmix_severity: Of them, 0.1 to 10: each draws its level between 0.1 and this.
+        augmix_width: Number of chains.
+        augmix_depth: Operations in a chain (None: 1 to 3, at random).
+        augmix_alpha: Of Dirichlet and Beta, which the mixing weights are drawn from.
+        validation_share: Share of the validation images, evenly spread, that validation looks at
+            where it attacks each one (not `augmix`).
     """
 
     epochs: int = 300
     batch_size: int = 32
     learning_rate: float = 0.01
     adam_epsilon: float = 0.1
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    decay_epochs: tuple[int, ...] = (15,)
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
+    groups: int | None = None
     class_weights: str = "inverse_frequency"
     patience: int = 40
     min_delta: float = 0.001
@@ -131,6 +157,15 @@ class Training:
     inner_batchnorm: str = "inference"
     clean_share: float = 0.0
     trades_beta: float = 6.0
+    jsd_weight: float = 12.0
+    augmix_operations: tuple[str, ...] = (
+        "autocontrast", "equalize", "posterize", "rotate", "solarize", "shear_x", "shear_y",
+        "translate_x", "translate_y",
+    )  # fmt: skip
+    augmix_severity: float = 3.0
+    augmix_width: int = 3
+    augmix_depth: int | None = None
+    augmix_alpha: float = 1.0
     validation_share: float = 1.0
 
     @property
@@ -142,18 +177,40 @@ class Training:
 
     def __post_init__(self) -> None:
         self._require_inner()
+        self._require_augmix()
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"training.{name}", value, "at least 1")
-        for name in ("learning_rate", "adam_epsilon"):
+        for name in ("learning_rate", "adam_epsilon", "head_learning_rate"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
-        _require(self.min_delta >= 0, "training.min_delta", self.min_delta, "at least 0")
+        _require(0 <= self.head_epochs < self.epochs, "training.head_epochs", self.head_epochs,
+                 f"at least 0 and below training.epochs, {self.epochs}")  # fmt: skip
+        _require(self.groups is None or self.groups >= 1, "training.groups", self.groups,
+                 "at least 1")  # fmt: skip
+        for name in ("min_delta", "weight_decay"):
+            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name),
+                     "at least 0")  # fmt: skip
+        rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
+        _require(rising and all(epoch >= 1 for epoch in self.decay_epochs),
+                 "training.decay_epochs", self.decay_epochs,
+                 "numbers of epochs from 1 on, rising, none twice")  # fmt: skip
         _require(0 < self.epoch_fraction <= 1, "training.epoch_fraction", self.epoch_fraction,
                  "in (0, 1]")  # fmt: skip
         _require(self.precision in ("float32", "bfloat16", "float16"), "training.precision",
                  self.precision, "float32, bfloat16 or float16")  # fmt: skip
         _require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
                  self.class_weights, "inverse_frequency or none")  # fmt: skip
+
+    def _require_augmix(self) -> None:
+        _require(self.jsd_weight >= 0, "training.jsd_weight", self.jsd_weight, "at least 0")
+        _require(bool(self.augmix_operations), "training.augmix_operations",
+                 self.augmix_operations, "at least one")  # fmt: skip
+        _require(0.1 <= self.augmix_severity <= 10, "training.augmix_severity",
+                 self.augmix_severity, "in [0.1, 10]")  # fmt: skip
+        for name in ("augmix_width", "augmix_depth"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"training.{name}", value, "at least 1")
+        _require(self.augmix_alpha > 0, "training.augmix_alpha", self.augmix_alpha, "above 0")
 
     def _require_inner(self) -> None:
         _require(self.inner_norm in ("linf", "l2"), "training.inner_norm", self.inner_norm,

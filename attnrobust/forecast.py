@@ -17,8 +17,9 @@ from attnrobust import config
 from attnrobust.attacks import engine
 from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
-from attnrobust.training import fit, inner, strategy
-from attnrobust.training.methods import METHODS, Adversarial
+from attnrobust.training import fit, strategy
+from attnrobust.training.methods import METHODS
+from attnrobust.training.steps import Steps
 
 log = logging.getLogger("attnrobust")
 
@@ -49,9 +50,8 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
     labels = np.zeros(setting.batch_size, np.int64)
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    if isinstance(model, Adversarial):
-        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon, (0, 0),
-                               gaussian=model.gaussian)  # fmt: skip
+    if isinstance(model, Steps):
+        batches = model.prepare(batches, (0, 0))
 
     step = _seconds(lambda: model.fit(batches, steps_per_epoch=1, verbose=0))
     steps = -(-round(setting.epoch_fraction * train) // setting.batch_size)

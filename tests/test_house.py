@@ -24,13 +24,16 @@ from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
 from attnrobust.training.methods import METHODS
+from attnrobust.training.mixing import OPERATIONS
+from attnrobust.training.optimizers import OPTIMIZERS, SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
     "ATTACKS": ATTACKS, "AUGMENTATIONS": AUGMENTATIONS, "FITS": FITS, "FILTERS": FILTERS,
     "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
     "BACKBONES": BACKBONES, "HEADS": HEADS, "LOSSES": LOSSES, "FIRST_PASSES": FIRST_PASSES,
-    "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS, "METHODS": METHODS,
+    "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS, "METHODS": METHODS, "OPERATIONS": OPERATIONS,
+    "OPTIMIZERS": OPTIMIZERS, "SCHEDULES": SCHEDULES,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

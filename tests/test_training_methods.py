@@ -51,7 +51,7 @@ def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model,
     model = made(training, batchnorm=batchnorm)
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
     if training.method != "standard":
-        batches = inner.starts(batches, "linf", 0.05, (0, 0), gaussian=model.gaussian)
+        batches = model.prepare(batches, (0, 0))
     said = model.fit(batches, verbose=0).history
     return model, {key: value[0] for key, value in said.items()}
 

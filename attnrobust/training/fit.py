@@ -23,9 +23,10 @@ from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import inner
+from attnrobust.training import inner, optimizers, phases
 from attnrobust.training.methods import METHODS, Adversarial
 from attnrobust.training.state import State
+from attnrobust.training.steps import Steps
 from attnrobust.training.strategy import is_chief
 
 log = logging.getLogger("attnrobust")
@@ -84,11 +85,13 @@ def _train(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
-        compile_model(model, setting)
-    passes = model.passes if isinstance(model, Adversarial) else 1
+    passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
     weights = class_weights(dataset, experiment)
-    state = State.load(folder / "state", model)
+    state = State.load(folder / "state")
+    groups = phases.learning(setting, max(state.epoch - 1, 0))
+    _learn(model, experiment, groups, strategy)
+    state.restore(model)
     validation = validation_batches(model, experiment, dataset)
     writer = None
     if is_chief(strategy):
@@ -96,6 +99,9 @@ def _train(
     else:
         log.info("a helping worker: the first one writes and says what happens")
     while not state.collapsed and state.epoch < setting.epochs and state.wait < setting.patience:
+        if phases.learning(setting, state.epoch) != groups:
+            groups = phases.learning(setting, state.epoch)
+            _learn(model, experiment, groups, strategy)
         row = _one_epoch(
             model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
         )
@@ -107,10 +113,13 @@ def _train(
         # Reading a variable can take a mean over all machines, so every one of them saves, and all
         # but the chief into the void.
         with contextlib.nullcontext(folder) if writer else tempfile.TemporaryDirectory() as place:
-            _keep(Path(place), model, state, improved=state.add(row, setting.min_delta))
+            improved = state.add(row, setting.min_delta)
+            if state.epoch <= setting.head_epochs:
+                state.wait = 0
+            _keep(Path(place), model, state, improved=improved)
         if writer:
             _tensorboard(writer, row)
-            log.info("%s", _line(row, setting.epochs, best=state.wait == 0))
+            log.info("%s", _line(row, setting.epochs, best=improved))
     if state.collapsed:
         _say_collapse(state)
     elif state.wait >= setting.patience:
@@ -121,6 +130,20 @@ def _train(
     if writer:
         shutil.rmtree(folder / "state", ignore_errors=True)
     return model
+
+
+def _learn(
+    model: keras.Model, experiment: config.Experiment, groups: int | None,
+    strategy: tf.distribute.Strategy,
+) -> None:  # fmt: skip
+    """Have so many layer groups learn from here on, with a new optimizer."""
+    setting = experiment.training
+    with strategy.scope(), precision(setting.precision):
+        phases.choose(model, experiment.model.backbone, groups)
+        compile_model(model, setting)
+    if groups is not None or setting.head_epochs:
+        log.info("%s learns", {None: "the whole network", 1: "the head alone"}.get(
+            groups, f"the last {groups} layer groups"))  # fmt: skip
 
 
 def _say_collapse(state: State) -> None:
@@ -172,13 +195,9 @@ def precision(name: str) -> Iterator[None]:
 
 
 def compile_model(model: keras.Model, setting: config.Training) -> None:
-    """Adam on cross-entropy of the logits; under a strategy, to be called in its scope."""
-    optimizer = keras.optimizers.Adam(setting.learning_rate, epsilon=setting.adam_epsilon)
-    if setting.precision == "float16":
-        # Its smallest numbers swallow gradients; bfloat16 has float32's range.
-        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    """Optimizer, and cross-entropy of the logits; under a strategy, to be called in its scope."""
     model.compile(
-        optimizer=optimizer,
+        optimizer=optimizers.optimizer(setting),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
@@ -244,11 +263,10 @@ def _one_epoch(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
         epoch=epoch,
     ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
-    robust = isinstance(model, Adversarial)
-    if robust:
-        setting = experiment.training
-        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
-                               (experiment.seed, epoch), gaussian=model.gaussian)  # fmt: skip
+    own = isinstance(model, Steps)
+    if own:
+        batches = model.prepare(batches, (experiment.seed, epoch))
+    model.optimizer.learning_rate = optimizers.rate(experiment.training, epoch)
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
@@ -262,7 +280,7 @@ def _one_epoch(
     measured = {
         key: float(values[-1])
         for key, values in history.items()
-        if not robust or key in model.recorded
+        if not own or key in model.recorded
     }
     return {"epoch": epoch + 1, **measured, "seconds": seconds}
 

@@ -6,20 +6,20 @@ crafts adversarials in inference mode by default (`training.inner_batchnorm`), t
 in training mode: where clean and adversarial images both count, they go through the network one
 after the other, each batch normalised by its own statistics, and both move the averages (as in
 TRADES' own code). With adversarial images alone, the averages are those of adversarial images.
+Only the views of `augmix` share a batch, as in its own code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.errors import UserError
-from attnrobust.training import inner
+from attnrobust.training import inner, mixing
+from attnrobust.training.steps import Parts, Steps, cross_entropy, divergence, jensen_shannon, right
 
 # Step of `fast`, in epsilons (Wong et al. 2020).
 FAST_STEP = 1.25
@@ -27,10 +27,8 @@ FAST_STEP = 1.25
 # what PGD left before, and by more than a few images that fall by chance.
 COLLAPSE_SHARE, COLLAPSE_GAP = 0.5, 0.1
 
-Parts = dict[str, tf.Tensor]
 
-
-class Adversarial(keras.Model):
+class Adversarial(Steps):
     """Adversarial training (Madry et al. 2018): the loss at the worst point found in a ball.
 
     The loss is `clean_share` times that of the clean images plus the rest times that of the
@@ -46,27 +44,7 @@ class Adversarial(keras.Model):
     `val_accuracy` those of the clean images.
     """
 
-    setting: config.Training
-    meters: SimpleNamespace
     gaussian = False
-
-    def configure(self, setting: config.Training) -> None:
-        """Take the settings; to be called in the strategy's scope.
-
-        Raises:
-            UserError: One image on a device, which BatchNorm would normalise by itself.
-        """
-        devices = tf.distribute.get_strategy().num_replicas_in_sync
-        if setting.batch_size // devices < 2 and list(inner.batchnorms(self)):
-            raise UserError(
-                f"training.batch_size = {setting.batch_size} on {devices} device(s): expected at "
-                "least 2 images on each, since BatchNorm takes its statistics from them"
-            )
-        self.setting = setting
-        # In a plain object, lest Keras count them among the weights.
-        self.meters = SimpleNamespace(
-            **{name: keras.metrics.Mean(name) for name in dict.fromkeys((*self.said, *self.judged))}
-        )
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -75,47 +53,36 @@ class Adversarial(keras.Model):
         return ("loss", *["accuracy"] * clean, *["robust_accuracy"] * adversarial)
 
     @property
-    def passes(self) -> int:
-        """How many sets of activations a training step keeps for its gradient: 1 or 2."""
-        return len(self.said) - 1
-
-    @property
     def judged(self) -> tuple[str, ...]:
         """What validation measures."""
         return "loss", "clean_loss", "accuracy", "robust_accuracy"
 
     @property
-    def recorded(self) -> set[str]:
-        """Which of Keras' numbers of an epoch mean something."""
-        return {*self.said, *(f"val_{name}" for name in self.judged)}
+    def passes(self) -> int:
+        """How many sets of activations a step keeps for its gradient."""
+        return len(self.said) - 1
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """What Keras sets back at the start of an epoch and of a validation."""
-        return list(vars(self.meters).values()) if hasattr(self, "meters") else []
-
-    def train_step(self, data: Any) -> Parts:
-        """Craft, take the loss, descend; the loss is a mean over the batch of all replicas."""
-        (images, start), labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        crafts = "robust_accuracy" in self.said
-        crafted = self.craft(images, start, labels) if crafts else images
-        with tf.GradientTape() as tape:
-            each, logits = self.outer(images, crafted, labels)
-            each = each if weights is None else each * weights
-            loss = tf.nn.compute_average_loss(each)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return self._say(
-            loss=each, **{name: _right(value, labels) for name, value in logits.items()}
+    def prepare(self, batches: tf.data.Dataset, key: tuple[int, int]) -> tf.data.Dataset:
+        """Batches of (images, *rest) to ((images, random starts), *rest)."""
+        setting = self.setting
+        return inner.starts(
+            batches, setting.inner_norm, setting.inner_epsilon, key, gaussian=self.gaussian
         )
+
+    def views(self, given: Any, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Clean images and adversarials."""
+        images, start = given
+        crafts = "robust_accuracy" in self.said
+        return images, self.craft(images, start, labels) if crafts else images
 
     def test_step(self, data: Any) -> Parts:
         """Clean images, and PGD's, in inference mode."""
         (images, start), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         crafted = self.pgd(self._label_loss(labels, training=False), images, start)
         clean, found = self(images, training=False), self(crafted, training=False)
-        return self._say(
+        return self.say(
             loss=cross_entropy(found, labels), clean_loss=cross_entropy(clean, labels),
-            accuracy=_right(clean, labels), robust_accuracy=_right(found, labels),
+            accuracy=right(clean, labels), robust_accuracy=right(found, labels),
         )  # fmt: skip
 
     def craft(self, images: tf.Tensor, start: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -151,12 +118,6 @@ class Adversarial(keras.Model):
 
     def _label_loss(self, labels: tf.Tensor, *, training: bool) -> inner.Objective:
         return lambda x: cross_entropy(self(x, training=training), labels)
-
-    def _say(self, **values: tf.Tensor) -> Parts:
-        """Means so far, over all replicas; a meter without values stays 0."""
-        for name, value in values.items():
-            getattr(self.meters, name).update_state(value)
-        return {name: meter.result() for name, meter in vars(self.meters).items()}
 
 
 class Trades(Adversarial):
@@ -210,7 +171,7 @@ class Fast(Adversarial):
         """Clean images, PGD's and those of the single step, in inference mode."""
         (images, start), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         crafted = self._one_step(images, start, labels, training=False)
-        self._say(one_step_accuracy=_right(self(crafted, training=False), labels))
+        self.say(one_step_accuracy=right(self(crafted, training=False), labels))
         return super().test_step(data)
 
     def _one_step(
@@ -219,6 +180,79 @@ class Fast(Adversarial):
         objective = self._label_loss(labels, training=training)
         length = FAST_STEP * self.setting.inner_epsilon
         return self.pgd(objective, images, start, stepsize=length, steps=1)
+
+
+class AugMix(Steps):
+    """AugMix (Hendrycks et al. 2020): clean cross-entropy, and a class that mixing does not move.
+
+    The loss is the cross-entropy of the clean image plus `jsd_weight` times the Jensen-Shannon
+    divergence between the probabilities of three views: the image and two mixtures of it (see
+    attnrobust/training/mixing.py). As in the paper's code, the views go through the network as one
+    batch, which BatchNorm normalises by the statistics of all three.
+
+    Validation is that of `standard`: the clean images.
+    """
+
+    passes = 3
+
+    def prepare(self, batches: tf.data.Dataset, key: tuple[int, int]) -> tf.data.Dataset:
+        """Batches of (images, *rest) to ((images, mixture, mixture), *rest)."""
+        return mixing.with_mixed(batches, self.setting, key, mixed=2)
+
+    def views(self, given: Any, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Clean images and both mixtures."""
+        del labels
+        return tuple(given)
+
+    def outer(self, *views_and_labels: tf.Tensor) -> tuple[tf.Tensor, Parts]:
+        """Loss of each image (N,), and the clean logits; in training mode."""
+        *views, labels = views_and_labels
+        clean, *mixed = tf.split(self(tf.concat(views, axis=0), training=True), len(views))
+        apart = jensen_shannon(clean, *mixed)
+        return cross_entropy(clean, labels) + self.setting.jsd_weight * apart, {"accuracy": clean}
+
+    def test_step(self, data: Any) -> Parts:
+        """Clean images, in inference mode."""
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        logits = self(images, training=False)
+        return self.say(loss=cross_entropy(logits, labels), accuracy=right(logits, labels))
+
+
+class RobustAugMix(Adversarial):
+    """RobustAugMix (Martinez-Martinez and Brown 2022): one view of AugMix is an adversarial image.
+
+    The loss is the cross-entropy of the clean image plus `jsd_weight` times the Jensen-Shannon
+    divergence between the probabilities of three views: the image, one mixture of it, and the point
+    that PGD with the inner settings, which ascends the cross-entropy in inference mode from a
+    random start, finds around it. The paper only names the parts; this is the objective of its
+    first author's code (github.com/martinez-hub/robustaugmix), in which, too, the views go through
+    the network one after the other. `clean_share` plays no part.
+
+    Settings in papers: L-inf 4/255 with 7 steps, `flip` as the only operation, SGD at 0.01 for 41
+    epochs (Martinez-Martinez and Nabavi 2023, chest X-rays).
+
+    Validation is that of `adversarial`.
+    """
+
+    said = ("loss", "accuracy", "robust_accuracy")
+    passes = 3
+
+    def prepare(self, batches: tf.data.Dataset, key: tuple[int, int]) -> tf.data.Dataset:
+        """Batches of (images, *rest) to ((images, random starts, mixture), *rest)."""
+        return mixing.with_mixed(super().prepare(batches, key), self.setting, key, mixed=1)
+
+    def views(self, given: Any, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Clean images, mixtures and adversarials."""
+        images, start, mixed = given
+        return images, mixed, self.craft(images, start, labels)
+
+    def outer(self, *views_and_labels: tf.Tensor) -> tuple[tf.Tensor, Parts]:
+        """Loss of each image (N,), and logits by the name of their accuracy; in training mode."""
+        *views, labels = views_and_labels
+        clean, mixed, found = (self(x, training=True) for x in views)
+        apart = jensen_shannon(clean, mixed, found)
+        each = cross_entropy(clean, labels) + self.setting.jsd_weight * apart
+        return each, {"accuracy": clean, "robust_accuracy": found}
 
 
 def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
@@ -240,28 +274,13 @@ def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
     return fallen and last["val_loss"] > min(row["val_loss"] for row in before)
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Of each image, (N,)."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-    """KL(softmax(clean) || softmax(found)) of each image, (N,), from logits (N, K)."""
-    before, after = tf.nn.log_softmax(clean), tf.nn.log_softmax(found)
-    return tf.reduce_sum(tf.exp(before) * (before - after), axis=1)
-
-
-def _right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
-
-
 def standard(network: keras.Model, setting: config.Training) -> keras.Model:
     """The loss at the images as they are."""
     del setting
     return network
 
 
-def _as(kind: type[Adversarial]) -> Method:
+def _as(kind: type[Steps]) -> Method:
     def made(network: keras.Model, setting: config.Training) -> keras.Model:
         model = kind(network.input, network.output, name=network.name)
         model.configure(setting)
@@ -275,4 +294,5 @@ Method = Callable[[keras.Model, config.Training], keras.Model]
 
 METHODS: dict[str, Method] = {
     "standard": standard, "adversarial": _as(Adversarial), "trades": _as(Trades), "fast": _as(Fast),
+    "augmix": _as(AugMix), "robust_augmix": _as(RobustAugMix),
 }  # fmt: skip

@@ -32,6 +32,7 @@ class State:
         self.history: list[dict[str, Any]] = []
         self.best = math.inf
         self.wait = 0
+        self._arrays: dict[str, np.ndarray] = {}
 
     @property
     def epoch(self) -> int:
@@ -58,20 +59,27 @@ class State:
         runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
 
     @classmethod
-    def load(cls, folder: Path, model: keras.Model) -> State:
-        """The state on disk put into the model, or a new one where there is none."""
+    def load(cls, folder: Path) -> State:
+        """The state on disk, or a new one where there is none."""
         state = cls()
         path = folder / "state.npz"
-        if not path.exists():
-            return state
-        arrays = runs.load_npz(path)
-        words = json.loads(str(arrays.pop("words")))
-        state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
-        variables = _variables(model)
-        for variable, name in zip(variables, sorted(arrays), strict=True):
-            variable.assign(arrays[name])
-        log.info("going on after epoch %d", state.epoch)
+        if path.exists():
+            state._arrays = runs.load_npz(path)
+            words = json.loads(str(state._arrays.pop("words")))
+            state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
+            log.info("going on after epoch %d", state.epoch)
         return state
+
+    def restore(self, model: keras.Model) -> None:
+        """Put weights and optimizer of the last finished epoch into the model, if there was one.
+
+        The model must learn as it did in that epoch: an optimizer has variables for what it moves.
+        """
+        if self._arrays:
+            variables = _variables(model)
+            for variable, name in zip(variables, sorted(self._arrays), strict=True):
+                variable.assign(self._arrays[name])
+            self._arrays = {}
 
 
 def _variables(model: keras.Model) -> Sequence[tf.Variable]:

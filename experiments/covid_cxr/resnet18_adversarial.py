@@ -19,6 +19,7 @@ EXPERIMENT = Experiment(
     training=Training(
         epochs=41,
         batch_size=32,
+        optimizer="sgd",
         learning_rate=0.01,
         class_weights="none",
         patience=41,

@@ -1,0 +1,50 @@
+"""PHASES: which part of the network learns in an epoch; the head alone first, or never the stem.
+
+A network is a row of layer groups: up to each of its backbone's taps, from the image on, and last
+the head. What does not learn keeps its weights, and its BatchNorm its averages.
+"""
+
+from __future__ import annotations
+
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.errors import UserError
+from attnrobust.models.backbones import BACKBONES
+
+HEAD = 1
+
+
+def learning(setting: config.Training, epoch: int) -> int | None:
+    """How many groups learn in an epoch, counted from 0; groups from the head back; None: all."""
+    return HEAD if epoch < setting.head_epochs else setting.groups
+
+
+def choose(model: keras.Model, backbone: str, groups: int | None) -> None:
+    """Have the last groups learn and no other; to be followed by `compile`.
+
+    Args:
+        model: From `build`.
+        backbone: Its row of BACKBONES.
+        groups: How many, 1 for the head alone; None for all.
+
+    Raises:
+        UserError: More groups than the network has.
+    """
+    first = 0
+    if groups is not None:
+        names = [layer.name for layer in model.layers]
+        # Layers stand in the order of their depth, and all goes through a tap. The last tap, where
+        # the cut is, has nothing but the head behind it.
+        taps = [tap for tap in BACKBONES[backbone].taps if tap in names]
+        behind = [names.index(tap) + 1 for tap in taps]
+        behind = [place for place in behind if place < names.index("features")]
+        starts = [0, *behind, names.index("features") + 1]
+        if groups > len(starts):
+            raise UserError(
+                f"training.groups = {groups}: expected at most {len(starts)}, the layer groups of "
+                f"{backbone} and the head"
+            )
+        first = starts[-groups]
+    for place, layer in enumerate(model.layers):
+        layer.trainable = place >= first

@@ -1,0 +1,131 @@
+"""A network with a training step and a validation step of its own, and the losses these take."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.errors import UserError
+from attnrobust.training import inner, mixing
+
+Parts = dict[str, tf.Tensor]
+
+
+class Steps(keras.Model):
+    """What the methods other than `standard` have in common.
+
+    A method says which batches it wants (`prepare`), at which images a step takes its loss
+    (`views`), and that loss (`outer`); further what training and validation measure (`said`,
+    `judged`, `test_step`).
+    """
+
+    setting: config.Training
+    meters: SimpleNamespace
+
+    def configure(self, setting: config.Training) -> None:
+        """Take the settings; to be called in the strategy's scope.
+
+        Raises:
+            UserError: One image on a device, which BatchNorm would normalise by itself; no such
+                operation.
+        """
+        mixing.chosen(setting)
+        devices = tf.distribute.get_strategy().num_replicas_in_sync
+        if setting.batch_size // devices < 2 and list(inner.batchnorms(self)):
+            raise UserError(
+                f"training.batch_size = {setting.batch_size} on {devices} device(s): expected at "
+                "least 2 images on each, since BatchNorm takes its statistics from them"
+            )
+        self.setting = setting
+        # In a plain object, lest Keras count them among the weights.
+        self.meters = SimpleNamespace(
+            **{name: keras.metrics.Mean(name) for name in dict.fromkeys((*self.said, *self.judged))}
+        )
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What a training step measures."""
+        return "loss", "accuracy"
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """What validation measures."""
+        return "loss", "accuracy"
+
+    @property
+    def recorded(self) -> set[str]:
+        """Which of Keras' numbers of an epoch mean something."""
+        return {*self.said, *(f"val_{name}" for name in self.judged)}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What Keras sets back at the start of an epoch and of a validation."""
+        return list(vars(self.meters).values()) if hasattr(self, "meters") else []
+
+    def prepare(self, batches: tf.data.Dataset, key: tuple[int, int]) -> tf.data.Dataset:
+        """Training batches of (images, *rest) to (what `views` takes, *rest), the same for a key.
+
+        Args:
+            batches: Of float32 images (N, H, W, 3) in [0, 1], and what belongs to them.
+            key: Seed and epoch.
+        """
+        raise NotImplementedError
+
+    def views(self, given: Any, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The batches of images (N, H, W, 3) that `outer` takes."""
+        raise NotImplementedError
+
+    def outer(self, *views_and_labels: tf.Tensor) -> tuple[tf.Tensor, Parts]:
+        """Loss of each image (N,), and logits by the name of their accuracy; in training mode."""
+        raise NotImplementedError
+
+    def train_step(self, data: Any) -> Parts:
+        """Take the loss, descend; the loss is a mean over the batch of all replicas."""
+        given, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        views = self.views(given, labels)
+        with tf.GradientTape() as tape:
+            each, logits = self.outer(*views, labels)
+            each = each if weights is None else each * weights
+            loss = tf.nn.compute_average_loss(each)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self.say(loss=each, **{name: right(value, labels) for name, value in logits.items()})
+
+    def say(self, **values: tf.Tensor) -> Parts:
+        """Means so far, over all replicas; a meter without values stays 0."""
+        for name, value in values.items():
+            getattr(self.meters, name).update_state(value)
+        return {name: meter.result() for name, meter in vars(self.meters).items()}
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Of each image, (N,)."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """KL(softmax(clean) || softmax(found)) of each image, (N,), from logits (N, K)."""
+    before, after = tf.nn.log_softmax(clean), tf.nn.log_softmax(found)
+    return tf.reduce_sum(tf.exp(before) * (before - after), axis=1)
+
+
+def jensen_shannon(*logits: tf.Tensor) -> tf.Tensor:
+    """Mean KL of each view's probabilities from their mean, of each image (N,); 0 to ln(views).
+
+    Reckoned in logarithms, where a probability of 0 needs no clamp (the paper's code has one).
+
+    Args:
+        logits: float32 (N, K) for each view.
+    """
+    each = tf.nn.log_softmax(tf.stack(logits))
+    mean = tf.reduce_logsumexp(each, axis=0) - math.log(len(logits))
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(each) * (each - mean), axis=-1), axis=0)
+
+
+def right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """1 for each image (N,) whose highest logit is its label's, else 0; float32."""
+    return tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)

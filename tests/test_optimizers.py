@@ -1,0 +1,129 @@
+"""Optimizers and schedules: steps by hand, rates by hand, the same after a resume."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.data import records
+from attnrobust.errors import UserError
+from attnrobust.training import fit, optimizers, strategy
+
+
+def setting(**values) -> config.Training:
+    return config.Training(learning_rate=0.1, **values)
+
+
+def walked(training: config.Training, gradients: list[float]) -> float:
+    """Where a weight of 2 ends."""
+    weight = tf.Variable(2.0)
+    made = optimizers.optimizer(training)
+    for gradient in gradients:
+        made.apply_gradients([(tf.constant(gradient), weight)])
+    return float(weight)
+
+
+def test_sgd_by_hand_with_momentum_and_decoupled_decay():
+    # Velocities -0.1 and -0.9 * 0.1 - 0.1 * 3.
+    assert walked(setting(optimizer="sgd"), [1.0, 3.0]) == pytest.approx(2 - 0.1 - 0.39)
+    # Each step first takes 0.1 * 0.5 of the weight; the momentum does not see it.
+    decayed = (2 * 0.95 - 0.1) * 0.95 - 0.39
+    assert walked(setting(optimizer="sgd", weight_decay=0.5), [1.0, 3.0]) == pytest.approx(decayed)
+
+
+def test_adam_by_hand_with_decoupled_decay():
+    # The first step of Adam is rate * g / (|g| + epsilon), but for the bias of epsilon itself.
+    first = 0.1 * 3 / (3 + 1e-7 / math.sqrt(0.001))
+    adam = setting(adam_epsilon=1e-7)
+    assert walked(adam, [3.0]) == pytest.approx(2 - first, rel=1e-6)
+    decayed = setting(adam_epsilon=1e-7, weight_decay=0.5)
+    assert walked(decayed, [3.0]) == pytest.approx(2 * 0.95 - first, rel=1e-6)
+
+
+def test_rates_by_hand():
+    def rates(epochs, **values):
+        training = setting(epochs=epochs, **values)
+        return [optimizers.rate(training, epoch) for epoch in range(epochs)]
+
+    assert rates(3) == [0.1] * 3
+    half = math.sqrt(0.5)
+    expected = [0.1, 0.05 * (1 + half), 0.05, 0.05 * (1 - half)]
+    assert rates(4, schedule="cosine") == pytest.approx(expected)
+    found = rates(5, schedule="step", decay_epochs=(2, 4))
+    assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+    assert rates(17, schedule="step")[14:] == pytest.approx([0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_rate_reaches_the_step_on_two_replicas_and_under_a_loss_scale(precision):
+    """A linear model, whose step is its rate times a known gradient."""
+    training = setting(optimizer="sgd", precision=precision)
+    with strategy.mirrored().scope():
+        model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(2, use_bias=False)])
+        fit.compile_model(model, training)
+    model.set_weights([np.zeros((1, 2), np.float32)])
+    batches = tf.data.Dataset.from_tensors((np.ones((2, 1), np.float32), np.zeros(2, np.int64)))
+    for rate in (0.1, 0.01):
+        model.optimizer.learning_rate = rate
+        model.fit(batches, verbose=0)
+    # Gradient -p of the other class, -0.5 in the first step; then p = 1 / (1 + e^0.1).
+    second = 1 / (1 + math.exp(0.1))
+    moved = 0.1 * 0.5 + (0.9 * 0.1 * 0.5 + 0.01 * second)
+    np.testing.assert_allclose(model.get_weights()[0], [[moved, -moved]], rtol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
+    schedule, tiny, records_folder, tmp_path, monkeypatch
+):
+    experiment = config.with_settings(
+        tiny, ["training.optimizer=sgd", f"training.schedule={schedule}", "training.epochs=3",
+               "training.decay_epochs=1,2", "training.weight_decay=0.01",
+               "training.learning_rate=0.1"],
+    )  # fmt: skip
+    dataset = records.load(records_folder)
+
+    def linear(*_, classes, image_size):
+        image = keras.Input((image_size, image_size, 3))
+        return keras.Model(image, keras.layers.Dense(classes)(keras.layers.Flatten()(image)))
+
+    monkeypatch.setattr(fit.build, "build", linear)
+    rates, real = [], fit._one_epoch
+
+    def watched(model, *args, epoch, **kwargs):
+        if stop_at == epoch:
+            raise KeyboardInterrupt
+        row = real(model, *args, epoch=epoch, **kwargs)
+        rates.append(float(model.optimizer.learning_rate))
+        return row
+
+    monkeypatch.setattr(fit, "_one_epoch", watched)
+    stop_at = None
+    whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
+    expected = {"cosine": [0.1, 0.075, 0.025], "step": [0.1, 0.01, 0.001]}[schedule]
+    assert rates == pytest.approx(expected)
+    stop_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
+    stop_at = None
+    resumed = fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
+    assert rates[3:] == pytest.approx(expected)
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"optimizer": "sdg"}, r"no training.optimizer 'sdg'; did you mean sgd\?"),
+        ({"schedule": "steps"}, r"no training.schedule 'steps'; did you mean step\?"),
+    ],
+)
+def test_an_unknown_row_ends_in_one_clear_line(values, words):
+    with pytest.raises(UserError, match=words):
+        optimizers.optimizer(setting(**values))
