@@ -27,7 +27,7 @@ from attnrobust.training import inner, optimizers, phases
 from attnrobust.training.methods import METHODS, Adversarial
 from attnrobust.training.state import State
 from attnrobust.training.steps import Steps
-from attnrobust.training.strategy import is_chief
+from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
 
 log = logging.getLogger("attnrobust")
 
@@ -154,22 +154,6 @@ def _say_collapse(state: State) -> None:
         "training.inner_epsilon, or training.method=adversarial",
         row["epoch"], row["val_one_step_accuracy"], row["val_robust_accuracy"],
     )  # fmt: skip
-
-
-def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Return when every worker has come here."""
-    ones = strategy.run(lambda: tf.constant(1.0))
-    float(strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
-
-
-def whole_files() -> tf.data.Options:
-    """Every worker reads all files and takes its share of each batch.
-
-    Sharing out files instead would fail with fewer files than workers, and change what a batch is.
-    """
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return options
 
 
 def _keep(folder: Path, model: keras.Model, state: State, *, improved: bool) -> None:

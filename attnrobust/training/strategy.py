@@ -69,3 +69,19 @@ def devices() -> list[str]:
     """Names of this machine's devices that a step is spread over."""
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in found]
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Return when every worker has come here."""
+    ones = strategy.run(lambda: tf.constant(1.0))
+    float(strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
+
+
+def whole_files() -> tf.data.Options:
+    """Every worker reads all files and takes its share of each batch.
+
+    Sharing out files instead would fail with fewer files than workers, and change what a batch is.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
