@@ -129,8 +129,9 @@ def reliability(labels: np.ndarray, probability: np.ndarray) -> dict[str, np.nda
 def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """T for which softmax(logits / T) has the least negative log-likelihood, in [0.01, 100].
 
-    To be fitted on the validation split. When every image is right (or none better than chance)
-    the best T is 0 (or infinite), and you get a T near the end of the range.
+    To be fitted on the validation split. The likelihood has one minimum (it is convex in 1 / T).
+    When every image is right (or the whole no better than chance) that lies at T = 0 (or infinity),
+    and you get the end of the range: see `is_at_end`.
 
     Args:
         labels: (N,) whole numbers.
@@ -146,8 +147,14 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
 
     ends = tuple(np.log(TEMPERATURES))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-8})
-    # The method never tries the ends themselves.
-    return float(np.exp(min((found.x, *ends), key=loss)))
+    # The method never tries the ends themselves; where the loss is as small there, they are meant.
+    best = min((*ends, found.x), key=loss)
+    return float(np.clip(np.exp(best), *TEMPERATURES))
+
+
+def is_at_end(value: float) -> bool:
+    """Whether a temperature lies at an end of the range, so that none is best."""
+    return bool(np.isclose(value, TEMPERATURES, rtol=1e-6).any())
 
 
 def _top(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
