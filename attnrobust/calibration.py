@@ -142,14 +142,13 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     logits = logits.astype(np.float64)
     index = np.arange(len(labels))
 
-    def loss(log_t: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_t), axis=1)[index, labels].mean())
+    def loss(t: float) -> float:
+        return float(-log_softmax(logits / t, axis=1)[index, labels].mean())
 
-    ends = tuple(np.log(TEMPERATURES))
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-8})
+    found = minimize_scalar(lambda log_t: loss(np.exp(log_t)), bounds=tuple(np.log(TEMPERATURES)),
+                            method="bounded", options={"xatol": 1e-8})  # fmt: skip
     # The method never tries the ends themselves; where the loss is as small there, they are meant.
-    best = min((*ends, found.x), key=loss)
-    return float(np.clip(np.exp(best), *TEMPERATURES))
+    return min((*TEMPERATURES, float(np.exp(found.x))), key=loss)
 
 
 def is_at_end(value: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +18,21 @@ from attnrobust import metrics
 from attnrobust.errors import UserError
 from attnrobust.report.figures import GREY, INK, RULE, Look, plain
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.results import NOTHING, Result, grouped, number, once
+from attnrobust.report.results import Result, grouped, number, once
 from attnrobust.report.sections import Section
-from attnrobust.report.tables import Table, combine
+from attnrobust.report.tables import Table, by_dataset, combine, heads
 from attnrobust.report.wording import command
 from attnrobust.runs import load_npz
 
-COLUMNS = {
-    "accuracy": "Accuracy", "ece": "ECE", "adaptive_ece": "Adaptive ECE", "rmsce": "RMSCE",
-    "brier": "Brier score", "nll": "NLL", "entropy": "Entropy",
-}  # fmt: skip
+METRICS = {
+    "accuracy": "accuracy",
+    "ece": "expected calibration error (ECE)",
+    "adaptive_ece": "ECE, bins of equally many images",
+    "rmsce": "root mean square calibration error (RMSCE)",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood (nats)",
+    "entropy": "entropy of the predictions (nats)",
+}
 PANELS = 6
 WORDS = (
     "A model is calibrated if 80 % of the images that it is 80 % sure of are right. Temperature "
@@ -34,9 +40,9 @@ WORDS = (
     "by its likelihood; no prediction changes. T above 1 says that the model was too sure.",
 )
 NOTE = (
-    "All but accuracy are better when smaller; entropy, in nats, only says how spread out the "
-    "probabilities are. ECE and adaptive ECE (15 bins, the predicted class) are too large for few "
-    "images, so they have no interval. RMSCE is over all classes and debiased (Kumar et al. 2019)."
+    "Errors, score and likelihood are better when smaller; entropy only says how spread out the "
+    "probabilities are. Both ECE (15 bins, the predicted class) are too large for few images, so "
+    "they have no interval. RMSCE is over all classes and debiased (Kumar et al. 2019)."
 )
 
 
@@ -67,7 +73,7 @@ def section(results: Sequence[Result], look: Look) -> Section | None:
         "Calibration",
         (*WORDS, *_left_out(members)),
         (draw(diagrams, look),) if diagrams else (),
-        (table(members),),
+        tuple(table(part) for part in by_dataset(members).values()),
         {"calibration-bins": pd.concat(frames)} if frames else {},
     )
 
@@ -122,40 +128,42 @@ def _names(members: Sequence[Result]) -> str:
 
 
 def table(members: Sequence[Result]) -> Table:
-    """Two rows a run, as trained and scaled; several seeds get two rows of their mean."""
-    rows: list[tuple[str, ...]] = []
-    for seeds in grouped(members, "group").values():
-        parts = [(each.name, [each]) for each in seeds]
-        if len(seeds) > 1:
-            parts.append((f"{seeds[0].group[1]}, mean of {len(seeds)} seeds", list(seeds)))
-        for name, part in parts:
-            rows.append((name, NOTHING, *_cells(part, "")))
-            if fitted := [each.clean["temperature"].value for each in part
-                          if "temperature" in each.clean]:  # fmt: skip
-                rows.append((name, ", ".join(number(t, 3) for t in fitted),
-                             *_cells(part, "_scaled")))  # fmt: skip
+    """A row a metric and two columns an experiment, as trained and scaled, of one dataset."""
+    dataset, columns = members[0].group[0], heads(members)
+    temperatures = [
+        combine([each.clean.get("temperature") for each in seeds]) for _, seeds in columns
+    ]
+    rows = [("temperature T", *(cell for found in temperatures for cell in ("1.000", found)))]
+    for metric, head in METRICS.items():
+        both = ((_as_trained(seeds, metric), _scaled(seeds, metric)) for _, seeds in columns)
+        rows.append((head, *itertools.chain.from_iterable(both)))
+    frame = pd.concat([each.frame for each in members])
+    every = {f"{name}{end}" for name in measures.CALIBRATION for end in ("", "_scaled")}
+    wanted = frame["metric"].isin({*every, "accuracy", "temperature"})
     counts = sorted({each.clean["temperature"].n for each in members
                      if "temperature" in each.clean})  # fmt: skip
     images = f" T was fitted on {' or '.join(f'{n:,}' for n in counts)} images." if counts else ""
-    frame = pd.concat([each.frame for each in members])
-    chosen = {f"{name}{end}" for name in measures.CALIBRATION for end in ("", "_scaled")}
-    wanted = frame["metric"].isin({*chosen, "accuracy", "temperature"})
     return Table(
-        name="calibration",
-        caption="Calibration without an attack, as trained and with the temperature T.",
-        columns=("Model", "T", *COLUMNS.values()),
+        name=f"calibration-{dataset}",
+        caption=f"Calibration without an attack, as trained and with the temperature: {dataset}.",
+        columns=("", *("as trained", "scaled") * len(columns)),
         rows=tuple(rows),
         frame=frame[wanted & (frame["condition"] == "clean")].astype(
             {"seed": "Int64", "n": "Int64"}
         ),
+        groups=(("", 1), *((head, 2) for head, _ in columns)),
         note=NOTE + images,
     )
 
 
-def _cells(part: Sequence[Result], end: str) -> list[str]:
-    """Of one run, or of seeds together; accuracy is the same with and without a temperature."""
-    names = [name if name == "accuracy" else name + end for name in COLUMNS]
-    return [combine([each.clean.get(name) for each in part]) for name in names]
+def _as_trained(seeds: Sequence[Result], metric: str) -> str:
+    return combine([each.clean.get(metric) for each in seeds])
+
+
+def _scaled(seeds: Sequence[Result], metric: str) -> str:
+    """With the temperature; the largest logit stays the largest, so accuracy does not change."""
+    name = metric if metric == "accuracy" else f"{metric}_scaled"
+    return combine([each.clean.get(name) for each in seeds if "temperature" in each.clean])
 
 
 def _bins(diagram: Diagram) -> pd.DataFrame:
@@ -188,7 +196,7 @@ def draw(diagrams: Sequence[Diagram], look: Look) -> Picture:
     ranked = sorted(diagrams, key=lambda each: turns[each.result.name])
     chosen = {each.result.name for each in ranked[:PANELS]}
     shown = [each for each in diagrams if each.result.name in chosen]
-    across = min(3, len(shown))
+    across = 2 if len(shown) in (2, 4) else min(3, len(shown))
     down = math.ceil(len(shown) / across)
     size = (10.4 if across == 3 else 4.4 * across, 5.3 * down)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
@@ -227,11 +235,11 @@ def _panel(ax: Axes, below: Axes, diagram: Diagram, look: Look, *, first: bool) 
         x, y = found["confidence"][full], found["accuracy"][full]
         low, high = np.transpose([_interval(found, index) for index in full])
         label = f"{words}: ECE {clean[metric].value:.3f}" if metric in clean else words
-        ax.errorbar(x, y, [y - low, high - y], color=shade, marker=marker, markersize=4.5,
+        ax.errorbar(x, y, np.stack((y - low, high - y)), color=shade, marker=marker, markersize=4.5,
                     linewidth=1.5, elinewidth=0.8, capsize=2, label=label)  # fmt: skip
         left = found["lower"] + turn * width
         below.bar(left, found["count"], width, align="edge", color=shade)
-    ax.set_title(diagram.result.name, fontsize=10, color=INK, pad=36, parse_math=False)
+    ax.set_title(diagram.result.name, fontsize=10, color=INK, pad=33, parse_math=False)
     ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), fontsize=8.5, frameon=False,
               borderpad=0, labelspacing=0.2)  # fmt: skip
     ax.set_ylim(-0.02, 1.02)

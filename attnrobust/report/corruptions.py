@@ -29,7 +29,7 @@ from attnrobust.report.results import (
     once,
 )
 from attnrobust.report.sections import Section
-from attnrobust.report.tables import Table, combine, heads
+from attnrobust.report.tables import Table, by_dataset, combine, heads
 
 WORDS = (
     "Accuracy on the test images as worse equipment, storage or handling would give them. What "
@@ -56,32 +56,32 @@ def section(
         baseline: Experiment that errors are relative to; the first of each dataset if None.
 
     Raises:
-        UserError: No such experiment.
+        UserError: That experiment is not there, or has no corruptions.
     """
-    known = list(dict.fromkeys(each.group[1] for each in results))
-    if baseline is not None and baseline not in known:
-        raise UserError(f"--baseline {baseline}: no such run here; known: {', '.join(known)}")
     corrupted = [each for each in once(results) if each.corrupted]
+    known = list(dict.fromkeys(each.group[1] for each in corrupted))
+    if baseline is not None and baseline not in known:
+        raise UserError(
+            f"--baseline {baseline}: expected a run of this page that has corruptions: "
+            f"{', '.join(known) or 'there is none'}"
+        )
     if not corrupted:
         return None
-    by_dataset: dict[str, list[Result]] = {}
-    for each in corrupted:
-        by_dataset.setdefault(each.group[0], []).append(each)
-    tables = [_table(members, baseline) for members in by_dataset.values()]
+    parts = by_dataset(corrupted)
     words = [WORDS]
     without = [each.name for each in once(results) if not each.corrupted]
     if without:
         words.append(f"Without corruptions (--set corruptions.names=…): {', '.join(without)}.")
-    if any(len(grouped(members, "group")) > 1 for members in by_dataset.values()):
+    if any(len(grouped(members, "group")) > 1 for members in parts.values()):
         words.append(FORMULA)
     return Section(
         "corruptions",
         "Corruptions",
         tuple(words),
-        tuple(_figure(members, look) for members in by_dataset.values()),
-        tuple(tables),
+        tuple(_figure(members, look) for members in parts.values()),
+        tuple(_table(members, baseline) for members in parts.values()),
         {f"corruptions-{name}-severities": _rows(members, "accuracy")
-         for name, members in by_dataset.items()},
+         for name, members in parts.items()},
     )  # fmt: skip
 
 
@@ -160,11 +160,15 @@ def _against(
     chosen = baseline if baseline in groups else next(iter(groups))
     used = {name: severity for name, severity in severities.items()
             if severity and all(name in each.corrupted for each in members)}  # fmt: skip
-    head = f"mean corruption error (baseline {chosen})"
+    head = "mean corruption error"
     try:
         errors = relative(members, groups[chosen], used)
     except UserError as error:
-        return (head, *(NOTHING,) * (len(groups) + 1)), pd.DataFrame(), f"No mean error: {error}. "
+        return (
+            (head, *(NOTHING,) * (len(groups) + 1)),
+            pd.DataFrame(),
+            f"No mean corruption error: {error}. ",
+        )
     means = {name: Estimate(float(np.mean(list(each.values())))) for name, each in errors.items()}
     cells = [combine([means[each.name] for each in seeds]) for seeds in groups.values()]
     rows = [
@@ -174,8 +178,9 @@ def _against(
         for each in members
         for name, value in (*errors[each.name].items(), ("mean", means[each.name].value))
     ]  # fmt: skip
-    out = [name for name in severities if name not in used]
-    note = f"The mean error leaves out what not all runs have: {', '.join(out)}. " if out else ""
+    note = f"The baseline of the mean corruption error is {chosen}. "
+    if out := [name for name in severities if name not in used]:
+        note += f"It leaves out what not all runs have: {', '.join(out)}. "
     return (head, NOTHING, *cells), pd.DataFrame(rows), note
 
 
