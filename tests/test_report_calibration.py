@@ -77,13 +77,13 @@ def test_calibration_stands_on_the_page_as_measured(tmp_path: Path) -> None:
     text = page_of([run], tmp_path / "out")
     assert text.count('<section id="calibration">') == text.count('href="#calibration"') == 1
     # Right 3 of 4: the validation images, 2 ahead, want T = 2 / log 3.
-    assert row_of(text, "temperature T") == ["1.000", f"{2 / np.log(3):.3f}"]
+    assert row_of(text, "Temperature T") == ["1.000", f"{2 / np.log(3):.3f}"]
     sure = np.e / (np.e + 1)
     scaled = 1 / (1 + np.exp(-np.log(3) / 2))
-    assert row_of(text, "expected calibration error (ECE)") == [
+    assert row_of(text, "ECE") == [
         f"{0.75 - sure:.3f}", f"{0.75 - scaled:.3f}"
     ]  # fmt: skip
-    accuracy = row_of(text, "accuracy")
+    accuracy = row_of(text, "Accuracy")
     assert accuracy[0] == accuracy[1]
     assert accuracy[0].startswith("0.750 (")
     table = pd.read_csv(tmp_path / "out" / "tables" / "calibration-demo.csv")
@@ -109,9 +109,9 @@ def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(tmp_pa
     )
     again = "python -m experiments.demo.tiny_gap predict evaluate --seed 0 --force"
     assert again in text
-    assert row_of(text, "temperature T") == ["1.000", "–"]
-    assert row_of(text, "expected calibration error (ECE)")[1] == "–"
-    assert row_of(text, "accuracy")[1] == "–"
+    assert row_of(text, "Temperature T") == ["1.000", "–"]
+    assert row_of(text, "ECE")[1] == "–"
+    assert row_of(text, "Accuracy")[1] == "–"
     run.path("predict", "clean.npz").unlink()
     text = page_of([run], tmp_path / "out")
     assert '<section id="calibration">' in text
@@ -235,7 +235,9 @@ def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
     ]  # fmt: skip
     text = page_of(run_list, tmp_path / "out")
     assert text.count('<section id="martinez">') == text.count('href="#martinez"') == 1
-    frame = pd.read_csv(tmp_path / "out" / "tables" / "martinez.csv")
+    made = [pd.read_csv(tmp_path / "out" / "tables" / f"martinez-{kind}.csv")
+            for kind in ("accuracy", "calibration")]  # fmt: skip
+    frame = made[0].merge(made[1], on=["method", "model", "seed"], validate="one_to_one")
     assert list(frame["model"]) == ["paper", "covid_cxr/plain", "paper", "covid_cxr/robust",
                                     "paper", "paper"]  # fmt: skip
     theirs = frame[frame["model"] == "paper"].set_index("method")
@@ -248,8 +250,11 @@ def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
     other = frame.iloc[3]
     assert other["Clean"] == 0.75
     assert np.isnan(other["Adversarial"]), "another ε than the five"
-    rows = re.findall(r'<tr><th scope="row">Robust</th><td>(.*?)</td>.*?</tr>', text)
-    assert rows == ["paper", "robust"]
+    assert row_of(text, "RobustAugMix, paper", last=True) == ["0.0232", "4.09"]
+    assert row_of(text, "Robust, robust", last=True) == ["–", "–"]
+    assert row_of(text, "Standard, plain", last=True)[0].startswith(
+        f"{plain['Calibration error']:.3f}"
+    )
 
 
 def test_mean_robust_accuracy_is_that_of_the_five(tmp_path: Path) -> None:

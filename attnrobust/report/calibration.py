@@ -25,14 +25,9 @@ from attnrobust.report.wording import command
 from attnrobust.runs import load_npz
 
 METRICS = {
-    "accuracy": "accuracy",
-    "ece": "expected calibration error (ECE)",
-    "adaptive_ece": "ECE, bins of equally many images",
-    "rmsce": "root mean square calibration error (RMSCE)",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood (nats)",
-    "entropy": "entropy of the predictions (nats)",
-}
+    "accuracy": "Accuracy", "ece": "ECE", "adaptive_ece": "Adaptive ECE", "rmsce": "RMSCE",
+    "brier": "Brier score", "nll": "NLL", "entropy": "Entropy",
+}  # fmt: skip
 PANELS = 6
 WORDS = (
     "A model is calibrated if 80 % of the images that it is 80 % sure of are right. Temperature "
@@ -40,9 +35,11 @@ WORDS = (
     "by its likelihood; no prediction changes. T above 1 says that the model was too sure.",
 )
 NOTE = (
-    "Errors, score and likelihood are better when smaller; entropy only says how spread out the "
-    "probabilities are. Both ECE (15 bins, the predicted class) are too large for few images, so "
-    "they have no interval. RMSCE is over all classes and debiased (Kumar et al. 2019)."
+    "ECE: expected calibration error of the predicted class in 15 bins of equal width; adaptive: "
+    "of equally many images. Both are too large for few images, so they have no interval. RMSCE: "
+    "root mean square calibration error over all classes, debiased (Kumar et al. 2019). NLL: "
+    "negative log-likelihood. Smaller is better. Entropy, in nats as NLL, only says how spread out "
+    "the probabilities are."
 )
 
 
@@ -133,7 +130,7 @@ def table(members: Sequence[Result]) -> Table:
     temperatures = [
         combine([each.clean.get("temperature") for each in seeds]) for _, seeds in columns
     ]
-    rows = [("temperature T", *(cell for found in temperatures for cell in ("1.000", found)))]
+    rows = [("Temperature T", *(cell for found in temperatures for cell in ("1.000", found)))]
     for metric, head in METRICS.items():
         both = ((_as_trained(seeds, metric), _scaled(seeds, metric)) for _, seeds in columns)
         rows.append((head, *itertools.chain.from_iterable(both)))

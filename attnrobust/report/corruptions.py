@@ -247,7 +247,7 @@ def _meaning(name: str) -> str:
     row = CORRUPTIONS.get(name)
     if row is None:
         return ""
-    return f" ({row.unit}, {number(row.levels[0], 2)} to {number(row.levels[-1], 2)})"
+    return f" ({row.unit}, {number(row.levels[0], 3)} to {number(row.levels[-1], 3)})"
 
 
 def _curve(result: Result, name: str) -> Curve:

@@ -40,8 +40,8 @@ PHOTO_BYTES = 10_000_000
 OURS = re.compile(
     r"(robust-accuracy|calibration|"
     r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions)-[^/]+)\.png|"
-    r"(measurements|clean|models|martinez|(recall|robust|attack|all-attacks|published|heatmaps|"
-    r"region|outcome|splits|calibration|corruptions)-[^/]+)\.csv"
+    r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
+    r"region|outcome|splits|calibration|corruptions|martinez)-[^/]+)\.csv"
 )
 
 
