@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add_argument("runs", type=Path, nargs="+", help="run folders (…/seed-<n>) or above")
     report.add_argument("--out", type=Path, required=True, help="folder of the page")
     report.add_argument("--title", help="of the page")
+    report.add_argument("--baseline", metavar="NAME",
+                        help="run that corruption errors are relative to (the first)")  # fmt: skip
     transfer = commands.add_parser("transfer", help="adversarials of each run, judged by all")
     transfer.add_argument("runs", type=Path, nargs="+", help="trained run folders, or above")
     transfer.add_argument("--out", type=Path, required=True, help="folder of the matrix")
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from attnrobust.report import page
             from attnrobust.runs import find_runs
 
-            page.write(find_runs(options.runs), options.out, title=options.title)
+            page.write(find_runs(options.runs), options.out, title=options.title,
+                       baseline=options.baseline)  # fmt: skip
         elif options.command == "transfer":
             from attnrobust import transfer as crossing
             from attnrobust.runs import find_runs

@@ -129,8 +129,9 @@ def reliability(labels: np.ndarray, probability: np.ndarray) -> dict[str, np.nda
 def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """T for which softmax(logits / T) has the least negative log-likelihood, in [0.01, 100].
 
-    To be fitted on the validation split. When every image is right (or none better than chance)
-    the best T is 0 (or infinite), and you get a T near the end of the range.
+    To be fitted on the validation split. The likelihood has one minimum (it is convex in 1 / T).
+    When every image is right (or the whole no better than chance) that lies at T = 0 (or infinity),
+    and you get the end of the range: see `is_at_end`.
 
     Args:
         labels: (N,) whole numbers.
@@ -141,13 +142,18 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     logits = logits.astype(np.float64)
     index = np.arange(len(labels))
 
-    def loss(log_t: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_t), axis=1)[index, labels].mean())
+    def loss(t: float) -> float:
+        return float(-log_softmax(logits / t, axis=1)[index, labels].mean())
 
-    ends = tuple(np.log(TEMPERATURES))
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-8})
-    # The method never tries the ends themselves.
-    return float(np.exp(min((found.x, *ends), key=loss)))
+    found = minimize_scalar(lambda log_t: loss(np.exp(log_t)), bounds=tuple(np.log(TEMPERATURES)),
+                            method="bounded", options={"xatol": 1e-8})  # fmt: skip
+    # The method never tries the ends themselves; where the loss is as small there, they are meant.
+    return min((*TEMPERATURES, float(np.exp(found.x))), key=loss)
+
+
+def is_at_end(value: float) -> bool:
+    """Whether a temperature lies at an end of the range, so that none is best."""
+    return bool(np.isclose(value, TEMPERATURES, rtol=1e-6).any())
 
 
 def _top(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

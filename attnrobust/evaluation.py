@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import metrics, runs
+from attnrobust import calibration, metrics, runs
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
@@ -27,6 +27,9 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
 
     Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
     there only if it stands under every attack of that norm that was run at that epsilon.
+    `mean_accuracy`, without a level, is the mean over all severities, or over all epsilons above 0.
+    `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
+    the clean condition with the logits divided by it.
 
     Args:
         run: With a finished predict stage and at least one finished attack.
@@ -42,34 +45,82 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     classes = runs.load_json(run.path("provenance.json"))["dataset"]["classes"]
     predictions = run.require("predict")
     clean = runs.load_npz(predictions / "clean.npz")
-    rows = [_row(run, "clean", "", "", m) for m in _all_metrics(clean, classes)]
-    for path in sorted(predictions.glob("corruption-*-*.npz")):
-        _, name, severity = path.stem.split("-")
-        corrupted = runs.load_npz(path)
-        if not np.array_equal(clean["id"], corrupted["id"]):
-            raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
-        for measurement in _all_metrics(corrupted, classes):
-            rows.append(_row(run, "corruption", name, int(severity), measurement))
+    rows = [*_clean(run, clean, classes), *_corruptions(run, clean, classes)]
     attacks = run.attacks()
     if not attacks:
         raise UserError(f"{run.root}: run 'attack' first")
     for place in run.root.glob("attack/*/stage.json"):
         if place.parent.name not in attacks:
             log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
-    for label, attack in attacks.items():
-        norm = run.norm(label)
-        for epsilon in (0.0, *attack.epsilons):
-            attacked = _attacked(run, label, epsilon, clean)
-            for measurement in _attack_metrics(clean, attacked, classes, norm):
-                rows.append(_row(run, "attack", label, epsilon, measurement))
-    for (norm, _), (epsilon, labels) in _shared(run).items():
-        several = [_attacked(run, label, epsilon, clean) for label in labels]
-        for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
-            rows.append(_row(run, "worst_case", norm, epsilon, measurement))
+    rows += _attacks(run, clean, classes)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     with runs.atomic(folder / "measurements.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
+
+
+def _clean(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[list[Any]]:
+    for measurement in _all_metrics(clean, classes):
+        yield _row(run, "clean", "", "", measurement)
+    path = run.path("predict", "validation.npz")
+    if not path.exists():  # Predicted before that file was written, or no such images.
+        return
+    held = runs.load_npz(path)
+    found = calibration.temperature(held["label"], held["logits"])
+    if calibration.is_at_end(found):
+        log.warning("warning: no temperature is best for the validation split (it is all right, or "
+                    "no better than chance); %g, an end of the range, is taken", found)  # fmt: skip
+    fitted = ("temperature", found, NONE, NONE, len(held["label"]))
+    yield _row(run, "clean", "", "", fitted, split="validation")
+    scaled = metrics.probabilities(clean["logits"].astype(np.float64) / found)
+    for measurement in _calibration(clean["label"], scaled):
+        yield _row(run, "clean", "", "", measurement)
+
+
+def _calibration(labels: np.ndarray, scaled: np.ndarray) -> Iterator[Measurement]:
+    for name, metric in calibration.CALIBRATION.items():
+        yield f"{name}_scaled", *metrics.measure(metric, labels, scaled), len(labels)
+
+
+def _corruptions(
+    run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]
+) -> Iterator[list[Any]]:
+    right: dict[str, list[np.ndarray]] = {}
+    for path in sorted(run.path("predict").glob("corruption-*-*.npz")):
+        _, name, severity = path.stem.split("-")
+        corrupted = runs.load_npz(path)
+        if not np.array_equal(clean["id"], corrupted["id"]):
+            raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
+        for measurement in _all_metrics(corrupted, classes):
+            yield _row(run, "corruption", name, int(severity), measurement)
+        right.setdefault(name, []).append(_right(corrupted))
+    for name, each in right.items():
+        yield _row(run, "corruption", name, "", _mean_accuracy(each))
+
+
+def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[list[Any]]:
+    for label, attack in run.attacks().items():
+        norm, right = run.norm(label), []
+        for epsilon in (0.0, *attack.epsilons):
+            attacked = _attacked(run, label, epsilon, clean)
+            for measurement in _attack_metrics(clean, attacked, classes, norm):
+                yield _row(run, "attack", label, epsilon, measurement)
+            right.append(_right(attacked))
+        yield _row(run, "attack", label, "", _mean_accuracy(right[1:]))
+    for (norm, _), (epsilon, labels) in _shared(run).items():
+        several = [_attacked(run, label, epsilon, clean) for label in labels]
+        for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
+            yield _row(run, "worst_case", norm, epsilon, measurement)
+
+
+def _right(found: dict[str, np.ndarray]) -> np.ndarray:
+    return found["logits"].argmax(axis=1) == found["label"]
+
+
+def _mean_accuracy(right: Sequence[np.ndarray]) -> Measurement:
+    """Of several levels on the same images, whose shares of levels withstood are resampled."""
+    share = np.mean(right, axis=0)
+    return "mean_accuracy", *metrics.mean(share), len(share)
 
 
 def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
@@ -125,10 +176,13 @@ def _worst(
     }}  # fmt: skip
 
 
-def _row(run: Run, condition: str, name: str, level: Any, measurement: Measurement) -> list[Any]:
+def _row(
+    run: Run, condition: str, name: str, level: Any, measurement: Measurement, *,
+    split: str = "test",
+) -> list[Any]:  # fmt: skip
     metric, value, low, high, n = measurement
     experiment = run.experiment
-    return [experiment.data.dataset, experiment.name, experiment.seed, "test", condition, name,
+    return [experiment.data.dataset, experiment.name, experiment.seed, split, condition, name,
             level, metric, value, low, high, n]  # fmt: skip
 
 

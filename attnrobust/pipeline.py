@@ -70,7 +70,7 @@ def train(walk: Walk) -> None:
 
 
 def predict(walk: Walk) -> None:
-    """Weights and records to `predict/clean.npz`, and a file for each corruption."""
+    """Weights and records to `predict/clean.npz`, validation.npz and a file a corruption."""
     with walk.run.stage("predict", used=walk.used("corruptions"), inputs=walk.weights_digest(),
                         force=walk.force) as folder:  # fmt: skip
         if folder:

@@ -1,4 +1,4 @@
-"""PREDICT: the test split's logits, each id once."""
+"""PREDICT: the logits of the test and the validation split, each id once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from attnrobust.models.replicas import Replicas
 def predict(
     experiment: config.Experiment, dataset: Dataset, folder: Path, replicas: Replicas
 ) -> None:
-    """Write `clean.npz`, and `corruption-<name>-<severity>.npz` for each that is asked for.
+    """Write `clean.npz`, `validation.npz`, and `corruption-<name>-<severity>.npz` as asked for.
 
-    Each holds id (N,), label (N,), logits (N, K) float32, in record order. Chance in a corruption
-    hangs on image, name and severity alone, so that all models see the same. Files that are there
-    already are kept.
+    Each holds id (N,), label (N,), logits (N, K) float32, in record order. All are of the test
+    split but `validation.npz`, on which a temperature is fitted; a data set without a validation
+    split has none. Chance in a corruption hangs on image, name and severity alone, so that all
+    models see the same. Files that are there already are kept.
 
     Raises:
         UserError: A logit is not finite, the test split is empty, or no such corruption.
@@ -31,26 +32,31 @@ def predict(
     asked = experiment.corruptions
     for name in asked.names:
         config.lookup("corruption", CORRUPTIONS, name)
-    conditions: list[tuple[str, int]] = [
-        ("", 0), *itertools.product(asked.names, asked.severities)
-    ]  # fmt: skip
-    for name, severity in conditions:
-        path = folder / (f"corruption-{name}-{severity}.npz" if name else "clean.npz")
-        if not path.exists():
-            runs.save_npz(path, **_logits(experiment, dataset, replicas, name, severity))
+    conditions = [("clean.npz", "test", "", 0)]
+    if dataset.count("validation"):
+        conditions.append(("validation.npz", "validation", "", 0))
+    for name, severity in itertools.product(asked.names, asked.severities):
+        conditions.append((f"corruption-{name}-{severity}.npz", "test", name, severity))
+    for file, split, name, severity in conditions:
+        if not (folder / file).exists():
+            found = _logits(
+                experiment, dataset, replicas, split=split, name=name, severity=severity
+            )
+            runs.save_npz(folder / file, **found)
 
 
 def _logits(
-    experiment: config.Experiment, dataset: Dataset, replicas: Replicas, name: str, severity: int
-) -> dict[str, np.ndarray]:
-    """The test split's logits under a corruption, or under none where its name is empty."""
+    experiment: config.Experiment, dataset: Dataset, replicas: Replicas, *, split: str, name: str,
+    severity: int,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """A split's logits under a corruption, or under none where its name is empty."""
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)
     rows: dict[str, list[np.ndarray]] = {"id": [], "label": [], "logits": []}
-    total = inputs.count(dataset, "test", data.limit)
-    said = f"{name} {severity}" if name else "predict"
+    total = inputs.count(dataset, split, data.limit)
+    said = f"{name} {severity}" if name else f"predict {split}"
     with tqdm(desc=said, total=total, unit="image", disable=None) as bar:
-        for batch in inputs.evaluation_batches(dataset, "test", data=data, batch_size=batch_size):
+        for batch in inputs.evaluation_batches(dataset, split, data=data, batch_size=batch_size):
             images, ids = batch["image"].numpy(), batch["id"].numpy().astype(str)
             if name:
                 images = corrupt(images, list(ids), name, severity)

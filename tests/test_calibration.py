@@ -140,8 +140,12 @@ def test_the_temperature_by_hand() -> None:
     found = calibration.temperature(np.array([0, 0, 0, 1]), logits)
     assert found == pytest.approx(2 / math.log(3), rel=1e-5)
     sure = calibration.temperature(np.array([0, 0]), logits[:2])
-    assert 0.01 <= sure < 0.1
-    assert calibration.temperature(np.array([1, 1]), logits[:2]) == pytest.approx(100)
+    assert sure == 0.01, "the end itself: the likelihood only grows towards 0"
+    unsure = calibration.temperature(np.array([1, 1]), logits[:2])
+    assert unsure == 100
+    assert [calibration.is_at_end(each) for each in (sure, unsure, found)] == [True, True, False]
+    # Right by so little that the end is reached on a slope, not on a plain.
+    assert calibration.temperature(np.array([0, 0]), logits[:2] / 1000) == 0.01
 
 
 def test_the_temperature_undoes_a_factor() -> None:

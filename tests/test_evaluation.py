@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from attnrobust import config, evaluation, runs
+from attnrobust.calibration import CALIBRATION
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
@@ -276,7 +277,7 @@ def test_corruption_files_are_measured(run: Run) -> None:
                   logits=logits(FALLEN))  # fmt: skip
     table = evaluation.evaluate(run, run.path("evaluate"))
     mine = table[(table.condition == "corruption") & (table["name"] == "salt_and_pepper")]
-    assert set(mine.level) == {3}
+    assert set(mine.level) == {3, ""}
     values = dict(zip(mine.metric, mine.value, strict=True))
     assert values["accuracy"] == pytest.approx(0.3)
     # Every confidence is e / (e + 2); 3 of 10 are right.
@@ -285,3 +286,75 @@ def test_corruption_files_are_measured(run: Run) -> None:
                   logits=logits(FALLEN))  # fmt: skip
     with pytest.raises(UserError, match=r"corruption-jpeg-1\.npz: not the images"):
         evaluation.evaluate(run, run.path("evaluate"))
+
+
+def test_levels_are_averaged_image_by_image(run: Run) -> None:
+    """Right at one of two severities or at both: 3 images 2 of 2, 4 images 1 of 2."""
+    folder = run.path("predict")
+    for severity, prediction in ((1, CLEAN), (4, FALLEN)):
+        runs.save_npz(folder / f"corruption-jpeg-{severity}.npz", id=IDS, label=LABELS,
+                      logits=logits(prediction))  # fmt: skip
+    add(run, "other", FALLEN, epsilons=(0.01, 0.02))
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    means = table[table["metric"] == "mean_accuracy"].set_index("name")
+    assert dict(means["condition"]) == {
+        "jpeg": "corruption", "linf_pgd": "attack", "other": "attack"
+    }  # fmt: skip
+    assert set(means["level"]) == {""}
+    assert means.loc["jpeg", "value"] == pytest.approx((7 + 3) / 20)
+    assert means.loc["other", "value"] == pytest.approx(0.3), "without the clean images' row"
+    assert means.loc["linf_pgd", "value"] == pytest.approx(0.3)
+    # Means of 10 draws from (1, 1, 1, .5, .5, .5, .5, 0, 0, 0): standard error .387 / sqrt(10).
+    low, high = means.loc["jpeg", ["low", "high"]]
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.1225, 0.5 + 1.96 * 0.1225), abs=0.04)
+
+
+def validated(run: Run, labels: list[int], prediction: list[int], ahead: float) -> pd.DataFrame:
+    """The table of the run with validation images whose prediction is so far ahead."""
+    runs.save_npz(run.path("predict", "validation.npz"), label=np.array(labels),
+                  id=np.array([f"v{i}" for i in range(len(labels))]),
+                  logits=ahead * logits(np.array(prediction)))  # fmt: skip
+    return evaluation.evaluate(run, run.path("evaluate"))
+
+
+def test_the_temperature_is_fitted_on_validation_and_used_on_test(run: Run) -> None:
+    # 2 ahead of two classes, right 1 of 2: best where e^(2/T) = 2, so T = 2 / log 2.
+    table = validated(run, [0, 1], [0, 0], 2.0)
+    found = row(table, "temperature", "")
+    assert found["value"] == pytest.approx(2 / math.log(2), rel=1e-5)
+    assert (found["split"], found["condition"], found["n"]) == ("validation", "clean", 2)
+    # On the test split e^(1/T) = sqrt 2, of 10 images 7 right.
+    sure = math.sqrt(2) / (math.sqrt(2) + 2)
+    other = (1 - sure) / 2
+    expected = {
+        "ece": 0.7 - sure,
+        "adaptive_ece": 0.7 - sure,
+        "brier": 0.7 * ((1 - sure) ** 2 + 2 * other**2)
+        + 0.3 * (sure**2 + (1 - other) ** 2 + other**2),
+        "nll": -0.7 * math.log(sure) - 0.3 * math.log(other),
+        "entropy": -sure * math.log(sure) - 2 * other * math.log(other),
+    }
+    for metric, value in expected.items():
+        found = row(table, f"{metric}_scaled", "")
+        assert found["value"] == pytest.approx(value, rel=1e-5), metric
+        assert (found["split"], found["n"]) == ("test", 10)
+    scaled = {name for name in table["metric"] if name.endswith("_scaled")}
+    assert scaled == {f"{name}_scaled" for name in CALIBRATION}
+    assert set(table[table["metric"].isin(scaled)]["condition"]) == {"clean"}
+    assert not table.duplicated(["condition", "name", "level", "metric"]).any()
+
+
+@pytest.mark.parametrize(("labels", "value"), [([0, 1], 0.01), ([1, 2], 100.0)])
+def test_a_temperature_at_the_end_of_its_range_is_said(
+    run: Run, labels: list[int], value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = row(validated(run, labels, [0, 1], 2.0), "temperature", "")
+    assert found["value"] == value
+    assert "no temperature is best for the validation split" in caplog.text
+
+
+def test_runs_without_validation_logits_are_measured_without_a_temperature(
+    table: pd.DataFrame,
+) -> None:
+    assert not {"temperature", "ece_scaled"} & set(table["metric"])
+    assert "ece" in set(table["metric"])

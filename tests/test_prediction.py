@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,7 +31,7 @@ def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, m
     dataset = records.load(records_folder)
     prediction.predict(asked, dataset, tmp_path, model)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "clean.npz", "corruption-brightness-2.npz", "corruption-brightness-5.npz",
+        "clean.npz", "validation.npz", "corruption-brightness-2.npz", "corruption-brightness-5.npz",
         "corruption-motion_blur-2.npz", "corruption-motion_blur-5.npz",
     }  # fmt: skip
     found = runs.load_npz(tmp_path / "corruption-brightness-5.npz")
@@ -39,6 +41,28 @@ def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, m
     expected = corrupt(examples["image"], list(clean["id"]), "brightness", 5)
     np.testing.assert_allclose(found["logits"], expected.mean(axis=(1, 2)), atol=1e-5)
     assert (found["logits"].mean(axis=1) > clean["logits"].mean(axis=1)).all()
+
+
+def test_the_validation_split_is_predicted_without_corruption(
+    tiny, records_folder, tmp_path, model
+):
+    asked = config.with_settings(tiny, ["corruptions.names=brightness"])
+    dataset = records.load(records_folder)
+    prediction.predict(asked, dataset, tmp_path, model)
+    found = runs.load_npz(tmp_path / "validation.npz")
+    assert len(found["id"]) == dataset.count("validation") > 0
+    assert not set(found["id"]) & set(runs.load_npz(tmp_path / "clean.npz")["id"])
+    examples = inputs.read(dataset, "validation", list(found["id"]), data=tiny.data)
+    np.testing.assert_array_equal(found["label"], examples["label"])
+    np.testing.assert_allclose(found["logits"], examples["image"].mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_a_data_set_without_a_validation_split_is_predicted(tiny, records_folder, tmp_path, model):
+    dataset = records.load(records_folder)
+    nothing = {**dataset.splits["validation"], "count": 0, "shards": []}
+    without = dataclasses.replace(dataset, splits={**dataset.splits, "validation": nothing})
+    prediction.predict(tiny, without, tmp_path, model)
+    assert [path.name for path in tmp_path.iterdir()] == ["clean.npz"]
 
 
 def test_an_unknown_corruption_is_named_before_anything_is_done(

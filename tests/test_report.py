@@ -39,12 +39,14 @@ def make_run(
     heatmaps: bool = True,
     backbone: str = "resnet50",
     dataset: str = "demo",
+    method: str = "standard",
 ) -> Run:
     """A run with every file the report reads: 40 images, 3 samples of 16x16."""
     experiment = config.Experiment(
         name=name,
         data=config.Data(dataset, image_size=16),
         model=config.Model(backbone=backbone, head="soft_attention"),
+        training=config.Training(method=method),
         attack=config.Attack(epsilons=tuple(epsilons), samples=3),
         seed=seed,
     )

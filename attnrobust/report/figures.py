@@ -187,7 +187,7 @@ def epsilon_axis(
     ax.axvline(0.5, color=RULE, linewidth=0.8, linestyle=(0, (2, 3)))
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel(label, fontsize=10, color=INK)
-    _plain(ax)
+    plain(ax)
     return slanted
 
 
@@ -203,7 +203,8 @@ def _scaled(ax: Axes, ticks: Sequence[float], labels: Sequence[str], *, slanted:
     top.spines["top"].set_visible(False)
 
 
-def _plain(ax: Axes) -> None:
+def plain(ax: Axes) -> None:
+    """The page's look: thin horizontal lines, no box."""
     ax.grid(axis="y", color=RULE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -244,7 +245,7 @@ def training_curves(result: Result, colour: str, *, name: str) -> Picture | None
         if metric == "accuracy":
             ax.set_ylim(-0.02, 1.02)
         ax.legend(fontsize=9, frameon=False)
-        _plain(ax)
+        plain(ax)
     end = result.history[-1]
     return Picture(
         name=name,

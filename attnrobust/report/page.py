@@ -14,10 +14,13 @@ from markupsafe import Markup, escape
 
 from attnrobust.report import (
     attacks,
+    calibration,
     comparison,
+    corruptions,
     figures,
     galleries,
     inventory,
+    martinez,
     published,
     tables,
     trust,
@@ -25,6 +28,7 @@ from attnrobust.report import (
 )
 from attnrobust.report.reading import read
 from attnrobust.report.results import Result, once
+from attnrobust.report.sections import Section
 from attnrobust.runs import Run, save_text
 
 log = logging.getLogger("attnrobust")
@@ -34,13 +38,16 @@ log = logging.getLogger("attnrobust")
 PHOTO_BYTES = 10_000_000
 # Every name that a report has ever given to a figure or table.
 OURS = re.compile(
-    r"(robust-accuracy|(robust-accuracy|training|samples|strip|compare|heatmaps)-[^/]+)\.png|"
-    r"(measurements|clean|models|"
-    r"(recall|robust|attack|all-attacks|published|heatmaps|region|outcome|splits)-[^/]+)\.csv"
+    r"(robust-accuracy|calibration|"
+    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions)-[^/]+)\.png|"
+    r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
+    r"region|outcome|splits|calibration|corruptions|martinez)-[^/]+)\.csv"
 )
 
 
-def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Path:
+def write(
+    run_list: Sequence[Run], out: Path, *, title: str | None = None, baseline: str | None = None
+) -> Path:
     """Write `index.html`, `figures/*.png` and `tables/*.csv` below `out`.
 
     The same runs give the same bytes: the page holds no time of its own.
@@ -49,21 +56,29 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
         run_list: Evaluated runs, of one or several experiments and seeds.
         out: Folder; made where missing.
         title: Heading of the page; made from the runs if None.
+        baseline: Experiment that mean corruption errors are relative to; the first if None.
 
     Returns:
         Path of the page.
 
     Raises:
-        UserError: No run, a run that was not evaluated, a damaged file, or a full disk.
+        UserError: No run, a run that was not evaluated, a damaged file, no such baseline, or a full
+            disk.
     """
     results = read(run_list)
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
     look = figures.colours(results)
+    sections = [each for each in (
+        calibration.section(results, look),
+        corruptions.section(results, look, baseline=baseline),
+        martinez.section(results),
+    ) if each]  # fmt: skip
     headline = [
         each for picture in figures.accuracy_curves(results, look) for each in album.add(picture)
     ]
+    drawn = [[image for each in part.pictures for image in album.add(each)] for part in sections]
     training = [
         each
         for result in once(results)
@@ -78,23 +93,24 @@ def write(run_list: Sequence[Run], out: Path, *, title: str | None = None) -> Pa
     compared = comparison.read(results)
     changes = [each for picture in comparison.curves(compared, look) for each in album.add(picture)]
     checked = trust.read(results)
-    page_tables, table_names = _tables(results, compared, out / "tables")
+    page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
         title=title or wording.title(results),
         summary=[*wording.summary(results), *trust.sentences(results, checked)],
         trust=checked,
         headline=headline,
         tables=page_tables[0],
+        sections=list(zip(sections, drawn, page_tables[1:-2], strict=True)),
         changes=changes,
         masks=any("mask_area" in set(each.frame["metric"]) for each in compared),
-        change_tables=page_tables[1],
+        change_tables=page_tables[-2],
         training=training,
         galleries=shown,
         strips=strips,
         comparisons=comparisons,
-        splits=page_tables[2],
+        splits=page_tables[-1],
         runs=[wording.about(result) for result in once(results)],
-        commands=wording.commands(results, out),
+        commands=wording.commands(results, out, baseline),
         attacks=wording.attacks(results),
         carry=any(result.setting.mode == "carry" for result in results),
         smallest=min(result.clean["accuracy"].n for result in results),
@@ -127,9 +143,10 @@ def _breakable(text: str) -> Markup:
 
 
 def _tables(
-    results: Sequence[Result], compared: Sequence[comparison.Compared], folder: Path
-) -> tuple[list[list[tuple[int, tables.Table]]], list[str]]:
-    """Write every table as CSV; numbered: of the measurements, the heatmaps and the splits."""
+    results: Sequence[Result], sections: Sequence[Section],
+    compared: Sequence[comparison.Compared], folder: Path,
+) -> tuple[list[list[tuple[int, tables.Table]]], list[str]]:  # fmt: skip
+    """Write every table as CSV; numbered: measurements, each section, heatmaps and splits."""
     measured = [tables.clean(results), *tables.recall(results), *attacks.tables(results),
                 *tables.robust(results),
                 *tables.attack(results), inventory.models(results),
@@ -137,16 +154,18 @@ def _tables(
     changes = comparison.tables(compared)
     first = {result.group[0]: result for result in reversed(results)}
     counted = [table for result in first.values() if (table := inventory.splits(result))]
-    names = ["measurements.csv"]
-    for table in (*measured, *changes, *counted):
-        names.append(f"{table.name}.csv")
-        save_text(folder / names[-1], table.frame.to_csv(index=False))
+    parts = (measured, *(list(each.tables) for each in sections), changes, counted)
+    frames = {table.name: table.frame for table in itertools.chain(*parts)}
+    for each in sections:
+        frames |= each.files
+    for name, frame in frames.items():
+        save_text(folder / f"{name}.csv", frame.to_csv(index=False))
     everything = pd.concat([result.frame for result in once(results)])
     everything = everything.astype({"seed": "Int64", "n": "Int64"})
     save_text(folder / "measurements.csv", everything.to_csv(index=False))
     numbers = itertools.count(1)
-    parts = (measured, changes, counted)
-    return [[(next(numbers), table) for table in part] for part in parts], names
+    numbered = [[(next(numbers), table) for table in part] for part in parts]
+    return numbered, ["measurements.csv", *(f"{name}.csv" for name in frames)]
 
 
 def _tidy_up(folder: Path, written: Sequence[str]) -> None:

@@ -57,6 +57,7 @@ def _of_run(run: Run, name: str) -> list[Result]:
     place = run.path("provenance.json")
     provenance = load_json(place) if place.exists() else {}
     labels = list(dict.fromkeys(frame[frame["condition"] == "attack"]["name"]))
+    corruptions = dict.fromkeys(frame[frame["condition"] == "corruption"]["name"])
     results = []
     for label in labels or [""]:
         if label and label not in settings:
@@ -74,9 +75,10 @@ def _of_run(run: Run, name: str) -> list[Result]:
             explanation=_explanation(run, label),
             frame=frame,
             clean={metric: value for (metric, _), value in clean.items()},
+            corrupted={each: _estimates(frame, "corruption", each) for each in corruptions},
             attacked=attacked,
             worst=_estimates(frame, "worst_case", norm),
-            epsilons=tuple(sorted({float(level) for _, level in attacked if float(level) > 0})),
+            epsilons=tuple(sorted({float(e) for _, e in attacked if e and float(e) > 0})),
             classes=tuple(map(str, provenance.get("dataset", {}).get("classes", []))),
             history=_history(run.path("train", "history.jsonl")),
             provenance=provenance,
@@ -118,8 +120,9 @@ def _measurements(run: Run) -> pd.DataFrame:
         raise UserError(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
                         "again")  # fmt: skip
     frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
-    test = frame[frame["split"] == "test"]
-    return test if len(test) else frame
+    # A temperature is no measurement of the validation split, but fitted there.
+    ours = frame[(frame["split"] == "test") | (frame["metric"] == "temperature")]
+    return ours if len(ours) else frame
 
 
 def tidy(path: Path, text: Sequence[str], numbers: Sequence[str], *, stage: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,10 @@ class Result:
         setting: The attack's settings.
         norm: `linf`, `l2` or `l0`: what its epsilons are radii in.
         explanation: Settings of the heatmaps under this attack.
-        frame: The run's rows of `measurements.csv` for the test split, as they stand there.
+        frame: The run's rows of `measurements.csv` for the test split and the temperature's, which
+            is the validation split's, as they stand there.
         clean: Estimates without an attack, by metric.
+        corrupted: Of each corruption its estimates, by (metric, severity as text).
         attacked: Estimates under the attack, by (metric, epsilon as text).
         worst: Estimates under the worst of the run's attacks of this norm, by the same.
         epsilons: Radii above 0 that were evaluated, in [0, 1] pixel scale, rising.
@@ -78,6 +80,7 @@ class Result:
     explanation: Explanation
     frame: pd.DataFrame
     clean: dict[str, Estimate]
+    corrupted: dict[str, dict[tuple[str, str], Estimate]]
     attacked: dict[tuple[str, str], Estimate]
     worst: dict[tuple[str, str], Estimate]
     epsilons: tuple[float, ...]
@@ -129,6 +132,27 @@ class Result:
 def key(epsilon: float) -> str:
     """An epsilon as file names spell it, so that rounding in the last digit is no difference."""
     return f"{epsilon:g}"
+
+
+def levels(found: Mapping[tuple[str, str], Estimate]) -> set[str]:
+    """Epsilons or severities above 0 at which accuracy was measured, as text."""
+    return {level for metric, level in found if metric == "accuracy" and level not in ("", "0")}
+
+
+def mean_accuracy(
+    found: Mapping[tuple[str, str], Estimate], over: Sequence[str]
+) -> Estimate | None:
+    """Mean of the accuracies at some levels, or None where one of them was not measured.
+
+    With its interval if these are all levels: the images being the same, none follows from theirs.
+    """
+    known = levels(found)
+    if not over or not known.issuperset(over):
+        return None
+    if known == set(over) and ("mean_accuracy", "") in found:
+        return found["mean_accuracy", ""]
+    each = [found["accuracy", level] for level in over]
+    return Estimate(float(np.mean([one.value for one in each])), n=each[0].n)
 
 
 def number(value: float, digits: int = 4) -> str:

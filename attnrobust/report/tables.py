@@ -105,7 +105,7 @@ def _rate(result: Result) -> str:
 def recall(results: Sequence[Result]) -> list[Table]:
     """Recall of every class without an attack, a table for each dataset."""
     tables = []
-    for dataset, members in _by_dataset(results).items():
+    for dataset, members in by_dataset(results).items():
         columns = heads(members)
         names = [metric for metric in members[0].clean if metric.startswith("recall[")]
         rows, records = [], []
@@ -127,7 +127,8 @@ def recall(results: Sequence[Result]) -> list[Table]:
     return tables
 
 
-def _by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
+def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Every run once, by its dataset."""
     members: dict[str, list[Result]] = {}
     for result in once(results):
         members.setdefault(result.run.experiment.data.dataset, []).append(result)

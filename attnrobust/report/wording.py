@@ -172,11 +172,13 @@ def command(result: Result, stage: str) -> str:
     return f"python -m {module} {stage} --seed {experiment.seed}"
 
 
-def commands(results: Sequence[Result], out: Path) -> list[str]:
+def commands(results: Sequence[Result], out: Path, baseline: str | None = None) -> list[str]:
     """The command lines that repeat every run and the report."""
     results = once(results)
     folders = " ".join(shlex.quote(str(result.run.root)) for result in results)
     report = f"python -m attnrobust report {folders} --out {shlex.quote(str(out))}"
+    if baseline is not None:
+        report += f" --baseline {shlex.quote(baseline)}"
     return [*(command(result, "all") for result in results), report]
 
 

@@ -1,0 +1,268 @@
+"""Calibration, corruptions and the other paper's table: sections of the page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_report import COLUMNS, make_run
+
+from attnrobust import __main__ as command_line
+from attnrobust import calibration as measures
+from attnrobust import evaluation
+from attnrobust.errors import UserError
+from attnrobust.report import calibration, corruptions, figures, martinez, reading, sections
+from attnrobust.report.page import write
+from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
+
+# Three of four images right, each 1 ahead: confidence e / (e + 1) = 0.731.
+WRONG = np.arange(40) % 4 == 3
+
+
+def predicted(run: Run, *, validation: float | None = 2.0, wrong: bool = True) -> Run:
+    """The run evaluated with predictions; validation images so far ahead, some wrong or none."""
+    ids, label = np.array([f"image-{i}" for i in range(40)]), np.arange(40) % 2
+    logits = np.eye(2, dtype=np.float32)[np.where(WRONG, 1 - label, label)]
+    save_json(run.path("predict", "stage.json"), {"used": {}, "inputs": "", "finished": True})
+    save_npz(run.path("predict", "clean.npz"), id=ids, label=label, logits=logits)
+    place = run.path("attack", "linf_pgd", "linf_pgd-0.npz")
+    save_npz(place, **{**load_npz(place), "logits": logits})
+    if validation is not None:
+        said = np.where(WRONG & wrong, 1 - label, label)
+        save_npz(run.path("predict", "validation.npz"), id=ids, label=label,
+                 logits=validation * np.eye(2, dtype=np.float32)[said])  # fmt: skip
+    evaluation.evaluate(run, run.path("evaluate"))
+    return run
+
+
+def corrupted(run: Run, accuracies: Mapping[str, Mapping[int, float]]) -> Run:
+    """The run with such accuracies of corruptions by severity, and their mean."""
+    place = run.path("evaluate", "measurements.csv")
+    frame = pd.read_csv(place, dtype=str, keep_default_na=False)
+    rows = []
+    for name, found in accuracies.items():
+        mean = float(np.mean(list(found.values())))
+        for level, metric, value in (
+            *((str(severity), "accuracy", value) for severity, value in found.items()),
+            ("", "mean_accuracy", mean),
+        ):
+            numbers = (value, value - 0.05, value + 0.06, 40)
+            rows.append([*frame.iloc[0, :3], "test", "corruption", name, level, metric,
+                         *map(str, numbers)])  # fmt: skip
+    frame = pd.concat([frame, pd.DataFrame(rows, columns=list(COLUMNS))])
+    save_text(place, frame.to_csv(index=False))
+    return run
+
+
+def page_of(run_list: Sequence[Run], out: Path, **options: Any) -> str:
+    return html.unescape(write(run_list, out, **options).read_text(encoding="utf-8"))
+
+
+def row_of(text: str, head: str, *, last: bool = False) -> list[str]:
+    """Cells of the one row of that head, without the bold."""
+    found = re.findall(rf'<tr><th scope="row">{re.escape(head)}</th>(.*?)</tr>', text)
+    assert len(found) == 1 or last, found
+    return re.findall(r"<td>(?:<b>)?(.*?)(?:</b>)?</td>", found[-1])
+
+
+def test_calibration_stands_on_the_page_as_measured(tmp_path: Path) -> None:
+    run = predicted(make_run(tmp_path))
+    text = page_of([run], tmp_path / "out")
+    assert text.count('<section id="calibration">') == text.count('href="#calibration"') == 1
+    # Right 3 of 4: the validation images, 2 ahead, want T = 2 / log 3.
+    assert row_of(text, "Temperature T") == ["1.000", f"{2 / np.log(3):.3f}"]
+    sure = np.e / (np.e + 1)
+    scaled = 1 / (1 + np.exp(-np.log(3) / 2))
+    assert row_of(text, "ECE") == [
+        f"{0.75 - sure:.3f}", f"{0.75 - scaled:.3f}"
+    ]  # fmt: skip
+    accuracy = row_of(text, "Accuracy")
+    assert accuracy[0] == accuracy[1]
+    assert accuracy[0].startswith("0.750 (")
+    table = pd.read_csv(tmp_path / "out" / "tables" / "calibration-demo.csv")
+    assert {f"{name}_scaled" for name in measures.CALIBRATION} < set(table["metric"])
+    assert "T was fitted on 40 images." in text
+    assert (tmp_path / "out" / "figures" / "calibration.png").is_file()
+    bins = pd.read_csv(tmp_path / "out" / "tables" / "calibration-bins.csv")
+    full = bins[bins["count"] > 0].set_index("scaled")
+    assert list(full["count"]) == [40, 40]
+    assert list(full["confidence"]) == pytest.approx([sure, scaled])
+    # Wilson for 30 of 40 by hand: centre (.75 + .04802) / 1.09604, half 1.95996 * .07191 / 1.09604.
+    assert list(full.loc["no", ["accuracy", "low", "high"]]) == pytest.approx(
+        [0.75, 0.5981, 0.8581], abs=1e-3
+    )
+
+
+def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(tmp_path: Path) -> None:
+    run = predicted(make_run(tmp_path), validation=None)
+    text = page_of([run], tmp_path / "out")
+    assert (
+        "No temperature is known for tiny_gap: predict did not keep the validation split’s logits"
+        in text
+    )
+    again = "python -m experiments.demo.tiny_gap predict evaluate --seed 0 --force"
+    assert again in text
+    assert row_of(text, "Temperature T") == ["1.000", "–"]
+    assert row_of(text, "ECE")[1] == "–"
+    assert row_of(text, "Accuracy")[1] == "–"
+    run.path("predict", "clean.npz").unlink()
+    text = page_of([run], tmp_path / "out")
+    assert '<section id="calibration">' in text
+    assert not (tmp_path / "out" / "figures" / "calibration.png").exists(), "no predictions, none"
+    run.path("predict", "clean.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"clean\.npz: damaged"):
+        write([run], tmp_path / "out")
+
+
+def test_a_temperature_that_means_nothing_is_said(tmp_path: Path) -> None:
+    run = predicted(make_run(tmp_path), wrong=False)
+    text = page_of([run], tmp_path / "out")
+    assert "No temperature is best for tiny_gap" in text
+    assert "from 0.01 to 100; do not use it" in text
+
+
+def test_at_most_six_diagrams_are_drawn_first_seeds_first() -> None:
+    labels, probability = np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]])
+    found = measures.reliability(labels, probability)
+    made = [
+        SimpleNamespace(name=f"{model} seed {seed}", group=("demo", model), clean={})
+        for model in ("first", "second")
+        for seed in range(4)
+    ]
+    clean = {"ece": SimpleNamespace(value=0.4)}
+    for each in made:
+        each.clean = clean
+    look = figures.colours(made)
+    picture = calibration.draw([calibration.Diagram(each, found, None) for each in made], look)
+    assert picture.caption.endswith("Not drawn: first seed 3, second seed 3.")
+    assert "second seed 2: expected calibration error 0.400." in picture.alt
+
+
+ERRORS = {"jpeg": {1: 0.8, 2: 0.6}, "hair": {1: 0.5, 2: 0.3}}
+BETTER = {"jpeg": {1: 0.9, 2: 0.8}, "hair": {1: 0.5, 2: 0.3}}
+
+
+def test_corruptions_stand_beside_the_clean_accuracy(tmp_path: Path) -> None:
+    run_list = [corrupted(make_run(tmp_path), ERRORS),
+                corrupted(make_run(tmp_path, "tiny_attention"), BETTER)]  # fmt: skip
+    text = page_of(run_list, tmp_path / "out")
+    assert text.count('<section id="corruptions">') == text.count('href="#corruptions"') == 1
+    assert row_of(text, "none") == ["–", *["0.750 (0.600–0.825)"] * 2]
+    assert row_of(text, "jpeg") == ["1, 2", "0.700 (0.650–0.760)", "0.850 (0.800–0.910)"]
+    # (0.3 / 0.6 + 1.2 / 1.2) / 2, and the baseline against itself.
+    assert row_of(text, "mean corruption error") == ["–", "1.000", "0.750"]
+    assert "The baseline of the mean corruption error is tiny_gap." in text
+    text = page_of(run_list, tmp_path / "out", baseline="tiny_attention")
+    assert row_of(text, "mean corruption error") == ["–", "1.500", "1.000"]
+    assert "--baseline tiny_attention" in text
+    made = tmp_path / "out" / "tables"
+    severities = pd.read_csv(made / "corruptions-demo-severities.csv")
+    assert list(severities["severity"]) == [1, 2] * 4
+    assert list(severities["value"])[:2] == [0.8, 0.6]
+    ratios = pd.read_csv(made / "corruptions-demo.csv")
+    ratios = ratios[ratios["metric"] == "error_relative_to_tiny_attention"]
+    assert list(ratios["value"]) == pytest.approx([2, 1, 1.5, 1, 1, 1])
+    assert (tmp_path / "out" / "figures" / "corruptions-demo.png").is_file()
+
+
+def test_seeds_of_the_baseline_are_averaged_before_the_ratio(tmp_path: Path) -> None:
+    run_list = [corrupted(make_run(tmp_path, seed=0), {"jpeg": {1: 0.9}}),
+                corrupted(make_run(tmp_path, seed=1), {"jpeg": {1: 0.7}}),
+                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.6}})]  # fmt: skip
+    text = page_of(run_list, tmp_path / "out")
+    # Errors .1 and .3 over .2 each, then .4 over .2.
+    assert row_of(text, "mean corruption error") == ["–", "1.000 ± 0.707", "2.000"]
+
+
+def test_what_runs_do_not_share_is_left_out_and_said(tmp_path: Path) -> None:
+    run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 0.8, 3: 0.6}, "hair": {1: 0.5}}),
+                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}}),
+                make_run(tmp_path, "tiny_never")]  # fmt: skip
+    text = page_of(run_list, tmp_path / "out")
+    assert row_of(text, "jpeg") == ["1", "0.800", "0.900 (0.850–0.960)"], "of 1 and 3 no interval"
+    assert row_of(text, "hair") == ["1", "0.500 (0.450–0.560)", "–"]
+    assert row_of(text, "mean corruption error") == ["–", "1.000", "0.500"]
+    assert "It leaves out what not all runs have: hair." in text
+    assert "Without corruptions (--set corruptions.names=…): tiny_never." in text
+    for name in ("other", "tiny_never"):
+        with pytest.raises(UserError, match=f"--baseline {name}: expected a run .*: tiny_gap, tin"):
+            write(run_list, tmp_path / "out", baseline=name)
+
+
+def test_a_baseline_without_errors_gives_no_mean(tmp_path: Path) -> None:
+    run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 1.0}}),
+                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}})]  # fmt: skip
+    text = page_of(run_list, tmp_path / "out")
+    assert row_of(text, "mean corruption error") == ["–", "–", "–"]
+    assert "No mean corruption error: corruption jpeg: the baseline loses nothing" in text
+
+
+def test_one_model_has_no_baseline(tmp_path: Path) -> None:
+    (result,) = reading.read([corrupted(make_run(tmp_path), ERRORS)])
+    found = corruptions.section([result], figures.colours([result]))
+    assert isinstance(found, sections.Section)
+    assert [row[0] for row in found.tables[0].rows] == ["none", "jpeg", "hair"]
+    assert "Hendrycks" not in " ".join(found.words)
+
+
+def test_the_command_line_takes_a_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = corrupted(make_run(tmp_path), ERRORS)
+    words = ["report", str(run.root), "--out", str(tmp_path / "out"), "--baseline"]
+    assert command_line.main([*words, "nobody"]) == 1
+    assert "error: --baseline nobody: expected a run of this page" in capsys.readouterr().err
+    assert command_line.main([*words, "tiny_gap"]) == 0
+
+
+FIVE = tuple(step / 255 for step in range(1, 6))
+
+
+def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
+    noises = {name: {1: 0.7, 5: 0.4} for name in martinez.NOISES}
+    run_list = [
+        corrupted(predicted(make_run(tmp_path, "plain", dataset="covid_cxr", epsilons=FIVE)),
+                  noises),
+        make_run(tmp_path, "robust", dataset="covid_cxr", epsilons=(0.01,), method="adversarial"),
+        make_run(tmp_path, "elsewhere", method="adversarial"),
+    ]  # fmt: skip
+    text = page_of(run_list, tmp_path / "out")
+    assert text.count('<section id="martinez">') == text.count('href="#martinez"') == 1
+    made = [pd.read_csv(tmp_path / "out" / "tables" / f"martinez-{kind}.csv")
+            for kind in ("accuracy", "calibration")]  # fmt: skip
+    frame = made[0].merge(made[1], on=["method", "model", "seed"], validate="one_to_one")
+    assert list(frame["model"]) == ["paper", "covid_cxr/plain", "paper", "covid_cxr/robust",
+                                    "paper", "paper"]  # fmt: skip
+    theirs = frame[frame["model"] == "paper"].set_index("method")
+    assert list(theirs.loc["RobustAugMix"])[2:] == [0.9627, 0.8210, 0.8356, 0.6975, 0.9486, 0.0232,
+                                                    4.09]  # fmt: skip
+    plain = frame.iloc[1]
+    assert plain["Clean"] == 0.75
+    assert plain["Adversarial"] == 0, "every image is turned at each of the five"
+    assert plain["S&P"] == pytest.approx(0.55)
+    other = frame.iloc[3]
+    assert other["Clean"] == 0.75
+    assert np.isnan(other["Adversarial"]), "another ε than the five"
+    assert row_of(text, "RobustAugMix, paper", last=True) == ["0.0232", "4.09"]
+    assert row_of(text, "Robust, robust", last=True) == ["–", "–"]
+    assert row_of(text, "Standard, plain", last=True)[0].startswith(
+        f"{plain['Calibration error']:.3f}"
+    )
+
+
+def test_mean_robust_accuracy_is_that_of_the_five(tmp_path: Path) -> None:
+    epsilons = (*FIVE, 8 / 255)
+    run = make_run(tmp_path, dataset="covid_cxr", epsilons=epsilons, accuracy=0.6)
+    found = martinez.section(reading.read([run]))
+    assert found is not None
+    # make_run has 0.6 / 2 … 0.6 / 6 at the five, and something else at 8 / 255.
+    expected = 0.6 * np.mean([1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6])
+    assert found.tables[0].frame.iloc[1]["Adversarial"] == pytest.approx(expected)
+    assert martinez.section(reading.read([make_run(tmp_path, method="trades")])) is None
