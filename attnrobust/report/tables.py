@@ -86,7 +86,8 @@ def clean(results: Sequence[Result]) -> Table:
                 records += _record(result, metric, result.clean.get(metric))
         if len(seeds) > 1:
             cells = [combine([each.clean.get(metric) for each in seeds]) for metric in metrics]
-            rows.append((f"{seeds[0].group[1]}, mean of {len(seeds)} seeds", *cells, "", ""))
+            name = seeds[0].name.rpartition(" seed ")[0] or seeds[0].group[1]
+            rows.append((f"{name}, mean of {len(seeds)} seeds", *cells, "", ""))
     return Table(
         name="clean",
         caption="Without an attack, on the test split.",

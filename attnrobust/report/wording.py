@@ -19,22 +19,23 @@ NORMS = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 
 def title(results: Sequence[Result]) -> str:
     """A heading for the page."""
-    datasets = " and ".join(dict.fromkeys(result.group[0] for result in results))
+    *most, last = dict.fromkeys(result.group[0] for result in results)
+    datasets = f"{', '.join(most)} and {last}" if most else last
     names = list(grouped(results, "group"))
     what = names[0][1] if len(names) == 1 else f"{len(names)} models"
     return f"Robustness of {what} on {datasets}"
 
 
 def summary(results: Sequence[Result]) -> list[str]:
-    """What was found, in sentences made from the numbers."""
-    sentences = []
+    """What was found, made from the numbers: a paragraph a data set, one on what lies between."""
+    paragraphs = []
     for dataset in dict.fromkeys(result.group[0] for result in results):
         members = [result for result in results if result.group[0] == dataset]
         groups = grouped(members, "group")
         counts = sorted({result.clean["accuracy"].n for result in members})
         models = "1 model" if len(groups) == 1 else f"{len(groups)} models"
         images = " or ".join(f"{count:,}" for count in counts)
-        sentences.append(f"{models} on {dataset}, measured on {images} test images.")
+        sentences = [f"{models} on {dataset}, measured on {images} test images."]
         rate = members[0].clean.get("majority_rate")
         if rate:
             sentences.append(
@@ -42,9 +43,10 @@ def summary(results: Sequence[Result]) -> list[str]:
             )
         for (_, name), seeds in groups.items():
             sentences += _findings(name, seeds)
-    for members in grouped(results, "panel").values():
-        sentences += _difference(members)
-    return sentences + _too_weak(results)
+        for panel in grouped(members, "panel").values():
+            sentences += _difference(panel)
+        paragraphs.append(" ".join(sentences))
+    return paragraphs + _too_weak(results)
 
 
 def _too_weak(results: Sequence[Result]) -> list[str]:
