@@ -1,4 +1,4 @@
-"""`python -m attnrobust {demo,report,transfer,doctor}`."""
+"""`python -m attnrobust {demo,report,transfer,unfreeze,doctor}`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnrobust.commands import guarded
+from attnrobust.commands import guarded, positive
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                           help="where records are kept")  # fmt: skip
     transfer.add_argument("--set", dest="settings", action="append", default=[],
                           metavar="KEY=VALUE", help="change the attack's settings")  # fmt: skip
+    unfreeze = commands.add_parser(
+        "unfreeze", help="fine-tune ever more layer groups of a robust model, without an attack"
+    )
+    unfreeze.add_argument("run", type=Path, help="trained run folder (…/seed-<n>)")
+    unfreeze.add_argument("--out", type=Path, required=True, help="folder of runs and figure")
+    unfreeze.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
+                          help="where records are kept")  # fmt: skip
+    unfreeze.add_argument("--groups", type=positive, nargs="+", default=[], metavar="N",
+                          help="how many groups, each number a run (all there are)")  # fmt: skip
+    unfreeze.add_argument("--set", dest="settings", action="append", default=[],
+                          metavar="KEY=VALUE", help="change its settings")  # fmt: skip
     doctor = commands.add_parser("doctor", help="what is installed, devices, records, models")
     doctor.add_argument("--records", type=Path, default=Path("tfrecords/shards"),
                         help="where records are kept")  # fmt: skip
@@ -35,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="measure a step of it and say how long it will take")  # fmt: skip
     doctor.add_argument("--set", dest="settings", action="append", default=[],
                         metavar="KEY=VALUE", help="change one of its settings")  # fmt: skip
-    for command in (demo, report, transfer, doctor):
+    for command in (demo, report, transfer, unfreeze, doctor):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
@@ -56,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             crossing.transfer(find_runs(options.runs), options.records, options.out,
                               options.settings)  # fmt: skip
+        elif options.command == "unfreeze":
+            from attnrobust import unfreezing
+            from attnrobust.runs import Run
+
+            unfreezing.unfreeze(Run.open(options.run), options.records, options.out,
+                                options.settings, options.groups)  # fmt: skip
         else:
             from attnrobust import doctor as examine
 

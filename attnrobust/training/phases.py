@@ -33,18 +33,22 @@ def choose(model: keras.Model, backbone: str, groups: int | None) -> None:
     """
     first = 0
     if groups is not None:
-        names = [layer.name for layer in model.layers]
-        # Layers stand in the order of their depth, and all goes through a tap. The last tap, where
-        # the cut is, has nothing but the head behind it.
-        taps = [tap for tap in BACKBONES[backbone].taps if tap in names]
-        behind = [names.index(tap) + 1 for tap in taps]
-        behind = [place for place in behind if place < names.index("features")]
-        starts = [0, *behind, names.index("features") + 1]
-        if groups > len(starts):
+        places = starts(model, backbone)
+        if groups > len(places):
             raise UserError(
-                f"training.groups = {groups}: expected at most {len(starts)}, the layer groups of "
+                f"training.groups = {groups}: expected at most {len(places)}, the layer groups of "
                 f"{backbone} and the head"
             )
-        first = starts[-groups]
+        first = places[-groups]
     for place, layer in enumerate(model.layers):
         layer.trainable = place >= first
+
+
+def starts(model: keras.Model, backbone: str) -> list[int]:
+    """Places among `model.layers` where its groups begin, the one at the image first."""
+    names = [layer.name for layer in model.layers]
+    # Layers stand in the order of their depth, and all goes through a tap. The last tap, where the
+    # cut is, has nothing but the head behind it.
+    behind = [names.index(tap) + 1 for tap in BACKBONES[backbone].taps if tap in names]
+    end = names.index("features")
+    return [0, *(place for place in behind if place < end), end + 1]

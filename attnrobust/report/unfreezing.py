@@ -1,0 +1,48 @@
+"""Accuracy and robust accuracy against the number of fine-tuned layer groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from attnrobust import metrics, runs
+from attnrobust.config import Attack
+from attnrobust.report.figures import plain
+from attnrobust.report.pictures import png, render
+from attnrobust.report.results import number
+
+COLUMNS = ("groups", "epsilon", "accuracy", "low", "high", "n")
+
+
+def measure(roots: Mapping[int, Path], attack: Attack, label: str) -> pd.DataFrame:
+    """A row for each run, by its number of groups, and epsilon, 0 being no attack."""
+    rows = []
+    for groups, root in roots.items():
+        for epsilon in (0.0, *attack.epsilons):
+            found = runs.load_npz(root / "attack" / label / runs.attack_file(attack.name, epsilon))
+            right = found["logits"].argmax(axis=1) == found["label"]
+            n, hits = len(right), int(right.sum())
+            rows.append([groups, epsilon, hits / n, *metrics.wilson(hits, n), n])
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(table: pd.DataFrame, file: Path) -> None:
+    """Write the figure as a PNG: a line for each epsilon, with its 95 % interval."""
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    ax = figure.subplots()
+    for epsilon, rows in table.groupby("epsilon"):
+        name = f"ε = {number(epsilon)}" if epsilon else "without an attack"
+        (line,) = ax.plot(rows["groups"], rows["accuracy"], marker="o", markersize=5, label=name)
+        ax.fill_between(rows["groups"], rows["low"], rows["high"], color=line.get_color(),
+                        alpha=0.14, linewidth=0)  # fmt: skip
+    ax.set_xticks(sorted(set(table["groups"])))
+    ax.set_xlabel("layer groups fine-tuned, from the head back")
+    ax.set_ylabel("accuracy on the test split")
+    ax.set_ylim(-0.02, 1.02)
+    plain(ax)
+    ax.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    with runs.atomic(file) as temporary:
+        temporary.write_bytes(png(render(figure)))

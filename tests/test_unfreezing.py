@@ -1,0 +1,73 @@
+"""Fine-tuning ever more of a model: what each run learns, what is counted, what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnrobust import __main__ as command
+from attnrobust import config, pipeline, runs
+from attnrobust.report import unfreezing as page
+from experiments.demo import resnet18_gap
+
+SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
+            "training.epochs=1", "training.learning_rate=1e-3"]  # fmt: skip
+
+
+def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path):
+    words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(tmp_path / "r"),
+             "--set", "data.image_size=32", "--set", "model.width=0.125"]  # fmt: skip
+    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    root = tmp_path / "r" / "demo" / "resnet18_gap-smoke" / "seed-0"
+    words = ["unfreeze", str(root), "--records", str(records_folder.parent),
+             "--out", str(tmp_path / "out"), "--groups", "5", "2"]  # fmt: skip
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    assert command.main(words) == 0
+    table = pd.read_csv(tmp_path / "out" / "unfreeze.csv")
+    assert list(table["groups"]) == [0, 0, 2, 2, 5, 5]
+    assert list(table["epsilon"]) == [0, 0.01] * 3
+    assert (tmp_path / "out" / "unfreeze.png").stat().st_size > 5000
+    base = root / "train" / "weights.h5"
+    folder = tmp_path / "out" / "runs" / "demo"
+    same = [_unchanged(base, folder / f"resnet18_gap-smoke-groups-{k}" / "seed-0") for k in (2, 5)]
+    assert same == [{"conv1", "conv2", "conv3", "conv4"}, {"conv1"}]
+    kept = folder / "resnet18_gap-smoke-groups-5" / "seed-0" / "train" / "weights.h5"
+    before = kept.stat().st_mtime_ns
+    assert command.main(words) == 0
+    assert kept.stat().st_mtime_ns == before
+
+
+def _unchanged(base, root):
+    """Stages of the backbone whose weights are those of the base, to the last bit."""
+    before, after = _weights(base), _weights(root / "train" / "weights.h5")
+    stages = {name.partition("_")[0] for name in before if name.startswith("conv")}
+    return {
+        stage for stage in stages
+        if all(np.array_equal(before[name], after[name])
+               for name in before if name.startswith(stage))
+    }  # fmt: skip
+
+
+def _weights(file):
+    import h5py
+
+    found = {}
+    with h5py.File(file) as stored:
+        stored.visititems(lambda name, item: found.update({name: item[()]})
+                          if isinstance(item, h5py.Dataset) else None)  # fmt: skip
+    return found
+
+
+def test_counts_by_hand(tmp_path):
+    attack = config.Attack(epsilons=(0.1,))
+    for name, hits in (("a", (4, 1)), ("b", (3, 0))):
+        for epsilon, right in zip((0.0, 0.1), hits, strict=True):
+            logits = np.eye(2)[[0] * right + [1] * (4 - right)]
+            runs.save_npz(tmp_path / name / "attack" / "x" / runs.attack_file("linf_pgd", epsilon),
+                          logits=logits, label=np.zeros(4, int))  # fmt: skip
+    table = page.measure({0: tmp_path / "a", 3: tmp_path / "b"}, attack, "x")
+    assert list(table["groups"]) == [0, 0, 3, 3]
+    assert list(table["accuracy"]) == [1, 0.25, 0.75, 0]
+    assert list(table["n"]) == [4] * 4
+    assert table["low"][0] == pytest.approx(1 / (1 + 1.959964**2 / 4), rel=1e-5)
