@@ -19,15 +19,16 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from attnrobust import config, runs
 from attnrobust.commands import log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("attnrobust")
 
@@ -127,8 +128,8 @@ def points(experiment: config.Experiment, grid: Sequence[str]) -> list[Point]:
     if not axes:
         raise UserError(f"search: expected at least one --grid, such as --grid {EXAMPLE}")
     found: list[Point] = []
-    for texts in itertools.product(*axes.values()):
-        settings = list(map("=".join, zip(axes, texts, strict=True)))
+    for combination in itertools.product(*axes.values()):
+        settings = list(map("=".join, zip(axes, combination, strict=True)))
         try:
             chosen = config.with_settings(experiment, settings)
         except UserError as error:
@@ -191,6 +192,8 @@ def table(tried: Sequence[Point], found: Sequence[Sequence[float]], folds: int) 
         found: For each one the accuracies of its first folds.
         folds: How many there will be.
     """
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     for point, values in zip(tried, found, strict=True):
         rows.append({
