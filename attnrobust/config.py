@@ -30,16 +30,25 @@ class Data:
         image_size: Height and width in pixels of what the model sees.
         limit: At most this many examples of every split (None: all), for smoke runs.
         task: Which of the tasks that the records describe (their own classes where empty).
+        folds: Parts that the train split is cut into, no group torn apart (0: not at all); the
+            stored validation split is not used then (attnrobust/data/folds.py).
+        fold: The part that validation takes, from 0; training takes the others.
     """
 
     dataset: str
     image_size: int = 224
     limit: int | None = None
     task: str = ""
+    folds: int = 0
+    fold: int = 0
 
     def __post_init__(self) -> None:
         _require(self.image_size >= 8, "data.image_size", self.image_size, "at least 8")
         _require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "at least 1")
+        _require(self.folds == 0 or self.folds >= 2, "data.folds", self.folds, "0 or at least 2")
+        most = max(self.folds, 1) - 1
+        _require(0 <= self.fold <= most, "data.fold", self.fold,
+                 f"0 to {most}, data.folds being {self.folds}")  # fmt: skip
 
 
 @dataclass(frozen=True)

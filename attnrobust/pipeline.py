@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attnrobust import config, provenance, runs
+from attnrobust import config, provenance, runs, search
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
@@ -179,14 +179,15 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     where = f"{experiment.data.dataset}.{experiment.name}"
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{where}", formatter_class=argparse.RawTextHelpFormatter,
-        epilog="\n".join(f"{name:<10}{stage.__doc__}" for name, stage in STAGES.items()),
+        epilog="\n".join(f"{name:<10}{stage.__doc__}"
+                         for name, stage in {**STAGES, "search": search.search}.items()),
     )  # fmt: skip
     add = parser.add_argument
     add(
         "stage",
         nargs="+",
-        choices=[*STAGES, "all"],
-        help="what to do, one or several; 'all' walks them in this order",
+        choices=[*STAGES, "all", "search"],
+        help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
     )
     add("--records", type=Path, help="folder of the records (tfrecords/shards/<dataset>)")
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
@@ -204,7 +205,9 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         help="over all devices of this machine, or for train over all workers in TF_CONFIG",
     )
     add("--debug", action="store_true", help="show tracebacks")
+    search.add_options(parser)
     options = parser.parse_args(argv)
+    search.refuse_mixture(parser, options)
     stages = [name for name in STAGES if {name, "all"} & set(options.stage)]
     if options.label and not {"attack", "check", "explain"} & set(stages):
         parser.error(f"--as is for attack, check and explain; {stages[0]} takes every attack")
@@ -228,6 +231,11 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
             Run.of(chosen, options.runs), records, options.force,
             machines=options.strategy, name=options.label or "",
         )  # fmt: skip
+        if "search" in options.stage:
+            search.search(walk, options.grid, options.folds,
+                          train=lambda cell: walk_through(cell, ["train"]),
+                          words=search.without(parser.prog, options))  # fmt: skip
+            return
         walk_through(walk, stages)
 
     return guarded(work, debug=options.debug)

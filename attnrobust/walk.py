@@ -49,10 +49,16 @@ class Walk:
         return self.name or self.experiment.attack.name
 
     def dataset(self) -> Dataset:
-        """The records, with the classes of the task."""
+        """The records, with the classes of the task, and with the fold as validation split."""
         from attnrobust.data import records
 
-        return records.load(self.records).as_task(self.experiment.data.task)
+        data = self.experiment.data
+        dataset = records.load(self.records).as_task(data.task)
+        if not data.folds:
+            return dataset
+        from attnrobust.data import folds
+
+        return folds.as_fold(dataset, data.folds, data.fold)
 
     def verify(self) -> None:
         """Raise a UserError that names a damaged shard, if there is one."""

@@ -75,7 +75,7 @@ def training_batches(
     number, done = divmod(epoch * share, total)
 
     def order(number: int) -> tf.data.Dataset:
-        return _serialized(dataset, "train", data.limit).shuffle(
+        return serialized(dataset, "train", data.limit).shuffle(
             min(total, SHUFFLE_BUFFER), seed=seed * 10_007 + number, reshuffle_each_iteration=False
         )
 
@@ -116,7 +116,7 @@ def evaluation_batches(
         int64, `mask` (B,) PNG bytes (empty where there is none).
     """
     count(dataset, split, data.limit)
-    examples = _serialized(dataset, split, data.limit)
+    examples = serialized(dataset, split, data.limit)
     parsed = examples.map(
         lambda example: _parse(example, dataset, data.image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -126,7 +126,7 @@ def evaluation_batches(
 
 def labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """A split's labels in record order, without decoding an image."""
-    examples = _serialized(dataset, split, limit)
+    examples = serialized(dataset, split, limit)
     parsed = examples.map(lambda example: _features(example, dataset)["label"])
     return np.fromiter(parsed.as_numpy_iterator(), dtype=np.int64)
 
@@ -145,7 +145,7 @@ def read(
     """
     wanted = {name: position for position, name in enumerate(ids)}
     table = tf.constant(list(ids))
-    examples = _serialized(dataset, split, data.limit).filter(
+    examples = serialized(dataset, split, data.limit).filter(
         lambda example: tf.reduce_any(tf.io.parse_single_example(example, FEATURES)["id"] == table)
     )
     found: dict[int, dict[str, Any]] = {}
@@ -171,13 +171,18 @@ def decode_mask(content: bytes, size: int) -> np.ndarray:
     return np.asarray(tf.image.resize(mask, (size, size), method="nearest")[..., 0] > 127)
 
 
-def _serialized(dataset: Dataset, split: str, limit: int | None) -> tf.data.Dataset:
+def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.data.Dataset:
+    """A split's examples as stored, in record order."""
     files = dataset.files(split)
     # Typed, since a split can be empty.
     examples = tf.data.Dataset.from_tensor_slices(tf.constant(files, tf.string)).interleave(
         tf.data.TFRecordDataset, cycle_length=max(1, min(len(files), 8)),
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True,
     )  # fmt: skip
+    if split in dataset.members:
+        kept = tf.constant(dataset.members[split])
+        examples = examples.enumerate().filter(lambda index, _: tf.gather(kept, index))
+        examples = examples.map(lambda _, example: example)
     return examples.take(limit) if limit else examples
 
 

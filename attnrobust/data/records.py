@@ -42,6 +42,8 @@ class Dataset:
         hash: Digest of everything above but the place.
         tasks: What else the labels may stand for, by name.
         label_map: For each stored label the one that is read (empty: the stored one).
+        members: For a split that is a part of what its shards hold: for each example there, in
+            record order, whether it belongs to the split.
     """
 
     root: Path
@@ -52,6 +54,7 @@ class Dataset:
     hash: str
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     label_map: tuple[int, ...] = ()
+    members: Mapping[str, tuple[bool, ...]] = dataclasses.field(default_factory=dict)
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""

@@ -1,0 +1,244 @@
+"""SEARCH: settings chosen by cross-validation inside the train split (attnrobust/data/folds.py).
+
+    python -m experiments.<set>.<name> search --folds 5 --grid training.learning_rate=1e-3,3e-4
+
+Every point of the grid is trained on every fold, and each such cell is kept, or goes on where it
+was cut off, like any training. All is in `runs/<dataset>/<name>-search/seed-<n>/`: `search.csv`,
+`log.txt`, and a folder `<point>/fold-<k>-of-<folds>/` a cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import logging
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from attnrobust import config, runs
+from attnrobust.commands import log_to
+from attnrobust.errors import UserError
+from attnrobust.runs import Run
+from attnrobust.walk import Walk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("attnrobust")
+
+SECTIONS = ("model", "training")
+FOLDS, EXAMPLE = 5, "training.batch_size=8,16"
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One point of the grid.
+
+    Attributes:
+        experiment: With the point's settings.
+        settings: These, by name, as text that `--set` reads.
+    """
+
+    experiment: config.Experiment
+    settings: Mapping[str, str]
+
+
+class Cell(Run):
+    """One point on one fold: a run that neither `report` nor `transfer` finds.
+
+    They look for `config.json`, and folds are no seeds that one may average over.
+    """
+
+    def _remember(self, used: Mapping[str, Any]) -> None:
+        runs.save_json(self.path("cell.json"), json.loads(config.to_json(self.experiment)))
+
+
+def search(
+    walk: Walk,
+    grid: Sequence[str],
+    folds: int | None,
+    *,
+    train: Callable[[Walk], None],
+    words: Sequence[str],
+) -> None:
+    """Settings of --grid, each trained on --folds parts of the train split, to `search.csv`."""
+    # Args: train: what trains a cell; words: the command that trains on everything.
+    folds = FOLDS if folds is None else folds
+    if folds < 2:
+        raise UserError(f"--folds {folds}: expected at least 2")
+    if walk.experiment.data.folds:
+        raise UserError("search sets data.folds and data.fold itself; leave them out of --set")
+    tried = points(walk.experiment, grid)
+    root = place(walk.run)
+    cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
+    with log_to(root / "log.txt"):
+        for each in cells[0]:
+            # Before a night of training, not after it: every class is in every fold.
+            dataclasses.replace(walk, run=each).dataset()
+        found: list[list[float]] = [[] for _ in tried]
+        for row, accuracies in zip(cells, found, strict=True):
+            for each in row:
+                train(dataclasses.replace(walk, run=each))
+                _forget()
+                # Only what this call has trained or found to fit, so that nothing else mixes in.
+                accuracies.append(accuracy(each))
+                shown = table(tried, found, folds)
+                runs.save_text(root / "search.csv", shown.to_csv(index=False))
+        log.info("%s\n%s", root / "search.csv", shown.to_string(index=False))
+        _say(tried[best(shown)], shown["mean"].max(), folds, words)
+
+
+def _say(chosen: Point, mean: float, folds: int, words: Sequence[str]) -> None:
+    settings = list(map("=".join, chosen.settings.items()))
+    command = [*words, *(word for setting in settings for word in ("--set", setting))]
+    log.info(
+        "best: %s, validation accuracy %.4f as the mean over %d folds; with it on the whole train "
+        "split:\n  %s", ", ".join(settings), mean, folds, shlex.join(command),
+    )  # fmt: skip
+
+
+def points(experiment: config.Experiment, grid: Sequence[str]) -> list[Point]:
+    """Every combination of the grid's values, the last setting changing fastest.
+
+    Args:
+        experiment: What the settings are put into.
+        grid: Words such as `training.batch_size=8,16`; a comma always parts two values.
+
+    Raises:
+        UserError: No grid, no value, a setting named twice, unknown or not of model or training,
+            a value that cannot be read, is out of range, or comes twice.
+    """
+    axes: dict[str, list[str]] = {}
+    for word in grid:
+        key, _, texts = word.partition("=")
+        values = [text.strip() for text in texts.split(",") if text.strip()]
+        if not values:
+            raise UserError(f"--grid {word}: expected KEY=VALUE,VALUE, such as {EXAMPLE}")
+        if key in axes:
+            raise UserError(f"--grid {key}: given twice; expected all its values after one =")
+        if key.partition(".")[0] not in SECTIONS:
+            raise UserError(f"--grid {key}: expected a setting of {' or '.join(SECTIONS)}")
+        axes[key] = values
+    if not axes:
+        raise UserError(f"search: expected at least one --grid, such as --grid {EXAMPLE}")
+    found: list[Point] = []
+    for combination in itertools.product(*axes.values()):
+        settings = list(map("=".join, zip(axes, combination, strict=True)))
+        try:
+            chosen = config.with_settings(experiment, settings)
+        except UserError as error:
+            raise UserError(str(error).replace("--set", "--grid")) from None
+        if any(point.experiment == chosen for point in found):
+            raise UserError(f"--grid: {' '.join(settings)} comes twice")
+        found.append(Point(chosen, {key: _text(chosen, key) for key in axes}))
+    return found
+
+
+def _text(experiment: config.Experiment, key: str) -> str:
+    """A setting's value as text that `--set` reads, the same however the user spelt it."""
+    value: Any = experiment
+    for name in key.split("."):
+        value = getattr(value, name)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def place(run: Run) -> Path:
+    """Where the search for an experiment's settings is kept: beside its runs."""
+    return run.root.parents[1] / f"{run.experiment.name}-search" / run.root.name
+
+
+def cell(root: Path, point: Point, folds: int, fold: int) -> Cell:
+    """The run of one point on one fold; nothing is written."""
+    name = "_".join(f"{key}-{text}" for key, text in point.settings.items())
+    safe = "".join(c if c.isalnum() or c in "_-." else "-" for c in name)
+    experiment = config.with_settings(
+        point.experiment, [f"data.folds={folds}", f"data.fold={fold}"]
+    )
+    return Cell(root / safe / f"fold-{fold}-of-{folds}", experiment)
+
+
+def accuracy(run: Run) -> float:
+    """Validation accuracy, on images as they are, of the epoch whose weights were kept.
+
+    Raises:
+        UserError: No history, or a damaged one.
+    """
+    from attnrobust.training.state import State
+
+    file, state, kept = run.path("train", "history.jsonl"), State(), math.nan
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if state.add(row, run.experiment.training.min_delta):
+                kept = float(row["val_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = math.nan
+    if math.isnan(kept):
+        raise UserError(f"{file}: not a history of training; add --force to train anew")
+    return kept
+
+
+def table(tried: Sequence[Point], found: Sequence[Sequence[float]], folds: int) -> pd.DataFrame:
+    """A row a point: settings, mean and standard deviation (n - 1) over its folds, each fold, n.
+
+    Args:
+        tried: The points.
+        found: For each one the accuracies of its first folds.
+        folds: How many there will be.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for point, values in zip(tried, found, strict=True):
+        rows.append({
+            **point.settings,
+            "mean": fmean(values) if values else None,
+            "sd": stdev(values) if len(values) > 1 else None,
+            **{f"fold_{k}": values[k] if k < len(values) else None for k in range(folds)},
+            "n": len(values),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def best(shown: pd.DataFrame) -> int:
+    """The row of the highest mean accuracy, the first of several."""
+    return int(shown["mean"].astype(float).idxmax())
+
+
+def _forget() -> None:
+    """Drop what Keras and TensorFlow keep of a trained model, or it would add up over the cells."""
+    from tensorflow import keras
+
+    keras.backend.clear_session()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `search`."""
+    parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE",
+                        help="search: values of a setting to try; may be given often")  # fmt: skip
+    parser.add_argument("--folds", type=int,
+                        help=f"search: parts of the train split ({FOLDS})")  # fmt: skip
+
+
+def refuse_mixture(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with a usage error where `search` meets other stages, or its options go without it."""
+    if "search" not in options.stage:
+        if options.grid or options.folds is not None:
+            parser.error("--grid and --folds are for search")
+    elif len(options.stage) > 1 or options.label:
+        parser.error("search goes alone, without other stages and --as; train with its best after")
+
+
+def without(program: str, options: argparse.Namespace) -> list[str]:
+    """The words of the command that trains what was searched for, without the found settings."""
+    words = [*program.split(), "train", *["--smoke"] * options.smoke]
+    for name in ("records", "runs", "seed"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    return words + [word for setting in options.settings for word in ("--set", setting)]

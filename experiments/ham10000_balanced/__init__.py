@@ -1,0 +1,1 @@
+"""HAM10000, a balanced subset of three classes."""
