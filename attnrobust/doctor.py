@@ -53,9 +53,11 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     experiment = config.with_settings(experiment, settings)
 
     from attnrobust import forecast as measuring
-    from attnrobust.data import records
+    from attnrobust.data import folds, records
 
     dataset = records.load(folder / experiment.data.dataset).as_task(experiment.data.task)
+    if experiment.data.folds:
+        dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
     measuring.forecast(
         experiment, classes=len(dataset.classes), train=dataset.count("train"),
         test=dataset.count("test"),

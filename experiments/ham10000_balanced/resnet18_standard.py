@@ -4,9 +4,11 @@ Claim: more accurate on clean images than its twin resnet18_adversarial, with gr
 noise (Margeloiu et al., *Improving Interpretability in Medical Imaging Diagnosis using Adversarial
 Training*, figures 1, 5 and 13; settings in appendix A).
 From the paper: network, 224 px, 25 epochs, batches of 16, learning rate 3e-4 (found by five-fold
-cross-validation over 1e-3, 3e-4, 1e-4 and batches of 8, 16, 32: see the second command), Adam as
-PyTorch has it, no class weights. Ours: random starting weights where it starts from ImageNet's and
-trains the last layer first; the epoch of the best validation loss; flip, rotation by any angle,
+cross-validation over 1e-3, 3e-4, 1e-4 and batches of 8, 16, 32: see the second command) and a tenth
+of it after 15, weight decay 5e-4, Adam as PyTorch has it, no class weights. Ours: random starting
+weights where it starts from ImageNet's and trains the last layer alone for ten epochs (with such
+weights: --set training.head_epochs=10 --set training.epochs=35 --set training.decay_epochs=25); the
+decay is decoupled; the epoch of the best validation loss; flip, rotation by any angle,
 zoom and shift where it rotates by up to 50 degrees and changes the colours; the attack; Grad-CAM.
 Command: python -m experiments.ham10000_balanced.resnet18_standard all
 Command: python -m experiments.ham10000_balanced.resnet18_standard search --folds 5
@@ -25,6 +27,9 @@ EXPERIMENT = Experiment(
         batch_size=16,
         learning_rate=3e-4,
         adam_epsilon=1e-8,
+        weight_decay=5e-4,
+        schedule="step",
+        decay_epochs=(15,),
         class_weights="none",
         patience=25,
         min_delta=0.0,
