@@ -1,0 +1,18 @@
+"""All that an experiment can say: frozen dataclasses, JSON in and out, typed `--set key=value`."""
+
+from attnrobust.config.checking import lookup
+from attnrobust.config.experiment import (
+    STEPPED,
+    Attack,
+    Checks,
+    Corruptions,
+    Data,
+    Experiment,
+    Explanation,
+    Model,
+)
+from attnrobust.config.settings import from_json, to_json, with_settings
+from attnrobust.config.training import Training
+
+__all__ = ["STEPPED", "Attack", "Checks", "Corruptions", "Data", "Experiment", "Explanation",
+           "Model", "Training", "from_json", "lookup", "to_json", "with_settings"]  # fmt: skip

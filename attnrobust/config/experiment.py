@@ -1,0 +1,235 @@
+"""An experiment and its sections, but for `training`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from attnrobust.config.checking import require
+from attnrobust.config.training import Training
+
+# Attacks whose `steps` times step size must reach the edge of the ball; the report, which starts
+# without TensorFlow, cannot look into ATTACKS.
+STEPPED = ("linf_pgd", "l2_pgd", "bim", "mi_fgsm")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which records, at which size.
+
+    Attributes:
+        dataset: Name of the folder below the records root (`tfrecords/shards/<dataset>`).
+        image_size: Height and width in pixels of what the model sees.
+        limit: At most this many examples of every split (None: all), for smoke runs.
+        task: Which of the tasks that the records describe (their own classes where empty).
+        folds: Parts that the train split is cut into, no group torn apart (0: not at all); the
+            stored validation split is not used then (attnrobust/data/folds.py).
+        fold: The part that validation takes, from 0; training takes the others.
+    """
+
+    dataset: str
+    image_size: int = 224
+    limit: int | None = None
+    task: str = ""
+    folds: int = 0
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.image_size >= 8, "data.image_size", self.image_size, "at least 8")
+        require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "at least 1")
+        require(self.folds == 0 or self.folds >= 2, "data.folds", self.folds, "0 or at least 2")
+        most = max(self.folds, 1) - 1
+        require(0 <= self.fold <= most, "data.fold", self.fold,
+                f"0 to {most}, data.folds being {self.folds}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """Backbone, cut, head and starting weights.
+
+    Attributes:
+        backbone: Row of BACKBONES (attnrobust/models/backbones.py).
+        head: Row of HEADS (attnrobust/models/heads.py).
+        weights: `imagenet`, `none`, or a path to a Keras weights file (.h5).
+        width: Width multiplier (MobileNet's alpha, filters of `resnet18`); 1 elsewhere.
+        cut: Where the head is put on, by name: `full` or `literal` (see BACKBONES).
+        variant: Reading of the soft-attention layer: `paper` or `literal` (see heads.py).
+        maps: Number K of attention maps.
+        gamma: Start of the learnable scale of the attended map (`paper` variant only).
+        dropout: Dropout rate before the last layer, for heads that have one.
+    """
+
+    backbone: str = "resnet50"
+    head: str = "gap"
+    weights: str = "imagenet"
+    width: float = 1.0
+    cut: str = "full"
+    variant: str = "paper"
+    maps: int = 16
+    gamma: float = 0.01
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.width > 0, "model.width", self.width, "above 0")
+        require(self.maps >= 1, "model.maps", self.maps, "at least 1")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        require(self.variant in ("paper", "literal"), "model.variant", self.variant,
+                "paper or literal")  # fmt: skip
+        require(self.cut in ("full", "literal"), "model.cut", self.cut, "full or literal")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What is asked of the model; the PGD defaults are Foolbox's own.
+
+    Attributes:
+        name: Row of ATTACKS (attnrobust/attacks/methods.py).
+        epsilons: Radii in [0, 1] pixel scale, rising; the clean condition (0) is always added.
+        loss: What a gradient attack ascends, on logits: `cross_entropy`, `margin` (best wrong logit
+            minus the label's) or `dlr` (at least 3 classes, Croce and Hein 2020).
+        target: Class to reach (by name), or empty: any but the label.
+        steps: Gradient steps.
+        rel_stepsize: Step size as a share of epsilon.
+        abs_stepsize: Step size itself, in units of epsilon's norm; replaces `rel_stepsize`.
+        momentum: Decay of the gradients' running mean (`mi_fgsm` only).
+        queries: At most so many model calls an image, for attacks without gradients.
+        restarts: Independent random starts; an image has fallen when one of them succeeds.
+        random_start: Start at a random point of the ball instead of the image.
+        batch_size: Images in one pass, over all replicas.
+        mode: `carry` (what fell at a smaller epsilon is not attacked again) or `independent`.
+        samples: Images of the test split whose adversarials are kept for figures.
+        early_stop: An image leaves the PGD family at the first iterate that has fallen. False:
+            Foolbox's loop, all steps for every image, and no first passes.
+        first_passes: Cheaper attacks (rows of FIRST_PASSES, attnrobust/attacks/cheap.py) that the
+            PGD family sends ahead; what survives them meets the attack itself.
+    """
+
+    name: str = "linf_pgd"
+    epsilons: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01)
+    loss: str = "cross_entropy"
+    target: str = ""
+    steps: int = 40
+    rel_stepsize: float = 1 / 30
+    abs_stepsize: float | None = None
+    momentum: float = 1.0
+    queries: int = 5000
+    restarts: int = 1
+    random_start: bool = True
+    batch_size: int = 32
+    mode: str = "carry"
+    samples: int = 16
+    early_stop: bool = True
+    first_passes: tuple[str, ...] = ("one_step",)
+
+    def stepsize(self, epsilon: float) -> float:
+        """Length of one step in a ball of this radius."""
+        return self.rel_stepsize * epsilon if self.abs_stepsize is None else self.abs_stepsize
+
+    @property
+    def reach(self) -> float:
+        """How far all steps together can go in the largest ball, in units of its epsilon.
+
+        Below 1 an attack that starts at the image cannot reach the edge of its own ball, and
+        robust accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3.
+        Infinite for an attack that does not go by `steps` and a step size.
+        """
+        if self.name not in STEPPED:
+            return math.inf
+        return self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1]
+
+    def __post_init__(self) -> None:
+        # Six digits, since files and figures name an epsilon by them.
+        rising = list(self.epsilons) == sorted({f"{e:g}": e for e in self.epsilons}.values())
+        require(bool(self.epsilons) and rising, "attack.epsilons", self.epsilons,
+                "at least one, rising, none twice")  # fmt: skip
+        # At most 1 for L-inf: the sweep knows the norm.
+        require(all(e > 0 for e in self.epsilons), "attack.epsilons", self.epsilons,
+                "above 0, in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
+        require(self.loss in ("cross_entropy", "margin", "dlr"), "attack.loss", self.loss,
+                "cross_entropy, margin or dlr")  # fmt: skip
+        for name in ("steps", "queries", "restarts", "batch_size", "samples"):
+            value = getattr(self, name)
+            require(value >= 1, f"attack.{name}", value, "at least 1")
+        require(self.rel_stepsize > 0, "attack.rel_stepsize", self.rel_stepsize, "above 0")
+        require(self.abs_stepsize is None or self.abs_stepsize > 0, "attack.abs_stepsize",
+                self.abs_stepsize, "above 0")  # fmt: skip
+        require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
+        require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
+                "carry or independent")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """What the test images are put through, beside the clean condition.
+
+    Attributes:
+        names: Rows of CORRUPTIONS (attnrobust/corruptions); none by default.
+        severities: Of 1 to 5.
+    """
+
+    names: tuple[str, ...] = ()
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+    def __post_init__(self) -> None:
+        known = bool(self.severities) and set(self.severities) <= {1, 2, 3, 4, 5}
+        require(known, "corruptions.severities", self.severities, "of 1 to 5")
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How hard the sanity checks of an attack look (attnrobust/attacks/sanity.py).
+
+    Attributes:
+        samples: At most so many test images are attacked again.
+        draws: Of random noise an image.
+        queries: Of the black-box attack an image.
+    """
+
+    samples: int = 100
+    draws: int = 10
+    queries: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "draws", "queries"):
+            value = getattr(self, name)
+            require(value >= 1, f"checks.{name}", value, "at least 1")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which heatmaps are made, for the sample images of the attack stage.
+
+    Attributes:
+        methods: Rows of EXPLANATIONS (attnrobust/explanations/methods.py).
+        layer: Layer whose feature map is explained; `features` is the map the head receives.
+        target: Class that is explained: the model's own `prediction` on each image, or the `label`.
+    """
+
+    methods: tuple[str, ...] = ("grad_cam",)
+    layer: str = "features"
+    target: str = "prediction"
+
+    def __post_init__(self) -> None:
+        require(self.target in ("prediction", "label"), "explanation.target", self.target,
+                "prediction or label")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a study: data, model, training, corruptions, attack, checks, explanation, seed."""
+
+    name: str
+    data: Data
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    corruptions: Corruptions = field(default_factory=Corruptions)
+    attack: Attack = field(default_factory=Attack)
+    checks: Checks = field(default_factory=Checks)
+    explanation: Explanation = field(default_factory=Explanation)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, value in (("name", self.name), ("data.dataset", self.data.dataset)):
+            safe = value and all(c.isalnum() or c in "_-." for c in value) and value[0] != "."
+            require(bool(safe), key, value, "letters, digits, _ - . (it names a folder)")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
