@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attnrobust import config
-from attnrobust.config import Attack, Data, Experiment, Explanation, Model, Training
+from attnrobust.config import Attack, Data, Experiment, Explanation, Model, Training, checking
 from attnrobust.errors import UserError
 
 PLAIN = Experiment(name="plain", data=Data(dataset="ham10000"))
@@ -247,3 +247,9 @@ def test_lookup_of_something_far_off_makes_no_guess() -> None:
     with pytest.raises(UserError) as error:
         config.lookup("head", {"gap": 1}, "transformer")
     assert str(error.value) == "no head 'transformer'; known: gap"
+
+
+def test_checking_names_setting_value_and_what_was_expected():
+    checking.require(True, "a.b", 1, "at least 1")
+    with pytest.raises(UserError, match=r"^a\.b = 0: expected at least 1$"):
+        checking.require(False, "a.b", 0, "at least 1")
