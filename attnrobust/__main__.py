@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                           help="where records are kept")  # fmt: skip
     unfreeze.add_argument("--groups", type=positive, nargs="+", default=[], metavar="N",
                           help="how many groups, each number a run (all there are)")  # fmt: skip
+    unfreeze.add_argument("--force", action="store_true", help="make all of it anew")
     unfreeze.add_argument("--set", dest="settings", action="append", default=[],
                           metavar="KEY=VALUE", help="change its settings")  # fmt: skip
     doctor = commands.add_parser("doctor", help="what is installed, devices, records, models")
@@ -72,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from attnrobust.runs import Run
 
             unfreezing.unfreeze(Run.open(options.run), options.records, options.out,
-                                options.settings, options.groups)  # fmt: skip
+                                options.settings, options.groups,
+                                force=options.force)  # fmt: skip
         else:
             from attnrobust import doctor as examine
 

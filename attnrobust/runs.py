@@ -26,8 +26,8 @@ from attnrobust.files import (
 )
 
 # Stages know the run directory, and how its files are written, by this one module.
-__all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs", "load_json",
-           "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
+__all__ = ["Run", "atomic", "attack_file", "claim", "digest", "disk_is_full", "find_runs",
+           "load_json", "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
 
 log = logging.getLogger("attnrobust")
 
@@ -35,6 +35,19 @@ log = logging.getLogger("attnrobust")
 def attack_file(name: str, epsilon: float) -> str:
     """File name of an attack's results at one epsilon (0: the clean condition)."""
     return f"{name}-{epsilon:g}.npz"
+
+
+def claim(path: Path, used: object) -> None:
+    """Take a folder of results for these settings (JSON values), by the file that holds them.
+
+    Raises:
+        UserError: It holds others.
+    """
+    used = json.loads(json.dumps(used))
+    if path.exists() and load_json(path) != used:
+        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
+                        "name another --out")  # fmt: skip
+    save_json(path, used)
 
 
 class Run:
@@ -164,6 +177,14 @@ class Run:
         if not stamp or not stamp["finished"]:
             raise UserError(f"{self.root}: run '{name}' first")
         return self.path(name)
+
+    def elsewhere(self) -> bool:
+        """Whether it was measured on other records than it was trained on."""
+        train, predict = self.stamp("train"), self.stamp("predict")
+        weights = self.path("train", "weights.h5")
+        if not train or not predict or not weights.is_file():
+            return False
+        return bool(predict["inputs"] != digest(weights, train["inputs"]))
 
     def seconds(self, name: str) -> float | None:
         """How long a finished stage took, or None."""

@@ -98,8 +98,9 @@ def _say(chosen: Point, mean: float, folds: int, words: Sequence[str]) -> None:
     settings = list(map("=".join, chosen.settings.items()))
     command = [*words, *(word for setting in settings for word in ("--set", setting))]
     log.info(
-        "best: %s, validation accuracy %.4f as the mean over %d folds; with it on the whole train "
-        "split:\n  %s", ", ".join(settings), mean, folds, shlex.join(command),
+        "best: %s, validation accuracy %.4f as the mean over %d folds (robust accuracy where "
+        "training attacks); with it on the whole train split:\n  %s", ", ".join(settings), mean,
+        folds, shlex.join(command),
     )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def cell(root: Path, point: Point, folds: int, fold: int) -> Cell:
 
 
 def accuracy(run: Run) -> float:
-    """Validation accuracy, on images as they are, of the epoch whose weights were kept.
+    """Validation accuracy of the epoch whose weights were kept; under attack, if it was measured.
 
     Raises:
         UserError: No history, or a damaged one.
@@ -176,7 +177,7 @@ def accuracy(run: Run) -> float:
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if state.add(row, run.experiment.training.min_delta):
-                kept = float(row["val_accuracy"])
+                kept = float(row.get("val_robust_accuracy", row["val_accuracy"]))
     except (OSError, ValueError, KeyError, TypeError):
         kept = math.nan
     if math.isnan(kept):

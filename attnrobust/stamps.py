@@ -12,7 +12,8 @@ from attnrobust import config
 from attnrobust.errors import UserError
 
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
-            "attack": config.Attack, "explanation": config.Explanation}  # fmt: skip
+            "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
+            "explanation": config.Explanation}  # fmt: skip
 PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,16 +41,11 @@ def transfer(
     walks = [Walk(run, records / run.experiment.data.dataset) for run in chosen]
     dataset = walks[0].dataset()
     untargeted(first.attack, "transfer")
-    for walk in walks:
-        if (walk.run.stamp("train") or {}).get("inputs") != dataset.hash:
-            log.warning("warning: %s was trained on other records than %s; images that are in the "
-                        "test split here may have been in its training", walk.run.root,
-                        walks[0].records)  # fmt: skip
     used = {
         "attack": dataclasses.asdict(first.attack), "seed": first.seed,
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
     }  # fmt: skip
-    _claim(out / "settings.json", used)
+    runs.claim(out / "settings.json", used)
     models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
     # An image that has only just fallen says little about other models.
     attack = dataclasses.replace(first.attack, early_stop=False)
@@ -91,12 +85,3 @@ def _names(chosen: Sequence[Run]) -> list[str]:
     if double:
         raise UserError(f"two runs are called {double.pop()}; each may be named once")
     return names
-
-
-def _claim(path: Path, used: object) -> None:
-    """Take the folder for these settings."""
-    used = json.loads(json.dumps(used))
-    if path.exists() and runs.load_json(path) != used:
-        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
-                        "name another --out")  # fmt: skip
-    runs.save_json(path, used)

@@ -5,6 +5,7 @@ After Margeloiu et al. 2020, appendix D: what is not fine-tuned goes on extracti
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from attnrobust import config, pipeline, runs
+from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
 
@@ -27,12 +29,13 @@ LABEL = "unfreeze"
 
 
 def unfreeze(
-    run: Run, records: Path, out: Path, settings: Sequence[str], groups: Sequence[int] = ()
-) -> pd.DataFrame:
+    run: Run, records: Path, out: Path, settings: Sequence[str], groups: Sequence[int] = (), *,
+    force: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """Write `unfreeze.csv` and `unfreeze.png`; the fine-tuned runs stand in `runs/` below `out`.
 
     Each of them starts from the run's weights. All, and the run itself, are attacked alike, under
-    the label `unfreeze`. What is done already is kept.
+    the label `unfreeze`. What is done already is kept, unless `force` is set.
 
     Args:
         run: Trained, robust or not.
@@ -46,18 +49,30 @@ def unfreeze(
         with Wilson's 95 % interval.
 
     Raises:
-        UserError: Not trained yet, or settings that do not fit.
+        UserError: Not trained yet, settings that do not fit, or results of other weights or
+            settings in `out`.
     """
+    from attnrobust.attacks.methods import untargeted
     from attnrobust.report import unfreezing as page
     from attnrobust.training import phases
 
     base = run.experiment
     weights = run.require("train") / "weights.h5"
     folder = records / base.data.dataset
+    for each in settings:
+        if each.partition(".")[0] not in ("training", "attack"):
+            raise UserError(f"--set {each}: unfreeze takes settings of training and attack")
     asked = config.with_settings(base, [*SETTINGS, *settings])
+    untargeted(asked.attack, "unfreeze")
+    if force:
+        (out / "settings.json").unlink(missing_ok=True)
+    runs.claim(out / "settings.json", {"weights": runs.digest(weights), "settings": list(settings),
+                                       "attack": dataclasses.asdict(asked.attack)})  # fmt: skip
     first = config.with_settings(base, [each for each in settings if each.startswith("attack.")])
     walk = Walk(Run(run.root, first), folder, name=LABEL)
-    pipeline.walk_through(walk, ["predict", "attack"])
+    pipeline.walk_through(walk, ["predict"])
+    walk.force = force
+    pipeline.walk_through(walk, ["attack"])
     if not groups:
         model = walk.trained(walk.dataset()).model
         groups = range(1, len(phases.starts(model, base.model.backbone)) + 1)
@@ -67,7 +82,7 @@ def unfreeze(
             f"training.groups={number}", f"model.weights={weights.resolve()}",
             f"name={base.name}-groups-{number}",
         ])  # fmt: skip
-        walk = Walk(Run.of(tuned, out / "runs"), folder, name=LABEL)
+        walk = Walk(Run.of(tuned, out / "runs"), folder, force, name=LABEL)
         pipeline.walk_through(walk, ["train", "predict", "attack"])
         roots[number] = walk.run.root
     table = page.measure(roots, asked.attack, LABEL)

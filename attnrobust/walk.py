@@ -121,13 +121,20 @@ class Walk:
         return {section: values[section] for section in ("data", "seed", *sections)}
 
     def weights_digest(self) -> str:
-        """Digest of the trained weights: what every later stage depends on.
+        """Digest of the trained weights and the records: what every later stage depends on.
+
+        Says so where these are not the records that the model was trained on.
 
         Raises:
             UserError: Not trained yet, or the settings describe another network than was trained.
         """
         self._check_network()
-        return runs.digest(self.run.require("train") / "weights.h5", self.dataset().hash)
+        records = self.dataset().hash
+        if (self.run.stamp("train") or {}).get("inputs") != records:
+            log.warning("warning: %s was trained on other records than %s; images that are in the "
+                        "test split here may have been in its training", self.run.root,
+                        self.records)  # fmt: skip
+        return runs.digest(self.run.require("train") / "weights.h5", records)
 
     def _check_network(self) -> None:
         """Weights of the same shapes fit other networks, too, which nobody has trained."""

@@ -253,3 +253,8 @@ def test_checking_names_setting_value_and_what_was_expected():
     checking.require(True, "a.b", 1, "at least 1")
     with pytest.raises(UserError, match=r"^a\.b = 0: expected at least 1$"):
         checking.require(False, "a.b", 0, "at least 1")
+
+
+def test_steps_that_add_up_to_epsilon_reach_it():
+    assert Attack(epsilons=(0.0004,), steps=7, rel_stepsize=1 / 7).reach == 1
+    assert Attack(epsilons=(0.0004,), steps=10, rel_stepsize=1 / 30).reach == pytest.approx(1 / 3)

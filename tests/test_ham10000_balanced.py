@@ -116,3 +116,14 @@ def test_the_real_images_give_300_a_class(real_data: Path) -> None:
     # 300 * 299 / 1099 = 81.6, filled up by lesions of one image.
     assert counts(rows, "test") == {"nv": 82, "bkl": 82, "mel": 82}
     assert not {r.group for r in rows if r.split} & {r.group for r in rows if not r.split}
+
+
+def test_one_picture_under_two_ids_is_in_one_split(folder: Path) -> None:
+    rows, _ = ham10000_balanced.read(folder, split_by="image")
+    test = next(row for row in rows if row.split == "test")
+    other = next(row for row in rows if row.split == "" and row.label == test.label)
+    other.path.write_bytes(test.path.read_bytes())
+    again, rejects = ham10000_balanced.read(folder, split_by="image")
+    assert not rejects
+    split_of = {row.id: row.split for row in again}
+    assert split_of[test.id] == split_of[other.id]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.report import reading, samples, wording
 from attnrobust.report.page import write
+from attnrobust.report.results import Result
 from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
@@ -297,3 +299,12 @@ def test_an_attack_that_stops_short_is_called_out_on_the_first_screen(
     save_json(place, {**load_json(place), "used": dataclasses.asdict(experiment)})
     text = write([Run.open(run.root)], tmp_path / "out").read_text(encoding="utf-8")
     assert ("10 steps reach 0.33 of the ball" in html.unescape(text)) == warned
+
+
+def test_the_best_epoch_is_the_one_whose_weights_were_kept():
+    training = config.Training(min_delta=0.001)
+    run = SimpleNamespace(experiment=SimpleNamespace(training=training))
+    losses = [0.9, 0.5, 0.4995, 0.6]
+    history = [{"epoch": i + 1, "val_loss": loss} for i, loss in enumerate(losses)]
+    assert Result.best_epoch(SimpleNamespace(history=history, run=run)) == 2
+    assert Result.best_epoch(SimpleNamespace(history=[], run=run)) is None

@@ -80,10 +80,13 @@ def test_records_that_a_model_was_not_trained_on_are_told(
     copies = shutil.copytree(trained, tmp_path / "runs")
     stamp = next(copies.rglob("resnet18_gap-smoke/*/train/stage.json"))
     stamp.write_text(stamp.read_text().replace('"inputs": "', '"inputs": "0'))
-    transfer(runs.find_runs([copies]), records_folder.parent, tmp_path / "out",
-             [*SETTINGS, "attack.epsilons=0.01", "data.limit=8"])  # fmt: skip
-    (said,) = [r.message for r in caplog.records if "trained on other records" in r.message]
+    gap, attention = runs.find_runs([copies])
+    for run in (gap, attention):
+        pipeline.walk_through(Walk(run, records_folder), ["predict"])
+    (said,) = {r.message for r in caplog.records if "trained on other records" in r.message}
     assert "resnet18_gap-smoke" in said
+    assert gap.elsewhere()
+    assert not attention.elsewhere()
 
 
 def test_a_check_takes_its_surrogate_from_the_runs_beside_it(trained, records_folder, caplog):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from attnrobust import __main__ as command
-from attnrobust import config, pipeline, runs
+from attnrobust import config, pipeline, runs, unfreezing
+from attnrobust.errors import UserError
 from attnrobust.report import unfreezing as page
 from experiments.demo import resnet18_gap
 
@@ -15,7 +16,7 @@ SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
             "training.epochs=1", "training.learning_rate=1e-3"]  # fmt: skip
 
 
-def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path):
+def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, capsys):
     words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(tmp_path / "r"),
              "--set", "data.image_size=32", "--set", "model.width=0.125"]  # fmt: skip
     assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
@@ -36,6 +37,9 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path):
     before = kept.stat().st_mtime_ns
     assert command.main(words) == 0
     assert kept.stat().st_mtime_ns == before
+    other = [*words, "--set", "attack.steps=3"]
+    assert command.main(other) == 2
+    assert "results of other runs or settings stand there" in capsys.readouterr().err
 
 
 def _unchanged(base, root):
@@ -71,3 +75,15 @@ def test_counts_by_hand(tmp_path):
     assert list(table["accuracy"]) == [1, 0.25, 0.75, 0]
     assert list(table["n"]) == [4] * 4
     assert table["low"][0] == pytest.approx(1 / (1 + 1.959964**2 / 4), rel=1e-5)
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("data.limit=8", "unfreeze takes settings of training and attack"),
+    ("attack.target=nv", "unfreeze judges attacks that take any wrong class"),
+])  # fmt: skip
+def test_settings_that_would_compare_unlike_things_are_refused(setting, words, tmp_path):
+    run = runs.Run(tmp_path / "run", config.Experiment(name="a", data=config.Data(dataset="demo")))
+    with run.stage("train", used={"training": {}}):
+        pass
+    with pytest.raises(UserError, match=words):
+        unfreezing.unfreeze(run, tmp_path, tmp_path / "out", [setting])

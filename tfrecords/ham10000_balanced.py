@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attnrobust.data import prepare
+from attnrobust.data import prepare, raw, splits
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 from tfrecords import ham10000
@@ -45,8 +45,12 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     """
     rows, rejects = ham10000.read(folder, split_by=split_by)
     drawn = _draw(rows, folder)
+    # The same picture under two ids must not be named for two splits.
+    hashes = [raw.content_hash(row.path) for row in drawn]
+    drawn, double, _ = splits.merge_duplicates(drawn, hashes)
     test = _test_groups(drawn)
-    return [replace(row, split="test" if row.group in test else "") for row in drawn], rejects
+    named = [replace(row, split="test" if row.group in test else "") for row in drawn]
+    return named, [*rejects, *double]
 
 
 def _draw(rows: Sequence[Row], folder: Path) -> list[Row]:

@@ -135,7 +135,8 @@ class Attack:
         """
         if self.name not in STEPPED:
             return math.inf
-        return self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1]
+        # Rounded, since 7 steps of 1/7 do reach it.
+        return round(self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1], 9)
 
     def __post_init__(self) -> None:
         # Six digits, since files and figures name an epsilon by them.

@@ -121,12 +121,13 @@ class Result:
         return self.classes[index] if 0 <= index < len(self.classes) else f"class {index}"
 
     def best_epoch(self) -> int | None:
-        """The epoch with the lowest validation loss."""
-        losses = [float(row.get("val_loss", math.nan)) for row in self.history]
-        if not np.isfinite(losses).any():
-            return None
-        finite = np.where(np.isfinite(losses), losses, np.inf)
-        return int(self.history[int(np.argmin(finite))]["epoch"])
+        """The epoch whose weights were kept: the last that bettered the validation loss."""
+        best, kept = math.inf, None
+        for row in self.history:
+            loss = float(row.get("val_loss", math.nan))
+            if loss < best - self.run.experiment.training.min_delta:
+                best, kept = loss, int(row["epoch"])
+        return kept
 
 
 def key(epsilon: float) -> str:

@@ -46,7 +46,7 @@ def summary(results: Sequence[Result]) -> list[str]:
         for panel in grouped(members, "panel").values():
             sentences += _difference(panel)
         paragraphs.append(" ".join(sentences))
-    return paragraphs + _too_weak(results)
+    return [*paragraphs, *_too_weak(results), *_elsewhere(results)]
 
 
 def _too_weak(results: Sequence[Result]) -> list[str]:
@@ -61,6 +61,15 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
         f"reach {attack.reach:.2f} of the ball, so robust accuracy comes out too high."
         for (name, label), attack in weak.items()
     ]
+
+
+def _elsewhere(results: Sequence[Result]) -> list[str]:
+    """Runs whose test images may have been trained on."""
+    return [
+        f"Warning: {result.name} was measured on other records than it was trained on; test images "
+        "may have been in its training."
+        for result in once(results) if result.run.elsewhere()
+    ]  # fmt: skip
 
 
 def _findings(name: str, members: Sequence[Result]) -> list[str]:
