@@ -14,20 +14,20 @@ from tensorflow import keras
 from attnrobust.attacks.pool import SLACK, Pool, Pooled
 from attnrobust.models.replicas import Replicas
 
-# (the full attack, its model, (model, slack) to a pool of its kind) to the cheaper attack.
-FirstPass = Callable[[Pooled, Replicas, Callable[[Replicas, float], Pool]], Pooled]
+# (the full attack, its model, a model to a pool of its kind) to the cheaper attack.
+FirstPass = Callable[[Pooled, Replicas, Callable[[Replicas], Pool]], Pooled]
 
 
-def one_step(full: Pooled, replicas: Replicas, pool: Callable[[Replicas, float], Pool]) -> Pooled:
+def one_step(full: Pooled, replicas: Replicas, pool: Callable[[Replicas], Pool]) -> Pooled:
     """One step from the image to the edge of the ball (Goodfellow et al. 2015), same loss."""
     del replicas, pool
     return Pooled(full.pool, name="one step", steps=1, stepsize=lambda epsilon: epsilon, seed=None)
 
 
-def bfloat16(full: Pooled, replicas: Replicas, pool: Callable[[Replicas, float], Pool]) -> Pooled:
+def bfloat16(full: Pooled, replicas: Replicas, pool: Callable[[Replicas], Pool]) -> Pooled:
     """The same attack, from the same start, on layers that compute in bfloat16."""
-    low = pool(in_bfloat16(replicas), SLACK["bfloat16"])
-    return Pooled(low, name="bfloat16", steps=full.steps, stepsize=full.stepsize, seed=full.seed)
+    return Pooled(pool(in_bfloat16(replicas)), name="bfloat16", steps=full.steps,
+                  stepsize=full.stepsize, seed=full.seed, slack=SLACK["bfloat16"])  # fmt: skip
 
 
 def in_bfloat16(replicas: Replicas) -> Replicas:

@@ -127,7 +127,7 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
             ahead = tf.gather(logits, target, batch_dims=1)
             ahead -= tf.gather(logits, label, batch_dims=1)
         slope = tape.gradient(ahead, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        shape, flat = x.shape, (x.shape[0], math.prod(x.shape[1:]))
+        shape, flat = tf.shape(x), (-1, math.prod(x.shape[1:]))
         here, there, slope = (tf.reshape(part, flat) for part in (x, origin, slope))
         # The boundary as linearised: ahead + slope · (x' - x) = 0.
         from_x = project_plane(here, slope, -ahead)

@@ -41,22 +41,22 @@ class Feed:
         self.data = data
         self.batch_size = batch_size
 
-    def batches(self) -> Iterator[dict[str, np.ndarray]]:
-        """All of it, in record order, as `inputs.evaluation_batches` gives it."""
+    def batches(self, chosen: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """All, or those of `chosen` (N,) bool, as `inputs.evaluation_batches` gives them."""
         batches = inputs.evaluation_batches(
-            self.dataset, "test", data=self.data, batch_size=self.batch_size
+            self.dataset, "test", data=self.data, batch_size=self.batch_size, chosen=chosen
         )
         return iter(batches.as_numpy_iterator())
 
     def items(self, todo: np.ndarray, state: Mapping[str, np.ndarray]) -> Iterator[Item]:
         """The images of `todo` (N,) bool in record order, with `id` and `label` of the state."""
-        start = 0
-        for batch in self.batches():
-            for offset in np.flatnonzero(todo[start : start + len(batch["id"])]):
-                position = int(start + offset)
-                yield Item(position, batch["image"][offset], int(state["label"][position]),
+        if not todo.any():
+            return
+        positions = iter(np.flatnonzero(todo).tolist())
+        for batch in self.batches(todo):
+            for image, position in zip(batch["image"], positions, strict=False):
+                yield Item(position, image, int(state["label"][position]),
                            str(state["id"][position]))  # fmt: skip
-            start += len(batch["id"])
 
     def attacked(
         self,

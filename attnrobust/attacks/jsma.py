@@ -74,8 +74,8 @@ def _step(replicas: Replicas, theta: float) -> Step:
             logits = replicas.model(made, training=False)
             # Log probability: the order of the probability's derivatives, without its underflow.
             gain = -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        flat = tf.reshape(made, (made.shape[0], -1))
-        saliency = tf.sign(theta) * tf.reshape(tape.gradient(gain, made), flat.shape)
+        flat = tf.reshape(made, (-1, int(np.prod(made.shape[1:]))))
+        saliency = tf.sign(theta) * tf.reshape(tape.gradient(gain, made), tf.shape(flat))
         free = flat != edge
         best, where = tf.nn.top_k(tf.where(free, saliency, -np.inf), 2)
 
@@ -86,9 +86,9 @@ def _step(replicas: Replicas, theta: float) -> Step:
         moves = open_[:, None] & (best > -np.inf)
         old = tf.gather(flat, where, batch_dims=1)
         new = tf.where(moves, tf.clip_by_value(old + theta, 0.0, 1.0), old)
-        rows = tf.repeat(tf.range(flat.shape[0]), 2)
+        rows = tf.repeat(tf.range(tf.shape(flat)[0]), 2)
         index = tf.stack([rows, tf.reshape(where, [-1])], axis=1)
         flat = tf.tensor_scatter_nd_update(flat, index, tf.reshape(new, [-1]))
-        return tf.reshape(flat, made.shape), fallen, open_
+        return tf.reshape(flat, tf.shape(made)), fallen, open_
 
     return step

@@ -24,7 +24,7 @@ from attnrobust.attacks import (
     square,
 )
 from attnrobust.attacks.cheap import FIRST_PASSES
-from attnrobust.attacks.pool import SLACK, Pool, Pooled
+from attnrobust.attacks.pool import Pool, Pooled
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
@@ -84,19 +84,18 @@ def descent(
         return _loop(replicas, setting, functools.partial(stock, **sizes), norm=norm,
                      seed=keys, target=target)  # fmt: skip
 
-    def pool(model: Replicas, slack: float) -> Pool:
+    def pool(model: Replicas) -> Pool:
         kind: dict[str, Any] = {
             "norm": norm,
             "loss": setting.loss,
             "target": target,
-            "slack": slack,
             "momentum": setting.momentum if momentum else None,
         }
         made: Pool = model.once(("pool", *kind.values()), lambda: Pool(model, **kind))
         return made
 
     full = Pooled(
-        pool(replicas, SLACK["float32"]), name=setting.name, seed=keys,
+        pool(replicas), name=setting.name, seed=keys,
         steps=1 if one_step else setting.steps,
         stepsize=(lambda epsilon: epsilon) if one_step else setting.stepsize,
     )  # fmt: skip

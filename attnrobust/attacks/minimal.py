@@ -103,7 +103,7 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
         # Foolbox's loops leave the box by rounding.
         images = tf.clip_by_value(images, 0.0, 1.0)
         logits = replicas.model(images, training=False)
-        change = tf.reshape(images - originals, (images.shape[0], -1))
+        change = tf.reshape(images - originals, (tf.shape(images)[0], -1))
         size = tf.norm(change, ord={"l2": 2, "linf": np.inf}[norm], axis=1)
         wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
         nearer = wrong & (size < distance)

@@ -10,17 +10,15 @@ import tensorflow as tf
 
 from attnrobust.models.replicas import Replicas
 
-# A smaller batch is hardly faster, but every size is compiled once more.
-SMALLEST = 4
 Rows = dict[str, "np.ndarray | tf.Tensor"]
 
 
 def fitting(number: int, size: int, count: int) -> int:
     """The smallest of size, size/2, size/4, … that holds `number` images, in multiples of `count`.
 
-    At least `SMALLEST` unless `size` itself is smaller.
+    Few sizes, since a GPU tunes its kernels for each.
     """
-    while size % (2 * count) == 0 and size // 2 >= max(number, SMALLEST):
+    while size % (2 * count) == 0 and size // 2 >= max(number, 1):
         size //= 2
     return size
 

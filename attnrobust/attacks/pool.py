@@ -1,20 +1,21 @@
-"""The pool: a batch of slots, each with its own image and step count, refilled when one is done.
+"""The pool: a batch of images, each with its own step count, filled up when one is done.
 
-An image leaves as soon as it has fallen, at whatever iterate, and a waiting one takes its slot. So
-no gradient is spent on an image that has fallen, and shapes stay static. An image that never falls
-makes the same steps as in Foolbox's loop and leaves with its last iterate.
+An image leaves as soon as it has fallen, at whatever iterate, and a waiting one takes its place;
+the batch shrinks when none waits. So no gradient is spent on an image that has fallen. An image
+that never falls makes the same steps as in Foolbox's loop and leaves with its last iterate.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust.attacks import engine, losses
+from attnrobust.attacks.packing import fitting
 from attnrobust.models.replicas import Replicas
 
 # By so much of the largest logit must an image be beyond the boundary before it leaves: what lies
@@ -48,7 +49,6 @@ class Pool:
         loss: Row of LOSSES.
         target: Class to reach; None: any but the label.
         momentum: Decay of the sum of gradients, each divided by its L1 norm; None without one.
-        slack: How far beyond the boundary an image leaves, as a share of its largest logit.
 
     Raises:
         UserError: Too few classes for the loss.
@@ -56,19 +56,19 @@ class Pool:
 
     def __init__(
         self, replicas: Replicas, *, norm: str = "linf", loss: str = "cross_entropy",
-        target: int | None = None, momentum: float | None = None, slack: float = SLACK["float32"],
+        target: int | None = None, momentum: float | None = None,
     ) -> None:  # fmt: skip
         self.model = replicas.model
         self.norm = norm
         self.loss = losses.of(loss, classes=replicas.model.output_shape[-1], target=target)
         self.target = target
         self.momentum = momentum
-        self.slack = slack
+        self.count = replicas.count
         self.step = replicas.map(self._step)
 
-    def _step(
+    def _step(  # noqa: PLR0917  (a compiled function takes tensors by position)
         self, x: tf.Tensor, x0: tf.Tensor, labels: tf.Tensor, epsilon: tf.Tensor,
-        stepsize: tf.Tensor, *sums: tf.Tensor,
+        stepsize: tf.Tensor, slack: tf.Tensor, *sums: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:  # fmt: skip
         """Next iterates (the same where fallen), whether each of `x` has fallen, momentum sums."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -77,7 +77,7 @@ class Pool:
             value = self.loss(logits, labels, self.target)
         gradient = tape.gradient(value, x, unconnected_gradients=engine.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
-        fallen = lead > self.slack * tf.reduce_max(tf.abs(logits), axis=1)
+        fallen = lead > slack * tf.reduce_max(tf.abs(logits), axis=1)
         if self.momentum is not None:
             size = tf.reduce_sum(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
             gradient = self.momentum * sums[0] + gradient / tf.maximum(size, 1e-12)
@@ -93,55 +93,68 @@ class Pool:
 
     def run(
         self, items: Iterable[Item], size: int, *, start: Callable[[Sequence[Item]], np.ndarray],
-        epsilon: float, stepsize: float, steps: int,
+        epsilon: float, stepsize: float, steps: int, slack: float,
     ) -> Iterator[Done]:  # fmt: skip
-        """Attack all items, with `size` of them at work at a time; they leave in any order.
+        """Attack all items, at most `size` of them at a time; they leave in any order.
 
         Args:
-            items: Read as slots become free.
+            items: Read as places become free.
             size: Of the batch, a multiple of the number of replicas.
             start: Items to the images (n, H, W, 3) in [0, 1] that they set out from.
             epsilon: Radius.
             stepsize: In units of the norm.
             steps: At most so many.
+            slack: How far beyond the boundary an image leaves, as a share of its largest logit;
+                infinite: none leaves before its last step.
         """
         waiting = iter(items)
-        slots: list[Item | None] = [None] * size
-        passes = np.zeros(size, int)
+        inside: list[Item] = []
+        passes = np.zeros(0, int)
+        rows: list[np.ndarray | tf.Tensor] = []
+        numbers: list[tf.Tensor] = []
         while True:
-            free = [slot for slot, item in enumerate(slots) if item is None]
-            fresh = list(itertools.islice(waiting, len(free)))
-            if len(free) == size:
-                if not fresh:
-                    return
-                # Every slot holds some image, so that shapes stay static.
-                shape, kind = (size, *fresh[0].image.shape), fresh[0].image.dtype
-                x, x0, labels = np.empty(shape, kind), np.empty(shape, kind), np.empty(size, int)
-                x[:], x0[:], labels[:] = fresh[0].image, fresh[0].image, fresh[0].label
-                sums = [np.zeros(shape, kind)] * (self.momentum is not None)
+            fresh = list(itertools.islice(waiting, size - len(inside)))
             if fresh:
-                x, x0, labels = np.array(x), np.array(x0), np.array(labels)
-                sums = [np.array(each) for each in sums]
-                into = free[: len(fresh)]
-                for slot, item in zip(into, fresh, strict=True):
-                    slots[slot], x0[slot], labels[slot], passes[slot] = (
-                        item,
-                        item.image,
-                        item.label,
-                        0,
-                    )
-                    for each in sums:
-                        each[slot] = 0
-                x[into] = start(fresh)
-                x, x0, labels = tf.constant(x), tf.constant(x0), tf.constant(labels, tf.int64)
-            radius = tf.constant([epsilon, stepsize], x.dtype)
-            x, fallen, *sums = self.step(x, x0, labels, radius[0], radius[1], *sums)
+                rows = self._joined(rows, len(inside), fresh, start(fresh))
+                inside, passes = inside + fresh, np.append(passes, np.zeros(len(fresh), int))
+                kind = rows[0].dtype
+                numbers = [tf.constant(value, kind) for value in (epsilon, stepsize, slack)]
+            if not inside:
+                return
+            batch = [self._filled(row, len(inside), size) for row in rows]
+            moved, fallen, *sums = self.step(*batch[:3], *numbers, *batch[3:])
             passes += 1
-            out = np.flatnonzero(fallen.numpy() | (passes >= steps))
-            for slot in out:
-                item, slots[slot] = slots[slot], None
-                if item is not None:
-                    yield Done(item, x[slot].numpy(), int(passes[slot]))
+            out = fallen.numpy()[: len(inside)] | (passes >= steps)
+            if not out.any():
+                rows = [moved, *batch[1:3], *sums]
+                continue
+            done = np.flatnonzero(out)
+            for place, image in zip(done, tf.gather(moved, done).numpy(), strict=True):
+                yield Done(inside[place], image, int(passes[place]))
+            stay = np.flatnonzero(~out)
+            inside, passes = [inside[place] for place in stay], passes[stay]
+            rows = [tf.gather(row, stay) for row in (moved, *batch[1:3], *sums)]
+
+    def _joined(
+        self, rows: Sequence[np.ndarray | tf.Tensor], number: int, fresh: Sequence[Item],
+        begin: np.ndarray,
+    ) -> list[np.ndarray | tf.Tensor]:  # fmt: skip
+        """The first `number` rows (x, x0, labels, momentum sums), and then the fresh images'."""
+        added = [begin, np.stack([item.image for item in fresh]),
+                 np.array([item.label for item in fresh])]  # fmt: skip
+        if self.momentum is not None:
+            added.append(np.zeros_like(begin))
+        if not rows:
+            return list(added)
+        # Those of a batch that was filled up hold copies behind the `number` images.
+        return [tf.concat([row[:number], new], 0) for row, new in zip(rows, added, strict=True)]
+
+    def _filled(self, row: np.ndarray | tf.Tensor, number: int, size: int) -> Any:
+        """The first `number` rows and copies of the first, in one of few batch sizes."""
+        fit = fitting(number, size, self.count)
+        if len(row) == fit:
+            return row
+        return tf.concat([row[:number], tf.repeat(row[:1], fit - number, axis=0)], axis=0)
 
 
 class Pooled:
@@ -153,19 +166,26 @@ class Pooled:
         steps: Gradient steps.
         stepsize: Epsilon to the step's length.
         seed: Of the random starts; None starts at the image.
+        slack: How far beyond the boundary an image leaves (see `Pool.run`).
         first: Cheaper attacks; only what survives them need meet this one.
     """
 
     def __init__(
         self, pool: Pool, *, name: str, steps: int, stepsize: Callable[[float], float],
-        seed: int | None, first: Sequence[Pooled] = (),
+        seed: int | None, slack: float = SLACK["float32"], first: Sequence[Pooled] = (),
     ) -> None:  # fmt: skip
         self.pool = pool
         self.name = name
         self.steps = steps
         self.stepsize = stepsize
         self.seed = seed
+        self.slack = slack
         self.first = tuple(first)
+
+    def in_full(self) -> Pooled:
+        """The same attack, without its first passes, that makes all steps on every image."""
+        return Pooled(self.pool, name=self.name, steps=self.steps, stepsize=self.stepsize,
+                      seed=self.seed, slack=np.inf)  # fmt: skip
 
     def stream(
         self, items: Iterable[Item], size: int, epsilon: float, restart: int
@@ -183,7 +203,8 @@ class Pooled:
             return np.clip(images + epsilon * drawn.astype(images.dtype), *engine.BOUNDS)
 
         return self.pool.run(items, size, start=start, epsilon=epsilon,
-                             stepsize=self.stepsize(epsilon), steps=self.steps)  # fmt: skip
+                             stepsize=self.stepsize(epsilon), steps=self.steps,
+                             slack=self.slack)  # fmt: skip
 
     def __call__(
         self, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int

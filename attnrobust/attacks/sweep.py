@@ -6,7 +6,6 @@ sample images, stay in memory.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
@@ -19,6 +18,7 @@ from attnrobust.attacks import checks
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed
 from attnrobust.attacks.methods import Attack, row_of, target_of
+from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
 from attnrobust.data import inputs
@@ -73,10 +73,7 @@ class Sweep:
         basis = replicas, self.setting, experiment.seed
         self.attack: Attack = self.row.make(*basis, **aim)
         # For the samples, which would show less than it can do if they left at the boundary.
-        self.in_full: Attack | None = None
-        if isinstance(self.attack, Pooled):
-            whole = dataclasses.replace(self.setting, early_stop=False)
-            self.in_full = self.row.make(replicas, whole, experiment.seed, **aim)
+        self.in_full = self.attack.in_full() if isinstance(self.attack, Pooled) else None
         self.restarts = self._restarts()
         self.feed = Feed(dataset, self.data, self.batch_size)
         labels = inputs.labels(dataset, "test", self.data.limit)
@@ -263,7 +260,8 @@ class Sweep:
                 **checks.norms(made.adversarials - made.images)}  # fmt: skip
 
     def _judge(self, images: np.ndarray) -> np.ndarray:
-        logits = self.replicas.forward(self.replicas.padded(images, self.batch_size)).numpy()
+        size = fitting(len(images), self.batch_size, self.replicas.count)
+        logits = self.replicas.forward(self.replicas.padded(images, size)).numpy()
         checks.finite(logits)
         return np.asarray(logits[: len(images)])
 

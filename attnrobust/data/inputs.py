@@ -107,9 +107,10 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset: Dataset, split: str, *, data: config.Data, batch_size: int
-) -> tf.data.Dataset:
-    """Every example of a split once, in record order.
+    dataset: Dataset, split: str, *, data: config.Data, batch_size: int,
+    chosen: np.ndarray | None = None,
+) -> tf.data.Dataset:  # fmt: skip
+    """Every example of a split once, in record order, or those that are `chosen` (N,) bool.
 
     Returns:
         Batches of dicts: `id` (B,) strings, `image` (B, H, W, 3) float32 in [0, 1], `label` (B,)
@@ -117,6 +118,8 @@ def evaluation_batches(
     """
     count(dataset, split, data.limit)
     examples = serialized(dataset, split, data.limit)
+    if chosen is not None:
+        examples = _only(examples, chosen)
     parsed = examples.map(
         lambda example: _parse(example, dataset, data.image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -180,10 +183,15 @@ def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.dat
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True,
     )  # fmt: skip
     if split in dataset.members:
-        kept = tf.constant(dataset.members[split])
-        examples = examples.enumerate().filter(lambda index, _: tf.gather(kept, index))
-        examples = examples.map(lambda _, example: example)
+        examples = _only(examples, dataset.members[split])
     return examples.take(limit) if limit else examples
+
+
+def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.data.Dataset:
+    """Those at the positions where `chosen` is true."""
+    table = tf.constant(chosen, tf.bool)
+    kept = examples.enumerate().filter(lambda index, _: tf.gather(table, index))
+    return kept.map(lambda _, example: example)
 
 
 def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:

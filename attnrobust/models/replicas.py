@@ -54,13 +54,13 @@ class Replicas:
     def map(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled, every replica working on its share of the batch.
 
-        Keep the shapes static (pad the last batch): each new shape or dtype, and each new value of
-        a Python number, is compiled again; pass numbers that change as scalar tensors.
+        One trace serves every batch size; another dtype or shape of a row is traced anew.
 
         Args:
             function: From tensors to a tensor or a structure of tensors, each with one row for
                 each row of its batch. It is traced as it stands (no AutoGraph): TensorFlow
-                operations, no Python branches on values. Variables are read, not written.
+                operations, no Python branches on values, no static batch size. Variables are
+                read, not written.
 
         Returns:
             f(*tensors) of the same signature for global batches: tensors (N, …) are split evenly
@@ -70,8 +70,6 @@ class Replicas:
         Raises:
             UserError: (by the returned function) N is not a multiple of the number of replicas.
         """
-        if self.count == 1:
-            return tf.function(function, autograph=False)
 
         def spread(*tensors: tf.Tensor) -> Any:
             shares = [self._share(tensor) for tensor in tensors]
@@ -79,17 +77,34 @@ class Replicas:
             parts = self.strategy.experimental_local_results(results)
             return tf.nest.map_structure(lambda *part: tf.concat(part, axis=0), *parts)
 
-        return tf.function(spread, autograph=False)
+        traced: dict[Hashable, Any] = {}
+
+        def call(*given: np.ndarray | tf.Tensor) -> Any:
+            tensors = [tf.convert_to_tensor(each) for each in given]
+            specs = [_spec(tensor) for tensor in tensors]
+            for tensor in tensors:
+                if tensor.shape.rank and tensor.shape[0] % self.count:
+                    raise UserError(f"batch of {tensor.shape[0]} images: expected a multiple of "
+                                    f"{self.count} replicas")  # fmt: skip
+            if tuple(specs) not in traced:
+                traced[tuple(specs)] = tf.function(
+                    function if self.count == 1 else spread, input_signature=specs, autograph=False
+                )
+            return traced[tuple(specs)](*tensors)
+
+        return call
 
     def _share(self, tensor: tf.Tensor) -> Any:
         """Each replica's rows of `tensor`, as a value that `strategy.run` hands out."""
-        tensor = tf.convert_to_tensor(tensor)
         if tensor.shape.rank == 0:
             return tensor
-        rows = tensor.shape[0]
-        if rows is None or rows % self.count:
-            raise UserError(f"batch of {rows} images: expected a multiple of {self.count} replicas")
         parts = tf.split(tensor, self.count)
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group]
         )
+
+
+def _spec(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Any number of such rows, or such a scalar."""
+    rows = [None, *tensor.shape[1:]] if tensor.shape.rank else []
+    return tf.TensorSpec(rows, tensor.dtype)
