@@ -186,5 +186,5 @@ def _backbones() -> None:
         reasons = ", ".join(f"{reason} ({size:+,})" for reason, size in row.reasons.items())
         log.info(line, row.backbone, f"{row.learnable:,}", f"{row.other:,}", f"{row.paper:,}",
                  f"{difference:+.2f} %", reasons or "-")  # fmt: skip
-    log.info("learnable: what the paper counts; other: averages of BatchNorm, numbers of the "
-             "preprocessing.\nreason: what Keras' network has more or less than PyTorch's.")  # fmt: skip
+    log.info("learnable: what the paper counts; other: averages of BatchNorm, the preprocessing.\n"
+             "reason: what Keras' network has more or less than PyTorch's.")  # fmt: skip

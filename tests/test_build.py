@@ -248,7 +248,8 @@ def test_file_of_a_keras_network_gives_its_features(backbone, constructor, top, 
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
         if isinstance(layer, keras.layers.Normalization):  # of a user's own training
-            layer.set_weights([[0.3, 0.4, 0.5], [0.04, 0.09, 0.16], np.int64(7)])
+            pixels = np.array([0.3, 0.4, 0.5]), np.array([0.04, 0.09, 0.16])
+            layer.set_weights([*pixels, np.array(7)])
     network.save_weights(tmp_path / "keras.h5")
     model = config.Model(backbone, weights=str(tmp_path / "keras.h5"))
     ours = build(model, classes=CLASSES, image_size=size)

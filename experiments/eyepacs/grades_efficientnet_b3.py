@@ -8,7 +8,7 @@ validation loss, on patients apart from the test split's (the paper tests on the
 by), augmentation without shear, brightness and contrast, records without Graham's filter, and a PGD
 with 40 steps up to the paper's epsilon of 2.5/255.
 Command: python -m experiments.eyepacs.grades_efficientnet_b3 all
-At 512 px, from records of --size 512: … all --set data.image_size=512 --set training.batch_size=24
+At 512 px (records of --size 512): … all --set data.image_size=512 --set training.batch_size=24
     --set name=grades_efficientnet_b3_512
 """
 

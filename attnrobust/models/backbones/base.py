@@ -1,4 +1,4 @@
-"""What a backbone is, and what the families share: preprocessing, networks of keras.applications."""
+"""What a backbone is, and what the families share: preprocessing, keras.applications."""
 
 from __future__ import annotations
 

@@ -78,7 +78,9 @@ def _standardized(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Normalization):
         return Standardization(name="preprocessing")
     if isinstance(layer, keras.layers.Rescaling):
-        return keras.layers.Activation("linear", name=layer.name, dtype="float32")
+        # Keras' running numbers would change with every model built.
+        name = "scaling" if isinstance(layer.scale, float) else "second_scaling"
+        return keras.layers.Activation("linear", name=name, dtype="float32")
     return type(layer).from_config(layer.get_config())
 
 
