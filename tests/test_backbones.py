@@ -52,7 +52,14 @@ def _network(name: str, *, size: int | None = None, width: float = 1.0) -> keras
     return row.build(keras.Input((size, size, 3)), width, None)
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+# Siblings of efficientnet_b0, from the same function, take seconds to build.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name in EFFICIENTNETS[1:]))
+        for name in BACKBONES
+    ],
+)
 def uncut(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
     return request.param, _network(request.param)
 
@@ -150,7 +157,6 @@ def test_imagenet_weights_of_an_odd_width_or_of_resnet18_do_not_exist() -> None:
     [
         ("mobilenet", 0.25, "mobilenet_2_5_128_tf_no_top.h5"),
         ("efficientnet_b0", 1.0, "efficientnetb0_notop.h5"),
-        ("inception_v3", 1.0, "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     ],
 )
 def test_failed_download_names_the_file_and_the_way_out(

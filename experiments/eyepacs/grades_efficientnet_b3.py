@@ -5,8 +5,8 @@ Claim (Wu, Table 4): 82.8 % clean, 53.9 % balanced, kappa 0.746 at 256 px; 85.1 
 From the paper: network, ImageNet weights, 20 epochs, size, batch size, no class weights, the best
 epoch. Ours: Adam with 1e-4, since it names neither optimizer nor rate. Ours too: the best epoch by
 validation loss, on patients apart from the test split's (the paper tests on the images it chooses
-by), augmentation without shear, brightness and contrast, records without Graham's filter, and a PGD
-with 40 steps up to the paper's epsilon of 2.5/255.
+by), no dropout before the last layer, augmentation without shear, brightness and contrast, records
+without Graham's filter, and a PGD with 40 steps up to the paper's epsilon of 2.5/255.
 Command: python -m experiments.eyepacs.grades_efficientnet_b3 all
 At 512 px (records of --size 512): … all --set data.image_size=512 --set training.batch_size=24
     --set name=grades_efficientnet_b3_512
