@@ -6,10 +6,15 @@ import importlib
 import logging
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnrobust import config, provenance
 from attnrobust.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow import keras
 
 log = logging.getLogger("attnrobust")
 
@@ -18,6 +23,41 @@ SMALL_MODELS = [
     for backbone, width in (("mobilenet", 0.75), ("resnet18", 1.0))
     for head in ("gap", "soft_attention")
 ]
+
+
+# Wu, Table 2: numbers of parameters with a layer of five classes, of the PyTorch networks.
+WU_PARAMETERS = {
+    "resnet18": 11_179_077,
+    "resnet50": 23_518_277,
+    "efficientnet_b0": 4_013_953,
+    "efficientnet_b1": 6_519_589,
+    "efficientnet_b2": 7_708_039,
+    "efficientnet_b3": 10_703_917,
+    "inception_v3": 24_357_354,
+}
+# InceptionV3's second classifier, on its 768 channels at 17x17, used in training only: 1x1
+# convolution to 128 and 5x5 to 768, each with its BatchNorm, then a layer of five classes.
+AUXILIARY = 768 * 128 + 2 * 128 + 5 * 5 * 128 * 768 + 2 * 768 + 768 * 5 + 5
+
+
+@dataclass(frozen=True)
+class WuRow:
+    """A backbone with head `gap` and five classes beside Wu's.
+
+    Attributes:
+        backbone: Row of BACKBONES.
+        learnable: Number of weights that learn, which is what the paper counts.
+        other: Of those that do not: averages of BatchNorm, numbers of the preprocessing.
+        paper: Number in Wu, Table 2.
+        reasons: Weights that ours has more than the paper's, or less, by what they are. They add
+            up to the whole difference.
+    """
+
+    backbone: str
+    learnable: int
+    other: int
+    paper: int
+    reasons: dict[str, int]
 
 
 def doctor(records: Path) -> None:
@@ -32,6 +72,7 @@ def doctor(records: Path) -> None:
     _devices()
     _records(records)
     _models()
+    _backbones()
 
 
 def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
@@ -107,3 +148,43 @@ def _models() -> None:
     total = {row.variant: row.parameters for row in rows if row.backbone == "resnet50"}
     log.info("ResNet-50 as a whole grows by %.2f %%, its last layer being twice as wide; Wasserman "
              "says 'less than 1.3 %%'.", 100 * (total["literal"] / total[""] - 1))  # fmt: skip
+
+
+def wu_table() -> list[WuRow]:
+    """Sizes of the backbones of Wu, Table 2, each built at its usual image size (1-3 s each)."""
+    from attnrobust.models import backbones, build
+
+    rows = []
+    for name, paper in WU_PARAMETERS.items():
+        model = config.Model(name, "gap", weights="none")
+        network = build.build(model, classes=5, image_size=backbones.BACKBONES[name].size)
+        learnable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
+        rows.append(WuRow(name, learnable, network.count_params() - learnable, paper,
+                          _reasons(name, network)))  # fmt: skip
+    return rows
+
+
+def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
+    """Why a network of Keras has other weights than PyTorch's, counted on it."""
+    kinds = {kind: [layer for layer in network.layers if type(layer).__name__ == kind]
+             for kind in ("Conv2D", "BatchNormalization")}  # fmt: skip
+    if backbone == "resnet50":
+        biases = sum(layer.filters for layer in kinds["Conv2D"] if layer.use_bias)
+        return {"biases of its convolutions": biases}
+    if backbone == "inception_v3":
+        scales = sum(layer.beta.shape[0] for layer in kinds["BatchNormalization"])
+        return {"no auxiliary classifier": -AUXILIARY, "no scales in BatchNorm": -scales}
+    return {}
+
+
+def _backbones() -> None:
+    log.info("\nbackbones, 5 classes, global average pooling, beside Wu, Table 2")
+    line = "  %-20s %12s %10s %12s %10s  %s"
+    log.info(line, "backbone", "learnable", "other", "paper", "difference", "reason")
+    for row in wu_table():
+        difference = 100 * (row.learnable / row.paper - 1)
+        reasons = ", ".join(f"{reason} ({size:+,})" for reason, size in row.reasons.items())
+        log.info(line, row.backbone, f"{row.learnable:,}", f"{row.other:,}", f"{row.paper:,}",
+                 f"{difference:+.2f} %", reasons or "-")  # fmt: skip
+    log.info("learnable: what the paper counts; other: averages of BatchNorm, the preprocessing.\n"
+             "reason: what Keras' network has more or less than PyTorch's.")  # fmt: skip

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust.errors import UserError
-from attnrobust.models.backbones import BACKBONES, Preprocessing
+from attnrobust.models.backbones import BACKBONES, efficientnet, inception, mobilenet, resnet
+from attnrobust.models.backbones.base import Preprocessing
 
+EFFICIENTNETS = tuple(efficientnet.ROWS)
+# Keras' own for EfficientNet does nothing; this is what the network was made for.
+_torch = functools.partial(keras.applications.imagenet_utils.preprocess_input, mode="torch")
 # keras.applications' own preprocessing of the networks that come from there.
 KERAS_PREPROCESSING = {
     "resnet50": keras.applications.resnet50.preprocess_input,
     "inception_resnet_v2": keras.applications.inception_resnet_v2.preprocess_input,
+    "inception_v3": keras.applications.inception_v3.preprocess_input,
     "mobilenet": keras.applications.mobilenet.preprocess_input,
+    **dict.fromkeys(EFFICIENTNETS, _torch),
 }
 # Feature maps at the usual image size.
 MAPS = {
@@ -23,6 +33,11 @@ MAPS = {
     ("inception_resnet_v2", "literal"): (8, 8, 192),
     ("mobilenet", "full"): (7, 7, 1024),
     ("resnet18", "full"): (7, 7, 512),
+    ("inception_v3", "full"): (8, 8, 2048),
+    ("efficientnet_b0", "full"): (7, 7, 1280),
+    ("efficientnet_b1", "full"): (8, 8, 1280),
+    ("efficientnet_b2", "full"): (9, 9, 1408),
+    ("efficientnet_b3", "full"): (10, 10, 1536),
 }
 
 
@@ -37,9 +52,21 @@ def _network(name: str, *, size: int | None = None, width: float = 1.0) -> keras
     return row.build(keras.Input((size, size, 3)), width, None)
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+# Siblings of efficientnet_b0, from the same function, take seconds to build.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name in EFFICIENTNETS[1:]))
+        for name in BACKBONES
+    ],
+)
 def uncut(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
     return request.param, _network(request.param)
+
+
+def test_every_family_is_in_the_table() -> None:
+    families = (resnet, inception, mobilenet, efficientnet)
+    assert list(BACKBONES) == [name for family in families for name in family.ROWS]
 
 
 def test_taps_exist_and_shrink_towards_the_end(uncut: tuple[str, keras.Model]) -> None:
@@ -106,7 +133,7 @@ def test_width_scales_the_filters(name: str) -> None:
     assert narrow.output.shape[-1] * 4 == MAPS[name, "full"][-1]
 
 
-@pytest.mark.parametrize("name", ["resnet50", "inception_resnet_v2"])
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"mobilenet", "resnet18"}))
 def test_width_is_refused_where_there_is_one(name: str) -> None:
     with pytest.raises(UserError, match=rf"model\.width = 0\.5: {name}"):
         _network(name, width=0.5)
@@ -125,15 +152,24 @@ def test_imagenet_weights_of_an_odd_width_or_of_resnet18_do_not_exist() -> None:
         BACKBONES["resnet18"].build(images, 1.0, "imagenet")
 
 
-def test_failed_download_names_the_file_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "width", "file"),
+    [
+        ("mobilenet", 0.25, "mobilenet_2_5_128_tf_no_top.h5"),
+        ("efficientnet_b0", 1.0, "efficientnetb0_notop.h5"),
+    ],
+)
+def test_failed_download_names_the_file_and_the_way_out(
+    name: str, width: float, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_network(name: str, origin: str, **_: object) -> str:
         raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] unknown host")
 
     monkeypatch.setattr("keras.src.utils.data_utils.get_file", no_network)
     with pytest.raises(UserError) as caught:
-        BACKBONES["mobilenet"].build(keras.Input((128, 128, 3)), 0.25, "imagenet")
+        BACKBONES[name].build(keras.Input((128, 128, 3)), width, "imagenet")
     message = str(caught.value)
-    assert "mobilenet_2_5_128_tf_no_top.h5" in message
+    assert file in message
     assert "--set model.weights=FILE.h5" in message
     assert "\n" not in message
 
@@ -156,3 +192,84 @@ def test_preprocessing_survives_a_round_trip() -> None:
 def test_unknown_preprocessing_lists_the_known() -> None:
     with pytest.raises(UserError, match="known: caffe, tf"):
         Preprocessing("torch")
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like the one that Keras downloads: random weights, ImageNet's mistaken variances."""
+    network = keras.applications.EfficientNetB0(False, weights=None, input_shape=(64, 64, 3))
+    rng = np.random.default_rng(3)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+        if isinstance(layer, keras.layers.Normalization):
+            pixels = np.array(efficientnet.MEAN), np.array(efficientnet.DEVIATION)
+            layer.set_weights([*pixels, np.array(0)])
+    path = tmp_path_factory.mktemp("imagenet") / "efficientnetb0_notop.h5"
+    network.save_weights(path)
+    return path
+
+
+@pytest.fixture
+def stock(imagenet: Path, monkeypatch: pytest.MonkeyPatch) -> keras.Model:
+    """Keras' own network from that file, in place of a download."""
+    monkeypatch.setattr("keras.src.utils.data_utils.get_file", lambda *_, **__: str(imagenet))
+    return keras.applications.EfficientNetB0(False, weights="imagenet", input_shape=(64, 64, 3))
+
+
+def test_efficientnet_sees_what_keras_sees(stock: keras.Model, rng: np.random.Generator) -> None:
+    """Features and gradients by the image, the same twice: no dropped connection, no noise."""
+    ours = BACKBONES["efficientnet_b0"].build(keras.Input((64, 64, 3)), 1.0, "imagenet")
+    images = tf.constant(rng.random((2, 64, 64, 3), dtype=np.float32))
+    answers = []
+    for function in (lambda x: stock(255 * x, training=False), lambda x: ours(x, training=False)):
+        for _ in range(2):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                features = function(images)
+                loss = tf.reduce_sum(tf.square(features))
+            answers.append((features.numpy(), tape.gradient(loss, images).numpy()))
+    (features, gradient), _, first, second = answers
+    for one, two, expected in zip(first, second, (features, gradient), strict=True):
+        np.testing.assert_array_equal(one, two)
+        scale = np.abs(expected).max()
+        assert scale > 0
+        np.testing.assert_allclose(one / scale, expected / scale, atol=1e-4)
+
+
+def test_efficientnet_is_one_network_with_and_without_imagenet(stock: keras.Model) -> None:
+    images = keras.Input((64, 64, 3))
+    networks = [BACKBONES["efficientnet_b0"].build(images, 1.0, w) for w in (None, "imagenet")]
+    for network in networks:
+        mean, deviation = network.get_layer("preprocessing").get_weights()
+        np.testing.assert_array_equal(mean, np.float32(efficientnet.MEAN))
+        np.testing.assert_array_equal(deviation, np.float32(efficientnet.DEVIATION))
+        assert not network.get_layer("preprocessing").trainable_weights
+        assert not any(isinstance(layer, keras.layers.Normalization) for layer in network.layers)
+    one, other = ([(w.name, w.shape) for w in network.weights] for network in networks)
+    assert one == other
+    one, other = ([layer.name for layer in network.layers] for network in networks)
+    assert one == [name for name in other if name != "second_scaling"]
+
+
+def test_efficientnet_keeps_its_pixels_in_half_precision(rng: np.random.Generator) -> None:
+    images = rng.random((1, 32, 32, 3), dtype=np.float32)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        network = _network("efficientnet_b0", size=32)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert network.output.dtype == tf.bfloat16
+    assert {weight.dtype for weight in network.weights} == {tf.float32}
+    pixels = keras.Model(network.input, network.get_layer("preprocessing").output)(images)
+    np.testing.assert_allclose(pixels, _torch(255 * images), atol=1e-5)
+
+
+def test_efficientnet_cloned_is_the_same(rng: np.random.Generator) -> None:
+    network = _network("efficientnet_b0", size=32)
+    pixels = [np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7])]
+    network.get_layer("preprocessing").set_weights(pixels)
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    images = rng.random((2, 32, 32, 3), dtype=np.float32)
+    np.testing.assert_array_equal(copy(images), network(images))

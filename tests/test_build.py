@@ -26,7 +26,23 @@ from attnrobust.models.heads import HEADS
 
 CLASSES = 3
 SMALL = config.Model("resnet18", "gap", weights="none", width=0.1, maps=4)
-PAIRS = [(backbone, head) for backbone in BACKBONES for head in HEADS]
+# Larger siblings of efficientnet_b0, from the same function, seconds a build.
+SIBLINGS = tuple(f"efficientnet_b{number}" for number in (1, 2, 3))
+SLOW_TO_LOAD = ("inception_resnet_v2", "inception_v3", *SIBLINGS)
+# Where a build takes seconds one head shows that backbone and head fit.
+PAIRS = [
+    (backbone, head)
+    for backbone in BACKBONES
+    for head in HEADS
+    if head == "soft_attention" or not backbone.startswith(("efficientnet", "inception_v3"))
+]
+
+
+def _rows(pairs: list[tuple[str, str]]) -> list:
+    return [
+        pytest.param(pair, id="-".join(pair), marks=[pytest.mark.slow] * (pair[0] in SIBLINGS))
+        for pair in pairs
+    ]
 
 
 def _config(backbone: str, head: str, **fields: object) -> config.Model:
@@ -46,7 +62,7 @@ def _logits(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return network(images, training=False).numpy()
 
 
-@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+@pytest.fixture(scope="module", params=_rows(PAIRS))
 def built(request: pytest.FixtureRequest) -> tuple[config.Model, keras.Model]:
     keras.utils.set_random_seed(7)
     model = _config(*request.param)
@@ -86,8 +102,7 @@ def test_attention_model(built: tuple[config.Model, keras.Model]) -> None:
 @pytest.mark.parametrize(
     "built",
     # Seconds a build for the large two: one head shows that their layer order holds.
-    [(b, h) for b, h in PAIRS if h == "soft_attention" or b in ("mobilenet", "resnet18")],
-    ids="-".join,
+    _rows([(b, h) for b, h in PAIRS if h == "soft_attention" or b in ("mobilenet", "resnet18")]),
     indirect=True,
 )
 def test_whole_model_file_gives_the_same_logits(
@@ -133,8 +148,8 @@ def test_keras_file_of_every_head(head: str, variant: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "backbone",
     [
-        # Keras takes about a minute to load its 780 layers from a .keras file.
-        pytest.param(name, marks=pytest.mark.slow if name == "inception_resnet_v2" else ())
+        # Keras takes up to a minute to load hundreds of layers from a .keras file.
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW_TO_LOAD else ())
         for name in BACKBONES
     ],
 )
@@ -220,6 +235,48 @@ def test_file_with_top_fills_the_backbone(with_top: tuple[keras.Model, Path]) ->
     np.testing.assert_allclose(found, expected(2 * images - 1, training=False), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "constructor", "top"),
+    [
+        ("efficientnet_b0", "EfficientNetB0", True),
+        ("inception_v3", "InceptionV3", False),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (
+                ("efficientnet_b0", "EfficientNetB0", False),
+                ("efficientnet_b1", "EfficientNetB1", False),
+                ("efficientnet_b2", "EfficientNetB2", False),
+                ("efficientnet_b3", "EfficientNetB3", True),
+                ("inception_v3", "InceptionV3", True),
+            )
+        ),
+    ],
+)
+def test_file_of_a_keras_network_gives_its_features(backbone, constructor, top, tmp_path) -> None:
+    size = BACKBONES[backbone].smallest
+    network = getattr(keras.applications, constructor)(
+        top, weights=None, input_shape=(size, size, 3), classes=11
+    )
+    rng, last = np.random.default_rng(2), BACKBONES[backbone].taps[-1]
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+        if isinstance(layer, keras.layers.Normalization):  # of a user's own training
+            pixels = np.array([0.3, 0.4, 0.5]), np.array([0.04, 0.09, 0.16])
+            layer.set_weights([*pixels, np.array(7)])
+    network.save_weights(tmp_path / "keras.h5")
+    model = config.Model(backbone, weights=str(tmp_path / "keras.h5"))
+    ours = build(model, classes=CLASSES, image_size=size)
+    images = _images(size)
+    # EfficientNet takes 0 to 255, the others [-1, 1].
+    pixels = 255 * images if "efficient" in backbone else 2 * images - 1
+    expected = keras.Model(network.input, network.get_layer(last).output)(pixels, training=False)
+    found = keras.Model(ours.input, ours.get_layer("features").output)(images, training=False)
+    scale = np.abs(expected).max()
+    assert scale > 0
+    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)
+
+
 def test_other_layouts_of_keras_files_are_read(
     with_top: tuple[keras.Model, Path], tmp_path: Path
 ) -> None:
@@ -297,7 +354,9 @@ def test_real_weights_give_what_keras_gives(real_weights: Path) -> None:
     np.testing.assert_allclose(features, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("backbone", "scale"), [("resnet50", 255), ("mobilenet", 2)])
+@pytest.mark.parametrize(
+    ("backbone", "scale"), [("resnet50", 255), ("mobilenet", 2), ("efficientnet_b0", 1 / 0.224)]
+)
 def test_input_scale_is_that_of_the_preprocessing(backbone, scale):
     model = build(config.Model(backbone, weights="none"), classes=2, image_size=32)
     assert input_scale(model) == pytest.approx(scale, rel=1e-5)

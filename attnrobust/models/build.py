@@ -20,6 +20,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES
+from attnrobust.models.backbones.base import Stored
 from attnrobust.models.heads import HEADS
 
 
@@ -55,9 +56,6 @@ PAPER_MODELS: tuple[config.Model, ...] = (
     config.Model("inception_resnet_v2", "soft_attention_flatten", cut="literal", variant="literal"),
 )
 
-# Layer name and arrays, in the order of the file.
-_Stored = list[tuple[str, list[np.ndarray]]]
-
 
 def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
     """The network that `model` describes; same seed, same initial weights.
@@ -82,7 +80,7 @@ def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
         raise UserError(
             f"data.image_size = {image_size}: {model.backbone} needs at least {row.smallest}"
         )
-    stored: _Stored = []
+    stored: Stored = []
     if model.weights not in ("none", "imagenet"):
         stored = _read(Path(model.weights))
     whole = "logits" in dict(stored)
@@ -90,7 +88,9 @@ def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
     images = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
     backbone = row.build(images, model.width, "imagenet" if model.weights == "imagenet" else None)
     if stored and not whole:
-        _load(backbone, stored, model.weights, spare=1)  # the ImageNet top is one layer
+        _load(
+            backbone, row.translate(stored), model.weights, spare=1
+        )  # the ImageNet top is one layer
     # A layer of its own, so that Grad-CAM has one target name in every model.
     features = keras.layers.Activation("linear", name="features")(cut(backbone))
     logits = head(features, classes=classes, model=model)
@@ -151,7 +151,7 @@ def parameter_table(
     return rows
 
 
-def _read(path: Path) -> _Stored:
+def _read(path: Path) -> Stored:
     """The layers with weights of a Keras .h5 file, in its order, which is topological.
 
     Raises:
@@ -192,7 +192,7 @@ def _attribute(group: h5py.Group, key: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else name for name in itertools.chain(*chunks)]
 
 
-def _load(network: keras.Model, stored: _Stored, path: str, *, spare: int) -> None:
+def _load(network: keras.Model, stored: Stored, path: str, *, spare: int) -> None:
     """Puts `stored` into `network`, layer by layer in topological order, when all of it fits.
 
     Args:
