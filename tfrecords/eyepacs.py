@@ -11,9 +11,9 @@ above are positive.
     python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham --size 256 [--out DIR]
     python -m tfrecords.eyepacs --raw DIR --figure FILE
 
-The second command is the preprocessing of Wu, section 2.2, after Graham (attnrobust/data/fundus.py);
-the third draws it on the first photograph, before and after. An all-black photograph and one
-without an eye's disc are rejected with their reason.
+The second command is the preprocessing of Wu, section 2.2, after Graham
+(attnrobust/data/fundus.py); the third draws it on the first photograph, before and after. An
+all-black photograph and one without an eye's disc are rejected with their reason.
 """
 
 from __future__ import annotations
