@@ -163,6 +163,8 @@ def _circle(mask: np.ndarray) -> tuple[np.ndarray, float]:
         if len(near) < 3:
             return best, 0.0
         best = _least_squares(near)
+        if not _likely(best[2], max(lit.shape)):
+            return best, 0.0
     x, y, radius = best
     inside = cv2.circle(np.zeros_like(lit), (round(x), round(y)), round(radius), 1, cv2.FILLED)
     if (inside & lit).sum() < FILLED * np.pi * radius**2:
@@ -200,8 +202,11 @@ def _circles_through(points: np.ndarray, side: int) -> np.ndarray:
     sound = np.abs(np.linalg.det(rows)) > 1
     centres = np.linalg.solve(rows[sound], right[sound][..., None])[..., 0]
     radii = np.linalg.norm(centres - a[sound], axis=1)
-    likely = (radii >= RADII[0] * side) & (radii <= RADII[1] * side)
-    return np.column_stack([centres, radii])[likely]
+    return np.column_stack([centres, radii])[_likely(radii, side)]
+
+
+def _likely(radii: np.ndarray, side: int) -> np.ndarray:
+    return (radii >= RADII[0] * side) & (radii <= RADII[1] * side)
 
 
 def _distances(circles: np.ndarray, points: np.ndarray) -> np.ndarray:
