@@ -280,7 +280,7 @@ def test_the_figure_of_the_steps_and_no_records(folder: Path, tmp_path: Path) ->
 
 
 def test_other_data_sets_have_no_figure() -> None:
-    done = subprocess.run([sys.executable, "-m", "tfrecords.eyepacs", "--help"], cwd=ROOT,
+    done = subprocess.run([sys.executable, "-m", "tfrecords.ham10000", "--help"], cwd=ROOT,
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert "--filter" in done.stdout
     assert "--figure" not in done.stdout

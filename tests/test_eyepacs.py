@@ -1,13 +1,17 @@
 """The reader of EyePACS: layout, grades, both eyes of a patient, the binary task."""
 
+import dataclasses
 import logging
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from data_helpers import SIZE, colours, encoded, make_eyepacs, stored
+from data_helpers import SIZE, colours, encoded, make_eyepacs, pixels, stored
+from PIL import Image
 
-from attnrobust.data import prepare, records, shards, writing
+from attnrobust.data import fundus, prepare, raw, records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import eyepacs
 
@@ -122,6 +126,83 @@ def test_the_command_writes_the_binary_task(folder: Path, tmp_path: Path) -> Non
     assert counts == {"negative": 16, "positive": 24}
 
 
+def photographs(folder: Path) -> Path:
+    """An eye in every file but 103_left, which is black, and 104_left, which shows none."""
+    for index, path in enumerate(sorted((folder / "train").iterdir())):
+        image = np.zeros((80, 100, 3), np.uint8)
+        image[:, :, 0] = index  # no two alike
+        if path.stem == "104_left":
+            image[:] = 180
+        elif path.stem == "105_left":
+            image = cv2.circle(np.zeros((80, 100), np.uint8), (50, 40), 30, 180, -1)
+        elif path.stem != "103_left":
+            cv2.circle(image, (50, 40), 30, (190, 110, 60), -1)
+        path.write_bytes(encoded(image))
+    return folder
+
+
+def call(folder: Path, *argv: str) -> int:
+    log = logging.getLogger("attnrobust")
+    before = list(log.handlers)
+    try:
+        return prepare.main(eyepacs.NAME, eyepacs.CLASSES, eyepacs.read, tasks=eyepacs.TASKS,
+                            split_by=("patient", "image"), draw=eyepacs.draw_steps,
+                            draw_fitted=False,
+                            argv=["--raw", str(folder), "--workers", "1", *argv])  # fmt: skip
+    finally:
+        log.handlers = before
+
+
+def test_graham_rejects_what_shows_no_eye_with_its_reason(folder: Path, tmp_path: Path) -> None:
+    argv = ("--out", str(tmp_path / "out"), "--fit", "disc", "--filter", "graham", "--size", "32")
+    assert call(photographs(folder), *argv, "--max-rejects", "0.1") == 0
+    found = stored(records.load(tmp_path / "out"))
+    assert len(found) == 38
+    rejects = (tmp_path / "out" / "rejects.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in rejects[1:]] == [["8", "103_left"], ["10", "104_left"]]
+    assert "black photograph" in rejects[1]
+    assert "no eye disc found" in rejects[2]
+    eye = pixels(found["100_left"]["image"]).astype(int)
+    assert np.abs(eye[0, 0] - 128).max() < 4  # outside the disc; JPEG
+    assert np.abs(eye[16, 16] - 128).max() < 4  # one colour
+    grey = pixels(found["105_left"]["image"]).astype(int)
+    assert np.abs(grey - grey[..., :1]).max() < 4
+
+
+def test_an_eye_off_the_centre_of_a_square_of_the_right_size_is_moved(
+    folder: Path, tmp_path: Path
+) -> None:
+    image = cv2.circle(np.zeros((64, 64, 3), np.uint8), (25, 36), 20, (190, 110, 60), -1)
+    (folder / "train" / "100_left.jpeg").write_bytes(encoded(image))
+    rows = [row for row in eyepacs.read(folder)[0] if row.id == "100_left"]
+    content, _ = shards.prepare_image(rows[0], shards.Preparation(size=64, fit="disc"))
+    lit = pixels(content).max(axis=2) > 60
+    assert np.abs(np.array([lit[32].sum(), lit[:, 32].sum()]) - 64).max() <= 4
+
+
+def test_graham_without_its_disc_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"--filter graham: needs .* --fit disc, got stretch"):
+        shards.Preparation(filter="graham")
+    with pytest.raises(UserError, match="--fit disc: needs a --size above 0"):
+        shards.Preparation(fit="disc", size=0)
+
+
+def test_a_mask_is_not_left_behind_by_the_disc(folder: Path) -> None:
+    row = dataclasses.replace(eyepacs.read(folder)[0][0], mask=folder / "mask.png")
+    with pytest.raises(raw.UnusableImageError, match="cannot move a mask"):
+        shards.prepare_mask(row, shards.Preparation(fit="disc"))
+
+
+def test_the_figure_of_the_steps_and_its_one_line_error(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "steps.png"
+    assert call(photographs(folder), "--figure", str(file)) == 0
+    with Image.open(file) as image:
+        assert (image.format, image.width) == ("PNG", 1875)
+    (folder / "train" / "100_left.jpeg").write_bytes(encoded(np.zeros((9, 9, 3), np.uint8)))
+    assert call(folder, "--figure", str(tmp_path / "none.png")) != 0
+    assert not (tmp_path / "none.png").exists()
+
+
 REAL = {"no_dr": 200, "mild": 200, "moderate": 200, "severe": 124, "proliferative": 99}
 
 
@@ -143,3 +224,15 @@ def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     assert all(len(splits) == 1 for splits in places.values())
     binary = dataset.as_task("binary").splits.values()
     assert sum(split["class_counts"]["positive"] for split in binary) == 200 + 124 + 99
+
+
+@pytest.mark.slow
+def test_the_disc_is_found_in_all_real_images(real_data: Path) -> None:
+    rows, _ = eyepacs.read(real_data / "eyepacs")
+    radii = []
+    for row in rows:
+        image, _ = raw.load_image(row.path.read_bytes(), max_megapixels=50)
+        radii.append(fundus.find_disc(image).radius)
+    assert len(radii) == 823
+    # Most were cropped to the disc; the least are the small ones on a noisy ground.
+    assert np.percentile(radii, [0, 5, 50, 100]) == pytest.approx([81, 122, 128, 143], abs=2)

@@ -16,7 +16,7 @@ from attnrobust.attacks.losses import LOSSES
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.sanity import CHECKS
 from attnrobust.corruptions import CORRUPTIONS
-from attnrobust.data.inputs import AUGMENTATIONS
+from attnrobust.data.augmentation import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.heatmaps import HEATMAP_METRICS

@@ -23,10 +23,9 @@ from data_helpers import (
     write_records,
 )
 from PIL import Image
-from scipy import ndimage
 
 from attnrobust.config import Data, Training
-from attnrobust.data import corrupting, inputs, records
+from attnrobust.data import augmentation, corrupting, inputs, records
 from attnrobust.errors import UserError
 from tfrecords import ham10000
 
@@ -206,7 +205,7 @@ def test_an_epoch_has_full_batches_and_every_example(
 
 
 def test_epochs_differ_and_each_is_the_same_again(dataset: records.Dataset) -> None:
-    training = dataclasses.replace(PLAIN, augmentation=tuple(inputs.AUGMENTATIONS))
+    training = dataclasses.replace(PLAIN, augmentation=tuple(augmentation.AUGMENTATIONS))
     runs = {
         key: b"".join(images.tobytes() + labels.tobytes()
                       for images, labels in trained(dataset, key[0], training=training,
@@ -342,8 +341,8 @@ def test_images_are_corrupted_before_the_augmentation(dataset: records.Dataset) 
     training = dataclasses.replace(CORRUPTED, augmentation=("flip", "rotate"))
     (images, _), *_ = trained(dataset, training=training)
     (before, _), *_ = trained(dataset, training=CORRUPTED)
-    rows = [inputs.AUGMENTATIONS[name] for name in training.augmentation]
-    wanted = inputs.augment(tf.constant(before), rows, tf.constant([0, 0], tf.int64))
+    rows = [augmentation.AUGMENTATIONS[name] for name in training.augmentation]
+    wanted = augmentation.augment(tf.constant(before), rows, tf.constant([0, 0], tf.int64))
     np.testing.assert_allclose(images, wanted, atol=1e-6)
     assert not np.allclose(images, before, atol=0.05)
 
@@ -391,139 +390,6 @@ def test_an_unknown_corruption_names_the_known_ones(dataset: records.Dataset) ->
     training = dataclasses.replace(PLAIN, corruptions=("gaussian_noize",))
     with pytest.raises(UserError, match="no corruption 'gaussian_noize'; did you mean gaussian_n"):
         trained(dataset, training=training)
-
-
-KEY = tf.constant([3, 4], tf.int64)
-
-
-def pictures(number: int, size: int = SIZE) -> np.ndarray:
-    return np.stack([colours(100 + n, size, size) for n in range(number)]).astype(np.float32) / 255
-
-
-def fixed(rows: Sequence[Sequence[float]]) -> inputs.Matrices:
-    """An augmentation row that is the same matrix for every image."""
-    return lambda key, number, size: tf.tile(tf.constant([rows], tf.float32), [number, 1, 1])
-
-
-def moved(x: float, y: float) -> inputs.Matrices:
-    return fixed([[1, 0, x], [0, 1, y], [0, 0, 1]])
-
-
-def augmented(images: np.ndarray, *rows: inputs.Matrices) -> np.ndarray:
-    return inputs.augment(tf.constant(images), rows, KEY).numpy()
-
-
-@pytest.mark.parametrize("size", [SIZE, 17])
-def test_matrices_move_pixels_about_the_centre(size: int) -> None:
-    images = pictures(2, size)
-    still = augmented(images, fixed(np.eye(3).tolist()))
-    np.testing.assert_allclose(still, images, atol=1e-6)
-    mirrored = augmented(images, fixed([[-1, 0, 0], [0, 1, 0], [0, 0, 1]]))
-    np.testing.assert_allclose(mirrored, np.flip(images, 2), atol=1e-6)
-    upside_down = augmented(images, fixed([[1, 0, 0], [0, -1, 0], [0, 0, 1]]))
-    np.testing.assert_allclose(upside_down, np.flip(images, 1), atol=1e-6)
-    turned = augmented(images, fixed([[0, -1, 0], [1, 0, 0], [0, 0, 1]]))
-    np.testing.assert_allclose(turned, np.rot90(images, axes=(1, 2)), atol=1e-6)
-
-
-def test_a_shift_by_whole_pixels_fills_with_the_nearest() -> None:
-    images = pictures(2)
-    expected = np.concatenate([images[:, :, 3:], np.repeat(images[:, :, -1:], 3, 2)], axis=2)
-    np.testing.assert_allclose(augmented(images, moved(3, 0)), expected, atol=1e-6)
-    expected = np.concatenate([np.repeat(images[:, :1], 2, 1), images[:, :-2]], axis=1)
-    np.testing.assert_allclose(augmented(images, moved(0, -2)), expected, atol=1e-6)
-
-
-def test_rows_are_joined_so_that_pixels_are_resampled_once() -> None:
-    images = pictures(2)
-    there_and_back = augmented(images, moved(5.5, -3.25), moved(-5.5, 3.25))
-    np.testing.assert_allclose(there_and_back, images, atol=1e-5)
-    np.testing.assert_allclose(augmented(images), images, atol=1e-6)
-
-
-def drawn(name: str, number: int = 400, size: int = SIZE) -> np.ndarray:
-    """Matrices of a row, for many images."""
-    matrices = inputs.AUGMENTATIONS[name](KEY, tf.constant(number), size).numpy()
-    assert matrices.shape == (number, 3, 3)
-    np.testing.assert_array_equal(matrices[:, 2], np.tile([0, 0, 1], (number, 1)))
-    return matrices
-
-
-def test_flip_is_by_either_axis_for_half_of_the_images_each() -> None:
-    matrices = drawn("flip")
-    signs = Counter((int(m[0, 0]), int(m[1, 1])) for m in matrices)
-    assert signs.keys() == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
-    assert min(signs.values()) > 70  # of 400 in four kinds; five standard deviations
-    assert not matrices[:, [0, 0, 1, 1], [1, 2, 0, 2]].any()
-
-
-def test_rotate_is_by_any_angle() -> None:
-    matrices = drawn("rotate")
-    turned = matrices[:, :2, :2]
-    np.testing.assert_allclose(turned @ turned.transpose(0, 2, 1), [np.eye(2)] * 400, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.det(turned), 1, atol=1e-6)
-    assert not matrices[:, :2, 2].any()
-    angles = np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0]))
-    counts = np.histogram(angles, bins=8, range=(-180, 180))[0]
-    assert counts.sum() == 400
-    assert counts.min() > 20
-
-
-def test_zoom_is_by_90_to_110_per_cent_of_both_sides() -> None:
-    matrices = drawn("zoom")
-    factors = matrices[:, 0, 0]
-    np.testing.assert_array_equal(factors, matrices[:, 1, 1])
-    assert 0.9 <= factors.min() < 0.91
-    assert 1.09 < factors.max() <= 1.1
-    assert not matrices[:, [0, 0, 1, 1], [1, 2, 0, 2]].any()
-
-
-def test_shift_is_by_up_to_a_tenth_of_the_side() -> None:
-    matrices = drawn("shift", size=50)
-    np.testing.assert_array_equal(matrices[:, :2, :2], [np.eye(2)] * 400)
-    for offset in (matrices[:, 0, 2], matrices[:, 1, 2]):
-        assert -5 <= offset.min() < -4.8
-        assert 4.8 < offset.max() <= 5
-    assert abs(np.corrcoef(matrices[:, 0, 2], matrices[:, 1, 2])[0, 1]) < 0.2
-
-
-@pytest.mark.parametrize("name", inputs.AUGMENTATIONS)
-def test_a_row_moves_pixels_as_scipy_does_with_its_matrices(name: str) -> None:
-    images, centre = pictures(6), (SIZE - 1) / 2
-    matrices: list[np.ndarray] = []
-
-    def kept(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-        matrices.append(inputs.AUGMENTATIONS[name](key, number, size))
-        return matrices[0]
-
-    found = augmented(images, kept)
-    assert np.abs(found - images).max() > 0.1
-    for image, after, matrix in zip(images, found, matrices[0].numpy(), strict=True):
-        # SciPy counts rows first, the matrix counts columns (x) first.
-        linear = matrix[:2, :2][::-1, ::-1]
-        offset = centre - linear @ [centre, centre] + matrix[:2, 2][::-1]
-        for channel in range(3):
-            expected = ndimage.affine_transform(
-                image[..., channel], linear, offset, order=1, mode="nearest"
-            )
-            np.testing.assert_allclose(after[..., channel], expected, atol=2e-4)
-
-
-def test_each_batch_and_each_row_has_draws_of_its_own() -> None:
-    images = np.repeat(pictures(1), 8, axis=0)
-    row = inputs.AUGMENTATIONS["shift"]
-    first = inputs.augment(tf.constant(images), [row], tf.constant([3, 0], tf.int64)).numpy()
-    second = inputs.augment(tf.constant(images), [row], tf.constant([3, 1], tf.int64)).numpy()
-    every = [image.tobytes() for image in (*first, *second)]
-    assert len(set(every)) == 16
-    keys: list[bytes] = []
-
-    def kept(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-        keys.append(key.numpy().tobytes())
-        return row(key, number, size)
-
-    inputs.augment(tf.constant(images), [kept, kept], KEY)
-    assert len(set(keys)) == 2
 
 
 def test_read_gives_chosen_examples_in_the_order_asked(dataset: records.Dataset) -> None:

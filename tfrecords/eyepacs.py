@@ -8,17 +8,29 @@ The stored label is the grade; the task `binary` is that of Wasserman, section 3
 above are positive.
 
     python -m tfrecords.eyepacs --raw DIR [--out DIR]
+    python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham --size 256 [--out DIR]
+    python -m tfrecords.eyepacs --raw DIR --figure FILE
+
+The second command is the preprocessing of Wu, section 2.2, after Graham
+(attnrobust/data/fundus.py); the third draws it on the first photograph, before and after. An
+all-black photograph and one without an eye's disc are rejected with their reason.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
-from attnrobust.data import prepare, raw
+import numpy as np
+
+from attnrobust import runs
+from attnrobust.data import fundus, prepare, preprocessing, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
 from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
 
 NAME = "eyepacs"
 CLASSES = ("no_dr", "mild", "moderate", "severe", "proliferative")  # grades 0 to 4
@@ -64,5 +76,37 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     return rows, rejects
 
 
+def draw_steps(image: np.ndarray, file: Path) -> None:
+    """A figure of Graham's preprocessing of one photograph, like figure 1 of Wu.
+
+    Args:
+        image: uint8 RGB (H, W, 3), as it was taken.
+        file: PNG to write.
+
+    Raises:
+        UnusableImageError: No eye's disc in it.
+    """
+    from matplotlib.figure import Figure
+
+    found = fundus.find_disc(image)
+    disc = preprocessing.disc(image, 512)
+    steps = {"original": image, "disc": disc, **fundus.graham_steps(disc)}
+    figure = Figure(figsize=(12.5, 2.8), layout="constrained")
+    panels = figure.subplots(1, len(steps))
+    for axes, (title, step) in zip(panels, steps.items(), strict=True):
+        axes.imshow(np.clip(np.rint(step), 0, 255).astype(np.uint8))
+        axes.set_title(title)
+        axes.axis("off")
+    angles = np.linspace(0, 2 * np.pi, 200)
+    panels[0].plot(found.x + found.radius * np.cos(angles), found.y + found.radius * np.sin(angles),
+                   color="lime", linewidth=1)  # fmt: skip
+    with runs.atomic(file) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    log.info("%s", file)
+
+
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS))
+    raise SystemExit(
+        prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS,
+                     draw=draw_steps, draw_fitted=False)
+    )  # fmt: skip

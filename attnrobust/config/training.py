@@ -33,7 +33,7 @@ class Training:
         patience: Epochs without improvement of the validation loss before training stops.
         min_delta: What counts as an improvement of the validation loss.
         epoch_fraction: Share of the training examples that an epoch sees (0.1 on HAM10000).
-        augmentation: Rows of AUGMENTATIONS (attnrobust/data/inputs.py), in this order.
+        augmentation: Rows of AUGMENTATIONS (attnrobust/data/augmentation.py), in this order.
         corruptions: Rows of CORRUPTIONS (attnrobust/corruptions), put on the training images before
             the augmentation: in each epoch one of them an image, at a severity from 0 (none) to 5.
         precision: Of the layers while training: `float32`, `bfloat16` or `float16` (with loss

@@ -8,7 +8,7 @@ once, in record order, the last batch being as small as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
+from attnrobust.data.augmentation import AUGMENTATIONS, augment
 from attnrobust.data.corrupting import random_corruption
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
@@ -224,82 +225,3 @@ def _corrupted(image: tf.Tensor, id_: tf.Tensor, names: Sequence[str], seed: int
     found = tf.numpy_function(work, [image, id_], tf.float32)
     found.set_shape(image.shape)
     return found
-
-
-Matrices = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
-
-
-def augment(images: tf.Tensor, rows: Sequence[Matrices], key: tf.Tensor) -> tf.Tensor:
-    """Random geometry: all rows become one matrix an image, so pixels are resampled once.
-
-    Args:
-        images: float32 (B, H, W, 3) with H = W.
-        rows: Rows of AUGMENTATIONS.
-        key: Two int64 that decide the draw.
-
-    Returns:
-        float32 (B, H, W, 3), borders filled with the nearest pixel.
-    """
-    import tensorflow_addons as tfa
-
-    number, size = tf.shape(images)[0], images.shape[1]
-    half = (size - 1) / 2
-    matrix = _translation(tf.fill([number], half), tf.fill([number], half))
-    for index, row in enumerate(rows):
-        matrix = matrix @ row(key + tf.constant([0, (index + 1) * 1_000_003], tf.int64), number,
-                              size)  # fmt: skip
-    matrix = matrix @ _translation(tf.fill([number], -half), tf.fill([number], -half))
-    flat = tf.reshape(matrix, (-1, 9))
-    return tfa.image.transform(images, flat[:, :8], interpolation="bilinear", fill_mode="nearest")
-
-
-def _uniform(key: tf.Tensor, number: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    return tf.random.stateless_uniform([number], key, low, high)
-
-
-def _matrix(rows: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
-    return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def _translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    one, zero = tf.ones_like(x), tf.zeros_like(x)
-    return _matrix([[one, zero, x], [zero, one, y], [zero, zero, one]])
-
-
-def _scaling(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    one, zero = tf.ones_like(x), tf.zeros_like(x)
-    return _matrix([[x, zero, zero], [zero, y, zero], [zero, zero, one]])
-
-
-def flip(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-    """Left-right and up-down, each with probability 1/2: (N, 3, 3) matrices."""
-    del size
-    signs = tf.sign(tf.random.stateless_uniform([2, number], key, -1.0, 1.0) + 1e-12)
-    return _scaling(signs[0], signs[1])
-
-
-def rotate(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-    """By any angle: (N, 3, 3) matrices."""
-    del size
-    angle = _uniform(key, number, -math.pi, math.pi)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    one, zero = tf.ones_like(angle), tf.zeros_like(angle)
-    return _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
-
-
-def zoom(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-    """By 90 % to 110 %: (N, 3, 3) matrices."""
-    del size
-    factor = _uniform(key, number, 0.9, 1.1)
-    return _scaling(factor, factor)
-
-
-def shift(key: tf.Tensor, number: tf.Tensor, size: int) -> tf.Tensor:
-    """By up to 10 % of the side in both directions: (N, 3, 3) matrices."""
-    offset = tf.random.stateless_uniform([2, number], key, -0.1 * size, 0.1 * size)
-    return _translation(offset[0], offset[1])
-
-
-# The ranges are those of the soft-attention code in circulation (Keras' ImageDataGenerator with
-# rotation 180, zoom 0.1, shift 0.1, both flips, nearest fill).
-AUGMENTATIONS: dict[str, Matrices] = {"flip": flip, "rotate": rotate, "zoom": zoom, "shift": shift}

@@ -26,6 +26,7 @@ def main(
     tasks: Mapping[str, records.Task] | None = None,
     image_filter: str = "none",
     draw: Drawing | None = None,
+    draw_fitted: bool = True,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Read a raw folder and write its records.
@@ -39,6 +40,7 @@ def main(
         image_filter: Default of --filter.
         draw: `draw(image, file)` makes the figure that --figure asks for; without it there is no
             such option.
+        draw_fitted: Whether it is given the image fitted as for the records, or the photograph.
         argv: Command line without the program; None takes the process's own.
 
     Returns:
@@ -55,7 +57,7 @@ def main(
         rows, rejects = read(options.raw, split_by=options.split_by)
         preparation = shards.Preparation(**how)
         if draw and options.figure:
-            _draw_first(rows, preparation, draw, options.figure)
+            _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
             return
         writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects,
                       how=preparation, tasks=tasks)  # fmt: skip
@@ -63,16 +65,18 @@ def main(
     return guarded(work, debug=options.debug)
 
 
-def _draw_first(rows: Sequence[Row], how: shards.Preparation, draw: Drawing, file: Path) -> None:
-    """The figure of the first usable row's image, fitted as for the records."""
+def _draw_first(
+    rows: Sequence[Row], how: shards.Preparation, draw: Drawing, file: Path, *, fitted: bool
+) -> None:
+    """The figure of the first usable row's image."""
     if not rows:
         raise UserError("no usable row to draw")
     try:
         content = rows[0].path.read_bytes()
         image, _ = raw.load_image(content, max_megapixels=how.max_megapixels)
+        draw(preprocessing.FITS[how.fit](image, how.size) if how.size and fitted else image, file)
     except (OSError, raw.UnusableImageError) as error:
         raise UserError(f"{rows[0].path}: {error}") from None
-    draw(preprocessing.FITS[how.fit](image, how.size) if how.size else image, file)
 
 
 def _parser(
@@ -100,5 +104,5 @@ def _parser(
     add("--debug", action="store_true", help="show tracebacks")
     if figure:
         add("--figure", type=Path, metavar="FILE",
-            help="draw the steps of the default filter on one image; write no records")  # fmt: skip
+            help="draw the steps of the preprocessing on one image; write no records")  # fmt: skip
     return parser

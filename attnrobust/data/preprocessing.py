@@ -8,6 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from attnrobust.data import fundus
+
 
 def stretch(image: np.ndarray, size: int) -> np.ndarray:
     """To (size, size), each side on its own; the whole image stays, its shape does not."""
@@ -37,6 +39,15 @@ def pad(image: np.ndarray, size: int) -> np.ndarray:
         image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT
     )
     return stretch(square, size)
+
+
+def disc(image: np.ndarray, size: int) -> np.ndarray:
+    """A fundus photograph's eye, centred, touching the sides, on black, to (size, size).
+
+    Raises:
+        UnusableImageError: A black photograph, or no disc in it.
+    """
+    return stretch(fundus.centred(image), size)
 
 
 def identity(image: np.ndarray) -> np.ndarray:
@@ -73,5 +84,5 @@ def gaussian_high_pass(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-FITS = {"stretch": stretch, "crop": crop, "pad": pad}
-FILTERS = {"none": identity, "gaussian_high_pass": gaussian_high_pass}
+FITS = {"stretch": stretch, "crop": crop, "pad": pad, "disc": disc}
+FILTERS = {"none": identity, "gaussian_high_pass": gaussian_high_pass, "graham": fundus.graham}

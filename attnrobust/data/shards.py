@@ -53,6 +53,11 @@ class Preparation:
         config.lookup("filter", preprocessing.FILTERS, self.filter)
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
+        if self.fit == "disc" and not self.size:
+            raise UserError("--fit disc: needs a --size above 0")
+        if self.filter == "graham" and self.fit != "disc":
+            raise UserError(f"--filter graham: needs the eye centred, expected --fit disc, "
+                            f"got {self.fit}")  # fmt: skip
 
 
 def write_shard(
@@ -96,7 +101,8 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     """
     content = _read(row.path)
     image, notes = raw.load_image(content, max_megapixels=how.max_megapixels)
-    right_size = not how.size or image.shape[:2] == (how.size, how.size)
+    # An eye need not be in the middle of a square of the right size.
+    right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
     png = content.startswith(PNG)
     if right_size and not png and not notes and how.filter == "none":
         return content, notes
@@ -116,6 +122,8 @@ def prepare_mask(row: Row, how: Preparation) -> bytes:
     """
     if row.mask is None:
         raise ValueError(f"{row.id} has no mask")
+    if how.fit == "disc":
+        raise raw.UnusableImageError("mask: --fit disc moves the image, and cannot move a mask")
     try:
         mask, _ = raw.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
     except raw.UnusableImageError as error:

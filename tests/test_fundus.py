@@ -1,0 +1,159 @@
+"""The eye's disc on drawn photographs of known centre and radius; Graham's formula by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from attnrobust.data import fundus, preprocessing
+from attnrobust.data.raw import UnusableImageError
+
+
+def eye(
+    height: int,
+    width: int,
+    x: float,
+    y: float,
+    radius: float,
+    *,
+    level: float = 1.0,
+    noise: int = 3,
+) -> np.ndarray:
+    """A photograph of an eye: darker to one side, spots in it, noise all over."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width]
+    shade = 0.75 + 0.2 * (columns - x) / radius
+    image = np.stack([200 * shade, 110 * shade, 60 * shade], axis=-1) * level
+    inside = np.hypot(columns - x, rows - y) <= radius
+    spots = np.hypot(columns - x - radius / 3, rows - y) < radius / 8
+    image[spots] *= 0.05
+    image *= inside[..., None]
+    image += rng.integers(0, noise + 1, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def cut_by_bars(image: np.ndarray) -> np.ndarray:
+    image[: len(image) // 5] = 0
+    image[-len(image) // 5 :] = 0
+    return image
+
+
+def notched(image: np.ndarray) -> np.ndarray:
+    found = image.copy()
+    cv2.rectangle(found, (340, 60), (365, 80), (180, 100, 60), -1)
+    return found
+
+
+# Height, width, x, y, radius.
+WHOLE = (400, 500, 250.0, 200.0, 150.0)
+CASES: dict[str, tuple[tuple[int, int, float, float, float], Callable | None]] = {
+    "whole": (WHOLE, None),
+    "off the centre, between pixels": ((400, 500, 180.4, 230.7, 120.3), None),
+    "small in the frame": ((400, 500, 260, 190, 70), None),
+    "cropped to the disc": ((256, 256, 127.5, 127.5, 127.5), None),
+    "top and bottom cut by the frame": ((300, 500, 240, 150, 200), None),
+    "cut by three sides": ((300, 400, 230, 150, 200), None),
+    "cut by black bars": (WHOLE, cut_by_bars),
+    "upside down": (WHOLE, np.flipud),
+    "with a notch": (WHOLE, notched),
+    "with a notch, upside down": (WHOLE, lambda image: notched(image)[::-1]),
+    "grey": (WHOLE, lambda image: np.repeat(image[..., :1], 3, axis=2)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_disc_is_found_within_two_pixels(case: str) -> None:
+    shape, change = CASES[case]
+    image = eye(*shape)
+    found = fundus.find_disc(np.ascontiguousarray(change(image)) if change else image)
+    _, _, x, y, radius = shape
+    if change is np.flipud or "upside" in case:
+        y = shape[0] - 1 - y
+    assert np.abs(np.array(found) - (x, y, radius)).max() < 2
+
+
+def test_a_dim_photograph_as_large_as_the_raw_ones() -> None:
+    found = fundus.find_disc(eye(1800, 2700, 1300, 930, 850, level=0.3))
+    # Two pixels of the copy in which it is looked for.
+    assert np.abs(np.array(found) - (1300, 930, 850)).max() < 2 * 2700 / fundus.WORKING_SIDE
+
+
+def test_a_bright_noisy_background_is_not_the_eye() -> None:
+    found = fundus.find_disc(eye(*WHOLE, noise=45))
+    assert np.abs(np.array(found) - (250, 200, 150)).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.zeros((90, 120, 3), np.uint8), "black photograph"),
+        (np.full((90, 120, 3), 9, np.uint8), "black photograph: 99 % of its pixels are below 16"),
+        (np.full((90, 120, 3), 200, np.uint8), "no eye disc found"),
+        (np.zeros((1, 1, 3), np.uint8), "black photograph"),
+        (np.full((1, 1, 3), 255, np.uint8), "no eye disc found"),
+        (np.full((3, 200, 3), 255, np.uint8), "no eye disc found"),
+        (np.pad(np.full((60, 60, 3), 200, np.uint8), ((90, 90), (40, 140), (0, 0))),
+         "no eye disc found: its edge is seen over"),
+        (np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8), "no eye disc found"),
+    ],
+)  # fmt: skip
+def test_what_is_no_eye_is_said(image: np.ndarray, reason: str) -> None:
+    with pytest.raises(UnusableImageError, match=reason):
+        fundus.find_disc(image)
+
+
+def test_the_disc_touches_all_four_sides_and_black_stands_where_it_was_cut() -> None:
+    square = fundus.centred(eye(300, 500, 240, 150, 200, noise=0))
+    side = len(square)
+    assert square.shape == (side, side, 3)
+    assert abs(side - 400) <= 3
+    lit = square.max(axis=2) > 0
+    assert abs(np.flatnonzero(lit.any(axis=0))[[0, -1]] - (0, side - 1)).max() <= 2
+    rows = np.flatnonzero(lit.any(axis=1))
+    assert abs(len(rows) - 300) <= 1
+    assert abs(rows[0] - (side - 300) / 2) <= 2
+
+
+def test_eyes_of_any_size_and_place_come_out_alike() -> None:
+    first = preprocessing.disc(eye(400, 500, 250, 200, 150, noise=0), 64).astype(int)
+    second = preprocessing.disc(eye(800, 900, 400, 420, 300, noise=0), 64).astype(int)
+    y, x = np.mgrid[:64, :64] - 31.5
+    inside = np.hypot(x, y) < 28
+    # The spots' edges may fall on other pixels.
+    assert np.abs(first - second)[inside].mean() < 2
+    assert abs(first[32, 32, 0] - 150) < 4  # 200 * 0.75 in the middle
+
+
+def test_graham_as_scipy_blurs() -> None:
+    image = np.random.default_rng(1).integers(60, 200, (90, 90, 3), np.uint8)
+    image[20:50, 10:60] //= 3
+    own = image.astype(float)
+    # Sigma 45 / 30; OpenCV's kernel reaches 4 sigma.
+    blurred = ndimage.gaussian_filter(own, (1.5, 1.5, 0), mode="constant", truncate=4)
+    expected = np.clip(4 * own - 4 * blurred + 128, 0, 255)
+    y, x = np.mgrid[:90, :90] - 44.5
+    expected[np.hypot(x, y) > 0.95 * 45] = 128
+    assert np.abs(fundus.graham(image) - expected).max() <= 0.51
+
+
+def test_graham_of_one_colour_is_grey_but_for_the_rim() -> None:
+    found = fundus.graham(np.full((120, 120, 3), (200, 90, 10), np.uint8))
+    y, x = np.mgrid[:120, :120] - 59.5
+    # Sigma 2: nothing of the black outside is seen 8 pixels from the sides.
+    np.testing.assert_array_equal(found[np.maximum(abs(x), abs(y)) < 51], 128)
+    np.testing.assert_array_equal(found[np.hypot(x, y) > 57], 128)
+    assert (found[3:5, 60, 0] > 128).all()
+
+
+def test_graham_at_the_stored_size_is_graham_at_full_size_made_smaller() -> None:
+    photograph = fundus.centred(eye(800, 900, 400, 420, 300, noise=0))
+    small = fundus.graham(preprocessing.stretch(photograph, 128)).astype(int)
+    large = preprocessing.stretch(fundus.graham(photograph), 128)
+    y, x = np.mgrid[:128, :128] - 63.5
+    inside = np.hypot(x, y) < 55
+    assert np.abs(small - large)[inside].mean() < 3
+    assert small[inside].std() > 10, "a grey image would prove nothing"
