@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from data_helpers import SIZE, make_eyepacs
 from test_report import make_run
 from test_report_calibration import page_of, row_of
 
-from attnrobust import config, evaluation
+from attnrobust import __main__ as program
+from attnrobust import config, evaluation, pipeline
 from attnrobust.corruptions import RANDOM
+from attnrobust.data import shards, writing
 from attnrobust.report import figures, reading, wu, wu_figures
 from attnrobust.report.results import Result
 from attnrobust.report.sections import Section
 from attnrobust.runs import Run, load_json, load_npz, save_json, save_npz, save_text
+from tfrecords import corrupted, eyepacs
 
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 IDS = np.array([f"image-{i}" for i in range(40)])
@@ -61,8 +65,8 @@ def graded(
     smaller = np.where(np.arange(40) >= 35, (LABELS + 1) % 5, clean)
     larger = np.where(np.arange(40) >= 30, (LABELS + 1) % 5, clean)
     larger[1] = 2
-    corrupted = np.where(np.arange(40) < 2 * lost, 0, LABELS)
-    for file, said in (("clean", clean), ("corruption-mixture-4", corrupted)):
+    worse = np.where(np.arange(40) < 2 * lost, 0, LABELS)
+    for file, said in (("clean", clean), ("corruption-mixture-4", worse)):
         save_npz(run.path("predict", f"{file}.npz"), id=IDS, label=LABELS,
                  logits=np.eye(5, dtype=np.float32)[said])  # fmt: skip
     for epsilon, said in zip((0, *run.experiment.attack.epsilons), (clean, smaller, larger),
@@ -250,3 +254,44 @@ def test_the_experiments_are_these_rows_and_attack_as_wu_does(
     assert wu_figures.as_wu(experiment.attack)
     assert experiment.attack.reach >= 1
     assert (experiment.corruptions.names, experiment.corruptions.severities) == (("mixture",), (4,))
+
+
+def test_the_whole_walk_from_records_to_the_tables(tmp_path: Path) -> None:
+    """As a user goes it, on drawn eyes: records, a corrupted copy, three runs, the page."""
+    rows, rejects = eyepacs.read(make_eyepacs(tmp_path / "raw", patients=20))
+    plain = tmp_path / "eyepacs"
+    writing.write(plain, name="eyepacs", classes=eyepacs.CLASSES, rows=rows, rejects=rejects,
+                  how=shards.Preparation(size=SIZE, workers=1), tasks=eyepacs.TASKS)  # fmt: skip
+    copy = tmp_path / "eyepacs_1"
+    words = ["--records", str(plain), "--out", str(copy), "--levels", "1", "--splits", "train"]
+    assert corrupted.main(words) == 0
+    small = ("model.backbone=resnet18", "model.width=0.125", "data.image_size=16",
+             "attack.steps=5", "attack.rel_stepsize=0.4")  # fmt: skip
+    for name, folder in (("wu_baseline", plain), ("wu_corrupted_1", copy),
+                         ("wu_adversarial", plain)):  # fmt: skip
+        experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
+        words = ["train", "predict", "attack", "evaluate", "--smoke", "--records", str(folder),
+                 "--runs", str(tmp_path / "runs")]  # fmt: skip
+        settings = [word for each in small for word in ("--set", each)]
+        assert pipeline.main(experiment, [*words, *settings]) == 0
+    out = tmp_path / "report"
+    assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
+    for number, members in ((6, ["baseline", "1"]), (8, ["baseline", "1"]),
+                            (9, ["baseline", wu.ADVERSARIAL])):  # fmt: skip
+        frame = pd.read_csv(out / "tables" / f"wu-table-{number}.csv")
+        mine = frame[frame["model"] != "paper"].set_index("training")
+        assert dict(mine["model"]) == {row: f"{trained[row]}-smoke" for row in members}
+        for row, model in mine["model"].items():
+            place = tmp_path / "runs" / "eyepacs" / model / "seed-0" / "predict"
+            file = "clean" if number != 8 else "corruption-mixture-4"
+            stored = load_npz(place / f"{file}.npz")
+            right = stored["logits"].argmax(axis=1) == stored["label"]
+            assert mine.loc[row, "Accuracy"] == pytest.approx(right.mean())
+            if number == 8:
+                clean = load_npz(place / "clean.npz")
+                before = (clean["logits"].argmax(axis=1) == clean["label"]).mean()
+                assert mine.loc[row, "Accuracy drop"] == pytest.approx(before - right.mean())
+    assert {path.name for path in (out / "figures").glob("wu-*")} == {
+        "wu-figure-5.png", "wu-figure-6.png"
+    }  # fmt: skip
