@@ -84,7 +84,7 @@ def write(
     if oversample:
         described["splits"]["train"] |= _balanced(described["splits"]["train"])
     total = sum(described["splits"][split]["count"] for split in splits)
-    rows = []
+    rows: list[list[Any]] = []
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(desc="corrupting", total=total, unit="image", disable=None) as bar,

@@ -77,7 +77,7 @@ def section(results: Sequence[Result], look: Look) -> Section | None:
             of.setdefault(place, []).append(each)
     if not ours:
         return None
-    tables = [made for number in PUBLISHED if (made := _table(number, of))]
+    tables = [table for number in PUBLISHED if (table := _table(number, of))]
     words = list(WORDS)
     if out := list(dict.fromkeys(each.name for each in ours if trained_on(each) is None)):
         words.append("Left out, since their records or their training are no row of these tables: "
