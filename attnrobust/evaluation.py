@@ -27,6 +27,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
 
     Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
     there only if it stands under every attack of that norm that was run at that epsilon.
+    `accuracy_drop` is what a corruption takes off the clean accuracy.
     `mean_accuracy`, without a level, is the mean over all severities, or over all epsilons above 0.
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
     the clean condition with the logits divided by it.
@@ -93,6 +94,10 @@ def _corruptions(
             raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
         for measurement in _all_metrics(corrupted, classes):
             yield _row(run, "corruption", name, int(severity), measurement)
+        # On the same images, so that its interval is narrower than either accuracy's tells.
+        drop = metrics.mean(_right(clean).astype(float) - _right(corrupted))
+        dropped = ("accuracy_drop", *drop, len(clean["id"]))
+        yield _row(run, "corruption", name, int(severity), dropped)
         right.setdefault(name, []).append(_right(corrupted))
     for name, each in right.items():
         yield _row(run, "corruption", name, "", _mean_accuracy(each))

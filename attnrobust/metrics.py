@@ -88,12 +88,26 @@ def accuracy(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -
     return weights @ correct / weights.sum(axis=1)
 
 
+def quadratic_kappa(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cohen's kappa with quadratic weights, for classes in an order, such as grades.
+
+    1 is complete agreement, 0 what chance would give; NaN where labels and predictions are all of
+    one class. Sums stay whole numbers, so that this is seen exactly.
+    """
+    predicted, total = probability.argmax(axis=1), weights.sum(axis=1)
+    apart = total * (weights @ (labels - predicted) ** 2)
+    squares = total * (weights @ (labels**2 + predicted**2))
+    with np.errstate(invalid="ignore"):
+        return 1 - apart / (squares - 2 * (weights @ labels) * (weights @ predicted))
+
+
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_auc": macro_auc,
+    "quadratic_kappa": quadratic_kappa,
     **calibration.CALIBRATION,
 }
 

@@ -60,6 +60,7 @@ def train(walk: Walk) -> None:
             "classes": list(dataset.classes), "size": dataset.size,
             "splits": {split: {key: value[key] for key in ("count", "class_counts")}
                        for split, value in dataset.splits.items()},
+            "corrupted": dataset.corrupted,
         }  # fmt: skip
         parameters, attention = build.count_parameters(model)
         runs.save_json(

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from data_helpers import (
     SIZE,
     colours,
     contents,
     encoded,
+    make_eyepacs,
     make_raw,
     pixels,
     shard_files,
@@ -22,10 +24,10 @@ from data_helpers import (
 )
 
 from attnrobust.corruptions import RANDOM, corrupt
-from attnrobust.data import corrupting, records
+from attnrobust.data import corrupting, records, shards, writing
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
-from tfrecords import corrupted
+from tfrecords import corrupted, eyepacs
 
 TASKS = {"two": records.Task(classes=("a", "b"), of=(0, 1, 0, 1, 0, 1, 0))}
 SEVERE = ("under_exposure", "gaussian_noise")
@@ -171,6 +173,58 @@ def test_splits_that_are_not_named_are_copied(dataset: records.Dataset, tmp_path
     assert {row["corruption"] for row in listed} <= set(RANDOM)
     assert {row["level"] for row in listed} <= set("1234")
     assert described(copy.root)["corrupted"]["splits"] == ["test"]
+
+
+def test_oversampling_repeats_training_images_each_with_a_corruption_of_its_own(
+    tmp_path: Path,
+) -> None:
+    folder = make_eyepacs(tmp_path / "raw", patients=20)
+    rows, rejects = eyepacs.read(folder)
+    kept = [row for row in rows if row.label != eyepacs.CLASSES[4] or row.group < "107"]
+    how = shards.Preparation(size=SIZE, shard_size=4, workers=1)
+    source = writing.write(tmp_path / "in", name="eyepacs", classes=eyepacs.CLASSES, rows=kept,
+                           rejects=rejects, how=how)  # fmt: skip
+    counts = source.splits["train"]["class_counts"]
+    most = max(counts.values())
+    assert 0 < min(counts.values()) < most
+    assert any(most % count for count in counts.values()), "not all classes have whole multiples"
+    argv = ["--records", str(source.root), "--out", str(tmp_path / "out"), "--splits", "train",
+            "--oversample"]  # fmt: skip
+    assert corrupted.main(argv) == 0
+    copy = records.load(tmp_path / "out")
+    records.verify(copy)
+    assert copy.corrupted["oversampled"] is True
+    assert copy.splits["train"]["class_counts"] == dict.fromkeys(counts, most)
+    before, after = stored(source, "train"), stored(copy, "train")
+    assert copy.count("train") == len(after) == 5 * most
+    assert Counter(e["label"] for e in after.values()) == dict.fromkeys(range(5), most)
+    assert [shard["count"] for shard in copy.splits["train"]["shards"]] == [
+        sum(1 for _ in tf.data.TFRecordDataset(file)) for file in copy.files("train")
+    ]
+    times = Counter(id_.partition("#")[0] for id_ in after)
+    assert times.keys() == before.keys()
+    for label in range(5):
+        mine = [times[id_] for id_, example in before.items() if example["label"] == label]
+        assert max(mine) - min(mine) <= 1
+        assert mine == sorted(mine, reverse=True), "the first ones have one copy more"
+    listed = {row["id"]: row for row in choices(copy.root)}
+    assert list(listed) == list(after)
+    for id_, example in after.items():
+        original = before[id_.partition("#")[0]]
+        assert (example["label"], example["group"]) == (original["label"], original["group"])
+        _, name, level = corrupting.random_corruption(
+            np.full((8, 8, 3), 0.5, np.float32), id_, RANDOM, [1, 2, 3, 4], seed=0
+        )
+        assert (name, str(level)) == (listed[id_]["corruption"], listed[id_]["level"])
+    assert len({example["image"] for example in after.values()}) > len(before)
+    for split in ("validation", "test"):
+        assert stored(copy, split) == stored(source, split)
+    # Without it each image stands there once, under its own draw.
+    plain = corrupted.write(source.root, tmp_path / "plain", splits=["train"])
+    assert "oversampled" not in plain.corrupted
+    assert all(stored(plain, "train")[id_] == after[id_] for id_ in before)
+    with pytest.raises(UserError, match="--oversample repeats images of the train split"):
+        corrupted.write(source.root, tmp_path / "none", splits=["test"], oversample=True)
 
 
 def call(*options: object) -> int:

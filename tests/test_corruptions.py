@@ -66,7 +66,8 @@ def test_the_contract_of_every_row(name: str) -> None:
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+# What a mixture draws is another corruption at each severity; it has a test of its own.
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "mixture"])
 @pytest.mark.parametrize("size", [32, 128])
 def test_severity_orders_the_damage(name: str, size: int) -> None:
     images = drawn(CORRUPTIONS[name].kind, size)
@@ -88,7 +89,7 @@ def test_packing_does_not_matter(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [n for n in CORRUPTIONS if n not in
              ("defocus", "under_exposure", "over_exposure", "brightness", "contrast", "jpeg",
-              "pixelate")],
+              "pixelate", "mixture")],
 )  # fmt: skip
 def test_chance_has_a_key_for_each_id_and_seed(name: str) -> None:
     images = drawn(CORRUPTIONS[name].kind)[:1].repeat(2, axis=0)
@@ -263,6 +264,32 @@ def test_the_black_frame_of_a_fundus_stays_black() -> None:
         np.testing.assert_array_equal(corrupt(images, IDS, name, 5)[:, :4, :4], corner)
     spot = corrupt(images, IDS, "light_leakage", 5)[:, 30:34, 30:34]
     assert spot.mean() > 0.05
+
+
+def test_a_mixture_is_one_of_four_at_a_severity_up_to_its_own() -> None:
+    image = drawn("skin")[0]
+    ids = [str(index) for index in range(400)]
+    # Light leakage and motion blur have chance of their own: their mean tells neither apart from
+    # the rest, exposures are told by what they make of the image.
+    exposed = {
+        (name, severity): CORRUPTIONS[name](np.random.default_rng(), image, severity=severity)
+        for name in ("under_exposure", "over_exposure")
+        for severity in SEVERITIES
+    }
+    for highest in (1, 4):
+        found = corrupt(np.repeat(image[np.newaxis], 400, axis=0), ids, "mixture", highest)
+        drawn_ = [key for one in found for key, other in exposed.items()
+                  if np.array_equal(one, other)]  # fmt: skip
+        assert {severity for _, severity in drawn_} == set(range(1, highest + 1))
+        # 100 of each are expected, standard deviation 8.7.
+        for name in ("under_exposure", "over_exposure"):
+            assert 65 < sum(each == name for each, _ in drawn_) < 135
+        # Motion blur keeps the mean, light leakage does not.
+        rest = [one for one in found
+                if not any(np.array_equal(one, other) for other in exposed.values())]  # fmt: skip
+        blurred = sum(abs(one.mean() - image.mean()) < 0.02 for one in rest)
+        assert 65 < blurred < 135
+        assert 65 < len(rest) - blurred < 135
 
 
 def test_a_grid_has_its_frequency_and_amplitude() -> None:

@@ -280,6 +280,13 @@ def test_corruption_files_are_measured(run: Run) -> None:
     assert set(mine.level) == {3, ""}
     values = dict(zip(mine.metric, mine.value, strict=True))
     assert values["accuracy"] == pytest.approx(0.3)
+    # 7 of 10 were right before; four of them are lost, none is won.
+    drop = mine[mine.metric == "accuracy_drop"].iloc[0]
+    lost = (CLEAN == LABELS).astype(int) - (FALLEN == LABELS)
+    assert drop["value"] == pytest.approx(lost.mean())
+    assert drop["value"] == pytest.approx(0.7 - 0.3)
+    half = 1.96 * lost.std() / math.sqrt(10)
+    assert (drop.low, drop.high) == pytest.approx((0.4 - half, 0.4 + half), abs=0.05)
     # Every confidence is e / (e + 2); 3 of 10 are right.
     assert values["ece"] == pytest.approx(math.e / (math.e + 2) - 0.3)
     runs.save_npz(folder / "corruption-jpeg-1.npz", id=IDS[::-1], label=LABELS,

@@ -26,6 +26,8 @@ def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
         return float(reference.roc_auc_score(labels, probability, average="macro",
                                              multi_class="ovr"))  # fmt: skip
     prediction = probability.argmax(axis=1)
+    if name == "quadratic_kappa":
+        return float(reference.cohen_kappa_score(labels, prediction, weights="quadratic"))
     table = {
         "accuracy": reference.accuracy_score,
         "balanced_accuracy": reference.balanced_accuracy_score,
@@ -33,7 +35,7 @@ def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
     return float(table[name](labels, prediction))
 
 
-JUDGED = ("accuracy", "balanced_accuracy", "macro_auc")
+JUDGED = ("accuracy", "balanced_accuracy", "macro_auc", "quadratic_kappa")
 
 
 def test_every_metric_has_a_judge_here_or_in_test_calibration() -> None:
@@ -69,6 +71,15 @@ def test_ties_count_half_by_hand() -> None:
     assert metrics.macro_auc(labels, probability, np.ones((1, 4)))[0] == pytest.approx(3.5 / 4)
     same = np.full((4, 2), 0.5)
     assert metrics.macro_auc(labels, same, np.ones((1, 4)))[0] == 0.5
+
+
+def test_kappa_by_hand() -> None:
+    # Grades 0, 0, 2, 1 called 0, 1, 2, 1: squares 0, 1, 0, 0 of 4. Each label against each
+    # prediction: 0 + 1 + 4 + 1, twice, 4 + 1 + 0 + 1 and 1 + 0 + 1 + 0, 20 of 16.
+    labels, probability = np.array([0, 0, 2, 1]), np.eye(3)[[0, 1, 2, 1]]
+    assert metrics.quadratic_kappa(labels, probability, np.ones((1, 4)))[0] == pytest.approx(0.8)
+    same = np.full(3, 2)
+    assert math.isnan(metrics.quadratic_kappa(same, np.eye(3)[same], np.ones((1, 3)))[0])
 
 
 def test_a_class_without_examples_is_left_out_of_the_mean() -> None:

@@ -59,6 +59,25 @@ def test_rates_by_hand():
     assert rates(17, schedule="step")[14:] == pytest.approx([0.1, 0.01, 0.01])
 
 
+def test_the_plateau_by_hand():
+    # Better after epochs 0, 1 and 4 (0.51 is not, by min_delta); waits reach 2 after 3, 6 and 8.
+    losses = [0.9, 0.52, 0.51, 0.6, 0.4, 0.4, 0.5, 0.6, 0.7]
+    training = setting(schedule="plateau", plateau_epochs=2, min_delta=0.05)
+    found = [optimizers.rate(training, epoch, losses[:epoch]) for epoch in range(10)]
+    tenths = [0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
+    assert found == pytest.approx([0.1 * 0.1**n for n in tenths])
+    # The losses of later epochs, known or not, change nothing.
+    assert [optimizers.rate(training, e, losses) for e in range(10)] == found
+    # While the head learns alone nobody waits; its best loss stays the one to better.
+    headed = setting(schedule="plateau", plateau_epochs=2, min_delta=0.0, head_epochs=3,
+                     head_learning_rate=1.0)  # fmt: skip
+    losses = [0.1, 0.5, 0.5, 0.2, 0.15, 0.05]
+    found = [optimizers.rate(headed, epoch, losses[:epoch]) for epoch in range(7)]
+    assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    with pytest.raises(UserError, match=r"training\.plateau_epochs = 0: expected at least 1"):
+        setting(plateau_epochs=0)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_the_rate_reaches_the_step_on_two_replicas_and_under_a_loss_scale(precision):
     """A linear model, whose step is its rate times a known gradient."""
@@ -77,14 +96,16 @@ def test_the_rate_reaches_the_step_on_two_replicas_and_under_a_loss_scale(precis
     np.testing.assert_allclose(model.get_weights()[0], [[moved, -moved]], rtol=1e-4)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau"])
 def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
     schedule, tiny, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
         tiny, ["training.optimizer=sgd", f"training.schedule={schedule}", "training.epochs=3",
                "training.decay_epochs=1,2", "training.weight_decay=0.01",
-               "training.learning_rate=0.1"],
+               "training.learning_rate=0.1", "training.plateau_epochs=1",
+               # No loss is better than the first one, by so much.
+               *(["training.min_delta=1000"] if schedule == "plateau" else [])],
     )  # fmt: skip
     dataset = records.load(records_folder)
 
@@ -105,7 +126,8 @@ def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
     monkeypatch.setattr(fit, "_one_epoch", watched)
     stop_at = None
     whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
-    expected = {"cosine": [0.1, 0.075, 0.025], "step": [0.1, 0.01, 0.001]}[schedule]
+    expected = {"cosine": [0.1, 0.075, 0.025], "step": [0.1, 0.01, 0.001],
+                "plateau": [0.1, 0.1, 0.01]}[schedule]  # fmt: skip
     assert rates == pytest.approx(expected)
     stop_at = 1
     with pytest.raises(KeyboardInterrupt):

@@ -3,10 +3,11 @@
 Each image gets one of the corruptions at one of the levels (severities), both drawn uniformly from
 the seed and its id; `corruptions.csv` lists them. Labels, masks, classes, tasks and splits stay,
 JPEG and PNG stay what they are. The defaults are those of Wu, section 4, where the training set was
-corrupted once and saved, and so was the validation set it was then tested on.
+corrupted once and saved. With --oversample, as there, images of the train split are repeated until
+every class has as many as the commonest; each copy has an id and a corruption of its own.
 
     python -m tfrecords.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
-        [--levels 1-4] [--splits test] [--seed N]
+        [--levels 1-4] [--splits train] [--oversample] [--seed N]
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ log = logging.getLogger("attnrobust")
 LIST = "corruptions.csv"
 
 Choice = tuple[str, str, int]  # id, corruption, level
+Numbered = tuple[bytes, int]  # a serialized example, which of its copies
 
 
 def write(
@@ -51,6 +53,7 @@ def write(
     levels: Sequence[int] = corruptions.RANDOM_LEVELS,
     seed: int = 0,
     splits: Sequence[str] = SPLITS,
+    oversample: bool = False,
     workers: int = 1,
 ) -> records.Dataset:
     """Write the corrupted copy; the result hangs on neither `workers` nor the order of examples.
@@ -62,6 +65,7 @@ def write(
         levels: Severities, of which it gets one.
         seed: Of all chance.
         splits: Which are corrupted; the shards of the others are copied.
+        oversample: Repeat images of the train split, every class as often as the commonest has any.
         workers: Threads.
 
     Raises:
@@ -69,28 +73,36 @@ def write(
             `source`, or damaged ones.
     """
     _check(source, out, names, levels, splits)
+    if oversample and "train" not in splits:
+        raise UserError("--oversample repeats images of the train split: name it in --splits")
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
     described = runs.load_json(source / "dataset.json")
     unfinished = _start(source, out, described, splits)
     one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
+    given = {split: list(described["splits"][split]["class_counts"].values()) for split in splits}
+    if oversample:
+        described["splits"]["train"] |= _balanced(described["splits"]["train"])
     total = sum(described["splits"][split]["count"] for split in splits)
-    rows = []
+    rows: list[list[Any]] = []
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(desc="corrupting", total=total, unit="image", disable=None) as bar,
     ):
         for split in splits:
+            copies = _Copies(given[split], oversample=oversample and split == "train")
             for shard in described["splits"][split]["shards"]:
-                file = unfinished / shard["file"]
-                for id_, name, level in _write_shard(source / shard["file"], file, one, pool):
+                file, before = unfinished / shard["file"], len(rows)
+                examples = copies.of(source / shard["file"])
+                for id_, name, level in _write_shard(examples, file, one, pool):
                     rows.append([id_, split, name, level])
                     bar.update()
                 content = file.read_bytes()
-                shard |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                shard |= {"count": len(rows) - before, "bytes": len(content),
+                          "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
     described["corrupted"] = {
         "of": described.pop("hash"), "corruptions": names, "levels": levels, "seed": seed,
-        "splits": splits,
+        "splits": splits, **({"oversampled": True} if oversample else {}),
     }  # fmt: skip
     _write_list(unfinished / LIST, rows)
     runs.save_json(unfinished / "dataset.json", described | {"hash": runs.digest(described)})
@@ -133,13 +145,47 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     return unfinished
 
 
+def _balanced(split: Mapping[str, Any]) -> dict[str, Any]:
+    """Its counts with every class that has examples as often as the commonest."""
+    most = max(split["class_counts"].values())
+    counts = {name: most if count else 0 for name, count in split["class_counts"].items()}
+    return {"count": sum(counts.values()), "class_counts": counts}
+
+
+class _Copies:
+    """A split's examples, shard by shard: each once, or as often as its class needs.
+
+    Where the commonest class is no multiple of one, the first examples of that have one copy more.
+    """
+
+    def __init__(self, counts: Sequence[int], *, oversample: bool) -> None:
+        self.counts, self.seen, self.oversample = counts, [0] * len(counts), oversample
+
+    def of(self, source: Path) -> Iterator[Numbered]:
+        """The examples of a shard, each with the number of its copy, 0 for itself."""
+        import tensorflow as tf
+
+        for content in tf.data.TFRecordDataset(str(source)).as_numpy_iterator():
+            for copy in range(self._times(content) if self.oversample else 1):
+                yield content, copy
+
+    def _times(self, content: bytes) -> int:
+        import tensorflow as tf
+
+        example = tf.train.Example.FromString(content)
+        label = example.features.feature["label"].int64_list.value[0]
+        times, rest = divmod(max(self.counts), self.counts[label])
+        self.seen[label] += 1
+        return int(times + (self.seen[label] <= rest))
+
+
 def _write_shard(
-    source: Path, file: Path, one: Callable[[bytes], tuple[bytes, Choice]], pool: Executor
-) -> Iterator[Choice]:
+    examples: Iterator[Numbered], file: Path, one: Callable[[Numbered], tuple[bytes, Choice]],
+    pool: Executor,
+) -> Iterator[Choice]:  # fmt: skip
     """Write a shard; gives each image's choice once it is written."""
     import tensorflow as tf
 
-    examples = tf.data.TFRecordDataset(str(source)).as_numpy_iterator()
     with tf.io.TFRecordWriter(str(file)) as writer:
         for content, choice in pool.map(one, examples):
             writer.write(content)
@@ -147,14 +193,18 @@ def _write_shard(
 
 
 def _corrupt(
-    content: bytes, *, names: Sequence[str], levels: Sequence[int], seed: int
+    numbered: Numbered, *, names: Sequence[str], levels: Sequence[int], seed: int
 ) -> tuple[bytes, Choice]:
-    """A serialized example with its image corrupted, all else as it was."""
+    """A serialized example with its image corrupted, all else as it was but a copy's id."""
     import tensorflow as tf
 
+    content, copy = numbered
     example = tf.train.Example.FromString(content)
     feature = example.features.feature
     stored, id_ = feature["image"].bytes_list.value, feature["id"].bytes_list.value[0].decode()
+    if copy:
+        id_ = f"{id_}#{copy}"
+        feature["id"].bytes_list.value[0] = id_.encode()
     image, _ = raw.load_image(stored[0], max_megapixels=math.inf)
     found, name, level = corrupting.random_corruption(
         image.astype(np.float32) / 255, id_, names, levels, seed=seed
@@ -201,6 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--corruptions", default=",".join(corruptions.RANDOM), help="each image gets one of them")
     add("--levels", default="1-4", help="of 1 to 5; each image gets one of them")
     add("--splits", default=",".join(SPLITS), help="which are corrupted; the others are copied")
+    add("--oversample", action="store_true",
+        help="repeat training images until all classes are as common")  # fmt: skip
     add("--seed", type=int, default=0, help="of all chance")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="threads")
     add("--debug", action="store_true", help="show tracebacks")
@@ -209,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         write(options.records, options.out, names=_words(options.corruptions),
               levels=_levels(options.levels), splits=_words(options.splits), seed=options.seed,
-              workers=options.workers)  # fmt: skip
+              oversample=options.oversample, workers=options.workers)  # fmt: skip
 
     return guarded(work, debug=options.debug)
 

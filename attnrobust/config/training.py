@@ -21,7 +21,7 @@ class Training:
             0.9).
         weight_decay: Decoupled: each step takes learning rate * this * weight off every weight.
         schedule: Row of SCHEDULES (same file), how the learning rate goes on from epoch to epoch:
-            `constant`, `cosine` (towards 0 after `epochs`) or `step`.
+            `constant`, `cosine` (towards 0 after `epochs`), `step` or `plateau`.
         decay_epochs: Numbers of finished epochs after each of which `step` divides it by 10.
         head_epochs: In so many epochs at first the head learns alone, at `head_learning_rate`; then
             `groups` do, with a new optimizer. They count among `epochs` and in `decay_epochs`, not
@@ -59,6 +59,8 @@ class Training:
         augmix_alpha: Of Dirichlet and Beta, which the mixing weights are drawn from.
         validation_share: Share of the validation images, evenly spread, that validation looks at
             where it attacks each one (not `augmix`).
+        plateau_epochs: Epochs in a row without a better validation loss after which the schedule
+            `plateau` divides the learning rate by 10, and again after as many more.
     """
 
     epochs: int = 300
@@ -98,6 +100,7 @@ class Training:
     augmix_depth: int | None = None
     augmix_alpha: float = 1.0
     validation_share: float = 1.0
+    plateau_epochs: int = 5
 
     @property
     def inner_stepsize(self) -> float:
@@ -109,7 +112,7 @@ class Training:
     def __post_init__(self) -> None:
         self._require_inner()
         self._require_augmix()
-        for name in ("epochs", "batch_size", "patience"):
+        for name in ("epochs", "batch_size", "patience", "plateau_epochs"):
             value = getattr(self, name)
             require(value >= 1, f"training.{name}", value, "at least 1")
         for name in ("learning_rate", "adam_epsilon", "head_learning_rate"):

@@ -108,6 +108,13 @@ def _generator(*key: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
+def mixture(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarray:
+    """One of the four of RANDOM at a severity of 1 to `level`, both drawn (Wu, section 4)."""
+    row = CORRUPTIONS[str(rng.choice(RANDOM))]
+    highest = min(max(round(level), SEVERITIES[0]), SEVERITIES[-1])
+    return row(rng, image, severity=int(rng.integers(1, highest + 1)))
+
+
 SHARE = "share of the width"
 CORRUPTIONS: dict[str, Corruption] = {
     "gaussian_noise": Corruption(noise.gaussian_noise, (0.1, 0.2, 0.4, 0.7, 1.0), "variance"),
@@ -132,4 +139,5 @@ CORRUPTIONS: dict[str, Corruption] = {
         artefacts.grid_artefact, (0.015, 0.03, 0.05, 0.08, 0.12), "amplitude", "xray"
     ),
     "low_dose": Corruption(noise.low_dose, (2000, 800, 300, 120, 50), "photons a pixel", "xray"),
+    "mixture": Corruption(mixture, (1, 2, 3, 4, 5), "highest severity"),
 }

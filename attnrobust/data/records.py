@@ -44,6 +44,7 @@ class Dataset:
         label_map: For each stored label the one that is read (empty: the stored one).
         members: For a split that is a part of what its shards hold: for each example there, in
             record order, whether it belongs to the split.
+        corrupted: How the images were corrupted, as `tfrecords.corrupted` says; empty: not at all.
     """
 
     root: Path
@@ -55,6 +56,7 @@ class Dataset:
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     label_map: tuple[int, ...] = ()
     members: Mapping[str, tuple[bool, ...]] = dataclasses.field(default_factory=dict)
+    corrupted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
@@ -119,6 +121,7 @@ def load(root: Path) -> Dataset:
         splits=described["splits"],
         hash=described["hash"],
         tasks={name: Task(**task) for name, task in described.get("tasks", {}).items()},
+        corrupted=described.get("corrupted", {}),
     )
 
 

@@ -25,6 +25,7 @@ from attnrobust.report import (
     tables,
     trust,
     wording,
+    wu,
 )
 from attnrobust.report.reading import read
 from attnrobust.report.results import Result, once
@@ -39,9 +40,9 @@ PHOTO_BYTES = 10_000_000
 # Every name that a report has ever given to a figure or table.
 OURS = re.compile(
     r"(robust-accuracy|calibration|"
-    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions)-[^/]+)\.png|"
+    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions|wu)-[^/]+)\.png|"
     r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
-    r"region|outcome|splits|calibration|corruptions|martinez)-[^/]+)\.csv"
+    r"region|outcome|splits|calibration|corruptions|martinez|wu)-[^/]+)\.csv"
 )
 
 
@@ -74,6 +75,7 @@ def write(
         calibration.section(results, look),
         corruptions.section(results, look, baseline=baseline),
         martinez.section(results),
+        wu.section(results, look),
     ) if each]  # fmt: skip
     headline = [
         each for picture in figures.accuracy_curves(results, look) for each in album.add(picture)

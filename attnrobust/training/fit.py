@@ -103,8 +103,9 @@ def _train(
             groups = phases.learning(setting, state.epoch)
             _learn(model, experiment, groups, strategy)
         row = _one_epoch(
-            model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation
-        )
+            model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation,
+            rate=optimizers.rate(setting, state.epoch, [row["val_loss"] for row in state.history]),
+        )  # fmt: skip
         if not all(math.isfinite(row[key]) for key in ("loss", "val_loss")):
             raise UserError(
                 f"the loss is not finite in epoch {row['epoch']}; try a smaller "
@@ -240,8 +241,9 @@ def _one_epoch(
     epoch: int,
     weights: np.ndarray,
     validation: tf.data.Dataset,
+    rate: float,
 ) -> dict[str, Any]:
-    """Fit one epoch; its row of the history."""
+    """Fit one epoch at a learning rate; its row of the history."""
     table = tf.constant(weights)
     batches = inputs.training_batches(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
@@ -250,7 +252,7 @@ def _one_epoch(
     own = isinstance(model, Steps)
     if own:
         batches = model.prepare(batches, (experiment.seed, epoch))
-    model.optimizer.learning_rate = optimizers.rate(experiment.training, epoch)
+    model.optimizer.learning_rate = rate
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()

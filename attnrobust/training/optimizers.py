@@ -1,13 +1,13 @@
 """OPTIMIZERS and SCHEDULES: how a gradient becomes a step, and how long that step is.
 
-The learning rate changes between epochs only, and follows from the number of finished epochs alone:
-a run that goes on after a kill has the rate it would have had.
+The learning rate changes between epochs only, and follows from the finished epochs alone, their
+number and their validation losses: a run that goes on after a kill has the rate it would have had.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tensorflow import keras
 
@@ -35,20 +35,38 @@ def _decay(setting: config.Training) -> float | None:
     return setting.weight_decay or None
 
 
-def constant(setting: config.Training, epoch: int) -> float:
+def constant(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:
     """Share of the learning rate in an epoch, counted from 0: all of it."""
-    del setting, epoch
+    del setting, epoch, losses
     return 1.0
 
 
-def cosine(setting: config.Training, epoch: int) -> float:
+def cosine(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:
     """Half a cosine from 1 in the first epoch towards 0 after `training.epochs`."""
+    del losses
     return (1 + math.cos(math.pi * epoch / setting.epochs)) / 2
 
 
-def step(setting: config.Training, epoch: int) -> float:
+def step(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:
     """A tenth from each of `training.decay_epochs` on."""
+    del losses
     return float(0.1 ** sum(epoch >= after for after in setting.decay_epochs))
+
+
+def plateau(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:
+    """A tenth after every `training.plateau_epochs` in a row without a better validation loss.
+
+    Better is better by more than `training.min_delta`, as for early stopping; epochs of the head
+    alone are not counted. Margeloiu et al. 2020, appendix A: 5 epochs, beside a patience of 10.
+    """
+    best, waited, drops = math.inf, 0, 0
+    for index, loss in enumerate(losses[:epoch]):
+        better = loss < best - setting.min_delta
+        best = loss if better else best
+        waited = 0 if better or index < setting.head_epochs else waited + 1
+        if waited == setting.plateau_epochs:
+            waited, drops = 0, drops + 1
+    return float(0.1**drops)
 
 
 def optimizer(setting: config.Training) -> keras.optimizers.Optimizer:
@@ -66,16 +84,16 @@ def optimizer(setting: config.Training) -> keras.optimizers.Optimizer:
     return found
 
 
-def rate(setting: config.Training, epoch: int) -> float:
-    """Learning rate in an epoch, counted from 0."""
+def rate(setting: config.Training, epoch: int, losses: Sequence[float] = ()) -> float:
+    """Learning rate in an epoch, counted from 0, after epochs of these validation losses."""
     if epoch < setting.head_epochs:
         return setting.head_learning_rate
-    return setting.learning_rate * SCHEDULES[setting.schedule](setting, epoch)
+    return setting.learning_rate * SCHEDULES[setting.schedule](setting, epoch, losses)
 
 
 OPTIMIZERS: dict[str, Callable[[config.Training], keras.optimizers.Optimizer]] = {
     "adam": adam, "sgd": sgd,
 }  # fmt: skip
-SCHEDULES: dict[str, Callable[[config.Training, int], float]] = {
-    "constant": constant, "cosine": cosine, "step": step,
+SCHEDULES: dict[str, Callable[[config.Training, int, Sequence[float]], float]] = {
+    "constant": constant, "cosine": cosine, "step": step, "plateau": plateau,
 }  # fmt: skip
