@@ -88,12 +88,26 @@ def accuracy(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -
     return weights @ correct / weights.sum(axis=1)
 
 
+def quadratic_kappa(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cohen's kappa, a mistake by d classes counting d squared (Cohen 1968): 1 for no mistake.
+
+    0 is what predictions of these frequencies would give by chance. For classes in an order, such
+    as grades, alone. With squares the sums over the confusion matrix become moments.
+    """
+    found = probability.argmax(axis=1).astype(float)
+    n = weights.sum(axis=1)
+    chance = weights @ (labels**2.0 + found**2) - 2 * (weights @ labels) * (weights @ found) / n
+    with np.errstate(invalid="ignore"):
+        return np.where(chance > 0, 1 - weights @ (labels - found) ** 2 / chance, np.nan)
+
+
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_auc": macro_auc,
+    "quadratic_kappa": quadratic_kappa,
     **calibration.CALIBRATION,
 }
 

@@ -1,5 +1,6 @@
 """Metrics against scikit-learn, intervals against published numbers."""
 
+import functools
 import math
 import warnings
 
@@ -29,11 +30,12 @@ def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
     table = {
         "accuracy": reference.accuracy_score,
         "balanced_accuracy": reference.balanced_accuracy_score,
+        "quadratic_kappa": functools.partial(reference.cohen_kappa_score, weights="quadratic"),
     }
     return float(table[name](labels, prediction))
 
 
-JUDGED = ("accuracy", "balanced_accuracy", "macro_auc")
+JUDGED = ("accuracy", "balanced_accuracy", "macro_auc", "quadratic_kappa")
 
 
 def test_every_metric_has_a_judge_here_or_in_test_calibration() -> None:
