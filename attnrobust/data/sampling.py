@@ -120,12 +120,12 @@ def smote(
 def memory(counts: np.ndarray, size: int) -> int:
     """Bytes that SMOTE takes at its peak, of float32 images.
 
-    That is, the images twice and all that is made, or in the end once and the result twice; on top
-    the float64 parts of the largest class that is filled up.
+    That is in the end the images and twice the result; or before it, while the class that wants
+    most is filled up, the images, the result, and three times as much as that class gets.
     """
     number, total = int(counts.sum()), len(counts) * int(counts.max())
     largest = int(counts.max() - counts.min())
-    return 3 * size * size * (4 * (number + 2 * total) + 28 * largest)
+    return 4 * 3 * size * size * (number + total + max(total, 3 * largest))
 
 
 def _flattened(batches: tf.data.Dataset, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,8 @@ def _train(
     state = State.load(folder / "state")
     groups = phases.learning(setting, max(state.epoch - 1, 0))
     _learn(model, experiment, groups, strategy)
-    state.restore(model)
+    with strategy.scope():  # Makes the optimizer's variables: a copy on each device.
+        state.restore(model)
     validation = validation_batches(model, experiment, dataset)
     writer = None
     if is_chief(strategy):
@@ -197,9 +198,9 @@ def _first(experiment: config.Experiment, folder: Path) -> config.Model:
     Raises:
         UserError: That run is not there, or was not trained to its end.
     """
-    name, seed = experiment.training.start, experiment.seed
-    if not name:
+    if not (name := experiment.training.start):
         return experiment.model
+    seed = experiment.seed
     before = folder.parents[2] / name / f"seed-{seed}"
     if not before.joinpath("config.json").is_file():
         raise UserError(
