@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -125,4 +124,3 @@ def test_tasks_of_one_data_set_have_a_figure_each(tmp_path: Path) -> None:
         "confusion-eyepacs",
         "confusion-eyepacs-binary",
     ]
-    assert dataclasses.is_dataclass(made)
