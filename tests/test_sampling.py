@@ -144,6 +144,11 @@ def test_smote_is_imbalanced_learns_and_fills_up_every_class(dataset, images, ti
     assert drawn == epoch(dataset, setting, made=made(dataset, tiny)), "the same after a resume"
 
 
+def test_smote_is_not_forgotten(dataset: records.Dataset) -> None:
+    with pytest.raises(ValueError, match="without the examples it makes"):
+        epoch(dataset, training("smote"))
+
+
 def test_smote_takes_fewer_neighbours_of_a_small_class(caplog) -> None:
     rng = np.random.default_rng(0)
     batch = {"image": rng.random((8, 8, 8, 3), dtype=np.float32),

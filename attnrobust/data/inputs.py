@@ -88,6 +88,8 @@ def training_batches(
     Returns:
         Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
     """
+    if training.sampling == "smote" and made is None:
+        raise ValueError("training.sampling = smote without the examples it makes")
     total = _total(dataset, data, training)
     share = _share(dataset, data, training)
     number, done = divmod(epoch * share, total)
