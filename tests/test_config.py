@@ -181,6 +181,10 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.min_delta", [-0.001]),
         ("training.epoch_fraction", [0.0, 1.01, float("nan")]),
         ("training.class_weights", ["balanced"]),
+        ("training.focal_gamma", [-0.5, float("nan")]),
+        ("training.class_balanced_beta", [-0.1, 1.0, float("nan")]),
+        ("training.sampling", ["undersample"]),
+        ("training.start", ["../x", ".x"]),
         ("training.weight_decay", [-0.1, float("nan")]),
         ("training.decay_epochs", [[0], [3, 2], [2, 2]]),
         ("training.jsd_weight", [-1.0, float("nan")]),
@@ -219,6 +223,9 @@ def test_values_outside_the_limits_are_refused_by_name(key: str, values: list[An
         ("model.dropout", 0.0),
         ("training.min_delta", 0.0),
         ("training.epoch_fraction", 1.0),
+        ("training.focal_gamma", 0.0),
+        ("training.class_balanced_beta", 0.0),
+        ("training.sampling", "smote"),
         ("training.weight_decay", 0.0),
         ("training.decay_epochs", []),
         ("training.augmix_severity", 10.0),
@@ -231,6 +238,12 @@ def test_values_outside_the_limits_are_refused_by_name(key: str, values: list[An
 def test_the_limits_themselves_are_allowed(key: str, value: Any) -> None:
     found = field(config.from_json(changed(OTHER, key, value)), key)
     assert found == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_classes_are_not_balanced_twice() -> None:
+    with pytest.raises(UserError, match=r"^training\.class_weights = inverse_frequency: expected "
+                       r"none, since training\.sampling = oversample"):  # fmt: skip
+        Training(sampling="oversample")
 
 
 def test_lookup_gives_the_row_and_else_names_near_misses_first() -> None:

@@ -23,6 +23,8 @@ from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
+from attnrobust.training.losses import CLASS_WEIGHTS
+from attnrobust.training.losses import LOSSES as TRAINING_LOSSES
 from attnrobust.training.methods import METHODS
 from attnrobust.training.mixing import OPERATIONS
 from attnrobust.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -33,7 +35,8 @@ TABLES = {
     "EXPLANATIONS": EXPLANATIONS, "METRICS": METRICS, "HEATMAP_METRICS": HEATMAP_METRICS,
     "BACKBONES": BACKBONES, "HEADS": HEADS, "LOSSES": LOSSES, "FIRST_PASSES": FIRST_PASSES,
     "CHECKS": CHECKS, "CORRUPTIONS": CORRUPTIONS, "METHODS": METHODS, "OPERATIONS": OPERATIONS,
-    "OPTIMIZERS": OPTIMIZERS, "SCHEDULES": SCHEDULES,
+    "OPTIMIZERS": OPTIMIZERS, "SCHEDULES": SCHEDULES, "TRAINING_LOSSES": TRAINING_LOSSES,
+    "CLASS_WEIGHTS": CLASS_WEIGHTS,
 }  # fmt: skip
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

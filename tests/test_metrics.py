@@ -1,5 +1,6 @@
 """Metrics against scikit-learn, intervals against published numbers."""
 
+import functools
 import math
 import warnings
 
@@ -31,6 +32,7 @@ def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
     table = {
         "accuracy": reference.accuracy_score,
         "balanced_accuracy": reference.balanced_accuracy_score,
+        "quadratic_kappa": functools.partial(reference.cohen_kappa_score, weights="quadratic"),
     }
     return float(table[name](labels, prediction))
 

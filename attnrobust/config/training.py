@@ -29,7 +29,20 @@ class Training:
         head_learning_rate: Of those epochs.
         groups: How many layer groups learn, the head and then from the last tap of the backbone on
             (see BACKBONES) towards the image; None: all.
-        class_weights: `inverse_frequency` or `none`.
+        loss: Row of LOSSES (attnrobust/training/losses.py): `cross_entropy` or `focal`, which takes
+            the cross-entropy's place in what every method learns and is validated by; attacks
+            inside go on ascending the cross-entropy.
+        focal_gamma: Of `focal`, at least 0: 0 is the cross-entropy, more gives less weight to
+            images that are right with confidence.
+        class_weights: Row of CLASS_WEIGHTS (same file): `inverse_frequency`, `effective_number` or
+            `none`.
+        class_balanced_beta: Of `effective_number`, in [0, 1): 0 weighs all classes equally, towards
+            1 it becomes the inverse frequency.
+        sampling: `none`, `oversample` (every class as often as the commonest, by repetition) or
+            `smote` (the same, by mixtures of two images of a class); both let an epoch grow to the
+            number of classes times the commonest one, see attnrobust/data/sampling.py.
+        start: Experiment on the same data set whose run with the same seed, beside this one, gives
+            the starting weights (empty: `model.weights` does).
         patience: Epochs without improvement of the validation loss before training stops.
         min_delta: What counts as an improvement of the validation loss.
         epoch_fraction: Share of the training examples that an epoch sees (0.1 on HAM10000).
@@ -74,7 +87,12 @@ class Training:
     head_epochs: int = 0
     head_learning_rate: float = 1e-3
     groups: int | None = None
+    loss: str = "cross_entropy"
+    focal_gamma: float = 2.0
     class_weights: str = "inverse_frequency"
+    class_balanced_beta: float = 0.99
+    sampling: str = "none"
+    start: str = ""
     patience: int = 40
     min_delta: float = 0.001
     epoch_fraction: float = 1.0
@@ -112,6 +130,7 @@ class Training:
     def __post_init__(self) -> None:
         self._require_inner()
         self._require_augmix()
+        self._require_balance()
         for name in ("epochs", "batch_size", "patience", "plateau_epochs"):
             value = getattr(self, name)
             require(value >= 1, f"training.{name}", value, "at least 1")
@@ -132,8 +151,21 @@ class Training:
                 "in (0, 1]")  # fmt: skip
         require(self.precision in ("float32", "bfloat16", "float16"), "training.precision",
                 self.precision, "float32, bfloat16 or float16")  # fmt: skip
-        require(self.class_weights in ("inverse_frequency", "none"), "training.class_weights",
-                self.class_weights, "inverse_frequency or none")  # fmt: skip
+
+    def _require_balance(self) -> None:
+        require(self.focal_gamma >= 0, "training.focal_gamma", self.focal_gamma, "at least 0")
+        require(self.class_weights in ("inverse_frequency", "effective_number", "none"),
+                "training.class_weights", self.class_weights,
+                "inverse_frequency, effective_number or none")  # fmt: skip
+        require(0 <= self.class_balanced_beta < 1, "training.class_balanced_beta",
+                self.class_balanced_beta, "in [0, 1)")  # fmt: skip
+        require(self.sampling in ("none", "oversample", "smote"), "training.sampling",
+                self.sampling, "none, oversample or smote")  # fmt: skip
+        require(self.sampling == "none" or self.class_weights == "none", "training.class_weights",
+                self.class_weights, f"none, since training.sampling = {self.sampling} balances the "
+                "classes already")  # fmt: skip
+        safe = all(c.isalnum() or c in "_-." for c in self.start) and self.start[:1] != "."
+        require(safe, "training.start", self.start, "the name of an experiment, or nothing")
 
     def _require_augmix(self) -> None:
         require(self.jsd_weight >= 0, "training.jsd_weight", self.jsd_weight, "at least 0")

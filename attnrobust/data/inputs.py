@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
+from attnrobust.data import sampling
 from attnrobust.data.augmentation import AUGMENTATIONS, augment
 from attnrobust.data.corrupting import random_corruption
 from attnrobust.data.records import Dataset
@@ -27,7 +28,6 @@ FEATURES = {
     "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "label": tf.io.FixedLenFeature([], tf.int64),
 }
-SHUFFLE_BUFFER = 8192
 
 
 def count(dataset: Dataset, split: str, limit: int | None = None) -> int:
@@ -49,13 +49,30 @@ def steps(dataset: Dataset, data: config.Data, training: config.Training) -> int
 
 def _share(dataset: Dataset, data: config.Data, training: config.Training) -> int:
     """Examples that an epoch sees."""
-    seen = training.epoch_fraction * count(dataset, "train", data.limit)
-    return max(1, math.ceil(seen - 1e-6))
+    return max(1, math.ceil(training.epoch_fraction * _total(dataset, data, training) - 1e-6))
+
+
+def _total(dataset: Dataset, data: config.Data, training: config.Training) -> int:
+    """Examples in one pass: those of the split, or every class as often as the commonest."""
+    total = count(dataset, "train", data.limit)
+    if training.sampling == "none":
+        return total
+    counts = class_counts(dataset, data.limit)
+    return len(counts) * int(counts.max())
+
+
+def class_counts(dataset: Dataset, limit: int | None = None) -> np.ndarray:
+    """How many examples of each class the train split gives under a limit, (K,)."""
+    if limit is None:
+        described = dataset.splits["train"]["class_counts"]
+        return np.array([described[name] for name in dataset.classes], np.int64)
+    return np.bincount(labels(dataset, "train", limit), minlength=len(dataset.classes))
 
 
 def training_batches(
-    dataset: Dataset, *, data: config.Data, training: config.Training, seed: int, epoch: int
-) -> tf.data.Dataset:
+    dataset: Dataset, *, data: config.Data, training: config.Training, seed: int, epoch: int,
+    made: tf.data.Dataset | None = None,
+) -> tf.data.Dataset:  # fmt: skip
     """One epoch of augmented training batches, the same for the same seed and epoch.
 
     With `epoch_fraction` f, the epochs are cut one after the other from an endless row of passes,
@@ -67,17 +84,25 @@ def training_batches(
         training: Batch size, share of the data in an epoch, corruptions, augmentation.
         seed: Of the run.
         epoch: From 0.
+        made: What `sampling.smote` made, for `training.sampling` = smote.
 
     Returns:
         Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
     """
-    total = count(dataset, "train", data.limit)
+    if training.sampling == "smote" and made is None:
+        raise ValueError("training.sampling = smote without the examples it makes")
+    total = _total(dataset, data, training)
     share = _share(dataset, data, training)
     number, done = divmod(epoch * share, total)
 
     def order(number: int) -> tf.data.Dataset:
-        return serialized(dataset, "train", data.limit).shuffle(
-            min(total, SHUFFLE_BUFFER), seed=seed * 10_007 + number, reshuffle_each_iteration=False
+        examples, key = serialized(dataset, "train", data.limit), seed * 10_007 + number
+        if training.sampling == "none":
+            size = min(total, sampling.SHUFFLE_BUFFER)
+            return examples.shuffle(size, seed=key, reshuffle_each_iteration=False)
+        counts = class_counts(dataset, data.limit)
+        return sampling.balanced(
+            examples, lambda each: _features(each, dataset)["label"], counts, key, made
         )
 
     examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()

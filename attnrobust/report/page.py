@@ -16,9 +16,11 @@ from attnrobust.report import (
     attacks,
     calibration,
     comparison,
+    confusion,
     corruptions,
     figures,
     galleries,
+    imbalance,
     inventory,
     martinez,
     published,
@@ -40,9 +42,10 @@ PHOTO_BYTES = 10_000_000
 # Every name that a report has ever given to a figure or table.
 OURS = re.compile(
     r"(robust-accuracy|calibration|"
-    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions|wu)-[^/]+)\.png|"
+    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions|"
+    r"confusion|wu)-[^/]+)\.png|"
     r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
-    r"region|outcome|splits|calibration|corruptions|martinez|wu)-[^/]+)\.csv"
+    r"region|outcome|splits|calibration|corruptions|martinez|confusion|wu)-[^/]+)\.csv"
 )
 
 
@@ -72,10 +75,12 @@ def write(
     )
     look = figures.colours(results)
     sections = [each for each in (
+        confusion.section(results),
         calibration.section(results, look),
         corruptions.section(results, look, baseline=baseline),
         martinez.section(results),
         wu.section(results, look),
+        imbalance.section(results),
     ) if each]  # fmt: skip
     headline = [
         each for picture in figures.accuracy_curves(results, look) for each in album.add(picture)

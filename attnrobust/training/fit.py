@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -23,10 +24,11 @@ from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import inner, optimizers, phases
+from attnrobust.training import inner, losses, optimizers, phases
+from attnrobust.training.balance import class_weights, synthetic
 from attnrobust.training.methods import METHODS, Adversarial
 from attnrobust.training.state import State
-from attnrobust.training.steps import Steps
+from attnrobust.training.steps import Steps, agreement
 from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
 
 log = logging.getLogger("attnrobust")
@@ -79,19 +81,21 @@ def _train(
             f"{strategy.num_replicas_in_sync} devices"
         )
     method = config.lookup("training.method", METHODS, setting.method)
+    first = _first(experiment, folder)
     keras.utils.set_random_seed(experiment.seed)
     with strategy.scope(), precision(setting.precision):
         network = build.build(
-            experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
+            first, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
-    weights = class_weights(dataset, experiment)
+    weights, made = class_weights(dataset, experiment), synthetic(dataset, experiment)
     state = State.load(folder / "state")
     groups = phases.learning(setting, max(state.epoch - 1, 0))
     _learn(model, experiment, groups, strategy)
-    state.restore(model)
+    with strategy.scope():  # Makes the optimizer's variables: a copy on each device.
+        state.restore(model)
     validation = validation_batches(model, experiment, dataset)
     writer = None
     if is_chief(strategy):
@@ -105,6 +109,7 @@ def _train(
         row = _one_epoch(
             model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation,
             rate=optimizers.rate(setting, state.epoch, [row["val_loss"] for row in state.history]),
+            made=made,
         )  # fmt: skip
         if not all(math.isfinite(row[key]) for key in ("loss", "val_loss")):
             raise UserError(
@@ -180,30 +185,32 @@ def precision(name: str) -> Iterator[None]:
 
 
 def compile_model(model: keras.Model, setting: config.Training) -> None:
-    """Optimizer, and cross-entropy of the logits; under a strategy, to be called in its scope."""
+    """Optimizer, loss and metrics of the logits; under a strategy, to be called in its scope."""
     model.compile(
         optimizer=optimizers.optimizer(setting),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=losses.KerasLoss(setting),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *agreement(model)],
     )
 
 
-def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray:
-    """Weight of each class in the loss, (K,) float32; their mean over the examples is 1.
+def _first(experiment: config.Experiment, folder: Path) -> config.Model:
+    """The network with the weights that `training.start` names, for a stage's folder.
 
-    Inverse frequency: n / (classes present * n_k); a class without examples weighs 0.
+    Raises:
+        UserError: That run is not there, or was not trained to its end.
     """
-    count = len(dataset.classes)
-    if experiment.training.class_weights == "none":
-        return np.ones(count, np.float32)
-    labels = inputs.labels(dataset, "train", experiment.data.limit)
-    frequency = np.bincount(labels, minlength=count)
-    absent = [dataset.classes[i] for i in np.flatnonzero(frequency == 0)]
-    if absent:
-        log.warning("no training example of %s", ", ".join(absent))
-    present = np.count_nonzero(frequency)
-    weights = np.where(frequency, len(labels) / (present * np.maximum(frequency, 1)), 0)
-    return weights.astype(np.float32)
+    if not (name := experiment.training.start):
+        return experiment.model
+    seed = experiment.seed
+    before = folder.parents[2] / name / f"seed-{seed}"
+    if not before.joinpath("config.json").is_file():
+        raise UserError(
+            f"training.start = {name}: no run {before}; expected a trained one: python "
+            f"-m experiments.{experiment.data.dataset}.{name} train --seed {seed}"
+        )
+    weights = runs.Run.open(before).require("train") / "weights.h5"
+    log.info("starting from %s", weights)
+    return dataclasses.replace(experiment.model, weights=str(weights))
 
 
 def validation_batches(
@@ -242,12 +249,13 @@ def _one_epoch(
     weights: np.ndarray,
     validation: tf.data.Dataset,
     rate: float,
+    made: tf.data.Dataset | None = None,
 ) -> dict[str, Any]:
     """Fit one epoch at a learning rate; its row of the history."""
     table = tf.constant(weights)
     batches = inputs.training_batches(
         dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
-        epoch=epoch,
+        epoch=epoch, made=made,
     ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
     own = isinstance(model, Steps)
     if own:
@@ -272,7 +280,7 @@ def _one_epoch(
 
 
 def _line(row: dict[str, Any], epochs: int, *, best: bool) -> str:
-    said = ("loss", "accuracy", "robust_accuracy")
+    said = ("loss", "accuracy", "robust_accuracy", "kappa")
     trained, judged = (
         "  ".join(
             f"{name.replace('_', ' ')} {row[before + name]:.3f}"

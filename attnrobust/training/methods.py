@@ -19,7 +19,8 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.training import inner, mixing
-from attnrobust.training.steps import Parts, Steps, cross_entropy, divergence, jensen_shannon, right
+from attnrobust.training.losses import cross_entropy
+from attnrobust.training.steps import Parts, Steps, divergence, jensen_shannon, right
 
 # Step of `fast`, in epsilons (Wong et al. 2020).
 FAST_STEP = 1.25
@@ -38,9 +39,9 @@ class Adversarial(Steps):
     pixels and in proportion to their number, 7 steps of epsilon / 5 (Margeloiu et al., HAM10000);
     L-inf 4/255 with 7 steps (Martinez et al., chest X-rays).
 
-    Validation: `val_loss`, by which the best epoch is chosen and training stops, is the
-    cross-entropy at adversarials of PGD with the inner settings (for `fast`, too), the same random
-    starts in every epoch. `val_robust_accuracy` is the accuracy there, `val_clean_loss` and
+    Validation: `val_loss`, by which the best epoch is chosen and training stops, is the loss
+    (`training.loss`) at adversarials of PGD with the inner settings (for `fast`, too), the same
+    random starts in every epoch. `val_robust_accuracy` is the accuracy there, `val_clean_loss` and
     `val_accuracy` those of the clean images.
     """
 
@@ -80,8 +81,9 @@ class Adversarial(Steps):
         (images, start), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         crafted = self.pgd(self._label_loss(labels, training=False), images, start)
         clean, found = self(images, training=False), self(crafted, training=False)
+        self.agree(clean, labels)
         return self.say(
-            loss=cross_entropy(found, labels), clean_loss=cross_entropy(clean, labels),
+            loss=self.loss_of(found, labels), clean_loss=self.loss_of(clean, labels),
             accuracy=right(clean, labels), robust_accuracy=right(found, labels),
         )  # fmt: skip
 
@@ -98,7 +100,7 @@ class Adversarial(Steps):
         ):  # fmt: skip
             if weight > 0:
                 logits[name] = self(x, training=True)
-                each += weight * cross_entropy(logits[name], labels)
+                each += weight * self.loss_of(logits[name], labels)
         return each, logits
 
     def pgd(
@@ -145,7 +147,7 @@ class Trades(Adversarial):
     def outer(self, images: tf.Tensor, crafted: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Parts]:
         """Loss of each image (N,), and logits by the name of their accuracy; in training mode."""
         clean, found = self(images, training=True), self(crafted, training=True)
-        each = cross_entropy(clean, labels) + self.setting.trades_beta * divergence(clean, found)
+        each = self.loss_of(clean, labels) + self.setting.trades_beta * divergence(clean, found)
         return each, {"accuracy": clean, "robust_accuracy": found}
 
 
@@ -209,13 +211,14 @@ class AugMix(Steps):
         *views, labels = views_and_labels
         clean, *mixed = tf.split(self(tf.concat(views, axis=0), training=True), len(views))
         apart = jensen_shannon(clean, *mixed)
-        return cross_entropy(clean, labels) + self.setting.jsd_weight * apart, {"accuracy": clean}
+        return self.loss_of(clean, labels) + self.setting.jsd_weight * apart, {"accuracy": clean}
 
     def test_step(self, data: Any) -> Parts:
         """Clean images, in inference mode."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         logits = self(images, training=False)
-        return self.say(loss=cross_entropy(logits, labels), accuracy=right(logits, labels))
+        self.agree(logits, labels)
+        return self.say(loss=self.loss_of(logits, labels), accuracy=right(logits, labels))
 
 
 class RobustAugMix(Adversarial):
@@ -251,7 +254,7 @@ class RobustAugMix(Adversarial):
         *views, labels = views_and_labels
         clean, mixed, found = (self(x, training=True) for x in views)
         apart = jensen_shannon(clean, mixed, found)
-        each = cross_entropy(clean, labels) + self.setting.jsd_weight * apart
+        each = self.loss_of(clean, labels) + self.setting.jsd_weight * apart
         return each, {"accuracy": clean, "robust_accuracy": found}
 
 

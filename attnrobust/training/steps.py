@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.training import inner, mixing
+from attnrobust.training import inner, losses, mixing
 
 Parts = dict[str, tf.Tensor]
 
@@ -26,13 +27,14 @@ class Steps(keras.Model):
 
     setting: config.Training
     meters: SimpleNamespace
+    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
     def configure(self, setting: config.Training) -> None:
         """Take the settings; to be called in the strategy's scope.
 
         Raises:
             UserError: One image on a device, which BatchNorm would normalise by itself; no such
-                operation.
+                operation or loss.
         """
         mixing.chosen(setting)
         devices = tf.distribute.get_strategy().num_replicas_in_sync
@@ -46,6 +48,8 @@ class Steps(keras.Model):
         self.meters = SimpleNamespace(
             **{name: keras.metrics.Mean(name) for name in dict.fromkeys((*self.said, *self.judged))}
         )
+        self.meters.__dict__.update({each.name: each for each in agreement(self)})
+        self.loss_of = losses.of(setting)
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -60,7 +64,8 @@ class Steps(keras.Model):
     @property
     def recorded(self) -> set[str]:
         """Which of Keras' numbers of an epoch mean something."""
-        return {*self.said, *(f"val_{name}" for name in self.judged)}
+        agreed = (each.name for each in agreement(self))
+        return {*self.said, *(f"val_{name}" for name in (*self.judged, *agreed))}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -95,6 +100,11 @@ class Steps(keras.Model):
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self.say(loss=each, **{name: right(value, labels) for name, value in logits.items()})
 
+    def agree(self, logits: tf.Tensor, labels: tf.Tensor) -> None:
+        """Count clean predictions of a validation batch towards the kappa."""
+        if hasattr(self.meters, "kappa"):
+            self.meters.kappa.update_state(labels, logits)
+
     def say(self, **values: tf.Tensor) -> Parts:
         """Means so far, over all replicas; a meter without values stays 0."""
         for name, value in values.items():
@@ -102,9 +112,19 @@ class Steps(keras.Model):
         return {name: meter.result() for name, meter in vars(self.meters).items()}
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Of each image, (N,)."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+def agreement(model: keras.Model) -> list[keras.metrics.Metric]:
+    """A new quadratic weighted kappa (Cohen 1968), `kappa`; none for two classes.
+
+    To be called in the strategy's scope. It means something where classes stand in an order.
+    """
+    classes = int(model.output_shape[-1])
+    if classes < 3:
+        return []
+    import tensorflow_addons as tfa
+
+    # It cannot count in the half precision that layers of the moment take.
+    return [tfa.metrics.CohenKappa(classes, name="kappa", weightage="quadratic",
+                                   sparse_labels=True, dtype="float32")]  # fmt: skip
 
 
 def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,120 @@
+"""Confusion matrices without an attack: each label's row as shares of 1, with counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from attnrobust.report.figures import INK
+from attnrobust.report.pictures import Picture, render
+from attnrobust.report.results import Result, once
+from attnrobust.report.sections import Section
+from attnrobust.report.tables import heads
+from attnrobust.runs import load_npz
+
+WORDS = (
+    "What the models take the test images for without an attack. Each row is a label: the shares "
+    "of its images that go to each class, which add up to 1, above their number. The diagonal is "
+    "the recall of each class."
+)
+ACROSS = 3
+
+
+def section(results: Sequence[Result]) -> Section | None:
+    """A figure for each dataset and task, its experiments side by side; None without predictions.
+
+    Seeds of an experiment are added up.
+    """
+    members: dict[tuple[str, str], list[Result]] = {}
+    for each in once(results):
+        if each.run.path("predict", "clean.npz").is_file():
+            data = each.run.experiment.data
+            members.setdefault((data.dataset, data.task), []).append(each)
+    if not members:
+        return None
+    parts = [("-".join(filter(None, key)), part) for key, part in members.items()]
+    return Section(
+        "confusion", "Confusion matrices", (WORDS,),
+        pictures=tuple(_figure(name, part) for name, part in parts),
+        files={f"confusion-{name}": _frame(part) for name, part in parts},
+    )  # fmt: skip
+
+
+def counts(results: Sequence[Result]) -> np.ndarray:
+    """Images by label and prediction, (K, K), added up over runs."""
+    total: np.ndarray | None = None
+    for result in results:
+        found = load_npz(result.run.path("predict", "clean.npz"))
+        size = found["logits"].shape[1]
+        pairs = size * found["label"] + found["logits"].argmax(axis=1)
+        matrix = np.bincount(pairs, minlength=size * size).reshape(size, size)
+        total = matrix if total is None else total + matrix
+    assert total is not None, "no run"
+    return total
+
+
+def _figure(name: str, members: Sequence[Result]) -> Picture:
+    panels = [(head, counts(part), part[0]) for head, part in heads(members)]
+    down = math.ceil(len(panels) / ACROSS)
+    figure = Figure(figsize=(10.4, 3.9 * down), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    axes = list(figure.subplots(down, ACROSS, squeeze=False).flat)
+    for ax, (head, matrix, result) in zip(axes, panels, strict=False):
+        _panel(ax, matrix, [result.class_name(i) for i in range(len(matrix))])
+        ax.set_title(head, fontsize=10, color=INK, parse_math=False)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    recalls = []
+    for head, matrix, result in panels:
+        own = enumerate(np.diag(_shares(matrix)))
+        said = ", ".join(f"{result.class_name(i)} {share:.2f}" for i, share in own)
+        recalls.append(f"{head}: {said}")
+    several = any(len(part) > 1 for _, part in heads(members))
+    return Picture(
+        name=f"confusion-{name}",
+        pixels=render(figure),
+        alt=f"Confusion matrices, {name}. Right of each label: {'; '.join(recalls)}.",
+        caption=f"Confusion matrices without an attack, {name}: rows are labels, columns "
+        "predictions; shares of the row, and numbers of test images."
+        + (" Seeds are added up." if several else ""),
+        width=1040,
+    )
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    """Each row divided by its sum; 0 for a label without images."""
+    shares: np.ndarray = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def _panel(ax: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
+    shares, size = _shares(matrix), len(matrix)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        ax.text(column, row, f"{share:.2f}\n{matrix[row, column]:,}", ha="center", va="center",
+                fontsize=8 if size <= 5 else 40 / size,
+                color="white" if share > 0.6 else INK)  # fmt: skip
+    ax.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set_yticks(range(size), names, fontsize=8)
+    ax.set_xlabel("prediction", fontsize=9, color=INK)
+    ax.set_ylabel("label", fontsize=9, color=INK)
+    for text in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        text.set_parse_math(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def _frame(members: Sequence[Result]) -> pd.DataFrame:
+    """A row for each run, label and prediction."""
+    rows = [
+        (each.group[1], each.run.experiment.seed, each.class_name(label),
+         each.class_name(prediction), int(number))
+        for each in members
+        for (label, prediction), number in np.ndenumerate(counts([each]))
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["experiment", "seed", "label", "prediction", "n"])

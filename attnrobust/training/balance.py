@@ -1,0 +1,47 @@
+"""What a run does about rare classes: the weight of each class, and examples made for training."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust import config
+from attnrobust.data import inputs, sampling
+from attnrobust.data.records import Dataset
+from attnrobust.models import memory
+from attnrobust.training import losses
+
+log = logging.getLogger("attnrobust")
+
+
+def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray:
+    """Weight of each class in the loss, (K,) float32, see CLASS_WEIGHTS."""
+    setting = experiment.training
+    row = config.lookup("training.class_weights", losses.CLASS_WEIGHTS, setting.class_weights)
+    counts = inputs.class_counts(dataset, experiment.data.limit)
+    absent = [dataset.classes[i] for i in np.flatnonzero(counts == 0)]
+    if absent and setting.class_weights != "none":
+        log.warning("no training example of %s", ", ".join(absent))
+    return row(counts, setting).astype(np.float32)
+
+
+def synthetic(dataset: Dataset, experiment: config.Experiment) -> tf.data.Dataset | None:
+    """Examples that SMOTE makes where it is asked for; the same after a resume.
+
+    Raises:
+        UserError: A class with too few examples for `training.sampling`, or too little memory.
+    """
+    data, kind = experiment.data, experiment.training.sampling
+    if kind == "none":
+        return None
+    counts = inputs.class_counts(dataset, data.limit)
+    sampling.require(counts, dataset.classes, kind)
+    if kind != "smote":
+        return None
+    batches = inputs.evaluation_batches(dataset, "train", data=data, batch_size=32)
+    stored = [dataset.label_map.index(label) if dataset.label_map else label
+              for label in range(len(counts))]  # fmt: skip
+    return sampling.smote(batches, counts, stored, size=data.image_size, seed=experiment.seed,
+                          free=memory.available())  # fmt: skip
