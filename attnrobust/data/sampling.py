@@ -101,7 +101,7 @@ def smote(
                         "data.limit, or training.sampling = oversample")  # fmt: skip
     log.info("%s", said)
     images, labels = _flattened(batches, int(counts.sum()), size)
-    from imblearn.over_sampling import SMOTE
+    from imblearn.over_sampling import SMOTE  # type: ignore[import-untyped]
 
     near = min(NEIGHBOURS, int(counts.min()) - 1)
     if near < NEIGHBOURS:
