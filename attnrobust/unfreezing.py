@@ -22,8 +22,9 @@ log = logging.getLogger("attnrobust")
 # The paper's: a small learning rate and early stopping after ten epochs without a better loss.
 SETTINGS = (
     "training.method=standard", "training.head_epochs=0", "training.optimizer=adam",
-    "training.adam_epsilon=1e-7", "training.learning_rate=1e-5", "training.schedule=constant",
-    "training.patience=10", "training.min_delta=0",
+    "training.adam_epsilon=1e-7", "training.learning_rate=1e-5", "training.schedule=plateau",
+    "training.plateau_epochs=5", "training.patience=10", "training.min_delta=0",
+    "training.start=", "training.sampling=none",
 )  # fmt: skip
 LABEL = "unfreeze"
 

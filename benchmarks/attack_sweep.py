@@ -273,7 +273,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     """Rows of part two."""
     saved = config.from_json((options.run / "config.json").read_text(encoding="utf-8"))
-    grid = ",".join(repr(epsilon) for epsilon in GRID[:: 4 if options.quick else 1])
+    grid = options.epsilons or ",".join(map(repr, GRID[:: 4 if options.quick else 1]))
     limit = [f"data.limit={options.limit}"] if options.limit else []
     experiment = config.with_settings(saved, [
         f"attack.epsilons={grid}", f"attack.steps={options.steps}", "attack.rel_stepsize=0.2",
@@ -356,6 +356,7 @@ def main() -> None:
     add("--steps", type=int, default=10)
     add("--rounds", type=int, default=5)
     add("--limit", type=int, help="test images in part two")
+    add("--epsilons", help="of part two; by default eight from 0.00005 to 0.005")
     add("--default-only", action="store_true", help="part two without leaving savings out")
     add("--quick", action="store_true", help="small numbers, to see that it runs")
     options = parser.parse_args()

@@ -166,7 +166,7 @@ def _circle(mask: np.ndarray) -> tuple[np.ndarray, float]:
         if not _likely(best[2], max(lit.shape)):
             return best, 0.0
     x, y, radius = best
-    inside = cv2.circle(np.zeros_like(lit), (round(x), round(y)), round(radius), 1, cv2.FILLED)
+    inside = cv2.circle(np.zeros_like(lit), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
     if (inside & lit).sum() < FILLED * np.pi * radius**2:
         return best, 0.0
     angles = np.arctan2(*(_near(best, free) - best[:2]).T)
@@ -178,7 +178,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     found = np.zeros(mask.shape, np.uint8)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     largest = max(contours, key=cv2.contourArea)
-    return cv2.drawContours(found, [largest], -1, 1, cv2.FILLED)
+    return cv2.drawContours(found, [largest], -1, (1,), cv2.FILLED)
 
 
 def _edge(lit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,1 +1,1 @@
-"""EyePACS, fundus photographs, the task `binary`: moderate and above against the rest."""
+"""EyePACS, fundus photographs, the five grades or the task `binary` (moderate and above)."""
