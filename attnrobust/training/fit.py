@@ -69,10 +69,7 @@ def train(
 
 
 def _train(
-    experiment: config.Experiment,
-    dataset: Dataset,
-    folder: Path,
-    strategy: tf.distribute.Strategy,
+    experiment: config.Experiment, dataset: Dataset, folder: Path, strategy: tf.distribute.Strategy
 ) -> keras.Model:
     setting = experiment.training
     if setting.batch_size % strategy.num_replicas_in_sync:
@@ -148,8 +145,8 @@ def _learn(
         phases.choose(model, experiment.model.backbone, groups)
         compile_model(model, setting)
     if groups is not None or setting.head_epochs:
-        log.info("%s learns", {None: "the whole network", 1: "the head alone"}.get(
-            groups, f"the last {groups} layer groups"))  # fmt: skip
+        log.info("%s", {None: "the whole network learns", 1: "the head alone learns"}.get(
+            groups, f"the last {groups} layer groups learn"))  # fmt: skip
 
 
 def _say_collapse(state: State) -> None:

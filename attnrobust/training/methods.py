@@ -277,9 +277,8 @@ def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
     return fallen and last["val_loss"] > min(row["val_loss"] for row in before)
 
 
-def standard(network: keras.Model, setting: config.Training) -> keras.Model:
+def standard(network: keras.Model, _: config.Training) -> keras.Model:
     """The loss at the images as they are."""
-    del setting
     return network
 
 
