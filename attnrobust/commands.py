@@ -46,8 +46,16 @@ class _Stdout(logging.StreamHandler):
         """Set by the base class; of no use here."""
 
 
-def guarded(work: Callable[[], None], *, debug: bool) -> int:
+def guarded(
+    work: Callable[[], None], *, debug: bool,
+    stopped: str = "what is finished is kept, the same command goes on",
+) -> int:  # fmt: skip
     """Do the work; turn what can go wrong into one line and an exit code.
+
+    Args:
+        work: Is called.
+        debug: Show tracebacks.
+        stopped: What is said of the work after Ctrl-C.
 
     Returns:
         0 done, 1 the work failed, 130 stopped by Ctrl-C.
@@ -63,8 +71,7 @@ def guarded(work: Callable[[], None], *, debug: bool) -> int:
     try:
         work()
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C; what is finished is kept, the same command goes on",
-                     debug, code=130)  # fmt: skip
+        return _fail(f"stopped by Ctrl-C; {stopped}", debug, code=130)
     except Exception as error:
         message = _in_one_line(error)
         if not message:

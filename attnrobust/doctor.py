@@ -94,15 +94,17 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     experiment = config.with_settings(experiment, settings)
 
     from attnrobust import forecast as measuring
-    from attnrobust.data import folds, records
+    from attnrobust.data import folds, inputs, records
 
     dataset = records.load(folder / experiment.data.dataset).as_task(experiment.data.task)
     if experiment.data.folds:
         dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
+    train = dataset.count("train")
+    if experiment.training.sampling != "none":
+        train = len(dataset.classes) * int(inputs.class_counts(dataset).max())
     measuring.forecast(
-        experiment, classes=len(dataset.classes), train=dataset.count("train"),
-        test=dataset.count("test"),
-    )  # fmt: skip
+        experiment, classes=len(dataset.classes), train=train, test=dataset.count("test")
+    )
 
 
 def _devices() -> None:

@@ -75,6 +75,9 @@ def search(
     if walk.experiment.data.folds:
         raise UserError("search sets data.folds and data.fold itself; leave them out of --set")
     tried = points(walk.experiment, grid)
+    if any(point.experiment.training.start for point in tried):
+        raise UserError("search: the run that training.start names has seen every fold; expected "
+                        "none (--set training.start=)")  # fmt: skip
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
     with log_to(root / "log.txt"):

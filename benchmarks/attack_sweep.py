@@ -278,6 +278,9 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     experiment = config.with_settings(saved, [
         f"attack.epsilons={grid}", f"attack.steps={options.steps}", "attack.rel_stepsize=0.2",
         "attack.name=linf_pgd", "attack.restarts=1", f"attack.batch_size={options.batch}",
+        "attack.abs_stepsize=none", "attack.loss=cross_entropy", "attack.target=",
+        "attack.random_start=true", "attack.mode=carry", "attack.early_stop=true",
+        "attack.first_passes=one_step",
         "attack.samples=1", *limit,
     ])  # fmt: skip
     dataset = records.load(options.records).as_task(experiment.data.task)

@@ -66,6 +66,15 @@ def rate(batches: tf.data.Dataset, count: int) -> float:
     return count / min(seconds[1:])
 
 
+def usable(path: Path, size: int) -> bool:
+    """Whether it can be prepared."""
+    try:
+        prepared(path.read_bytes(), size)
+    except raw.UnusableImageError:
+        return False
+    return True
+
+
 def main() -> None:
     """Print the three rates and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,7 +85,9 @@ def main() -> None:
     parser.add_argument("--batch", type=positive, default=16)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    rows = eyepacs.read(options.raw)[0][: options.images]
+    found = eyepacs.read(options.raw)[0][: options.images]
+    rows = [row for row in found if usable(row.path, options.size)]
+    print(f"{len(found) - len(rows)} photographs without a disc are left out")
     with tempfile.TemporaryDirectory() as name:
         paths = enlarged(rows, options.megapixels, Path(name))
         contents = [path.read_bytes() for path in paths]

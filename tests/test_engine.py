@@ -17,6 +17,7 @@ from attnrobust.attacks.checks import norms
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.pool import Item
 from attnrobust.errors import UserError
+from attnrobust.models.build import build
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import strategy
 
@@ -272,6 +273,14 @@ def test_the_bfloat16_copy_has_the_same_weights_and_float32_logits():
     assert low(images).dtype == tf.float32
     apart = np.abs(low(images).numpy() - model(images).numpy()).max()
     assert 0 < apart < 0.1 * np.abs(model(images)).max()
+
+
+def test_the_bfloat16_copy_does_not_round_pixels():
+    model = build(config.Model("resnet18", weights="none", width=0.1), classes=3, image_size=16)
+    kinds = {layer.name: layer.compute_dtype
+             for layer in cheap.in_bfloat16(Replicas(model)).model.layers}  # fmt: skip
+    assert kinds["preprocessing"] == "float32"
+    assert kinds["features"] == "bfloat16"
 
 
 @pytest.mark.parametrize(("loss", "classes", "target", "message"), [

@@ -55,7 +55,7 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
         run_of(tmp_path, "other", *PLAIN, dataset="demo"),
     ]
     text = page_of(run_list, tmp_path / "out")
-    assert text.count('<section id="wu">') == text.count('href="#wu"') == 1
+    assert text.count('<section id="rare-grades">') == text.count('href="#rare-grades"') == 1
     balancing, models = (pd.read_csv(tmp_path / "out" / "tables" / f"wu-{name}.csv")
                          for name in ("balancing", "models"))  # fmt: skip
     ours = balancing[balancing["model"] != "paper"]
@@ -75,6 +75,25 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
     assert mine == ["16", "0.750 ± 0.000", "0.750 ± 0.000", "0.500 ± 0.000", "2 min (5 epochs)"]
     assert list(models[models["model"] != "paper"]["row"]) == ["resnet50, 16 px"] * 2
     assert len(models) == 13 + 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "corrupted"),
+    [
+        ((*PLAIN, "training.start=x"), False),
+        ((*PLAIN, "training.groups=2"), False),
+        ((*PLAIN, "training.corruptions=jpeg"), False),
+        (PLAIN, True),
+    ],
+)
+def test_fine_tuned_and_corrupted_runs_are_no_baseline(
+    tmp_path: Path, settings, corrupted: bool
+) -> None:
+    run = run_of(tmp_path, "tiny", *settings)
+    provenance = load_json(run.path("provenance.json"))
+    provenance["dataset"]["corrupted"] = {"levels": [1]} if corrupted else {}
+    save_json(run.path("provenance.json"), provenance)
+    assert imbalance.section(reading.read([run])) is None
 
 
 def test_there_is_no_table_without_such_a_run(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from imblearn.over_sampling import SMOTE
 from attnrobust import config, runs
 from attnrobust.data import inputs, records, sampling
 from attnrobust.errors import UserError
-from attnrobust.training import balance, fit, strategy
+from attnrobust.training import balance, fit, phases, strategy
 
 SIZE = 32
 DATA = config.Data(dataset="demo", image_size=SIZE)
@@ -228,7 +228,7 @@ def test_a_run_starts_from_another_of_the_same_seed(
                        r"one: python -m experiments\.demo\.first train --seed 3"):  # fmt: skip
         fit.train(again, dataset, second.path("train"), tf.distribute.get_strategy())
     one = tf.distribute.get_strategy()
-    with first.stage("train", used={"training": {}}) as folder:
+    with first.stage("train", used={"training": {}}, inputs=dataset.hash) as folder:
         assert folder is not None
         model = fit.train(short, dataset, folder, one)
         with pytest.raises(UserError, match="run 'train' first"):
@@ -246,3 +246,7 @@ def test_a_run_starts_from_another_of_the_same_seed(
     for before, after in zip(model.get_weights(), built[0], strict=True):
         np.testing.assert_array_equal(before, after)
     assert f"starting from {first.path('train', 'weights.h5')}" in caplog.text
+    assert "other records" not in caplog.text
+    other = dataclasses.replace(dataset, hash="another")
+    phases.start(again, other, second.path("train"))
+    assert f"{first.root} was trained on other records; test images may" in caplog.text

@@ -235,6 +235,7 @@ def test_cells_of_other_settings_are_never_mixed_in(
     (["--folds", "0"], "--folds 0: expected at least 2"),
     (["--set", "data.folds=3"], "search sets data.folds and data.fold itself"),
     (["--folds", "9"], "part of fold 0 of 9"),
+    (["--set", "training.start=other"], "the run that training.start names has seen every fold"),
     (["--grid", "training.lr=1,2"], "no field 'lr' in training"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_one_line_and_leaves_no_cell(

@@ -263,7 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
               levels=_levels(options.levels), splits=_words(options.splits), seed=options.seed,
               oversample=options.oversample, workers=options.workers)  # fmt: skip
 
-    return guarded(work, debug=options.debug)
+    return guarded(
+        work, debug=options.debug, stopped="nothing is kept, the same command begins anew"
+    )
 
 
 if __name__ == "__main__":

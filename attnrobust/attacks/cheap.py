@@ -38,10 +38,14 @@ def in_bfloat16(replicas: Replicas) -> Replicas:
     model = replicas.model
     policy = {"class_name": "Policy", "config": {"name": "mixed_bfloat16"}}
     last = model.layers[-1]
+    names = [layer.name for layer in model.layers]
+    # Pixels are not rounded before the network sees them: an epsilon is less than such a step.
+    kept = set(names[: names.index("preprocessing") + 1] if "preprocessing" in names else [])
 
     def lowered(layer: keras.layers.Layer) -> keras.layers.Layer:
         settings: dict[str, Any] = layer.get_config()
-        if layer is not last and not isinstance(layer, keras.layers.InputLayer):
+        lowers = layer is not last and layer.name not in kept
+        if lowers and not isinstance(layer, keras.layers.InputLayer):
             settings["dtype"] = policy
         return layer.__class__.from_config(settings)
 

@@ -23,6 +23,7 @@ BACK = 0.9  # beta: what falls goes back to this share of its distance
 # Radius of random starts where there is no ball.
 START = 8 / 255
 SEARCH = 8  # halvings of the last stretch to the boundary
+MARGIN = 1e-5  # of the largest logit, by which what is given back must be beyond it
 # Newton steps of a projection; pixels that reach the box add a step each at the very worst, but
 # few hundred images of any kind need more than six.
 NEWTON = 10
@@ -105,7 +106,12 @@ def _back_to_boundary(outcome: packing.Outcome, replicas: Replicas, found: np.nd
     for _ in range(SEARCH):
         middle = (right + wrong) / 2
         tried = np.clip(images + middle[:, None, None, None] * change, 0, 1)
-        fell = found & (replicas.forward(tried).numpy().argmax(axis=1) != outcome.labels)
+        logits = replicas.forward(tried).numpy()
+        own = np.take_along_axis(logits, outcome.labels[:, None], axis=1)[:, 0]
+        others = np.where(np.eye(logits.shape[1], dtype=bool)[outcome.labels], -np.inf, logits)
+        # What lies closer to the boundary than rounding might be on the other side for the judge.
+        clear = others.max(axis=1) - own > MARGIN * np.abs(logits).max(axis=1)
+        fell = found & clear
         outcome.adversarials[fell] = tried[fell]
         wrong, right = np.where(fell, middle, wrong), np.where(fell, right, middle)
     outcome.queries[found] += SEARCH

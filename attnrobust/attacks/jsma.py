@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
+from attnrobust.attacks.engine import NONE_IS_ZERO
 from attnrobust.models.replicas import Replicas
 
 Step = Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -75,7 +76,9 @@ def _step(replicas: Replicas, theta: float) -> Step:
             # Log probability: the order of the probability's derivatives, without its underflow.
             gain = -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
         flat = tf.reshape(made, (-1, int(np.prod(made.shape[1:]))))
-        saliency = tf.sign(theta) * tf.reshape(tape.gradient(gain, made), tf.shape(flat))
+        saliency = tf.sign(theta) * tf.reshape(
+            tape.gradient(gain, made, unconnected_gradients=NONE_IS_ZERO), tf.shape(flat)
+        )
         free = flat != edge
         best, where = tf.nn.top_k(tf.where(free, saliency, -np.inf), 2)
 

@@ -123,7 +123,9 @@ def compiled_pull(replicas: Replicas) -> Compiled:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = replicas.model(images, training=False)
-        return tape.gradient(logits, images, output_gradients=weights)
+        return tape.gradient(
+            logits, images, output_gradients=weights, unconnected_gradients=engine.NONE_IS_ZERO
+        )
 
     return replicas.map(pull)
 

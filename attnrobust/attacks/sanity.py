@@ -32,7 +32,7 @@ Finding = tuple[bool | None, str]
 
 def bounds(subject: Subject) -> Finding:
     """Every image of the sweep, recomputed from its adversarial."""
-    beyond = max(float(state[subject.norm].max()) - epsilon
+    beyond = max((float(state[subject.norm].max()) - epsilon) / max(1, epsilon)
                  for epsilon, state in subject.files.items() if epsilon)  # fmt: skip
     images = np.concatenate([state["sample_image"] for state in subject.files.values()])
     held = bool(images.min() >= 0 and images.max() <= 1 and beyond <= TOLERANCE)

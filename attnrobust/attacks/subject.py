@@ -104,9 +104,8 @@ class Subject:
                 break
             adversarials = self._made(attack, todo, radius, restart)
             wrong = self.classes(adversarials) != self.labels[todo]
-            near = (
-                norms(adversarials - self.images[todo])[ATTACKS[name].norm] <= epsilon + TOLERANCE
-            )
+            most = epsilon + TOLERANCE * max(1, epsilon)
+            near = norms(adversarials - self.images[todo])[ATTACKS[name].norm] <= most
             images[todo[near]] = adversarials[near]
             stands[todo[wrong & near]] = False
         return images, stands

@@ -84,9 +84,8 @@ class Sweep:
 
     def _restarts(self) -> int:
         """Restarts that are worth their while."""
-        same = not self.row.random or (
-            self.setting.name in config.STEPPED and not self.setting.random_start
-        )
+        stepped = self.setting.name in {*config.STEPPED, "apgd_ce", "apgd_t"}
+        same = not self.row.random or (stepped and not self.setting.random_start)
         if self.setting.restarts > 1 and same:
             log.warning("warning: %s starts at the image itself, so one start does for all %d",
                         self.setting.name, self.setting.restarts)  # fmt: skip
@@ -260,7 +259,10 @@ class Sweep:
                 **checks.norms(made.adversarials - made.images)}  # fmt: skip
 
     def _judge(self, images: np.ndarray) -> np.ndarray:
-        size = fitting(len(images), self.batch_size, self.replicas.count)
+        # The shape that an attack without slack at the boundary has judged its images in.
+        size = self.batch_size
+        if isinstance(self.attack, Pooled):
+            size = fitting(len(images), size, self.replicas.count)
         logits = self.replicas.forward(self.replicas.padded(images, size)).numpy()
         checks.finite(logits)
         return np.asarray(logits[: len(images)])

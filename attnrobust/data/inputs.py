@@ -109,14 +109,17 @@ def training_batches(
     for name in training.corruptions:
         config.lookup("corruption", CORRUPTIONS, name)
 
-    def pair(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(example, dataset, data.image_size)
         image = parsed["image"]
         if training.corruptions:
-            image = _corrupted(image, parsed["id"], training.corruptions, seed * 10_007 + epoch)
+            id_ = parsed["id"]
+            if training.sampling != "none":  # Each copy of an image by itself.
+                id_ = tf.strings.join([id_, tf.strings.as_string(place)], "#")
+            image = _corrupted(image, id_, training.corruptions, seed * 10_007 + epoch)
         return image, parsed["label"]
 
-    batches = examples.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.enumerate().map(pair, num_parallel_calls=tf.data.AUTOTUNE)
     batches = batches.batch(training.batch_size, drop_remainder=True)
     batches = batches.take(steps(dataset, data, training))
     rows = [config.lookup("augmentation", AUGMENTATIONS, name) for name in training.augmentation]

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.results import Result, once
+from attnrobust.report.results import Result, grouped, once
 from attnrobust.report.sections import Section
 from attnrobust.report.tables import heads
 from attnrobust.runs import load_npz
@@ -31,14 +31,10 @@ def section(results: Sequence[Result]) -> Section | None:
 
     Seeds of an experiment are added up.
     """
-    members: dict[tuple[str, str], list[Result]] = {}
-    for each in once(results):
-        if each.run.path("predict", "clean.npz").is_file():
-            data = each.run.experiment.data
-            members.setdefault((data.dataset, data.task), []).append(each)
-    if not members:
+    shown = [each for each in once(results) if each.run.path("predict", "clean.npz").is_file()]
+    if not shown:
         return None
-    parts = [("-".join(filter(None, key)), part) for key, part in members.items()]
+    parts = grouped(shown, "dataset").items()
     return Section(
         "confusion", "Confusion matrices", (WORDS,),
         pictures=tuple(_figure(name, part) for name, part in parts),

@@ -75,7 +75,7 @@ def section(results: Sequence[Result]) -> Section | None:
         _table(("wu-models", "Networks trained with cross-entropy"), MODELS, plain, network),
         _table(("wu-balancing", "Ways to make rare grades count"), BALANCING, members, method),
     )
-    return Section("wu", "Rare grades and networks, after Wu", WORDS, tables=made)
+    return Section("rare-grades", "Rare grades and networks, after Wu", WORDS, tables=made)
 
 
 def method(result: Result) -> str:
@@ -106,8 +106,14 @@ def network(result: Result) -> str:
 def _fits(result: Result) -> bool:
     experiment = result.run.experiment
     training = experiment.training
-    plain = training.method == "standard" and not training.corruptions
-    return plain and experiment.data.dataset == DATASET and not experiment.data.task
+    if result.dataset != DATASET or training.method != "standard" or training.corruptions:
+        return False
+    # Corrupted records and fine-tuned networks are no way to balance, nor a baseline.
+    started = training.groups is not None or (
+        bool(training.start) and training.sampling != "oversample"
+    )
+    made = result.provenance.get("dataset", {}).get("corrupted")
+    return not started and not made and not result.run.elsewhere()
 
 
 def _table(

@@ -61,7 +61,7 @@ def splits(result: Result) -> Table | None:
     classes = result.classes or tuple(dict.fromkeys(c for each in counts.values() for c in each))
     records = [(each, *(counts[name].get(each, 0) for name in names)) for each in classes]
     records.append(("all", *(parts[name]["count"] for name in names)))
-    dataset_name = result.run.experiment.data.dataset
+    dataset_name = result.dataset
     return Table(
         name=f"splits-{dataset_name}",
         caption=f"Examples of every class and split, {dataset_name}.",

@@ -159,7 +159,7 @@ def _tables(
                 *tables.attack(results), inventory.models(results),
                 *published.tables(results, compared)]  # fmt: skip
     changes = comparison.tables(compared)
-    first = {result.group[0]: result for result in reversed(results)}
+    first = {result.dataset: result for result in reversed(results)}
     counted = [table for result in first.values() if (table := inventory.splits(result))]
     parts = (measured, *(list(each.tables) for each in sections), changes, counted)
     frames = {table.name: table.frame for table in itertools.chain(*parts)}

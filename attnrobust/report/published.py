@@ -102,7 +102,7 @@ def _value(
     return mine.at(mine.methods[0], "all", "correlation", said.epsilon) if mine else None
 
 
-SKIN, EYE, CHEST = "ham10000", "eyepacs", "chestxray14"
+SKIN, EYE, CHEST = "ham10000", "eyepacs-binary", "chestxray14"
 RESNET, INCEPTION = "resnet50", "inception_resnet_v2"
 NEAR = "near-identical; 6 % apart at most, skin and eye taken together"
 

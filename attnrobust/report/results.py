@@ -89,6 +89,12 @@ class Result:
     provenance: dict[str, Any]
 
     @property
+    def dataset(self) -> str:
+        """Dataset, and its task where it has one: what measures the same thing."""
+        data = self.run.experiment.data
+        return "-".join(filter(None, (data.dataset, data.task)))
+
+    @property
     def group(self) -> tuple[str, str]:
         """Dataset and experiment: what the seeds of one experiment share."""
         return self.run.experiment.data.dataset, self.run.experiment.name
@@ -101,7 +107,7 @@ class Result:
     @property
     def architecture(self) -> tuple[str, str]:
         """Dataset and backbone: what its attacks are compared within."""
-        return self.run.experiment.data.dataset, self.run.experiment.model.backbone
+        return self.dataset, self.run.experiment.model.backbone
 
     @property
     def key(self) -> tuple[Path, str]:

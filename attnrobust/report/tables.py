@@ -129,10 +129,10 @@ def recall(results: Sequence[Result]) -> list[Table]:
 
 
 def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Every run once, by its dataset."""
+    """Every run once, by its dataset and task."""
     members: dict[str, list[Result]] = {}
     for result in once(results):
-        members.setdefault(result.run.experiment.data.dataset, []).append(result)
+        members.setdefault(result.dataset, []).append(result)
     return members
 
 

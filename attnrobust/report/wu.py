@@ -47,7 +47,8 @@ WORDS = (
     "quadratic weights. A row is named by the levels that our run’s training records say.",
     "Success rate, as there: the share of all predictions that PGD with 5 steps changes. Five "
     "steps are a weak attack: no robust accuracy is to be quoted from it. Its curves are not given "
-    "as numbers.",
+    "as numbers. The paper’s pixels are in [-1, 1], and it does not say in which scale its ε is: "
+    "its 2.5/255 may be 1.25/255 here.",
 )
 NOTE = (
     "Wu’s corruptions are Zeiss’ own, its preprocessing, network and size differ: compare rows of "
@@ -105,7 +106,7 @@ def trained_on(result: Result) -> tuple[bool, str] | None:
     made = result.provenance.get("dataset", {}).get("corrupted", {})
     if experiment.data.task or training.corruptions or "test" in made.get("splits", ()):
         return None
-    if result.run.elsewhere():
+    if result.run.elsewhere() or training.groups is not None or training.start:
         return None
     # Settings of later versions; without them all is as it was.
     sampling = getattr(training, "sampling", "none")

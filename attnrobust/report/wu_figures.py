@@ -13,7 +13,7 @@ from attnrobust.config import Attack
 from attnrobust.report.figures import INK, Curve, Look, plain
 from attnrobust.report.figures import draw as draw_curves
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.results import Estimate, Result, number
+from attnrobust.report.results import Estimate, Result, number, once
 from attnrobust.report.tables import heads
 
 METRIC = "prediction_change_rate"
@@ -36,8 +36,8 @@ def draw(name: str, rows: Mapping[str, Sequence[Result]], look: Look) -> Picture
     Returns:
         The figure, or None where no run but the baseline's was attacked as Wu does.
     """
-    fitting = {row: [each for each in members if each.norm == "linf" and as_wu(each.setting)
-                     and each.epsilons] for row, members in rows.items()}  # fmt: skip
+    fitting = {row: once([each for each in members if each.norm == "linf" and as_wu(each.setting)
+                          and each.epsilons]) for row, members in rows.items()}  # fmt: skip
     if not any(list(fitting.values())[1:]):
         return None
     figure = Figure(figsize=(8.0, 4.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
@@ -75,7 +75,8 @@ def as_wu(attack: Attack) -> bool:
     Where images leave at their fall, or are wrong and never attacked, fewer predictions change.
     """
     return (attack.name == "linf_pgd" and attack.steps == STEPS and not attack.early_stop
-            and attack.mode == "independent" and not attack.target)  # fmt: skip
+            and attack.mode == "independent" and not attack.target and attack.random_start
+            and (attack.restarts, attack.loss) == (1, "cross_entropy"))  # fmt: skip
 
 
 def curve(result: Result) -> Curve:

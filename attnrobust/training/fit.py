@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import math
@@ -78,7 +77,7 @@ def _train(
             f"{strategy.num_replicas_in_sync} devices"
         )
     method = config.lookup("training.method", METHODS, setting.method)
-    first = _first(experiment, folder)
+    first = phases.start(experiment, dataset, folder)
     keras.utils.set_random_seed(experiment.seed)
     with strategy.scope(), precision(setting.precision):
         network = build.build(
@@ -188,26 +187,6 @@ def compile_model(model: keras.Model, setting: config.Training) -> None:
         loss=losses.KerasLoss(setting),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *agreement(model)],
     )
-
-
-def _first(experiment: config.Experiment, folder: Path) -> config.Model:
-    """The network with the weights that `training.start` names, for a stage's folder.
-
-    Raises:
-        UserError: That run is not there, or was not trained to its end.
-    """
-    if not (name := experiment.training.start):
-        return experiment.model
-    seed = experiment.seed
-    before = folder.parents[2] / name / f"seed-{seed}"
-    if not before.joinpath("config.json").is_file():
-        raise UserError(
-            f"training.start = {name}: no run {before}; expected a trained one: python "
-            f"-m experiments.{experiment.data.dataset}.{name} train --seed {seed}"
-        )
-    weights = runs.Run.open(before).require("train") / "weights.h5"
-    log.info("starting from %s", weights)
-    return dataclasses.replace(experiment.model, weights=str(weights))
 
 
 def validation_batches(

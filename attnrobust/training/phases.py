@@ -6,12 +6,18 @@ the head. What does not learn keeps its weights, and its BatchNorm its averages.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from pathlib import Path
+
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, runs
+from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES
 
+log = logging.getLogger("attnrobust")
 HEAD = 1
 
 
@@ -52,3 +58,28 @@ def starts(model: keras.Model, backbone: str) -> list[int]:
     behind = [names.index(tap) + 1 for tap in BACKBONES[backbone].taps if tap in names]
     end = names.index("features")
     return [0, *(place for place in behind if place < end), end + 1]
+
+
+def start(experiment: config.Experiment, dataset: Dataset, folder: Path) -> config.Model:
+    """The network with the weights that `training.start` names, for a stage's folder.
+
+    Raises:
+        UserError: That run is not there, or was not trained to its end.
+    """
+    if not (name := experiment.training.start):
+        return experiment.model
+    seed = experiment.seed
+    before = folder.parents[2] / name / f"seed-{seed}"
+    if not before.joinpath("config.json").is_file():
+        raise UserError(
+            f"training.start = {name}: no run {before}; expected a trained one: python "
+            f"-m experiments.{experiment.data.dataset}.{name} train --seed {seed}"
+        )
+    run = runs.Run.open(before)
+    weights = run.require("train") / "weights.h5"
+    log.info("starting from %s", weights)
+    if (run.stamp("train") or {}).get("inputs") != dataset.hash:
+        log.warning(
+            "warning: %s was trained on other records; test images may be among them", run.root
+        )
+    return dataclasses.replace(experiment.model, weights=str(weights))

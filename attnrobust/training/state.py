@@ -1,4 +1,8 @@
-"""What lies between two epochs: all that a killed run needs to go on."""
+"""What lies between two epochs: all that a killed run needs to go on.
+
+Not dropout's random state: a resumed run of a network with dropout (EfficientNet has some of its
+own) differs by chance.
+"""
 
 from __future__ import annotations
 

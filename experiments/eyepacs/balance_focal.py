@@ -4,7 +4,7 @@ Claim: gamma 2 raises balanced accuracy from 0.586 to 0.629 for 0.4 % of accurac
 text says less than 0.1 %).
 Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; settings of mobilenet_gap.
 Command: python -m experiments.eyepacs.balance_focal all
-    --set training.focal_gamma=3 --set name=balance_focal_3 for another row (it has 1 to 4)
+Other rows (it has 1 to 4): the same with --set training.focal_gamma=3 --set name=balance_focal_3
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 """
 

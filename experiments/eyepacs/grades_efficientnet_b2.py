@@ -5,8 +5,8 @@ Claim (Wu, Table 4): 82.3 % clean, 54.9 % balanced, kappa 0.739 at 256 px; 85.2 
 From the paper: network, ImageNet weights, 20 epochs, size, batch size, no class weights, the best
 epoch. Ours: Adam with 1e-4, since it names neither optimizer nor rate. Ours too: the best epoch by
 validation loss, on patients apart from the test split's (the paper tests on the images it chooses
-by), no dropout before the last layer, augmentation without shear, brightness and contrast, records
-without Graham's filter, and a PGD with 40 steps up to the paper's epsilon of 2.5/255.
+by), no dropout before the last layer and a PGD with 40 steps up to the paper's epsilon of 2.5/255.
+Records: python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham
 Command: python -m experiments.eyepacs.grades_efficientnet_b2 all
 At 512 px (records of --size 512): … all --set data.image_size=512 --set training.batch_size=16
     --set name=grades_efficientnet_b2_512
@@ -20,6 +20,15 @@ EXPERIMENT = Experiment(
     data=Data(dataset="eyepacs", image_size=256),
     model=Model(backbone="efficientnet_b2", head="gap"),
     training=Training(
+        augmentation=(
+            "wu_flip",
+            "wu_scale",
+            "wu_shift",
+            "wu_rotate",
+            "wu_shear",
+            "wu_brightness",
+            "wu_contrast",
+        ),
         epochs=20,
         batch_size=96,
         learning_rate=1e-4,

@@ -4,9 +4,9 @@ Claim (Wu, Table 4): 81.6 % clean, 49.7 % balanced, kappa 0.706 at 299 px.
 From the paper: network, ImageNet weights, 20 epochs, size, batch size, no class weights, the best
 epoch. Ours: Adam with 1e-4, since it names neither optimizer nor rate. Ours too: the best epoch by
 validation loss, on patients apart from the test split's (the paper tests on the images it chooses
-by), no dropout before the last layer, augmentation without shear, brightness and contrast, records
-without Graham's filter, and a PGD with 40 steps up to the paper's epsilon of 2.5/255. Keras'
-network has no auxiliary classifier.
+by), no dropout before the last layer and a PGD with 40 steps up to the paper's epsilon of 2.5/255.
+Keras' network has no auxiliary classifier.
+Records: python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham
 Command: python -m experiments.eyepacs.grades_inception_v3 all
 """
 
@@ -18,6 +18,15 @@ EXPERIMENT = Experiment(
     data=Data(dataset="eyepacs", image_size=299),
     model=Model(backbone="inception_v3", head="gap"),
     training=Training(
+        augmentation=(
+            "wu_flip",
+            "wu_scale",
+            "wu_shift",
+            "wu_rotate",
+            "wu_shear",
+            "wu_brightness",
+            "wu_contrast",
+        ),
         epochs=20,
         batch_size=64,
         learning_rate=1e-4,

@@ -5,6 +5,8 @@ predictions change under PGD (Wu, table 9 and figure 6).
 From the paper: epsilon 2.5, which it shows times 255, 5 steps, clean and adversarial loss half and
 half. Ours: a step of 0.4 of epsilon (5 of them reach the edge twice), a random start; all other
 settings are the twin's.
+The paper's pixels are in [-1, 1] and it does not say in which scale its epsilon is: its 2.5/255 may
+be 1.25/255 here.
 Command: python -m experiments.eyepacs.wu_adversarial train predict attack evaluate
 """
 

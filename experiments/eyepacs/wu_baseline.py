@@ -14,6 +14,8 @@ of epsilon (5 of them reach the edge twice), the epsilons, all test images where
 its validation set, what level 1 to 4 of a corruption is (the paper's are Zeiss' own). Five steps
 are weak: quote no robust accuracy from them. Corrupted test images: `mixture` at severity 4, one of
 four corruptions at a level from 1 to 4.
+The paper's pixels are in [-1, 1] and it does not say in which scale its epsilon is: its 2.5/255 may
+be 1.25/255 here.
 Command: python -m experiments.eyepacs.wu_baseline train predict attack evaluate
 Command (table 7): the same with --set training.sampling=oversample
     --set name=wu_oversampled_baseline

@@ -10,8 +10,8 @@ Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1 --levels 1 --splits train
 Command: python -m experiments.eyepacs.wu_corrupted_1 train predict attack evaluate
     --records tfrecords/shards/eyepacs_1
-Command (table 7): both with `--oversample --out tfrecords/shards/eyepacs_oversampled_1` and
-    --set name=wu_oversampled_1
+Command (table 7): the first with --oversample --out tfrecords/shards/eyepacs_oversampled_1, the
+    second with --records tfrecords/shards/eyepacs_oversampled_1 --set name=wu_oversampled_1
 """
 
 import dataclasses

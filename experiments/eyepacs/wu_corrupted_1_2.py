@@ -10,8 +10,8 @@ Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1_2 --levels 1-2 --splits train
 Command: python -m experiments.eyepacs.wu_corrupted_1_2 train predict attack evaluate
     --records tfrecords/shards/eyepacs_1_2
-Command (table 7): both with `--oversample --out tfrecords/shards/eyepacs_oversampled_1_2` and
-    --set name=wu_oversampled_1_2
+Command (table 7): the first with --oversample --out tfrecords/shards/eyepacs_oversampled_1_2, the
+    second with --records tfrecords/shards/eyepacs_oversampled_1_2 --set name=wu_oversampled_1_2
 """
 
 import dataclasses

@@ -10,8 +10,8 @@ Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1_4 --levels 1-4 --splits train
 Command: python -m experiments.eyepacs.wu_corrupted_1_4 train predict attack evaluate
     --records tfrecords/shards/eyepacs_1_4
-Command (table 7): both with `--oversample --out tfrecords/shards/eyepacs_oversampled_1_4` and
-    --set name=wu_oversampled_1_4
+Command (table 7): the first with --oversample --out tfrecords/shards/eyepacs_oversampled_1_4, the
+    second with --records tfrecords/shards/eyepacs_oversampled_1_4 --set name=wu_oversampled_1_4
 """
 
 import dataclasses
