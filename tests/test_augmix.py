@@ -359,7 +359,7 @@ def history(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-CLEAN = {"loss", "accuracy", "val_loss", "val_accuracy"}
+CLEAN = {"loss", "accuracy", "val_loss", "val_accuracy", "val_kappa"}
 ROBUST = {"robust_accuracy", "val_clean_loss", "val_robust_accuracy"}
 
 

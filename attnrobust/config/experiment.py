@@ -48,7 +48,7 @@ class Model:
     """Backbone, cut, head and starting weights.
 
     Attributes:
-        backbone: Row of BACKBONES (attnrobust/models/backbones.py).
+        backbone: Row of BACKBONES (attnrobust/models/backbones/).
         head: Row of HEADS (attnrobust/models/heads.py).
         weights: `imagenet`, `none`, or a path to a Keras weights file (.h5).
         width: Width multiplier (MobileNet's alpha, filters of `resnet18`); 1 elsewhere.
