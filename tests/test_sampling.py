@@ -90,6 +90,13 @@ def test_full_batches_are_topped_up_and_may_lack_a_class(dataset: records.Datase
     assert sizes == {2}
 
 
+def test_copies_of_an_image_are_corrupted_each_by_itself(dataset: records.Dataset) -> None:
+    setting = training("oversample", corruptions=("gaussian_noise",))
+    found = Counter(image for image, _ in epoch(dataset, setting))
+    clean = {image for image, _ in epoch(dataset, training("oversample"))}
+    assert {number for image, number in found.items() if image not in clean} == {1}
+
+
 def test_a_class_without_examples_is_refused(dataset: records.Dataset, tiny) -> None:
     settings = ["training.class_weights=none", "training.sampling=oversample", "data.limit=1"]
     experiment = config.with_settings(tiny, settings)

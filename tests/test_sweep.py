@@ -100,6 +100,21 @@ def test_contract_of_every_attack(name, mode, tiny, dataset, model, learned, tmp
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize(("name", "rows"), [("square", 8), ("linf_pgd", 4)])
+def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
+    name, rows, tiny, dataset, model, monkeypatch
+):
+    # Rounding depends on the batch; only the pool leaves a slack beyond the boundary.
+    experiment = config.with_settings(tiny, [f"attack.name={name}", "attack.batch_size=8"])
+    work = sweep.Sweep(experiment, dataset, Replicas(model))
+    shapes, forward = [], work.replicas.forward
+    monkeypatch.setattr(work.replicas, "forward", lambda x: shapes.append(len(x)) or forward(x))
+    three = np.full((3, 32, 32, 3), 0.5, np.float32)
+    found = work._measured(feed.Attacked(np.arange(3), three, three, np.ones(3, int)))
+    assert shapes == [rows]
+    assert len(found["logits"]) == 3
+
+
 def test_clean_condition_equals_predict(tiny, dataset, model, tmp_path):
     states = swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path,
                    "attack.epsilons=0.01", "attack.steps=1")  # fmt: skip

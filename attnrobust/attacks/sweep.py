@@ -136,7 +136,7 @@ class Sweep:
         with Progress("clean", total) as bar:
             for batch in self.feed.batches():
                 start, number = len(ids), len(batch["id"])
-                logits.append(self._judge(batch["image"]))
+                logits.append(self._judge(batch["image"], self.batch_size))
                 ids += [id_.decode() for id_ in batch["id"]]
                 for position in self.samples[(self.samples >= start)]:
                     if position < start + number:
@@ -255,14 +255,14 @@ class Sweep:
     def _measured(self, made: Attacked) -> Arrays:
         """Logits and sizes, anew from the adversarials: no attack is trusted."""
         checks.in_box(made.adversarials)
-        return {"logits": self._judge(made.adversarials),
+        size = self.batch_size
+        # An attack without slack at the boundary has judged its images in a full batch: so again.
+        if isinstance(self.attack, Pooled):
+            size = fitting(len(made.adversarials), size, self.replicas.count)
+        return {"logits": self._judge(made.adversarials, size),
                 **checks.norms(made.adversarials - made.images)}  # fmt: skip
 
-    def _judge(self, images: np.ndarray) -> np.ndarray:
-        # The shape that an attack without slack at the boundary has judged its images in.
-        size = self.batch_size
-        if isinstance(self.attack, Pooled):
-            size = fitting(len(images), size, self.replicas.count)
+    def _judge(self, images: np.ndarray, size: int) -> np.ndarray:
         logits = self.replicas.forward(self.replicas.padded(images, size)).numpy()
         checks.finite(logits)
         return np.asarray(logits[: len(images)])
