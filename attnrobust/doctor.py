@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import experiments
 from attnrobust import config, provenance
 from attnrobust.errors import UserError
 
@@ -86,10 +87,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     Raises:
         UserError: No such experiment, or no records of its data set.
     """
-    known = sorted(
-        f"{path.parent.name}.{path.stem}" for path in Path("experiments").glob("*/[!_]*.py")
-    )
-    config.lookup("experiment", dict.fromkeys(known, True), name)
+    config.lookup("experiment", dict.fromkeys(experiments.known(), True), name)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     experiment = config.with_settings(experiment, settings)
 
