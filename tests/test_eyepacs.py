@@ -137,6 +137,9 @@ def photographs(folder: Path) -> Path:
             image = cv2.circle(np.zeros((80, 100), np.uint8), (50, 40), 30, 180, -1)
         elif path.stem != "103_left":
             cv2.circle(image, (50, 40), 30, (190, 110, 60), -1)
+            # A spot of its own: without it Graham's filter makes all eyes alike.
+            spot = (36 + 2 * (index % 15), (26, 54, 60)[index // 15])
+            cv2.circle(image, spot, 3, (90, 50, 30), -1)
         path.write_bytes(encoded(image))
     return folder
 
@@ -163,8 +166,8 @@ def test_graham_rejects_what_shows_no_eye_with_its_reason(folder: Path, tmp_path
     assert "black photograph" in rejects[1]
     assert "no eye disc found" in rejects[2]
     eye = pixels(found["100_left"]["image"]).astype(int)
-    assert np.abs(eye[0, 0] - 128).max() < 4  # outside the disc; JPEG
-    assert np.abs(eye[16, 16] - 128).max() < 4  # one colour
+    assert np.abs(eye[0, 0] - 128).max() < 8  # outside the disc; JPEG
+    assert np.abs(eye[16, 16] - 128).max() < 8  # one colour; JPEG
     grey = pixels(found["105_left"]["image"]).astype(int)
     assert np.abs(grey - grey[..., :1]).max() < 4
 
