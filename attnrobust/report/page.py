@@ -74,14 +74,7 @@ def write(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
     look = figures.colours(results)
-    sections = [each for each in (
-        confusion.section(results),
-        calibration.section(results, look),
-        corruptions.section(results, look, baseline=baseline),
-        martinez.section(results),
-        wu.section(results, look),
-        imbalance.section(results),
-    ) if each]  # fmt: skip
+    sections = _sections(results, look, baseline)
     headline = [
         each for picture in figures.accuracy_curves(results, look) for each in album.add(picture)
     ]
@@ -130,6 +123,19 @@ def write(
     _tidy_up(out / "tables", table_names)
     log.info("report: %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
+
+
+def _sections(results: Sequence[Result], look: figures.Look, baseline: str | None) -> list[Section]:
+    """What these runs have something for, in the page's order."""
+    found = (
+        confusion.section(results),
+        calibration.section(results, look),
+        corruptions.section(results, look, baseline=baseline),
+        martinez.section(results),
+        wu.section(results, look),
+        imbalance.section(results),
+    )
+    return [each for each in found if each]
 
 
 def _template() -> jinja2.Template:
