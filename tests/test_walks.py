@@ -47,7 +47,14 @@ def shards_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", [*SMALL, *PAPER])
+# The largest network is walked on one data set, and on the others among the slow tests.
+WALKS = [
+    pytest.param(name, marks=[pytest.mark.slow] * ("inception" in name and "ham10000" not in name))
+    for name in (*SMALL, *PAPER)
+]
+
+
+@pytest.mark.parametrize("name", WALKS)
 def test_smoke_walk(name: str, shards_root: Path, tmp_path: Path) -> None:
     """As a user starts it: a process of its own, on the devices of the machine as they are."""
     dataset = name.partition(".")[0]
