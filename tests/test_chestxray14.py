@@ -14,7 +14,7 @@ from PIL import Image
 
 from attnrobust.data import prepare, preprocessing, records, shards, writing
 from attnrobust.errors import UserError
-from tfrecords import chestxray14
+from tfrecords import chestxray14, chestxray14_abnormal
 
 ROOT = Path(__file__).parents[1]
 
@@ -284,6 +284,31 @@ def test_other_data_sets_have_no_figure() -> None:
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert "--filter" in done.stdout
     assert "--figure" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("findings", "label"),
+    [("No Finding", "no_finding"), ("Mass", "finding"), ("Pneumothorax|Mass|Hernia", "finding")],
+)
+def test_any_finding_or_none(folder: Path, findings: str, label: str) -> None:
+    edit(folder, "00000002_001.png,No Finding", f"00000002_001.png,{findings}")
+    rows, rejects = chestxray14_abnormal.read(folder)
+    of = {row.id: row for row in rows}
+    assert (len(rows), rejects, of["00000002_001"].label) == (40, [], label)
+    assert of["00000004_000"].label == "finding"
+    assert {row.label for row in rows} == set(chestxray14_abnormal.CLASSES)
+    plain, _ = chestxray14.read(folder)
+    assert [(row.id, row.group, row.split) for row in rows] == [
+        (row.id, row.group, row.split) for row in plain
+    ]
+    by_image, _ = chestxray14_abnormal.read(folder, split_by="image")
+    assert len({row.group for row in by_image}) == 40
+
+
+def test_any_finding_or_none_among_the_real_images(real_data: Path) -> None:
+    rows, rejects = chestxray14_abnormal.read(real_data / "chestxray14")
+    assert not rejects
+    assert Counter(row.label for row in rows) == {"finding": 370, "no_finding": 230}
 
 
 def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:

@@ -155,6 +155,28 @@ def test_crafting_leaves_batchnorm_averages_to_the_byte(spread):
     assert not np.array_equal(found["inference"], found["training"])
 
 
+@pytest.mark.parametrize("method", ["standard", "adversarial"])
+def test_batchnorm_averages_move_as_fast_as_asked(method, tiny, records_folder, tmp_path):
+    dataset = records.load(records_folder)
+    shares = {}
+    for momentum in ("none", "0.5", "0.0"):
+        experiment = config.with_settings(tiny, [
+            "training.epochs=1", f"training.method={method}", "training.batch_size=64",
+            "training.inner_steps=1", "training.inner_rel_stepsize=1", "model.backbone=mobilenet",
+            "model.width=0.25", "training.learning_rate=1e-9",
+            f"training.batchnorm_momentum={momentum}",
+        ])  # fmt: skip
+        model = fit.train(experiment, dataset, tmp_path / momentum, tf.distribute.get_strategy())
+        norm = next(inner.batchnorms(model))
+        # What is left of the mean of 0 that it starts with, against all of it given up at once.
+        shares[momentum] = norm.moving_mean.numpy()
+        steps = inputs.steps(dataset, experiment.data, experiment.training)
+    at_once = shares["0.0"]
+    for momentum, share in (("none", 0.99), ("0.5", 0.5)):
+        left = 1 - np.linalg.norm(shares[momentum]) / np.linalg.norm(at_once)
+        assert left == pytest.approx(share**steps, abs=0.03)
+
+
 @pytest.mark.parametrize("name", ROBUST)
 def test_one_and_two_replicas_take_the_same_step(name):
     """Without BatchNorm's per-replica statistics; what fit says is not added up either."""
@@ -312,6 +334,7 @@ def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
         (["inner_batchnorm=both"], r"expected inference or training"),
         (["clean_share=2"], r"training.clean_share = 2.0: expected in \[0, 1\]"),
         (["trades_beta=-1"], r"training.trades_beta = -1.0: expected at least 0"),
+        (["batchnorm_momentum=1"], r"training.batchnorm_momentum = 1.0: expected in \[0, 1\)"),
         (["validation_share=0"], r"training.validation_share = 0.0: expected in \(0, 1\]"),
         (["method=adversaril"], r"no training.method 'adversaril'; did you mean adversarial\?"),
         (["method=trades", "batch_size=1"], r"batch_size = 1 on 1 device.* at least 2 images"),

@@ -18,6 +18,7 @@ is the preparation: resized, then `gaussian_high_pass`; `--filter none` keeps th
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +45,22 @@ TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 FILTER = "gaussian_high_pass"
 
 
-def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Reject]]:
+def pneumothorax(findings: Sequence[str]) -> str:
+    """The class of an image by the names of its findings, as they stand in the table."""
+    return CLASSES["Pneumothorax" in findings]
+
+
+def read(
+    folder: Path, *, split_by: str = "patient",
+    label_of: Callable[[Sequence[str]], str] = pneumothorax,
+) -> tuple[list[Row], list[Reject]]:  # fmt: skip
     """Rows and rejects of a raw folder.
 
     Args:
         folder: Holds the CSV, the image folders and, if wanted, both lists.
         split_by: `patient`, or `image`, which lets a test patient's other X-rays be seen in
             training; the official lists are by patient, so `image` goes without them.
+        label_of: The class of an image by its findings.
 
     Raises:
         UserError: CSV missing or without a needed column, no images, one list without the other,
@@ -81,10 +91,11 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
         if reason:
             rejects.append(Reject(line, image, reason))
             continue
-        label = CLASSES["Pneumothorax" in findings.split("|")]
         split = official[image] if official else ""
         group = patient if split_by == "patient" else image
-        rows.append(Row(image, paths[line], label, group, line, split=split))
+        rows.append(
+            Row(image, paths[line], label_of(findings.split("|")), group, line, split=split)
+        )
     if official:
         _check_official(rows)
     return rows, rejects

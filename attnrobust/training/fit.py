@@ -84,6 +84,7 @@ def _train(
             first, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
+    _follow(model, setting.batchnorm_momentum)
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
     weights, made = class_weights(dataset, experiment), synthetic(dataset, experiment)
@@ -132,6 +133,13 @@ def _train(
     if writer:
         shutil.rmtree(folder / "state", ignore_errors=True)
     return model
+
+
+def _follow(model: keras.Model, momentum: float | None) -> None:
+    """Have BatchNorm's averages follow the batches with this momentum; None: as built."""
+    if momentum is not None:
+        for layer in inner.batchnorms(model):
+            layer.momentum = momentum
 
 
 def _learn(

@@ -1,0 +1,1 @@
+"""ChestX-ray14, frontal X-rays, any finding or none."""
