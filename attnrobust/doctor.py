@@ -94,7 +94,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     from attnrobust import forecast as measuring
     from attnrobust.data import folds, inputs, records
 
-    dataset = records.load(folder / experiment.data.dataset).as_task(experiment.data.task)
+    dataset = records.load(folder / experiment.data.folder).as_task(experiment.data.task)
     if experiment.data.folds:
         dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
     train = dataset.count("train")

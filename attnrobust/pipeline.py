@@ -190,7 +190,8 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         choices=[*STAGES, "all", "search"],
         help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
     )
-    add("--records", type=Path, help="folder of the records (tfrecords/shards/<dataset>)")
+    add("--records", type=Path,
+        help="folder of the records (tfrecords/shards/<dataset>, or data.records)")  # fmt: skip
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
     add("--seed", type=int, help="of weights, order and attacks")
     add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
@@ -227,7 +228,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
             chosen = config.with_settings(chosen, options.settings)
         if options.seed is not None:
             chosen = config.with_settings(chosen, [f"seed={options.seed}"])
-        records = options.records or RECORDS / chosen.data.dataset
+        records = options.records or RECORDS / chosen.data.folder
         walk = Walk(
             Run.of(chosen, options.runs), records, options.force,
             machines=options.strategy, name=options.label or "",

@@ -38,7 +38,7 @@ def transfer(
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
-    walks = [Walk(run, records / run.experiment.data.dataset) for run in chosen]
+    walks = [Walk(run, records / run.experiment.data.folder) for run in chosen]
     dataset = walks[0].dataset()
     untargeted(first.attack, "transfer")
     used = {

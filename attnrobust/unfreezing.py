@@ -59,7 +59,7 @@ def unfreeze(
 
     base = run.experiment
     weights = run.require("train") / "weights.h5"
-    folder = records / base.data.dataset
+    folder = records / base.data.folder
     for each in settings:
         if each.partition(".")[0] not in ("training", "attack"):
             raise UserError(f"--set {each}: unfreeze takes settings of training and attack")

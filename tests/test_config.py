@@ -12,7 +12,7 @@ from attnrobust.errors import UserError
 PLAIN = Experiment(name="plain", data=Data(dataset="ham10000"))
 OTHER = Experiment(
     name="other.name-2_x",
-    data=Data(dataset="eyepacs", image_size=96, limit=7),
+    data=Data(dataset="eyepacs", image_size=96, limit=7, records="eyepacs_1-2"),
     model=Model(
         backbone="mobilenet", head="soft_attention", weights="/some/where.h5", width=0.25,
         cut="literal", variant="literal", maps=3, gamma=0.5, dropout=0.25,
@@ -168,6 +168,7 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("data.dataset", ["", "../x", "a\\b"]),
         ("data.image_size", [7, 0, -224]),
         ("data.limit", [0, -1]),
+        ("data.records", ["../eyepacs", ".hidden", "a/b"]),
         ("model.width", [0.0, -1.0]),
         ("model.maps", [0]),
         ("model.dropout", [-0.1, 1.0]),

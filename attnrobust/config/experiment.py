@@ -18,7 +18,10 @@ class Data:
     """Which records, at which size.
 
     Attributes:
-        dataset: Name of the folder below the records root (`tfrecords/shards/<dataset>`).
+        dataset: Name of the data set, and of its folder below the records root
+            (`tfrecords/shards/<dataset>`).
+        records: Another folder there, such as one with corrupted copies (the data set's own where
+            empty).
         image_size: Height and width in pixels of what the model sees.
         limit: At most this many examples of every split (None: all), for smoke runs.
         task: Which of the tasks that the records describe (their own classes where empty).
@@ -33,8 +36,16 @@ class Data:
     task: str = ""
     folds: int = 0
     fold: int = 0
+    records: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of records below the records root."""
+        return self.records or self.dataset
 
     def __post_init__(self) -> None:
+        safe = all(c.isalnum() or c in "_-." for c in self.records) and self.records[:1] != "."
+        require(safe, "data.records", self.records, "the name of a folder of records, or nothing")
         require(self.image_size >= 8, "data.image_size", self.image_size, "at least 8")
         require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "at least 1")
         require(self.folds == 0 or self.folds >= 2, "data.folds", self.folds, "0 or at least 2")

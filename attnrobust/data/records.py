@@ -99,7 +99,8 @@ def load(root: Path) -> Dataset:
     if not path.is_file():
         raise UserError(
             f"{root}: no records there (dataset.json is missing); make them with "
-            f"python -m tfrecords.{root.name} --raw DIR --out {root}"
+            f"python -m tfrecords.{root.name} --raw DIR --out {root} (corrupted copies of others: "
+            f"python -m tfrecords.corrupted --out {root})"
         )
     described = runs.load_json(path)
     if described.get("format") != FORMAT:

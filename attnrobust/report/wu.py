@@ -108,16 +108,14 @@ def trained_on(result: Result) -> tuple[bool, str] | None:
         return None
     if result.run.elsewhere() or training.groups is not None or training.start:
         return None
-    # Settings of later versions; without them all is as it was.
-    sampling = getattr(training, "sampling", "none")
-    plain = getattr(training, "loss", "cross_entropy") == "cross_entropy"
-    if not plain or training.class_weights != "none" or sampling not in ("none", "oversample"):
+    plain = training.loss == "cross_entropy" and training.class_weights == "none"
+    if not plain or training.sampling not in ("none", "oversample"):
         return None
     row = _levels(made) if "train" in made.get("splits", ()) else BASELINE
     # Wu corrupts instead of augmenting: a run of that kind on other records is no baseline.
     if bool(training.augmentation) != (row == BASELINE):
         return None
-    balanced = sampling == "oversample" or bool(made.get("oversampled"))
+    balanced = training.sampling == "oversample" or bool(made.get("oversampled"))
     if training.method == "adversarial":
         theirs = (training.inner_norm, key(255 * training.inner_epsilon), training.inner_steps,
                   training.clean_share) == ("linf", "2.5", 5, 0.5)  # fmt: skip

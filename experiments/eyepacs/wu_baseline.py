@@ -2,8 +2,7 @@
 
 Claim: 85.2 % accuracy, 58.6 % balanced, kappa 0.805; 76.4 % on corrupted images, 8.8 points less;
 PGD with 5 steps changes over 80 % of its predictions from ε 2.5/255 on (Wu, *Robust Training and
-Interpretability for Fundus Imaging*, tables 6 and 8, figure 5; with every class equally common
-70.4 %, 39.9 % and 0.612, table 7).
+Interpretability for Fundus Imaging*, tables 6 and 8, figure 5).
 From the paper: five grades, cross-entropy, 20 epochs, no class weights, PGD's 5 steps, the success
 rate (every image is attacked, right or wrong, at every ε: mode, early_stop). Ours: the network and
 its size, for a CPU; the paper's EfficientNet-B0 at 512 px in batches of 48 is
@@ -17,8 +16,6 @@ four corruptions at a level from 1 to 4.
 The paper's pixels are in [-1, 1] and it does not say in which scale its epsilon is: its 2.5/255 may
 be 1.25/255 here.
 Command: python -m experiments.eyepacs.wu_baseline train predict attack evaluate
-Command (table 7): the same with --set training.sampling=oversample
-    --set name=wu_oversampled_baseline
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 Result: not run yet on the full data set.
 """

@@ -2,16 +2,13 @@
 
 Claim: 81.7 % accuracy, 51.5 % balanced, kappa 0.731, less than its twin; but 79.1 % on corrupted
 images, only 2.6 points less; more of its predictions change under PGD than of the twin's (Wu,
-tables 6 and 8, figure 5; with every class equally common 80.3 %, 46.6 % and 0.695, table 7).
+tables 6 and 8, figure 5).
 From the paper: motion blur, light leakage, under and over exposure, one of them an image at a
-random level, made once and saved; no other augmentation. All else is the twin's. The records make
-the difference: on others than these the report leaves it out of its tables, and says so.
+random level, made once and saved; no other augmentation. All else is the twin's.
+The report goes by how the records were made, not by names.
 Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1_4 --levels 1-4 --splits train
 Command: python -m experiments.eyepacs.wu_corrupted_1_4 train predict attack evaluate
-    --records tfrecords/shards/eyepacs_1_4
-Command (table 7): the first with --oversample --out tfrecords/shards/eyepacs_oversampled_1_4, the
-    second with --records tfrecords/shards/eyepacs_oversampled_1_4 --set name=wu_oversampled_1_4
 """
 
 import dataclasses
@@ -22,6 +19,7 @@ from experiments.eyepacs.wu_baseline import EXPERIMENT as TWIN
 EXPERIMENT = dataclasses.replace(
     TWIN,
     name="wu_corrupted_1_4",
+    data=dataclasses.replace(TWIN.data, records="eyepacs_1_4"),
     training=dataclasses.replace(TWIN.training, augmentation=()),
 )
 
