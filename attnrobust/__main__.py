@@ -49,6 +49,8 @@ def _unfreeze(command: Parser) -> None:
     command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
     command.add_argument("--groups", type=positive, nargs="+", default=[], metavar="N",
                          help="how many groups, each number a run (all there are)")  # fmt: skip
+    command.add_argument("--standard", type=Path, metavar="RUN",
+                         help="run trained as usual on the same data, to set beside")  # fmt: skip
     command.add_argument("--force", action="store_true", help="make all of it anew")
     _settings(command, "change its settings")
 
@@ -97,8 +99,9 @@ def _do_unfreeze(options: argparse.Namespace) -> None:
     from attnrobust import unfreezing
     from attnrobust.runs import Run
 
+    standard = Run.open(options.standard) if options.standard else None
     unfreezing.unfreeze(Run.open(options.run), options.records, options.out, options.settings,
-                        options.groups, force=options.force)  # fmt: skip
+                        options.groups, standard=standard, force=options.force)  # fmt: skip
 
 
 def _do_doctor(options: argparse.Namespace) -> None:

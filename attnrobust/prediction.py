@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from attnrobust import config, runs
 from attnrobust.corruptions import CORRUPTIONS, corrupt
-from attnrobust.data import inputs
+from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -32,6 +32,8 @@ def predict(
     asked = experiment.corruptions
     for name in asked.names:
         config.lookup("corruption", CORRUPTIONS, name)
+    if asked.names:
+        corrupting.warn_of_filter(dataset)
     conditions = [("clean.npz", "test", "", 0)]
     if dataset.count("validation"):
         conditions.append(("validation.npz", "validation", "", 0))

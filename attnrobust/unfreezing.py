@@ -1,12 +1,14 @@
 """Standard fine-tuning of a robust model, of ever more of its layer groups from the head back.
 
-After Margeloiu et al. 2020, appendix D: what is not fine-tuned goes on extracting robust features.
+After Margeloiu et al. 2020, appendix D and figure 13: what is not fine-tuned goes on extracting
+robust features.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,12 +33,13 @@ LABEL = "unfreeze"
 
 def unfreeze(
     run: Run, records: Path, out: Path, settings: Sequence[str], groups: Sequence[int] = (), *,
-    force: bool = False,
+    standard: Run | None = None, force: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Write `unfreeze.csv` and `unfreeze.png`; the fine-tuned runs stand in `runs/` below `out`.
 
-    Each of them starts from the run's weights. All, and the run itself, are attacked alike, under
-    the label `unfreeze`. What is done already is kept, unless `force` is set.
+    Each of them starts from the run's weights. All, and copies of the run itself and of the
+    standard one, are attacked alike, under the label `unfreeze`; the runs given stay as they are.
+    What is done already is kept, unless `force` is set.
 
     Args:
         run: Trained, robust or not.
@@ -44,14 +47,15 @@ def unfreeze(
         out: Folder.
         settings: `key=value` changes of the fine-tuning and of the attack.
         groups: Numbers of groups; each there is where empty.
+        standard: A run trained on the same records in the standard way, to set beside them.
 
     Returns:
-        A row for each number of groups (0: the run itself) and epsilon (0: no attack): accuracy
-        with Wilson's 95 % interval.
+        A row for each number of groups (0: the run itself; none: the standard one) and epsilon (0:
+        no attack): accuracy with Wilson's 95 % interval.
 
     Raises:
-        UserError: Not trained yet, settings that do not fit, or results of other weights or
-            settings in `out`.
+        UserError: Not trained yet, settings that do not fit, a standard run on other data, or
+            results of other weights or settings in `out`.
     """
     from attnrobust.attacks.methods import untargeted
     from attnrobust.report import unfreezing as page
@@ -60,6 +64,8 @@ def unfreeze(
     base = run.experiment
     weights = run.require("train") / "weights.h5"
     folder = records / base.data.folder
+    if standard:
+        _require_alike(standard, run)
     for each in settings:
         if each.partition(".")[0] not in ("training", "attack"):
             raise UserError(f"--set {each}: unfreeze takes settings of training and attack")
@@ -69,15 +75,18 @@ def unfreeze(
         (out / "settings.json").unlink(missing_ok=True)
     runs.claim(out / "settings.json", {"weights": runs.digest(weights), "settings": list(settings),
                                        "attack": dataclasses.asdict(asked.attack)})  # fmt: skip
-    first = config.with_settings(base, [each for each in settings if each.startswith("attack.")])
-    walk = Walk(Run(run.root, first), folder, name=LABEL)
-    pipeline.walk_through(walk, ["predict"])
-    walk.force = force
-    pipeline.walk_through(walk, ["attack"])
+    roots: dict[int | None, Path] = {}
+    for number, given in ((None, standard), (0, run)):
+        if given:
+            copy = _copied(given, out / "runs", config.with_settings(given.experiment, [
+                each for each in settings if each.startswith("attack.")
+            ]), force=force)  # fmt: skip
+            walk = Walk(copy, folder, name=LABEL)
+            pipeline.walk_through(walk, ["predict", "attack"])
+            roots[number] = copy.root
     if not groups:
         model = walk.trained(walk.dataset()).model
         groups = range(1, len(phases.starts(model, base.model.backbone)) + 1)
-    roots = {0: run.root}
     for number in sorted(groups):
         tuned = config.with_settings(asked, [
             f"training.groups={number}", f"model.weights={weights.resolve()}",
@@ -92,3 +101,33 @@ def unfreeze(
     page.draw(table, out / "unfreeze.png")
     log.info("unfreeze: %s, %s", out / "unfreeze.csv", out / "unfreeze.png")
     return table
+
+
+def _require_alike(standard: Run, run: Run) -> None:
+    """Both trained, on the same data, under names of their own."""
+    standard.require("train")
+    for key in ("dataset", "task", "image_size"):
+        theirs, ours = getattr(standard.experiment.data, key), getattr(run.experiment.data, key)
+        if theirs != ours:
+            raise UserError(f"--standard {standard.root}: data.{key} is {theirs!r}, expected that "
+                            f"of {run.root}, {ours!r}")  # fmt: skip
+    if standard.root.parts[-2:] == run.root.parts[-2:]:
+        raise UserError(f"--standard {standard.root}: expected a run of another experiment or seed "
+                        f"than {run.root}")  # fmt: skip
+
+
+def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: bool) -> Run:
+    """What a run was trained to, below `folder`: attacking it leaves the run itself as it is."""
+    copy = Run.of(experiment, folder)
+    if force:
+        shutil.rmtree(copy.root, ignore_errors=True)
+    mine, theirs = run.path("train", "weights.h5"), copy.path("train", "weights.h5")
+    if copy.path("config.json").is_file() and runs.digest(mine) != runs.digest(theirs):
+        raise UserError(f"{copy.root} was copied from other weights than {run.root} has now; add "
+                        "--force to make all of it anew")  # fmt: skip
+    if not copy.path("config.json").is_file():
+        shutil.copytree(run.path("train"), copy.path("train"), dirs_exist_ok=True)
+        for name in ("provenance.json", "config.json"):
+            with runs.atomic(copy.path(name)) as temporary:
+                shutil.copyfile(run.path(name), temporary)
+    return copy

@@ -23,6 +23,7 @@ from data_helpers import (
     write_records,
 )
 
+from attnrobust import runs
 from attnrobust.corruptions import RANDOM, corrupt
 from attnrobust.data import corrupting, records, shards, writing
 from attnrobust.data.raw import SPLITS
@@ -281,6 +282,19 @@ def test_records_are_not_written_onto_themselves_nor_corrupted_twice(
         corrupted.write(tmp_path, tmp_path / "out")
     assert contents(dataset.root) == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["none", "graham"])
+def test_a_filter_before_the_corruption_is_told(
+    dataset: records.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    shutil.copytree(dataset.root, tmp_path / "in")
+    described = runs.load_json(tmp_path / "in" / "dataset.json")
+    runs.save_json(tmp_path / "in" / "dataset.json", {**described, "filter": kind})
+    assert records.load(tmp_path / "in").filter == kind
+    with caplog.at_level("WARNING", "attnrobust"):
+        corrupted.write(tmp_path / "in", tmp_path / "out")
+    assert ("after the filter graham" in caplog.text) == (kind == "graham")
 
 
 def test_damaged_records_are_named_and_not_copied(dataset: records.Dataset, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_wrong_name_level_or_array_is_told() -> None:
     for level in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UserError, match=r"level .* of speckle: expected above 0 \(variance\)"):
             corrupt_at(uniform(0.5, 8), ["a"], "speckle", level)
+    with pytest.raises(UserError, match=r"level 1.5 of salt_and_pepper: expected at most 1"):
+        corrupt_at(uniform(0.5, 8), ["a"], "salt_and_pepper", 1.5)
     for wrong in (np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.float32)):
         with pytest.raises(ValueError, match="float32"):
             corrupt(wrong, ["a"], "speckle", 1)
@@ -298,6 +300,13 @@ def test_a_grid_has_its_frequency_and_amplitude() -> None:
     power = np.abs(np.fft.fft2(found)) ** 2
     peak = np.unravel_index(power[:128, :128].argmax(), (128, 128))
     assert 19 <= math.hypot(*peak) <= 46
+
+
+def test_a_grid_stays_visible_where_the_image_is_small() -> None:
+    for index in range(20):
+        found = corrupt_at(uniform(0.5, 32), [str(index)], "grid_artefact", 0.1)[0, ..., 0] - 0.5
+        assert abs(found.mean()) < 0.01
+        assert found.std() == pytest.approx(0.1 / math.sqrt(2), rel=0.1)
 
 
 def test_hairs_and_ink_darken_and_a_ruler_counts_its_ticks() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,13 +23,21 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, ca
              "--set", "data.image_size=32", "--set", "model.width=0.125"]  # fmt: skip
     assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
     root = tmp_path / "r" / "demo" / "resnet18_gap-smoke" / "seed-0"
-    words = ["unfreeze", str(root), "--records", str(records_folder.parent),
-             "--out", str(tmp_path / "out"), "--groups", "2"]  # fmt: skip
+    other = tmp_path / "r" / "demo" / "plain" / "seed-0"
+    shutil.copytree(root, other)
+    words = ["unfreeze", str(root), "--records", str(records_folder.parent), "--standard",
+             str(other), "--out", str(tmp_path / "out"), "--groups", "2"]  # fmt: skip
+    text = (other / "config.json").read_text().replace("resnet18_gap-smoke", "plain")
+    (other / "config.json").write_text(text)
+    files = {path: path.read_bytes() for path in sorted(root.parents[1].rglob("*.*"))}
     words += [word for setting in SETTINGS for word in ("--set", setting)]
     assert command.main(words) == 0
     table = pd.read_csv(tmp_path / "out" / "unfreeze.csv")
-    assert list(table["groups"]) == [0, 0, 2, 2]
-    assert list(table["epsilon"]) == [0, 0.01] * 2
+    assert list(table["groups"].fillna(-1)) == [-1, -1, 0, 0, 2, 2]
+    assert list(table["epsilon"]) == [0, 0.01] * 3
+    assert list(table["accuracy"][:2]) == list(table["accuracy"][2:4]), "the same weights"
+    assert all(path.read_bytes() == content for path, content in files.items())
+    assert sorted(files) == sorted(root.parents[1].rglob("*.*")), "the runs given stay as they are"
     assert (tmp_path / "out" / "unfreeze.png").stat().st_size > 5000
     base = root / "train" / "weights.h5"
     folder = tmp_path / "out" / "runs" / "demo"
@@ -37,10 +47,27 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, ca
     before = kept.stat().st_mtime_ns
     assert command.main(words) == 0
     assert kept.stat().st_mtime_ns == before
-    other = [*words, "--set", "attack.steps=3"]
-    assert command.main(other) == 1
+    assert command.main([*words, "--set", "attack.steps=3"]) == 1
     said = "".join(capsys.readouterr()) + caplog.text
     assert "results of other runs or settings stand there" in said
+    shutil.copyfile(kept, other / "train" / "weights.h5")
+    assert command.main(words) == 1
+    assert "copied from other weights than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("data.task=binary", "data.task is 'binary', expected that of .*, ''"),
+    ("name=plain", "expected a run of another experiment or seed"),
+])  # fmt: skip
+def test_a_standard_run_of_something_else_is_refused(setting, words, tmp_path):
+    plain = config.Experiment(name="plain", data=config.Data(dataset="demo"))
+    both = [runs.Run.of(plain, tmp_path / "a"),
+            runs.Run.of(config.with_settings(plain, [setting]), tmp_path / "b")]  # fmt: skip
+    for run in both:
+        with run.stage("train", used={"training": {}}):
+            pass
+    with pytest.raises(UserError, match=words):
+        unfreezing.unfreeze(both[0], tmp_path, tmp_path / "out", [], standard=both[1])
 
 
 def _unchanged(base, root):
@@ -71,10 +98,12 @@ def test_counts_by_hand(tmp_path):
             logits = np.eye(2)[[0] * right + [1] * (4 - right)]
             runs.save_npz(tmp_path / name / "attack" / "x" / runs.attack_file("linf_pgd", epsilon),
                           logits=logits, label=np.zeros(4, int))  # fmt: skip
-    table = page.measure({0: tmp_path / "a", 3: tmp_path / "b"}, attack, "x")
-    assert list(table["groups"]) == [0, 0, 3, 3]
-    assert list(table["accuracy"]) == [1, 0.25, 0.75, 0]
-    assert list(table["n"]) == [4] * 4
+    roots = {0: tmp_path / "a", 3: tmp_path / "b", None: tmp_path / "b"}
+    table = page.measure(roots, attack, "x")
+    assert list(table["groups"][:4]) == [0, 0, 3, 3]
+    assert table["groups"][4:].isna().all()
+    assert list(table["accuracy"]) == [1, 0.25, 0.75, 0, 0.75, 0]
+    assert list(table["n"]) == [4] * 6
     assert table["low"][0] == pytest.approx(1 / (1 + 1.959964**2 / 4), rel=1e-5)
 
 

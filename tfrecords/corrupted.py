@@ -2,9 +2,10 @@
 
 Each image gets one of the corruptions at one of the levels (severities), both drawn uniformly from
 the seed and its id; `corruptions.csv` lists them. Labels, masks, classes, tasks and splits stay,
-JPEG and PNG stay what they are. The defaults are those of Wu, section 4, where the training set was
-corrupted once and saved. With --oversample, as there, images of the train split are repeated until
-every class has as many as the commonest; each copy has an id and a corruption of its own.
+JPEG and PNG stay what they are. The corruptions and levels are by default those of Wu, section 4,
+where the training set (--splits train) was corrupted once and saved. With --oversample, as there,
+images of the train split are repeated until every class has as many as the commonest; each copy has
+an id and a corruption of its own.
 
     python -m tfrecords.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
         [--levels 1-4] [--splits train] [--oversample] [--seed N]
@@ -126,7 +127,9 @@ def _check(
         raise UserError(f"--out {out}: that is --records itself, which stays as it is")
     if out.exists():
         raise UserError(f"--out {out}: there already; name a new folder")
-    records.verify(records.load(source))
+    dataset = records.load(source)
+    records.verify(dataset)
+    corrupting.warn_of_filter(dataset)
 
 
 def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequence[str]) -> Path:

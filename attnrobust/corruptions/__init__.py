@@ -24,7 +24,7 @@ KINDS = ("any", "skin", "fundus", "xray")
 # Martinez-Martinez and Nabavi, section III B: variance, or amount, from 0.1 to 1.
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
-# Wu, section 4: each image under one of four, at a level from 1 to 4.
+# Wu, section 4: four kinds, at random levels from 1 to 4; one of them an image is our reading.
 RANDOM = ("light_leakage", "motion_blur", "under_exposure", "over_exposure")
 RANDOM_LEVELS = (1, 2, 3, 4)
 
@@ -89,7 +89,7 @@ def corrupt_at(
     """As `corrupt`, at a level in the row's own unit; equal to it at the level of a severity.
 
     Raises:
-        UserError: Unknown name, or a level that is not above 0.
+        UserError: Unknown name, or a level that is not above 0, or a share above 1.
     """
     row = config.lookup("corruption", CORRUPTIONS, name)
     if not 0 < level < float("inf"):

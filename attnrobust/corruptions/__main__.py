@@ -104,11 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         drawn = sheet({kind: read(path) for kind, path in options.image}, tile=options.tile)
-        # 256 colours, dithered, are a third of the file.
-        full = Image.fromarray(drawn)
-        small = full.quantize(palette=full.quantize(256, kmeans=2))
         with runs.atomic(options.out) as temporary:
-            small.save(temporary, format="PNG", optimize=True)
+            Image.fromarray(drawn).save(temporary, format="PNG", optimize=True)
 
     return guarded(work, debug=options.debug)
 

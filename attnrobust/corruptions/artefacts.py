@@ -14,6 +14,8 @@ from attnrobust.corruptions.optics import field_of_view, grid
 # OpenCV draws to 1/16 of a pixel.
 SHIFT = 4
 INSIDE = (255,)
+# Lines a pixel; beyond half a line no sampling shows them.
+FINEST = 0.45
 HAIR = np.array([0.13, 0.09, 0.07], np.float32)
 INK = np.array([0.08, 0.08, 0.1], np.float32)
 
@@ -112,12 +114,13 @@ def grid_artefact(rng: np.random.Generator, image: np.ndarray, level: float) -> 
     """x + level sin(2 pi f u + p): the lines of an anti-scatter grid, aliased by the sampling.
 
     u runs across the lines, which stand upright or lie, tilted by up to 2 degrees; f is drawn from
-    20 to 45 lines a width, the phase p uniformly. Added, since a radiograph shows the logarithm of
-    what the strips take away.
+    20 to 45 lines a width, but at most 0.45 a pixel; the phase p uniformly. Added, since a
+    radiograph shows the logarithm of what the strips take away.
     """
     column, row = grid(image)
     angle = rng.integers(2) * np.pi / 2 + np.radians(rng.uniform(-2, 2))
     across = column * np.float32(np.cos(angle)) + row * np.float32(np.sin(angle))
-    lines, phase = rng.uniform(20, 45), rng.uniform(0, 2 * np.pi)
+    lines = min(rng.uniform(20, 45), FINEST * image.shape[1])
+    phase = rng.uniform(0, 2 * np.pi)
     wave = np.sin(np.float32(2 * np.pi * lines) * across + np.float32(phase))
     return image + np.float32(level) * wave[..., np.newaxis]

@@ -40,7 +40,7 @@ def jpeg(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarra
 def pixelate(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarray:
     """Averaged down to the share `level` of each side, then up again by the nearest pixel.
 
-    Source: Hendrycks and Dietterich 2019; whole blocks of 2 to 8 pixels.
+    Source: Hendrycks and Dietterich 2019; blocks of about 2, 3, 4, 6 and 8 pixels.
     """
     del rng
     height, width = image.shape[:2]

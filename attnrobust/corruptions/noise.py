@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnrobust.errors import UserError
+
 # Over the displayed range of a radiograph the transmitted dose falls by exp(3), about 20 times.
 ATTENUATION = 3.0
 
@@ -48,7 +50,12 @@ def salt_and_pepper(rng: np.random.Generator, image: np.ndarray, level: float) -
     channel.
 
     Source: Martinez-Martinez and Nabavi, section III B: amounts 0.1 to 1.
+
+    Raises:
+        UserError: A share above 1.
     """
+    if level > 1:
+        raise UserError(f"level {level} of salt_and_pepper: expected at most 1 (amount)")
     drawn = rng.random((*image.shape[:2], 1), dtype=np.float32)
     extreme = (drawn >= level / 2).astype(np.float32)
     return np.where(drawn < level, extreme, image)

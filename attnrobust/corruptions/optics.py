@@ -115,7 +115,8 @@ def over_exposure(rng: np.random.Generator, image: np.ndarray, level: float) -> 
 
 
 def vignette(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarray:
-    """x / (1 + level r^2)^2, r in half widths from a light drawn within 0.15 widths of the centre.
+    """x / (1 + level r^2)^2, r in half widths from a light within 0.15 widths of the centre
+    along each axis.
 
     The cosine-fourth law of illumination, cos^4(t) = 1 / (1 + tan^2 t)^2, with level = (half width
     / focal length)^2.

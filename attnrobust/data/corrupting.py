@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from attnrobust.corruptions import corrupt
+from attnrobust.data.records import Dataset
+
+log = logging.getLogger("attnrobust")
+
+
+def warn_of_filter(dataset: Dataset) -> None:
+    """Say so where corruptions come after a filter that a real fault would have come before.
+
+    Light, haze and noise are formulas on photographs; a local mean taken off beforehand would have
+    undone most of under- or over-exposure.
+    """
+    if dataset.filter != "none":
+        log.warning(
+            "warning: %s holds images after the filter %s, and corruptions are put on these; a "
+            "camera's faults come before it: make records with --filter none to have them so",
+            dataset.root, dataset.filter,
+        )  # fmt: skip
 
 
 def random_corruption(

@@ -45,6 +45,7 @@ class Dataset:
         members: For a split that is a part of what its shards hold: for each example there, in
             record order, whether it belongs to the split.
         corrupted: How the images were corrupted, as `tfrecords.corrupted` says; empty: not at all.
+        filter: Row of FILTERS that was put on the images before they were stored.
     """
 
     root: Path
@@ -57,6 +58,7 @@ class Dataset:
     label_map: tuple[int, ...] = ()
     members: Mapping[str, tuple[bool, ...]] = dataclasses.field(default_factory=dict)
     corrupted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    filter: str = "none"
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
@@ -123,6 +125,7 @@ def load(root: Path) -> Dataset:
         hash=described["hash"],
         tasks={name: Task(**task) for name, task in described.get("tasks", {}).items()},
         corrupted=described.get("corrupted", {}),
+        filter=described.get("filter", "none"),
     )
 
 

@@ -110,8 +110,10 @@ def relative(
         severities: What is compared; all runs have it.
 
     Raises:
-        UserError: The baseline makes no error under a corruption.
+        UserError: No corruption, or the baseline makes no error under one.
     """
+    if not severities:
+        raise UserError("there is no corruption that all runs have")
     errors = {each.name: {name: [1 - each.corrupted[name]["accuracy", level].value
                                  for level in severity]
                           for name, severity in severities.items()}

@@ -19,7 +19,7 @@ from tensorflow import keras
 from tqdm import tqdm
 
 from attnrobust import config, runs
-from attnrobust.data import inputs
+from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
@@ -87,6 +87,8 @@ def _train(
     _follow(model, setting.batchnorm_momentum)
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
+    if setting.corruptions:
+        corrupting.warn_of_filter(dataset)
     weights, made = class_weights(dataset, experiment), synthetic(dataset, experiment)
     state = State.load(folder / "state")
     groups = phases.learning(setting, max(state.epoch - 1, 0))

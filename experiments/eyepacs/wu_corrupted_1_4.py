@@ -3,8 +3,8 @@
 Claim: 81.7 % accuracy, 51.5 % balanced, kappa 0.731, less than its twin; but 79.1 % on corrupted
 images, only 2.6 points less; more of its predictions change under PGD than of the twin's (Wu,
 tables 6 and 8, figure 5).
-From the paper: motion blur, light leakage, under and over exposure, one of them an image at a
-random level, made once and saved; no other augmentation. All else is the twin's.
+From the paper: motion blur, light leakage, under and over exposure at random levels, made once and
+saved; no other augmentation. Ours: one of the four an image. All else is the twin's.
 The report goes by how the records were made, not by names.
 Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1_4 --levels 1-4 --splits train
