@@ -5,28 +5,17 @@ Claim: stands larger perturbations than its twin resnet18_gap, for less accuracy
 Command: python -m experiments.chestxray14.resnet18_gap_adversarial all
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.chestxray14.resnet18_gap import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="resnet18_gap_adversarial",
-    data=Data(dataset="chestxray14", image_size=64),
-    model=Model(backbone="resnet18", head="gap", weights="none", width=0.25),
-    training=Training(
-        epochs=30,
-        batch_size=32,
-        learning_rate=1e-3,
-        adam_epsilon=1e-7,
-        patience=30,
-        min_delta=0.0,
-        augmentation=("zoom", "shift"),
-        method="adversarial",
-        inner_norm="linf",
-        inner_epsilon=2 / 255,
-        inner_steps=5,
-        inner_rel_stepsize=0.4,
+    training=dataclasses.replace(
+        TWIN.training, method="adversarial", inner_steps=5, inner_rel_stepsize=0.4
     ),
-    attack=Attack(epsilons=(0.0005, 0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04), batch_size=64),
 )
 
 if __name__ == "__main__":

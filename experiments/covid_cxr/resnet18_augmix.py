@@ -8,29 +8,15 @@ and weights of AugMix, which are those of Hendrycks et al. 2020; all other setti
 Command: python -m experiments.covid_cxr.resnet18_augmix all
 """
 
-from attnrobust.config import Attack, Corruptions, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.covid_cxr.resnet18_standard import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="resnet18_augmix",
-    data=Data(dataset="covid_cxr", image_size=224, task="covid"),
-    model=Model(backbone="resnet18", head="gap", weights="none"),
-    training=Training(
-        epochs=41,
-        batch_size=32,
-        optimizer="sgd",
-        learning_rate=0.01,
-        class_weights="none",
-        patience=41,
-        min_delta=0.0,
-        augmentation=(),
-        method="augmix",
-        augmix_operations=("flip",),
-    ),
-    corruptions=Corruptions(names=("gaussian_noise", "salt_and_pepper", "speckle")),
-    attack=Attack(
-        epsilons=(1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255), steps=20, rel_stepsize=1 / 8
-    ),
+    training=dataclasses.replace(TWIN.training, method="augmix", augmix_operations=("flip",)),
 )
 
 if __name__ == "__main__":

@@ -8,24 +8,15 @@ Other rows (it has 0.9, 0.99 and 0.999): the same with --set training.class_bala
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.eyepacs.balance_cross_entropy import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="balance_class_balanced",
-    data=Data(dataset="eyepacs", image_size=128),
-    model=Model(backbone="mobilenet", head="gap", width=0.75),
-    training=Training(
-        epochs=20,
-        batch_size=32,
-        learning_rate=1e-4,
-        adam_epsilon=1e-7,
-        patience=20,
-        min_delta=0.0,
-        class_weights="effective_number",
-        class_balanced_beta=0.99,
-    ),
-    attack=Attack(epsilons=(0.0001, 0.0004, 0.00125, 0.0025, 0.005, 0.01)),
+    training=dataclasses.replace(TWIN.training, class_weights="effective_number"),
 )
 
 if __name__ == "__main__":

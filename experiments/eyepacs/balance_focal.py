@@ -8,25 +8,15 @@ Other rows (it has 1 to 4): the same with --set training.focal_gamma=3 --set nam
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.eyepacs.balance_cross_entropy import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="balance_focal",
-    data=Data(dataset="eyepacs", image_size=128),
-    model=Model(backbone="mobilenet", head="gap", width=0.75),
-    training=Training(
-        epochs=20,
-        batch_size=32,
-        learning_rate=1e-4,
-        adam_epsilon=1e-7,
-        patience=20,
-        min_delta=0.0,
-        loss="focal",
-        focal_gamma=2.0,
-        class_weights="none",
-    ),
-    attack=Attack(epsilons=(0.0001, 0.0004, 0.00125, 0.0025, 0.005, 0.01)),
+    training=dataclasses.replace(TWIN.training, loss="focal"),
 )
 
 if __name__ == "__main__":

@@ -7,25 +7,17 @@ Command: python -m experiments.eyepacs.balance_oversampling_restart all
 First: python -m experiments.eyepacs.balance_cross_entropy all, with the same seed.
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.eyepacs.balance_cross_entropy import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="balance_oversampling_restart",
-    data=Data(dataset="eyepacs", image_size=128),
-    model=Model(backbone="mobilenet", head="gap", width=0.75),
-    training=Training(
-        epochs=5,
-        batch_size=32,
-        learning_rate=1e-4,
-        adam_epsilon=1e-7,
-        patience=20,
-        min_delta=0.0,
-        class_weights="none",
-        sampling="oversample",
-        start="balance_cross_entropy",
+    training=dataclasses.replace(
+        TWIN.training, epochs=5, sampling="oversample", start="balance_cross_entropy"
     ),
-    attack=Attack(epsilons=(0.0001, 0.0004, 0.00125, 0.0025, 0.005, 0.01)),
 )
 
 if __name__ == "__main__":

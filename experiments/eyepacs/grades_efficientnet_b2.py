@@ -12,32 +12,16 @@ At 512 px (records of --size 512): … all --set data.image_size=512 --set train
     --set name=grades_efficientnet_b2_512
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.eyepacs.grades_efficientnet_b0 import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="grades_efficientnet_b2",
-    data=Data(dataset="eyepacs", image_size=256),
-    model=Model(backbone="efficientnet_b2", head="gap"),
-    training=Training(
-        augmentation=(
-            "wu_flip",
-            "wu_scale",
-            "wu_shift",
-            "wu_rotate",
-            "wu_shear",
-            "wu_brightness",
-            "wu_contrast",
-        ),
-        epochs=20,
-        batch_size=96,
-        learning_rate=1e-4,
-        adam_epsilon=1e-7,
-        class_weights="none",
-        patience=20,
-        min_delta=0.0,
-    ),
-    attack=Attack(epsilons=(0.5 / 255, 1 / 255, 1.5 / 255, 2 / 255, 2.5 / 255)),
+    model=dataclasses.replace(TWIN.model, backbone="efficientnet_b2"),
+    training=dataclasses.replace(TWIN.training, batch_size=96),
 )
 
 if __name__ == "__main__":

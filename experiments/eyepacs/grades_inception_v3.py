@@ -10,32 +10,17 @@ Records: python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham
 Command: python -m experiments.eyepacs.grades_inception_v3 all
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.eyepacs.grades_efficientnet_b0 import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="grades_inception_v3",
-    data=Data(dataset="eyepacs", image_size=299),
-    model=Model(backbone="inception_v3", head="gap"),
-    training=Training(
-        augmentation=(
-            "wu_flip",
-            "wu_scale",
-            "wu_shift",
-            "wu_rotate",
-            "wu_shear",
-            "wu_brightness",
-            "wu_contrast",
-        ),
-        epochs=20,
-        batch_size=64,
-        learning_rate=1e-4,
-        adam_epsilon=1e-7,
-        class_weights="none",
-        patience=20,
-        min_delta=0.0,
-    ),
-    attack=Attack(epsilons=(0.5 / 255, 1 / 255, 1.5 / 255, 2 / 255, 2.5 / 255)),
+    data=dataclasses.replace(TWIN.data, image_size=299),
+    model=dataclasses.replace(TWIN.model, backbone="inception_v3"),
+    training=dataclasses.replace(TWIN.training, batch_size=64),
 )
 
 if __name__ == "__main__":

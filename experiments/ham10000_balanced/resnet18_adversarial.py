@@ -10,32 +10,20 @@ would scale epsilon with the input size; with the side, the change a pixel stays
 Command: python -m experiments.ham10000_balanced.resnet18_adversarial all
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
+from attnrobust.pipeline import main
+from experiments.ham10000_balanced.resnet18_standard import EXPERIMENT as TWIN
+
+EXPERIMENT = dataclasses.replace(
+    TWIN,
     name="resnet18_adversarial",
-    data=Data(dataset="ham10000_balanced", image_size=224),
-    model=Model(backbone="resnet18", head="gap", weights="none"),
-    training=Training(
-        epochs=25,
-        batch_size=16,
-        learning_rate=3e-4,
-        adam_epsilon=1e-8,
-        weight_decay=5e-4,
-        schedule="step",
-        decay_epochs=(15,),
-        class_weights="none",
-        patience=25,
-        min_delta=0.0,
+    training=dataclasses.replace(
+        TWIN.training,
         method="adversarial",
         inner_norm="l2",
         inner_epsilon=4.0,
-        inner_steps=7,
         inner_rel_stepsize=1 / 5,
-    ),
-    attack=Attack(
-        name="l2_pgd", epsilons=(0.25, 0.5, 1.0, 2.0, 4.0, 6.0), steps=40, rel_stepsize=0.1
     ),
 )
 
