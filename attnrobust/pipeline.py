@@ -11,14 +11,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnrobust import config, provenance, runs, search
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
+
+if TYPE_CHECKING:
+    from tensorflow import keras
+
+    from attnrobust.data.records import Dataset
 
 log = logging.getLogger("attnrobust")
 
@@ -43,31 +50,38 @@ def train(walk: Walk) -> None:
     dataset = walk.dataset()
     with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
                         force=walk.force, writes=chief) as folder:  # fmt: skip
-        if folder is None:
-            return
-        from attnrobust.models import build
-        from attnrobust.training import fit, strategy
+        if folder is not None:
+            from attnrobust.training import fit, strategy
 
-        spread = spread or strategy.mirrored()
-        devices = strategy.devices()
-        log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
-        model = fit.train(walk.experiment, dataset, folder, spread)
-        if not chief:
-            return
-        origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
-        described = {
-            "name": dataset.name, "task": walk.experiment.data.task,
-            "classes": list(dataset.classes), "size": dataset.size,
-            "splits": {split: {key: value[key] for key in ("count", "class_counts")}
-                       for split, value in dataset.splits.items()},
-            "corrupted": dataset.corrupted,
-        }  # fmt: skip
-        parameters, attention = build.count_parameters(model)
-        runs.save_json(
-            walk.run.path("provenance.json"),
-            {**origin, "dataset": described, "parameters": parameters,
-             "attention_parameters": attention, "input_scale": build.input_scale(model)},
-        )  # fmt: skip
+            spread = spread or strategy.mirrored()
+            devices = strategy.devices()
+            log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
+            model = fit.train(walk.experiment, dataset, folder, spread)
+            if chief:
+                _remember(walk, dataset, model, devices)
+    if chief:
+        # Not before the stage is stamped: until then a kill would lose all epochs with it.
+        shutil.rmtree(walk.run.path("train", "state"), ignore_errors=True)
+
+
+def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: Sequence[str]) -> None:
+    """Write `provenance.json`: where the weights come from, and what they learned."""
+    from attnrobust.models import build
+
+    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
+    described = {
+        "name": dataset.name, "task": walk.experiment.data.task,
+        "classes": list(dataset.classes), "size": dataset.size,
+        "splits": {split: {key: value[key] for key in ("count", "class_counts")}
+                   for split, value in dataset.splits.items()},
+        "corrupted": dataset.corrupted,
+    }  # fmt: skip
+    parameters, attention = build.count_parameters(model)
+    runs.save_json(
+        walk.run.path("provenance.json"),
+        {**origin, "dataset": described, "parameters": parameters,
+         "attention_parameters": attention, "input_scale": build.input_scale(model)},
+    )  # fmt: skip
 
 
 def predict(walk: Walk) -> None:

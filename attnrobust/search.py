@@ -78,6 +78,7 @@ def search(
     if any(point.experiment.training.start for point in tried):
         raise UserError("search: the run that training.start names has seen every fold; expected "
                         "none (--set training.start=)")  # fmt: skip
+    _require_one_measure(tried)
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
     with log_to(root / "log.txt"):
@@ -142,6 +143,23 @@ def points(experiment: config.Experiment, grid: Sequence[str]) -> list[Point]:
             raise UserError(f"--grid: {' '.join(settings)} comes twice")
         found.append(Point(chosen, {key: _text(chosen, key) for key in axes}))
     return found
+
+
+def _require_one_measure(tried: Sequence[Point]) -> None:
+    """Accuracies can be compared where validation makes the same attack, or none, everywhere."""
+
+    def measure(training: config.Training) -> tuple[object, ...]:
+        if training.method in config.UNATTACKED:
+            return ()
+        return (training.inner_norm, training.inner_epsilon, training.inner_steps,
+                training.inner_stepsize, training.validation_share)  # fmt: skip
+
+    if len({measure(point.experiment.training) for point in tried}) > 1:
+        raise UserError(
+            "search: --grid changes what validation measures (clean accuracy, or that under the "
+            "attack inside training), so no point could be called best; expected one kind of "
+            "method and one inner attack for all"
+        )
 
 
 def _text(experiment: config.Experiment, key: str) -> str:

@@ -1,7 +1,8 @@
 """Standard fine-tuning of a robust model, of ever more of its layer groups from the head back.
 
 After Margeloiu et al. 2020, appendix D and figure 13: what is not fine-tuned goes on extracting
-robust features.
+robust features. Theirs are five groups of a ResNet-18; ours are the head and what lies between the
+taps of BACKBONES, six of that network, since its first convolution is one of its own.
 """
 
 from __future__ import annotations

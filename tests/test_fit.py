@@ -22,6 +22,7 @@ from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.training import fit, strategy
+from attnrobust.training.state import State
 
 
 def history(folder: Path) -> list[dict]:
@@ -39,7 +40,6 @@ def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert list((tmp_path / "tensorboard").glob("events.*"))
-    assert not (tmp_path / "state").exists()
     validation = inputs.evaluation_batches(
         dataset, "validation", data=experiment.data, batch_size=16
     )
@@ -101,6 +101,26 @@ def test_early_stopping_counts_epochs_without_improvement():
     assert (state.best, state.wait, state.epoch) == (0.7, 0, 5)
 
 
+def test_a_kill_between_the_last_epoch_and_its_state_loses_no_row(
+    tiny, records_folder, tmp_path, monkeypatch
+):
+    experiment = config.with_settings(tiny, ["training.epochs=2"])
+    dataset = records.load(records_folder)
+    real = State.save
+
+    def cut(self, *args):
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    monkeypatch.setattr(State, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    monkeypatch.setattr(State, "save", real)
+    fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
+
+
 def test_training_stops_when_patience_is_over(tiny, records_folder, tmp_path):
     experiment = config.with_settings(
         tiny, ["training.epochs=9", "training.patience=1", "training.min_delta=100"]
@@ -154,7 +174,7 @@ def test_a_killed_process_goes_on_from_the_last_finished_epoch(tiny, records_fol
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    done = len(history(folder))
+    done = State.load(folder / "state").epoch
     assert 2 <= done < 6
     second = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert f"going on after epoch {done}" in second.stdout

@@ -91,6 +91,19 @@ def test_it_walks_as_foolbox_does_and_stays_in_ball_and_box(norm, epsilon, stock
     assert found.max() <= 1
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-10, 1e-30])
+def test_an_l2_step_has_its_length_however_small_the_gradient(size):
+    slope = (size * RNG.standard_normal(IMAGES.shape)).astype(np.float32)
+    start = np.full_like(IMAGES, 0.5)
+    found = inner.ascend(lambda x: tf.reduce_sum(x * slope, axis=(1, 2, 3)), start, 0 * start,
+                         norm="l2", epsilon=0.5, stepsize=0.1, steps=3)  # fmt: skip
+    length = np.linalg.norm((found.numpy() - start).reshape(len(start), -1), axis=1)
+    np.testing.assert_allclose(length, 0.3, rtol=1e-4)
+    still = inner.ascend(lambda x: tf.reduce_sum(0 * x, axis=(1, 2, 3)), start, 0 * start,
+                         norm="l2", epsilon=0.5, stepsize=0.1, steps=3)  # fmt: skip
+    np.testing.assert_array_equal(still, start)
+
+
 def test_a_pixel_whose_gradient_overflows_stands_still():
     def objective(x):
         rows = tf.where(tf.range(8)[:, None, None] < 4, 1.0, np.inf)

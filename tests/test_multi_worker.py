@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from attnrobust import config, pipeline, runs
 from attnrobust.errors import UserError
-from attnrobust.training import strategy
+from attnrobust.training import state, strategy
 from experiments.demo import resnet18_gap
 
 ROOT = Path(__file__).parents[1]
@@ -64,15 +64,15 @@ def test_two_workers_end_with_equal_weights_after_one_was_killed(records_folder,
     train = tmp_path / "runs" / "demo" / "resnet18_gap" / "seed-0" / "train"
     ports = [free_port(), free_port()]
     chief, helper = (start(index, ports, tmp_path, records_folder) for index in (0, 1))
-    history = train / "history.jsonl"
-    while not history.exists() and chief.poll() is None:
+    history, kept = train / "history.jsonl", train / "state" / "state.npz"
+    while not kept.exists() and chief.poll() is None:
         time.sleep(0.05)
     os.kill(helper.pid, signal.SIGKILL)
     helper.communicate()
     said, _ = chief.communicate(timeout=120)
     assert chief.returncode == 1, said
     assert said.splitlines()[-1].startswith("error: another worker was lost; start all"), said
-    done = len(history.read_text().splitlines())
+    done = state.State.load(kept.parent).epoch
     assert 1 <= done < EPOCHS
     assert not runs.load_json(train / "stage.json")["finished"]
 

@@ -54,6 +54,8 @@ def test_rates_by_hand():
     half = math.sqrt(0.5)
     expected = [0.1, 0.05 * (1 + half), 0.05, 0.05 * (1 - half)]
     assert rates(4, schedule="cosine") == pytest.approx(expected)
+    headed = rates(6, schedule="cosine", head_epochs=2, head_learning_rate=0.7)
+    assert headed == pytest.approx([0.7, 0.7, *expected]), "from its start, after the head's"
     found = rates(5, schedule="step", decay_epochs=(2, 4))
     assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
     assert rates(17, schedule="step")[14:] == pytest.approx([0.1, 0.01, 0.01])

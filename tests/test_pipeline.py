@@ -16,6 +16,7 @@ import pytest
 from attnrobust import __main__ as program
 from attnrobust import config, pipeline, runs
 from attnrobust.data import inputs, records
+from attnrobust.training import fit
 from experiments.demo import resnet18_soft_attention
 from experiments.ham10000 import inception_resnet_v2_soft_attention
 
@@ -126,6 +127,28 @@ def test_another_network_than_the_trained_one_is_never_measured(
     assert error.count("\n") == 1
     place = f"{stage}/linf_pgd" if stage in ("attack", "check", "explain") else stage
     assert runs.find_runs([walked / "runs"])[0].path(place, "stage.json").is_file(), "kept"
+
+
+def test_a_kill_after_training_and_before_its_stamp_loses_no_epoch(
+    records_folder, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.provenance, "provenance", lambda **_: interrupt())
+        assert call(records_folder, tmp_path, "train") == 130
+    run = runs.find_runs([tmp_path])[0]
+    weights = run.path("train", "weights.h5").read_bytes()
+    assert not run.stamp("train")["finished"]
+    monkeypatch.setattr(fit, "_one_epoch", lambda *_, **__: interrupt())
+    assert call(records_folder, tmp_path, "train") == 0
+    assert run.stamp("train")["finished"]
+    assert run.path("train", "weights.h5").read_bytes() == weights
+    assert {path.name for path in run.path("train").iterdir()} == {
+        "weights.h5", "history.jsonl", "tensorboard", "stage.json",
+    }  # fmt: skip
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):

@@ -237,6 +237,9 @@ def test_cells_of_other_settings_are_never_mixed_in(
     (["--folds", "9"], "part of fold 0 of 9"),
     (["--set", "training.start=other"], "the run that training.start names has seen every fold"),
     (["--grid", "training.lr=1,2"], "no field 'lr' in training"),
+    (["--grid", "training.method=standard,adversarial"], "changes what validation measures"),
+    (["--set", "training.method=adversarial", "--grid", "training.inner_epsilon=1/255,2/255"],
+     "changes what validation measures"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_one_line_and_leaves_no_cell(
     words: list[str], message: str, demo: records.Dataset, tiny: config.Experiment,

@@ -17,6 +17,7 @@ from attnrobust import config
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
+from attnrobust.training import batchnorm as averages
 from attnrobust.training import fit, inner, methods, state, strategy
 
 RNG = np.random.default_rng(0)
@@ -103,6 +104,76 @@ def test_the_outer_losses_by_hand():
     np.testing.assert_allclose(each, softmax_loss(clean) + 3 * moved, rtol=1e-4)
 
 
+def test_the_gradient_of_trades_goes_through_both_images():
+    crafted = 3 * RNG.random(IMAGES.shape, dtype=np.float32)
+    model = made(setting("trades", trades_beta=3.0), batchnorm=False)
+    weight = model.trainable_variables[-1]
+    with tf.GradientTape() as tape:
+        each, _ = model.outer(IMAGES, crafted, LABELS)
+        value = tf.reduce_sum(each)
+    # By the softmax' own derivatives: of the cross-entropy p - y, of KL(p || q) towards p's logits
+    # p (log p/q - KL) and towards q's q - p; the last bias adds to both.
+    p, q = (scipy.special.softmax(model(x).numpy().astype(float), axis=1)
+            for x in (IMAGES, crafted))  # fmt: skip
+    apart = scipy.stats.entropy(p, q, axis=1)[:, None]
+    by_hand = (p - np.eye(3)[LABELS]) + 3 * (p * (np.log(p / q) - apart) + q - p)
+    np.testing.assert_allclose(tape.gradient(value, weight), by_hand.sum(axis=0), rtol=1e-3)
+
+
+def test_validation_attacks_from_random_starts():
+    model = made(setting("adversarial"), batchnorm=False)
+    losses = []
+    for start in (np.zeros_like(IMAGES), np.full_like(IMAGES, 0.05)):
+        model.reset_metrics()
+        model.setting = dataclasses.replace(model.setting, inner_steps=1, inner_rel_stepsize=1.0)
+        losses.append(float(model.test_step(((IMAGES, tf.constant(start)), LABELS))["loss"]))
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(("name", "share"), [("adversarial", 0.5), ("trades", 0.0)])
+def test_both_batches_are_normalised_by_their_own_statistics_and_move_the_averages(name, share):
+    crafted = IMAGES**2
+    model = made(setting(name, clean_share=share), batchnorm=True)
+    norm = next(averages.layers(model))
+    convolution = keras.Model(model.input, norm.input)
+    model.outer(IMAGES, crafted, LABELS)
+    one, two = (convolution(x).numpy().mean(axis=(0, 1, 2)) for x in (IMAGES, crafted))
+    expected = 0.99 * (0.01 * one) + 0.01 * two
+    np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["standard", "adversarial"])
+def test_a_resume_on_two_replicas_equals_an_undisturbed_run(
+    name, tiny, records_folder, tmp_path, monkeypatch
+):
+    experiment = config.with_settings(tiny, [f"training.method={name}", "training.epochs=2"])
+    dataset = records.load(records_folder)
+    monkeypatch.setattr(fit.build, "build", small)
+    whole = fit.train(experiment, dataset, tmp_path / "a", strategy.mirrored())
+    real = fit._one_epoch
+
+    def interrupted(*args, epoch, **kwargs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return real(*args, epoch=epoch, **kwargs)
+
+    monkeypatch.setattr(fit, "_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
+    monkeypatch.setattr(fit, "_one_epoch", real)
+    resumed = fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
+    for one, two in zip(history(tmp_path / "a"), history(tmp_path / "b"), strict=True):
+        assert one["val_loss"] == pytest.approx(two["val_loss"], rel=1e-5)
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_which_methods_attack_their_validation_is_known_without_tensorflow(name):
+    model = methods.METHODS[name](network(batchnorm=False), setting(name))
+    assert isinstance(model, methods.Adversarial) == (name not in config.UNATTACKED)
+
+
 def test_what_each_method_crafts():
     zeros = np.zeros_like(IMAGES)
     model = made(setting("adversarial"), batchnorm=False)
@@ -138,7 +209,7 @@ def test_crafting_leaves_batchnorm_averages_to_the_byte(spread):
         on = strategy.mirrored() if spread == "two" else tf.distribute.get_strategy()
         with on.scope():
             model = made(setting("adversarial", inner_batchnorm=mode), batchnorm=True)
-        layer = next(inner.batchnorms(model))
+        layer = next(averages.layers(model))
         before = [v.numpy().tobytes() for v in (layer.moving_mean, layer.moving_variance)]
 
         @tf.function(autograph=False)
@@ -167,7 +238,7 @@ def test_batchnorm_averages_move_as_fast_as_asked(method, tiny, records_folder, 
             f"training.batchnorm_momentum={momentum}",
         ])  # fmt: skip
         model = fit.train(experiment, dataset, tmp_path / momentum, tf.distribute.get_strategy())
-        norm = next(inner.batchnorms(model))
+        norm = next(averages.layers(model))
         # What is left of the mean of 0 that it starts with, against all of it given up at once.
         shares[momentum] = norm.moving_mean.numpy()
         steps = inputs.steps(dataset, experiment.data, experiment.training)
@@ -319,6 +390,22 @@ def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
     assert len(history(tmp_path / "a")) == 2
     assert model.get_layer("logits").bias.numpy().tolist() == [1.0] * 7
     assert "catastrophic overfitting in epoch 2" in caplog.text
+    assert "the best weights from before are kept" in caplog.text
+
+
+def test_weights_that_stand_the_single_step_alone_are_told(
+    tiny, records_folder, tmp_path, monkeypatch, caplog
+):
+    experiment = config.with_settings(tiny, ["training.method=fast"])
+    rows = [row(0.9, 0.01, loss=0.5), row(0.9, 0.0, loss=0.7)]
+    monkeypatch.setattr(
+        fit, "_one_epoch", lambda *_, epoch, **__: {"epoch": epoch + 1, **rows[epoch]}
+    )
+    fit.train(experiment, records.load(records_folder), tmp_path, tf.distribute.get_strategy())
+    assert "catastrophic overfitting in epoch 1" in caplog.text
+    assert "its weights are the best there are" in caplog.text
+    assert not methods.one_step_alone(row(0.5, 0.45))
+    assert not methods.one_step_alone({"val_robust_accuracy": 0.0})
 
 
 @pytest.mark.parametrize(
@@ -338,6 +425,7 @@ def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
         (["validation_share=0"], r"training.validation_share = 0.0: expected in \(0, 1\]"),
         (["method=adversaril"], r"no training.method 'adversaril'; did you mean adversarial\?"),
         (["method=trades", "batch_size=1"], r"batch_size = 1 on 1 device.* at least 2 images"),
+        (["method=standard", "batch_size=1"], r"batch_size = 1 on 1 device.* at least 2 images"),
     ],
 )
 def test_bad_settings_end_in_one_clear_line(settings, words, tiny, records_folder, tmp_path):

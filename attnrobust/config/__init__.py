@@ -12,7 +12,8 @@ from attnrobust.config.experiment import (
     Model,
 )
 from attnrobust.config.settings import from_json, to_json, with_settings
-from attnrobust.config.training import Training
+from attnrobust.config.training import UNATTACKED, Training
 
-__all__ = ["STEPPED", "Attack", "Checks", "Corruptions", "Data", "Experiment", "Explanation",
-           "Model", "Training", "from_json", "lookup", "to_json", "with_settings"]  # fmt: skip
+__all__ = ["STEPPED", "UNATTACKED", "Attack", "Checks", "Corruptions", "Data", "Experiment",
+           "Explanation", "Model", "Training", "from_json", "lookup", "to_json",
+           "with_settings"]  # fmt: skip

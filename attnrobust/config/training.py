@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from attnrobust.config.checking import require
 
+# Methods whose validation looks at clean images alone; those of all others attack them.
+UNATTACKED = ("standard", "augmix")
+
 
 @dataclass(frozen=True)
 class Training:

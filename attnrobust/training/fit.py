@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,9 +22,9 @@ from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import inner, losses, optimizers, phases
+from attnrobust.training import batchnorm, inner, losses, optimizers, phases
 from attnrobust.training.balance import class_weights, synthetic
-from attnrobust.training.methods import METHODS, Adversarial
+from attnrobust.training.methods import METHODS, Adversarial, one_step_alone
 from attnrobust.training.state import State
 from attnrobust.training.steps import Steps, agreement
 from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
@@ -44,7 +43,8 @@ def train(
     Args:
         experiment: Data, model and training settings, seed.
         dataset: Records.
-        folder: The train stage's folder; `state/` in it holds what a resume needs.
+        folder: The train stage's folder; `state/` in it holds what a resume needs, and is the
+            caller's to remove once nothing can be lost any more.
         strategy: Devices. Over several machines all see the same `folder`, and every one calls
             this; the chief alone writes.
 
@@ -84,7 +84,7 @@ def _train(
             first, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
-    _follow(model, setting.batchnorm_momentum)
+    batchnorm.prepare(model, setting, strategy.num_replicas_in_sync)
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
     if setting.corruptions:
@@ -125,23 +125,11 @@ def _train(
         if writer:
             _tensorboard(writer, row)
             log.info("%s", _line(row, setting.epochs, best=improved))
-    if state.collapsed:
-        _say_collapse(state)
-    elif state.wait >= setting.patience:
-        log.info("no better validation loss for %d epochs: stopped", setting.patience)
+    _say_end(state, setting)
     wait_for_all(strategy)
     model.load_weights(folder / "weights.h5")
     wait_for_all(strategy)
-    if writer:
-        shutil.rmtree(folder / "state", ignore_errors=True)
     return model
-
-
-def _follow(model: keras.Model, momentum: float | None) -> None:
-    """Have BatchNorm's averages follow the batches with this momentum; None: as built."""
-    if momentum is not None:
-        for layer in inner.batchnorms(model):
-            layer.momentum = momentum
 
 
 def _learn(
@@ -158,14 +146,22 @@ def _learn(
             groups, f"the last {groups} layer groups learn"))  # fmt: skip
 
 
-def _say_collapse(state: State) -> None:
-    row = state.history[-1]
-    log.warning(
-        "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step of "
-        "training, %.3f under PGD; stopped, the best weights from before are kept; try a smaller "
-        "training.inner_epsilon, or training.method=adversarial",
-        row["epoch"], row["val_one_step_accuracy"], row["val_robust_accuracy"],
-    )  # fmt: skip
+def _say_end(state: State, setting: config.Training) -> None:
+    last = state.history[-1]
+    kept = next(row for row in state.history if row["val_loss"] == state.best)
+    overfitted = last if state.collapsed else kept
+    if state.collapsed or one_step_alone(kept):
+        log.warning(
+            "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step "
+            "of training, %.3f under PGD; %s; try a smaller training.inner_epsilon, or "
+            "training.method=adversarial",
+            overfitted["epoch"], overfitted["val_one_step_accuracy"],
+            overfitted["val_robust_accuracy"],
+            "stopped, the best weights from before are kept" if state.collapsed
+            else "its weights are the best there are, and are kept",
+        )  # fmt: skip
+    elif state.wait >= setting.patience:
+        log.info("no better validation loss for %d epochs: stopped", setting.patience)
 
 
 def _keep(folder: Path, model: keras.Model, state: State, *, improved: bool) -> None:
@@ -173,10 +169,11 @@ def _keep(folder: Path, model: keras.Model, state: State, *, improved: bool) -> 
     if improved:
         with runs.atomic(folder / "weights.h5") as temporary:
             model.save_weights(temporary, save_format="h5")
-    state.save(folder / "state", model)
+    # The state last: an epoch that it does not hold is trained, and written, again.
     runs.save_text(
         folder / "history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history)
     )
+    state.save(folder / "state", model)
 
 
 @contextlib.contextmanager
@@ -254,7 +251,10 @@ def _one_epoch(
               disable=None) as bar:  # fmt: skip
         history = model.fit(
             batches, validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_, **__: bar.update())],
+            callbacks=[keras.callbacks.LambdaCallback(
+                on_batch_end=lambda *_, **__: bar.update(),
+                on_test_begin=lambda *_: batchnorm.level(model),
+            )],
         ).history  # fmt: skip
     seconds = round(time.monotonic() - start, 2)
     measured = {

@@ -7,16 +7,15 @@ not the first that fools the model.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import tensorflow as tf
-from tensorflow import keras
-
-from attnrobust import config
 
 # Images (N, H, W, 3) to what is ascended, (N,).
 Objective = Callable[[tf.Tensor], tf.Tensor]
+
+# Least normal number of float32.
+SMALLEST = 2.0**-126
 
 
 def ascend(
@@ -50,7 +49,7 @@ def ascend(
         gradient = tape.gradient(value, x)
         # An overflow under a loss scale: the optimizer drops its step, such a pixel stands still.
         gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
-        towards = tf.sign(gradient) if norm == "linf" else gradient / _length(gradient)
+        towards = tf.sign(gradient) if norm == "linf" else _unit(gradient)
         return (project(x + stepsize * towards, images, norm, epsilon),)
 
     first = project(images + start, images, norm, epsilon)
@@ -110,27 +109,11 @@ def starts(
     return drawn.prefetch(tf.data.AUTOTUNE)
 
 
-@contextlib.contextmanager
-def statistics_kept(model: keras.Model, setting: config.Training) -> Iterator[bool]:
-    """Within: whether crafting calls the model with training=True. Afterwards: no trace of it.
-
-    In training mode every BatchNorm call moves its averages, so that crafting would leave those of
-    half-made adversarials in them, one share for each step; they are put back. Not needed in
-    inference mode, which only reads them.
-    """
-    training = setting.inner_batchnorm == "training"
-    layers = batchnorms(model) if training else ()
-    averages = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
-    before = [tf.identity(average) for average in averages]
-    yield training
-    for average, value in zip(averages, before, strict=True):
-        average.assign(value)
-
-
-def batchnorms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """All its BatchNorm layers."""
-    kind = keras.layers.BatchNormalization
-    return (layer for layer in model.submodules if isinstance(layer, kind))
+def _unit(gradient: tf.Tensor) -> tf.Tensor:
+    """Vectors of length 1, (N, H, W, 3), however small the gradient is; 0 where it is 0."""
+    largest = tf.reduce_max(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
+    gradient /= tf.maximum(largest, SMALLEST)  # Squares of small numbers would vanish.
+    return gradient / _length(gradient)
 
 
 def _length(change: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.training import inner, mixing
+from attnrobust.training import batchnorm, inner, mixing
 from attnrobust.training.losses import cross_entropy
 from attnrobust.training.steps import Parts, Steps, divergence, jensen_shannon, right
 
@@ -37,7 +37,8 @@ class Adversarial(Steps):
 
     Settings in papers: L-inf 2.5/255 with 5 steps (Wu et al., fundus images); L2 4 for 50,000
     pixels and in proportion to their number, 7 steps of epsilon / 5 (Margeloiu et al., HAM10000);
-    L-inf 4/255 with 7 steps (Martinez et al., chest X-rays).
+    epsilon 4 with 7 steps (Martinez-Martinez and Nabavi, chest X-rays, who name neither norm nor
+    scale: taken for L-inf 4/255, while code of the first author's is L2, steps of 2.5/7 epsilon).
 
     Validation: `val_loss`, by which the best epoch is chosen and training stops, is the loss
     (`training.loss`) at adversarials of PGD with the inner settings (for `fast`, too), the same
@@ -89,7 +90,7 @@ class Adversarial(Steps):
 
     def craft(self, images: tf.Tensor, start: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Adversarials (N, H, W, 3) for a training step."""
-        with inner.statistics_kept(self, self.setting) as training:
+        with batchnorm.kept(self, self.setting) as training:
             return self.pgd(self._label_loss(labels, training=training), images, start)
 
     def outer(self, images: tf.Tensor, crafted: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Parts]:
@@ -140,7 +141,7 @@ class Trades(Adversarial):
     def craft(self, images: tf.Tensor, start: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Adversarials (N, H, W, 3) for a training step."""
         del labels
-        with inner.statistics_kept(self, self.setting) as training:
+        with batchnorm.kept(self, self.setting) as training:
             clean = tf.stop_gradient(self(images, training=training))
             return self.pgd(lambda x: divergence(clean, self(x, training=training)), images, start)
 
@@ -166,7 +167,7 @@ class Fast(Adversarial):
 
     def craft(self, images: tf.Tensor, start: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Adversarials (N, H, W, 3) for a training step."""
-        with inner.statistics_kept(self, self.setting) as training:
+        with batchnorm.kept(self, self.setting) as training:
             return self._one_step(images, start, labels, training=training)
 
     def test_step(self, data: Any) -> Parts:
@@ -231,8 +232,8 @@ class RobustAugMix(Adversarial):
     first author's code (github.com/martinez-hub/robustaugmix), in which, too, the views go through
     the network one after the other. `clean_share` plays no part.
 
-    Settings in papers: L-inf 4/255 with 7 steps, `flip` as the only operation, SGD at 0.01 for 41
-    epochs (Martinez-Martinez and Nabavi 2023, chest X-rays).
+    Settings in papers: epsilon 4 (see `Adversarial`) with 7 steps, `flip` as the only operation,
+    SGD at 0.01 for 41 epochs (Martinez-Martinez and Nabavi 2023, chest X-rays).
 
     Validation is that of `adversarial`.
     """
@@ -267,14 +268,21 @@ def collapsed(history: Sequence[Mapping[str, Any]]) -> bool:
     one class for every image, which nothing can fool, and has begun to learn.
     """
     *before, last = history
-    if not before or "val_one_step_accuracy" not in last:
+    if not before or not one_step_alone(last):
         return False
-    several, earlier = last["val_robust_accuracy"], max(r["val_robust_accuracy"] for r in before)
-    fallen = all(
-        several < COLLAPSE_SHARE * more and more - several >= COLLAPSE_GAP
-        for more in (last["val_one_step_accuracy"], earlier)
-    )
-    return fallen and last["val_loss"] > min(row["val_loss"] for row in before)
+    earlier = max(row["val_robust_accuracy"] for row in before)
+    lower = last["val_loss"] <= min(row["val_loss"] for row in before)
+    return _far_below(last["val_robust_accuracy"], earlier) and not lower
+
+
+def one_step_alone(row: Mapping[str, Any]) -> bool:
+    """Whether an epoch of `fast` ends with what its single step leaves, and PGD does not."""
+    one_step = row.get("val_one_step_accuracy")
+    return one_step is not None and _far_below(row["val_robust_accuracy"], one_step)
+
+
+def _far_below(fewer: float, more: float) -> bool:
+    return fewer < COLLAPSE_SHARE * more and more - fewer >= COLLAPSE_GAP
 
 
 def standard(network: keras.Model, _: config.Training) -> keras.Model:

@@ -42,9 +42,10 @@ def constant(setting: config.Training, epoch: int, losses: Sequence[float]) -> f
 
 
 def cosine(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:
-    """Half a cosine from 1 in the first epoch towards 0 after `training.epochs`."""
+    """Half a cosine from 1 in the first epoch after the head's towards 0 after all epochs."""
     del losses
-    return (1 + math.cos(math.pi * epoch / setting.epochs)) / 2
+    head = setting.head_epochs
+    return (1 + math.cos(math.pi * (epoch - head) / (setting.epochs - head))) / 2
 
 
 def step(setting: config.Training, epoch: int, losses: Sequence[float]) -> float:

@@ -11,8 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.errors import UserError
-from attnrobust.training import inner, losses, mixing
+from attnrobust.training import losses, mixing
 
 Parts = dict[str, tf.Tensor]
 
@@ -33,16 +32,9 @@ class Steps(keras.Model):
         """Take the settings; to be called in the strategy's scope.
 
         Raises:
-            UserError: One image on a device, which BatchNorm would normalise by itself; no such
-                operation or loss.
+            UserError: No such operation or loss.
         """
         mixing.chosen(setting)
-        devices = tf.distribute.get_strategy().num_replicas_in_sync
-        if setting.batch_size // devices < 2 and list(inner.batchnorms(self)):
-            raise UserError(
-                f"training.batch_size = {setting.batch_size} on {devices} device(s): expected at "
-                "least 2 images on each, since BatchNorm takes its statistics from them"
-            )
         self.setting = setting
         # In a plain object, lest Keras count them among the weights.
         self.meters = SimpleNamespace(
