@@ -64,7 +64,7 @@ def train(walk: Walk) -> None:
         shutil.rmtree(walk.run.path("train", "state"), ignore_errors=True)
 
 
-def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: Sequence[str]) -> None:
+def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[str]) -> None:
     """Write `provenance.json`: where the weights come from, and what they learned."""
     from attnrobust.models import build
 

@@ -276,6 +276,20 @@ def test_a_run_trained_in_another_way_is_left_out(setting: str, tmp_path: Path) 
     assert found.words[-1].endswith("measured elsewhere: plain.")
 
 
+def test_runs_with_other_classes_have_tables_and_sentences_of_their_own(tmp_path: Path) -> None:
+    run_list = [
+        corrupted(predicted(covid(tmp_path, name, [f"data.task={task}"])), {"jpeg": {1: 0.5}})
+        for name, task in (("two", "covid"), ("all", ""))
+    ]
+    text = page_of(run_list, tmp_path / "out")
+    for dataset, name in (("covid_cxr-covid", "two"), ("covid_cxr", "all")):
+        for kind in ("calibration", "corruptions"):
+            frame = pd.read_csv(tmp_path / "out" / "tables" / f"{kind}-{dataset}.csv")
+            assert set(frame["experiment"]) == {name}
+        assert f"1 model on {dataset}, measured on 40 test images." in text
+        assert (tmp_path / "out" / "figures" / f"corruptions-{dataset}.png").is_file()
+
+
 def test_runs_on_all_findings_are_not_the_papers(tmp_path: Path) -> None:
     assert rows_of(covid(tmp_path, settings=["data.task="], epsilons=FIVE)) == ()
 

@@ -20,7 +20,8 @@ SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
 
 def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, capsys, caplog):
     words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(tmp_path / "r"),
-             "--set", "data.image_size=32", "--set", "model.width=0.125"]  # fmt: skip
+             "--set", "data.image_size=32", "--set", "model.width=0.125",
+             "--set", "training.method=adversarial"]  # fmt: skip
     assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
     root = tmp_path / "r" / "demo" / "resnet18_gap-smoke" / "seed-0"
     other = tmp_path / "r" / "demo" / "plain" / "seed-0"
@@ -38,9 +39,12 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, ca
     assert list(table["accuracy"][:2]) == list(table["accuracy"][2:4]), "the same weights"
     assert all(path.read_bytes() == content for path, content in files.items())
     assert sorted(files) == sorted(root.parents[1].rglob("*.*")), "the runs given stay as they are"
+    folder = tmp_path / "out" / "runs" / "demo"
+    learned = runs.Run.open(folder / "resnet18_gap-smoke-groups-2" / "seed-0").experiment.training
+    assert (learned.method, learned.schedule, learned.patience) == ("standard", "plateau", 10)
+    assert (learned.plateau_epochs, learned.groups, learned.learning_rate) == (5, 2, 1e-3)
     assert (tmp_path / "out" / "unfreeze.png").stat().st_size > 5000
     base = root / "train" / "weights.h5"
-    folder = tmp_path / "out" / "runs" / "demo"
     tuned = folder / "resnet18_gap-smoke-groups-2" / "seed-0"
     assert _unchanged(base, tuned) == {"conv1", "conv2", "conv3", "conv4"}
     kept = tuned / "train" / "weights.h5"

@@ -126,7 +126,7 @@ def _names(members: Sequence[Result]) -> str:
 
 def table(members: Sequence[Result]) -> Table:
     """A row a metric and two columns an experiment, as trained and scaled, of one dataset."""
-    dataset, columns = members[0].group[0], heads(members)
+    dataset, columns = members[0].dataset, heads(members)
     temperatures = [
         combine([each.clean.get("temperature") for each in seeds]) for _, seeds in columns
     ]

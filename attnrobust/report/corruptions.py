@@ -124,7 +124,7 @@ def relative(
 
 
 def _table(members: Sequence[Result], baseline: str | None) -> Table:
-    dataset, severities = members[0].group[0], shared(members)
+    dataset, severities = members[0].dataset, shared(members)
     columns = heads(members)
     rows = [("none", NOTHING, *(combine([each.clean["accuracy"] for each in seeds])
                                 for _, seeds in columns))]  # fmt: skip
@@ -211,7 +211,7 @@ def _figure(members: Sequence[Result], look: Look) -> Picture:
     figure.legend(handles.values(), handles, loc="outside lower center", fontsize=9,
                   frameon=False, ncols=min(3, len(handles)))  # fmt: skip
     seeds = any(len(part) > 1 for part in grouped(members, "group").values())
-    dataset = members[0].group[0]
+    dataset = members[0].dataset
     return Picture(
         name=f"corruptions-{dataset}",
         pixels=render(figure),

@@ -29,8 +29,7 @@ def title(results: Sequence[Result]) -> str:
 def summary(results: Sequence[Result]) -> list[str]:
     """What was found, made from the numbers: a paragraph a data set, one on what lies between."""
     paragraphs = []
-    for dataset in dict.fromkeys(result.group[0] for result in results):
-        members = [result for result in results if result.group[0] == dataset]
+    for dataset, members in grouped(results, "dataset").items():
         groups = grouped(members, "group")
         counts = sorted({result.clean["accuracy"].n for result in members})
         models = "1 model" if len(groups) == 1 else f"{len(groups)} models"

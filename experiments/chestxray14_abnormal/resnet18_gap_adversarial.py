@@ -14,7 +14,12 @@ EXPERIMENT = dataclasses.replace(
     TWIN,
     name="resnet18_gap_adversarial",
     training=dataclasses.replace(
-        TWIN.training, method="adversarial", inner_steps=5, inner_rel_stepsize=0.4
+        TWIN.training,
+        method="adversarial",
+        inner_norm="linf",
+        inner_epsilon=2 / 255,
+        inner_steps=5,
+        inner_rel_stepsize=0.4,
     ),
 )
 

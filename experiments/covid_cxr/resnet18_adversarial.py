@@ -4,8 +4,9 @@ Claim: keeps most of its accuracy under PGD of 1/255 to 5/255, gains under Gauss
 noise, and loses under salt-and-pepper (Martinez-Martinez and Nabavi, table I, "Robust": 95.96 %
 clean, 89.83 % as the mean over PGD's epsilons; 82.91, 61.98 and 95.91 % under Gaussian,
 salt-and-pepper and speckle noise).
-From the paper: epsilon 4 and 7 steps. Ours: L-inf and 255ths, a step of a quarter of epsilon (7 of
-them reach the edge 1.75 times); all other settings are the twin's.
+From the paper: epsilon 4 and 7 steps. Ours: L-inf and 255ths (it names neither norm nor scale; code
+of its first author's is L2), a step of a quarter of epsilon (7 of them reach the edge 1.75 times);
+all other settings are the twin's.
 Command: python -m experiments.covid_cxr.resnet18_adversarial all
 """
 

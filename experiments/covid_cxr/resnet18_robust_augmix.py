@@ -5,7 +5,8 @@ smallest calibration error of the four (Martinez-Martinez and Nabavi, tables I a
 "RobustAugMix": 96.27 % clean, 82.10 % as the mean over PGD's epsilons; 83.56, 69.75 and 94.86 %
 under Gaussian, salt-and-pepper and speckle noise; calibration error 2.32 %).
 From the paper: AugMix of random flips with the Jensen-Shannon loss, epsilon 4 and 7 steps. Ours:
-L-inf and 255ths, a step of a quarter of epsilon; the rest is that of the twins.
+L-inf and 255ths (it names neither norm nor scale; code of its first author's is L2), a step of a
+quarter of epsilon; the rest is that of the twins.
 Command: python -m experiments.covid_cxr.resnet18_robust_augmix all
 """
 

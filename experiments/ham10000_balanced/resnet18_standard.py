@@ -7,8 +7,10 @@ From the paper: network, 224 px, 25 epochs, batches of 16, learning rate 3e-4 (f
 cross-validation over 1e-3, 3e-4, 1e-4 and batches of 8, 16, 32: see the second command) and a tenth
 of it after 15, weight decay 5e-4, Adam as PyTorch has it, no class weights. Ours: random starting
 weights where it starts from ImageNet's and trains the last layer alone for ten epochs (with such
-weights: --set training.head_epochs=10 --set training.epochs=35 --set training.decay_epochs=25); the
-decay is decoupled; the epoch of the best validation loss; flip, rotation by any angle,
+weights: --set training.head_epochs=10 --set training.epochs=35 --set training.decay_epochs=25; it
+does so in batches of 32); an eighth of its 2,400 training images for validation, and folds cut from
+the others alone; pixels in [-1, 1] where it has ImageNet's mean and deviation; the decay is
+decoupled; the epoch of the best validation loss; flip, rotation by any angle,
 zoom and shift where it rotates by up to 50 degrees and changes the colours; the attack; Grad-CAM.
 Command: python -m experiments.ham10000_balanced.resnet18_standard all
 Command: python -m experiments.ham10000_balanced.resnet18_standard search --folds 5
