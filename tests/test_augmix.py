@@ -12,6 +12,7 @@ import scipy.special
 import tensorflow as tf
 from PIL import Image, ImageOps
 from tensorflow import keras
+from training_helpers import IMAGES, LABELS, WEIGHTS, made, network, setting, softmax_loss, stepped
 
 from attnrobust import config
 from attnrobust.corruptions import CORRUPTIONS
@@ -19,16 +20,8 @@ from attnrobust.data import records
 from attnrobust.errors import UserError
 from attnrobust.training import fit, methods, mixing, steps, strategy
 
-RNG = np.random.default_rng(0)
-IMAGES = RNG.random((8, 16, 16, 3), dtype=np.float32)
-LABELS = np.arange(8) % 3
-WEIGHTS = np.linspace(0.5, 2, 8).astype(np.float32)
+RNG = np.random.default_rng(1)
 KEY = tf.constant([3, 5], tf.int64)
-
-
-def setting(method: str = "augmix", **values) -> config.Training:
-    return config.Training(method=method, inner_epsilon=0.05, inner_steps=3, inner_rel_stepsize=0.5,
-                           batch_size=8, learning_rate=0.1, **values)  # fmt: skip
 
 
 def pictures(size: int = 24) -> np.ndarray:
@@ -126,7 +119,7 @@ def test_every_operation_keeps_range_and_batch_and_is_no_corruption(name):
 
 
 def test_what_chance_draws():
-    training = setting(augmix_alpha=2.0, augmix_severity=5.0)
+    training = setting("augmix", augmix_alpha=2.0, augmix_severity=5.0)
     draw = mixing.Draw(*(x.numpy() for x in mixing.draw(training, 3000, KEY)))
     assert draw.operations.shape == draw.levels.shape == (3, 3, 3000)
     np.testing.assert_allclose(draw.weights.sum(axis=0), 1, rtol=1e-5)
@@ -177,7 +170,7 @@ def test_mixtures_are_the_same_for_a_key_and_lie_beside_their_images():
     batches = tf.data.Dataset.from_tensor_slices((np.tile(IMAGES, (3, 1, 1, 1)), np.arange(24)))
 
     def made(key, **values):
-        rows = list(mixing.with_mixed(batches.batch(8), setting(**values), key, mixed=2))
+        rows = list(mixing.with_mixed(batches.batch(8), setting("augmix", **values), key, mixed=2))
         assert np.concatenate([label for _, label in rows]).tolist() == list(range(24))
         views = [np.concatenate([x[i] for x, _ in rows]) for i in range(3)]
         np.testing.assert_array_equal(views[0], np.tile(IMAGES, (3, 1, 1, 1)))
@@ -197,7 +190,7 @@ def test_mixtures_are_the_same_for_a_key_and_lie_beside_their_images():
     symmetric = IMAGES + IMAGES[:, ::-1] + IMAGES[:, :, ::-1] + IMAGES[:, ::-1, ::-1]
     batches = tf.data.Dataset.from_tensors((symmetric / 4, np.arange(8)))
     (_, mixed), _ = next(iter(
-        mixing.with_mixed(batches, setting(augmix_operations=("flip",)), (0, 0), mixed=1)
+        mixing.with_mixed(batches, setting("augmix", augmix_operations=("flip",)), (0, 0), mixed=1)
     ))  # fmt: skip
     np.testing.assert_allclose(mixed, symmetric / 4, atol=1e-6)
 
@@ -234,34 +227,6 @@ def test_the_divergence_has_a_finite_gradient_that_lowers_it():
         before = float(value)
         variable.assign_sub(0.5 * tape.gradient(value, variable))
     assert before > 0
-
-
-def network(*, batchnorm: bool) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    image = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(4, 3, strides=2)(image)
-    x = keras.layers.BatchNormalization()(x) if batchnorm else x
-    x = keras.layers.Flatten()(keras.layers.Activation("softplus")(x))
-    return keras.Model(image, keras.layers.Dense(3)(x))
-
-
-def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
-    model = methods.METHODS[training.method](network(batchnorm=batchnorm), training)
-    fit.compile_model(model, training)
-    return model
-
-
-def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model, dict]:
-    model = made(training, batchnorm=batchnorm)
-    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
-    if training.method != "standard":
-        batches = model.prepare(batches, (0, 0))
-    said = model.fit(batches, verbose=0).history
-    return model, {key: value[0] for key, value in said.items()}
-
-
-def softmax_loss(logits: np.ndarray) -> np.ndarray:
-    return -scipy.special.log_softmax(logits.astype(float), axis=1)[np.arange(8), LABELS]
 
 
 @pytest.mark.parametrize("name", ["augmix", "robust_augmix"])
@@ -402,4 +367,4 @@ def test_a_resume_equals_an_undisturbed_run(
 def test_an_unknown_operation_ends_in_one_clear_line():
     words = r"no operation of training.augmix_operations 'rotat'; did you mean rotate"
     with pytest.raises(UserError, match=words):
-        made(setting(augmix_operations=("rotat",)), batchnorm=False)
+        made(setting("augmix", augmix_operations=("rotat",)), batchnorm=False)

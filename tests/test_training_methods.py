@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from tensorflow import keras
+from training_helpers import IMAGES, LABELS, WEIGHTS, made, network, setting, softmax_loss, stepped
 
 from attnrobust import config
 from attnrobust.data import inputs, records
@@ -20,49 +21,12 @@ from attnrobust.models import build
 from attnrobust.training import batchnorm as averages
 from attnrobust.training import fit, inner, methods, state, strategy
 
-RNG = np.random.default_rng(0)
-IMAGES = RNG.random((8, 16, 16, 3), dtype=np.float32)
-LABELS = np.arange(8) % 3
-WEIGHTS = np.linspace(0.5, 2, 8).astype(np.float32)
+RNG = np.random.default_rng(1)
 ROBUST = ["adversarial", "trades", "fast"]
-
-
-def setting(method: str, **values) -> config.Training:
-    return config.Training(method=method, inner_epsilon=0.05, inner_steps=3, inner_rel_stepsize=0.5,
-                           batch_size=8, learning_rate=0.1, **values)  # fmt: skip
-
-
-def network(*, batchnorm: bool) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    image = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(4, 3, strides=2)(image)
-    x = keras.layers.BatchNormalization()(x) if batchnorm else x
-    x = keras.layers.Flatten()(keras.layers.Activation("softplus")(x))
-    return keras.Model(image, keras.layers.Dense(3)(x))
-
-
-def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
-    model = methods.METHODS[training.method](network(batchnorm=batchnorm), training)
-    fit.compile_model(model, training)
-    return model
-
-
-def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model, dict]:
-    """The model after one step of Keras' fit, and what fit said."""
-    model = made(training, batchnorm=batchnorm)
-    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
-    if training.method != "standard":
-        batches = model.prepare(batches, (0, 0))
-    said = model.fit(batches, verbose=0).history
-    return model, {key: value[0] for key, value in said.items()}
 
 
 def history(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-
-
-def softmax_loss(logits: np.ndarray) -> np.ndarray:
-    return -np.log(scipy.special.softmax(logits, axis=1))[np.arange(8), LABELS]
 
 
 def test_a_clean_share_of_one_takes_the_step_of_standard_training():
