@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -29,6 +30,7 @@ from attnrobust.report import (
     wording,
     wu,
 )
+from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
@@ -75,47 +77,17 @@ def write(
     )
     look = figures.colours(results)
     sections = _sections(results, look, baseline)
-    headline = [
-        each for picture in figures.accuracy_curves(results, look) for each in album.add(picture)
-    ]
-    drawn = [[image for each in part.pictures for image in album.add(each)] for part in sections]
-    training = [
-        each
-        for result in once(results)
-        for each in album.add(
-            figures.training_curves(
-                result, look[result.group][0], name=f"training-{galleries.slug(result)}"
-            )
-        )
-    ]
-    shown, held = galleries.galleries(results, album)
-    strips, comparisons = galleries.side_by_side(held, album)
     compared = comparison.read(results)
-    changes = [each for picture in comparison.curves(compared, look) for each in album.add(picture)]
-    checked = trust.read(results)
+    pictures = _pictures(results, sections, compared, look, album)
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
-        title=title or wording.title(results),
-        summary=[*wording.summary(results), *trust.sentences(results, checked)],
-        trust=checked,
-        headline=headline,
+        **_words(results, out, baseline) | ({"title": title} if title else {}),
+        **pictures,
         tables=page_tables[0],
-        sections=list(zip(sections, drawn, page_tables[1:-2], strict=True)),
-        changes=changes,
+        sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),
         masks=any("mask_area" in set(each.frame["metric"]) for each in compared),
         change_tables=page_tables[-2],
-        training=training,
-        galleries=shown,
-        strips=strips,
-        comparisons=comparisons,
         splits=page_tables[-1],
-        runs=[wording.about(result) for result in once(results)],
-        commands=wording.commands(results, out, baseline),
-        attacks=wording.attacks(results),
-        carry=any(result.setting.mode == "carry" for result in results),
-        smallest=min(result.clean["accuracy"].n for result in results),
-        explained=wording.explained(results),
-        half=wording.half_width(results),
     )
     path = out / "index.html"
     save_text(path, text)
@@ -123,6 +95,47 @@ def write(
     _tidy_up(out / "tables", table_names)
     log.info("report: %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
+
+
+def _words(results: Sequence[Result], out: Path, baseline: str | None) -> dict[str, Any]:
+    """What the page says, by its name in the template."""
+    checked = trust.read(results)
+    return {
+        "title": wording.title(results),
+        "summary": [*wording.summary(results), *trust.sentences(results, checked)],
+        "trust": checked,
+        "runs": [wording.about(result) for result in once(results)],
+        "commands": wording.commands(results, out, baseline),
+        "attacks": wording.attacks(results),
+        "carry": any(result.setting.mode == "carry" for result in results),
+        "smallest": min(result.clean["accuracy"].n for result in results),
+        "explained": wording.explained(results),
+        "half": wording.half_width(results),
+    }
+
+
+def _pictures(
+    results: Sequence[Result], sections: Sequence[Section],
+    compared: Sequence[comparison.Compared], look: figures.Look, album: galleries.Album,
+) -> dict[str, Any]:  # fmt: skip
+    """What the page shows, by its name in the template; the album writes it as PNG."""
+
+    def added(pictures: Iterable[Picture | None]) -> list[galleries.Embedded]:
+        return [image for picture in pictures for image in album.add(picture)]
+
+    found: dict[str, Any] = {
+        "headline": added(figures.accuracy_curves(results, look)),
+        "drawn": [added(part.pictures) for part in sections],
+        "training": added(
+            figures.training_curves(
+                result, look[result.group][0], name=f"training-{galleries.slug(result)}"
+            )
+            for result in once(results)
+        ),
+    }
+    found["galleries"], held = galleries.galleries(results, album)
+    found["strips"], found["comparisons"] = galleries.side_by_side(held, album)
+    return found | {"changes": added(comparison.curves(compared, look))}
 
 
 def _sections(results: Sequence[Result], look: figures.Look, baseline: str | None) -> list[Section]:
