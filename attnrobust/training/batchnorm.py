@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -11,6 +12,11 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.errors import UserError
 
+log = logging.getLogger("attnrobust")
+
+# Of the averages, what an epoch may leave without a word; what a proposal would leave.
+SLOW, PROPOSED = 0.5, 0.1
+
 
 def layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     """All its BatchNorm layers."""
@@ -18,8 +24,10 @@ def layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     return (layer for layer in model.submodules if isinstance(layer, kind))
 
 
-def prepare(model: keras.Model, setting: config.Training, devices: int) -> None:
+def prepare(model: keras.Model, setting: config.Training, devices: int, steps: int) -> None:
     """Have the averages follow the batches as `training.batchnorm_momentum` says; None: as built.
+
+    Says so where an epoch of so many steps leaves most of what they were.
 
     Raises:
         UserError: One image on a device, which BatchNorm would normalise by itself.
@@ -33,6 +41,14 @@ def prepare(model: keras.Model, setting: config.Training, devices: int) -> None:
     if setting.batchnorm_momentum is not None:
         for layer in found:
             layer.momentum = setting.batchnorm_momentum
+    left = max((layer.momentum for layer in found), default=0.0) ** steps
+    if left > SLOW:
+        log.warning(
+            "warning: an epoch of %d steps leaves %.0f %% of BatchNorm's averages as they were, so "
+            "that validation, and an attack inside training, lag behind what learns; "
+            "training.batchnorm_momentum=%.2g would leave 10 %%",
+            steps, 100 * left, PROPOSED ** (1 / steps),
+        )  # fmt: skip
 
 
 def level(model: keras.Model) -> None:

@@ -84,7 +84,8 @@ def _train(
             first, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
         model = method(network, setting)
-    batchnorm.prepare(model, setting, strategy.num_replicas_in_sync)
+    steps = inputs.steps(dataset, experiment.data, setting)
+    batchnorm.prepare(model, setting, strategy.num_replicas_in_sync, steps)
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
     if setting.corruptions:
