@@ -90,12 +90,11 @@ def read(result: Result) -> Diagram | None:
     except KeyError as error:
         raise UserError(f"{path}: no {error.args[0]} in it; run 'predict' again") from None
     fitted = result.clean.get("temperature")
-    before, after = (
-        measures.reliability(labels, metrics.probabilities(logits / by)) if by else None
-        for by in (1.0, fitted.value if fitted else 0.0)
+    before, *after = (
+        measures.reliability(labels, metrics.probabilities(logits / by))
+        for by in (1.0, *([fitted.value] if fitted else []))
     )
-    assert before is not None
-    return Diagram(result, before, after)
+    return Diagram(result, before, after[0] if after else None)
 
 
 def _left_out(members: Sequence[Result]) -> list[str]:

@@ -44,15 +44,10 @@ def section(results: Sequence[Result]) -> Section | None:
 
 def counts(results: Sequence[Result]) -> np.ndarray:
     """Images by label and prediction, (K, K), added up over runs."""
-    total: np.ndarray | None = None
-    for result in results:
-        found = load_npz(result.run.path("predict", "clean.npz"))
-        size = found["logits"].shape[1]
-        pairs = size * found["label"] + found["logits"].argmax(axis=1)
-        matrix = np.bincount(pairs, minlength=size * size).reshape(size, size)
-        total = matrix if total is None else total + matrix
-    assert total is not None, "no run"
-    return total
+    found = [load_npz(result.run.path("predict", "clean.npz")) for result in results]
+    size = found[0]["logits"].shape[1]
+    pairs = [size * each["label"] + each["logits"].argmax(axis=1) for each in found]
+    return np.bincount(np.concatenate(pairs), minlength=size * size).reshape(size, size)
 
 
 def _figure(name: str, members: Sequence[Result]) -> Picture:
