@@ -15,6 +15,8 @@ are weak: quote no robust accuracy from them. Corrupted test images: `mixture` a
 four corruptions at a level from 1 to 4.
 The paper's pixels are in [-1, 1] and it does not say in which scale its epsilon is: its 2.5/255 may
 be 1.25/255 here.
+Records: python -m tfrecords.eyepacs --raw DIR --fit disc; without a filter, which a camera's faults
+would come before.
 Command: python -m experiments.eyepacs.wu_baseline train predict attack evaluate
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 Result: not run yet on the full data set.
