@@ -62,7 +62,9 @@ class Training:
         inner_rel_stepsize: Their size as a share of `inner_epsilon`.
         inner_abs_stepsize: Their size itself, in units of the norm; replaces the share.
         inner_batchnorm: While crafting: `inference` (the averages) or `training` (the batch's own
-            statistics, and dropout); the averages stay what they were in both.
+            statistics, and dropout); the averages stay what they were in both. `inference` attacks
+            the network that will be used, while the step learns in training mode: where robust
+            accuracy is far higher in training than in validation, the attack does not reach it.
         clean_share: Share of the clean images' loss in the whole (`adversarial`, `fast`): 0, the
             adversarial images alone, to 1.
         trades_beta: Weight of the divergence in `trades`.
