@@ -99,7 +99,7 @@ def unfreeze(
     table = page.measure(roots, asked.attack, LABEL)
     with runs.atomic(out / "unfreeze.csv") as temporary:
         table.to_csv(temporary, index=False)
-    page.draw(table, out / "unfreeze.png")
+    page.draw(table, out / "unfreeze.png", norm=Run.open(roots[0]).norm(LABEL))
     log.info("unfreeze: %s, %s", out / "unfreeze.csv", out / "unfreeze.png")
     return table
 

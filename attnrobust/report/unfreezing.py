@@ -33,7 +33,7 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"groups": "Int64"})
 
 
-def draw(table: pd.DataFrame, file: Path) -> None:
+def draw(table: pd.DataFrame, file: Path, *, norm: str) -> None:
     """Write the figure as a PNG: a line for each epsilon, with its 95 % interval.
 
     The standard model's accuracies are dashed, across the whole figure.
@@ -42,9 +42,9 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     ax = figure.subplots()
     tuned, standard = table[table["groups"].notna()], table[table["groups"].isna()]
     for epsilon, rows in tuned.groupby("epsilon"):
-        name = (
-            f"ε = {number(epsilon)} ({255 * epsilon:.2f}/255)" if epsilon else "without an attack"
-        )
+        name = f"ε = {number(epsilon)}" if epsilon else "without an attack"
+        if epsilon and norm == "linf":
+            name += f" ({255 * epsilon:.3g}/255)"
         (line,) = ax.plot(rows["groups"], rows["accuracy"], marker="o", markersize=5, label=name)
         ax.fill_between(rows["groups"], rows["low"], rows["high"], color=line.get_color(),
                         alpha=0.14, linewidth=0)  # fmt: skip
