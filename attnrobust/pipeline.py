@@ -235,18 +235,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         )
 
     def work() -> None:
-        chosen = experiment
-        if options.smoke:
-            chosen = config.with_settings(smoke(chosen), options.settings)
-        else:
-            chosen = config.with_settings(chosen, options.settings)
-        if options.seed is not None:
-            chosen = config.with_settings(chosen, [f"seed={options.seed}"])
-        records = options.records or RECORDS / chosen.data.folder
-        walk = Walk(
-            Run.of(chosen, options.runs), records, options.force,
-            machines=options.strategy, name=options.label or "",
-        )  # fmt: skip
+        walk = _walk(experiment, options)
         if "search" in options.stage:
             search.search(walk, options.grid, options.folds,
                           train=lambda cell: walk_through(cell, ["train"]),
@@ -255,6 +244,17 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         walk_through(walk, stages)
 
     return guarded(work, debug=options.debug)
+
+
+def _walk(experiment: config.Experiment, options: argparse.Namespace) -> Walk:
+    """The run that the command line asks for."""
+    seed = [] if options.seed is None else [f"seed={options.seed}"]
+    base = smoke(experiment) if options.smoke else experiment
+    chosen = config.with_settings(base, [*options.settings, *seed])
+    return Walk(
+        Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
+        options.force, machines=options.strategy, name=options.label or "",
+    )  # fmt: skip
 
 
 def _label(text: str) -> str:

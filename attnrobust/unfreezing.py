@@ -67,10 +67,7 @@ def unfreeze(
     folder = records / base.data.folder
     if standard:
         _require_alike(standard, run)
-    for each in settings:
-        if each.partition(".")[0] not in ("training", "attack"):
-            raise UserError(f"--set {each}: unfreeze takes settings of training and attack")
-    asked = config.with_settings(base, [*SETTINGS, *settings])
+    asked = _asked(base, settings)
     untargeted(asked.attack, "unfreeze")
     if force:
         (out / "settings.json").unlink(missing_ok=True)
@@ -79,9 +76,8 @@ def unfreeze(
     roots: dict[int | None, Path] = {}
     for number, given in ((None, standard), (0, run)):
         if given:
-            copy = _copied(given, out / "runs", config.with_settings(given.experiment, [
-                each for each in settings if each.startswith("attack.")
-            ]), force=force)  # fmt: skip
+            alike = dataclasses.replace(given.experiment, attack=asked.attack)
+            copy = _copied(given, out / "runs", alike, force=force)
             walk = Walk(copy, folder, name=LABEL)
             pipeline.walk_through(walk, ["predict", "attack"])
             roots[number] = copy.root
@@ -102,6 +98,13 @@ def unfreeze(
     page.draw(table, out / "unfreeze.png", norm=Run.open(roots[0]).norm(LABEL))
     log.info("unfreeze: %s, %s", out / "unfreeze.csv", out / "unfreeze.png")
     return table
+
+
+def _asked(base: config.Experiment, settings: Sequence[str]) -> config.Experiment:
+    for each in settings:
+        if each.partition(".")[0] not in ("training", "attack"):
+            raise UserError(f"--set {each}: unfreeze takes settings of training and attack")
+    return config.with_settings(base, [*SETTINGS, *settings])
 
 
 def _require_alike(standard: Run, run: Run) -> None:

@@ -28,8 +28,9 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, ca
     shutil.copytree(root, other)
     words = ["unfreeze", str(root), "--records", str(records_folder.parent), "--standard",
              str(other), "--out", str(tmp_path / "out"), "--groups", "2"]  # fmt: skip
-    text = (other / "config.json").read_text().replace("resnet18_gap-smoke", "plain")
-    (other / "config.json").write_text(text)
+    settings = runs.load_json(other / "config.json")
+    settings |= {"name": "plain", "attack": {**settings["attack"], "steps": 7}}
+    runs.save_json(other / "config.json", settings)
     files = {path: path.read_bytes() for path in sorted(root.parents[1].rglob("*.*"))}
     words += [word for setting in SETTINGS for word in ("--set", setting)]
     assert command.main(words) == 0
@@ -40,6 +41,9 @@ def test_every_group_more_learns_and_the_rest_stays(records_folder, tmp_path, ca
     assert all(path.read_bytes() == content for path, content in files.items())
     assert sorted(files) == sorted(root.parents[1].rglob("*.*")), "the runs given stay as they are"
     folder = tmp_path / "out" / "runs" / "demo"
+    copies = [runs.Run.open(folder / name / "seed-0") for name in ("plain", "resnet18_gap-smoke")]
+    one, two = (copy.attacks()["unfreeze"] for copy in copies)
+    assert one == two, "attacked alike, whatever the standard run says"
     learned = runs.Run.open(folder / "resnet18_gap-smoke-groups-2" / "seed-0").experiment.training
     assert (learned.method, learned.schedule, learned.patience) == ("standard", "plateau", 10)
     assert (learned.plateau_epochs, learned.groups, learned.learning_rate) == (5, 2, 1e-3)

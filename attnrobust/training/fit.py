@@ -71,23 +71,7 @@ def _train(
     experiment: config.Experiment, dataset: Dataset, folder: Path, strategy: tf.distribute.Strategy
 ) -> keras.Model:
     setting = experiment.training
-    if setting.batch_size % strategy.num_replicas_in_sync:
-        raise UserError(
-            f"training.batch_size {setting.batch_size} does not spread evenly over "
-            f"{strategy.num_replicas_in_sync} devices"
-        )
-    method = config.lookup("training.method", METHODS, setting.method)
-    first = phases.start(experiment, dataset, folder)
-    keras.utils.set_random_seed(experiment.seed)
-    with strategy.scope(), precision(setting.precision):
-        network = build.build(
-            first, classes=len(dataset.classes), image_size=experiment.data.image_size
-        )
-        model = method(network, setting)
-    steps = inputs.steps(dataset, experiment.data, setting)
-    batchnorm.prepare(model, setting, strategy.num_replicas_in_sync, steps)
-    passes = model.passes if isinstance(model, Steps) else 1
-    memory.require(model, setting.batch_size, "training.batch_size", passes)
+    model = _built(experiment, dataset, folder, strategy)
     if setting.corruptions:
         corrupting.warn_of_filter(dataset)
     weights, made = class_weights(dataset, experiment), synthetic(dataset, experiment)
@@ -130,6 +114,30 @@ def _train(
     wait_for_all(strategy)
     model.load_weights(folder / "weights.h5")
     wait_for_all(strategy)
+    return model
+
+
+def _built(
+    experiment: config.Experiment, dataset: Dataset, folder: Path, strategy: tf.distribute.Strategy
+) -> keras.Model:
+    """The network that learns by the method, with its starting weights, on all devices."""
+    setting, devices = experiment.training, strategy.num_replicas_in_sync
+    if setting.batch_size % devices:
+        raise UserError(
+            f"training.batch_size {setting.batch_size} does not spread evenly over {devices} "
+            "devices"
+        )
+    method = config.lookup("training.method", METHODS, setting.method)
+    first = phases.start(experiment, dataset, folder)
+    keras.utils.set_random_seed(experiment.seed)
+    with strategy.scope(), precision(setting.precision):
+        network = build.build(
+            first, classes=len(dataset.classes), image_size=experiment.data.image_size
+        )
+        model = method(network, setting)
+    batchnorm.prepare(model, setting, devices, inputs.steps(dataset, experiment.data, setting))
+    passes = model.passes if isinstance(model, Steps) else 1
+    memory.require(model, setting.batch_size, "training.batch_size", passes)
     return model
 
 
