@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import logging
 import shlex
 import subprocess
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import experiments
+from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.report import page
-from attnrobust.runs import find_runs
+from attnrobust.runs import Run, find_runs
 
 log = logging.getLogger("attnrobust")
 
@@ -72,14 +74,22 @@ def commands(
     walked: dict[str, str], seeds: Sequence[int], stages: Sequence[str],
     settings: Sequence[str], runs: Path,
 ) -> list[tuple[Path, list[str]]]:  # fmt: skip
-    """Run folder and Python's words of every walk: a seed's experiments, then the next seed's."""
+    """Run folder and Python's words of every walk: a seed's experiments, then the next seed's.
+
+    Raises:
+        UserError: A setting that an experiment cannot take.
+    """
     changes = [word for each in settings for word in ("--set", each)]
     return [
         (
-            Path(runs, *name.split("."), f"seed-{seed}"),
+            Run.of(_experiment(name, [*settings, f"seed={seed}"]), runs).root,
             ["-m", f"experiments.{name}", *stages, "--seed", str(seed), "--runs", str(runs),
              *(["--records", folder] if folder else []), *changes],
         )
         for seed in seeds
         for name, folder in walked.items()
     ]  # fmt: skip
+
+
+def _experiment(name: str, settings: Sequence[str]) -> config.Experiment:
+    return config.with_settings(importlib.import_module(f"experiments.{name}").EXPERIMENT, settings)

@@ -41,13 +41,25 @@ def test_a_pattern_without_an_experiment_is_refused() -> None:
 
 
 def test_a_seed_after_the_other_as_if_called_by_hand() -> None:
-    found = study.commands({"a.one": "", "b.two": "x"}, [0, 3], ["train", "predict"],
-                           ["training.epochs=2"], Path("r"))  # fmt: skip
+    names = {"demo.resnet18_gap": "", "eyepacs.mobilenet_gap": "x"}
+    found = study.commands(names, [0, 3], ["train", "predict"], ["training.epochs=2"], Path("r"))
     assert [str(root) for root, _ in found] == [
-        "r/a/one/seed-0", "r/b/two/seed-0", "r/a/one/seed-3", "r/b/two/seed-3"
+        "r/demo/resnet18_gap/seed-0", "r/eyepacs/mobilenet_gap/seed-0",
+        "r/demo/resnet18_gap/seed-3", "r/eyepacs/mobilenet_gap/seed-3",
     ]  # fmt: skip
-    assert " ".join(found[3][1]) == ("-m experiments.b.two train predict --seed 3 --runs r "
-                                     "--records x --set training.epochs=2")  # fmt: skip
+    assert " ".join(found[3][1]) == ("-m experiments.eyepacs.mobilenet_gap train predict --seed 3 "
+                                     "--runs r --records x --set training.epochs=2")  # fmt: skip
+
+
+def test_experiments_on_another_data_set_are_found_where_they_went() -> None:
+    ((root, _),) = study.commands({"covid_cxr.resnet18_augmix": ""}, [0], ["train"],
+                                  ["data.dataset=demo", "data.task="], Path("r"))  # fmt: skip
+    assert str(root) == "r/demo/resnet18_augmix/seed-0"
+
+
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_walked() -> None:
+    with pytest.raises(UserError, match="no field 'lr' in training"):
+        study.commands({"demo.resnet18_gap": ""}, [0], ["train"], ["training.lr=1"], Path("r"))
 
 
 def test_a_name_of_its_own_is_refused(tmp_path: Path) -> None:
@@ -64,8 +76,8 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
     words = ["study", f"demo.resnet18_gap@{records_folder}", "--out", str(tmp_path / "page"),
              "--runs", str(tmp_path / "runs"), "--seeds", "1"]  # fmt: skip
     words += [word for each in settings for word in ("--set", each)]
-    assert __main__.main([*words, "--set", "training.lr=1"]) == 1
-    assert "training.lr=1 failed; the same study goes on there" in capfd.readouterr().err
+    assert __main__.main([*words, "--set", "attack.name=x"]) == 1
+    assert "attack.name=x failed; the same study goes on there" in capfd.readouterr().err
     assert __main__.main(words) == 0
     assert "resnet18_gap" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     weights = tmp_path / "runs" / "demo" / "resnet18_gap" / "seed-1" / "train" / "weights.h5"
