@@ -1,26 +1,16 @@
-"""Small ResNet-18 without attention, 64 px, from random weights, for a CPU.
+"""The small ResNet-18 of chestxray14.resnet18_gap, on any finding or none.
 
 Claim: none of a paper's; the twin of resnet18_gap_adversarial, on classes of nearly equal size.
 Command: python -m experiments.chestxray14_abnormal.resnet18_gap all
 """
 
-from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+import dataclasses
 
-EXPERIMENT = Experiment(
-    name="resnet18_gap",
-    data=Data(dataset="chestxray14_abnormal", image_size=64),
-    model=Model(backbone="resnet18", head="gap", weights="none", width=0.25),
-    training=Training(
-        epochs=30,
-        batch_size=32,
-        learning_rate=1e-3,
-        adam_epsilon=1e-7,
-        patience=30,
-        min_delta=0.0,
-        augmentation=("zoom", "shift"),
-    ),
-    attack=Attack(epsilons=(0.0005, 0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04), batch_size=64),
+from attnrobust.pipeline import main
+from experiments.chestxray14.resnet18_gap import EXPERIMENT as OTHER
+
+EXPERIMENT = dataclasses.replace(
+    OTHER, data=dataclasses.replace(OTHER.data, dataset="chestxray14_abnormal")
 )
 
 if __name__ == "__main__":
