@@ -2,8 +2,11 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# A test process for each core; one that is done takes tests from another.
+SPREAD := -n auto --dist worksteal
+FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
-.PHONY: setup demo test slow check bench format clean
+.PHONY: setup demo test test-durations slow check bench format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
@@ -34,17 +37,21 @@ demo: $(VENV)/.runtime
 	$(BIN)/python -m attnrobust demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(FAST)
+
+# The 25 slowest, and what each costs in CPU seconds, processes that it starts included.
+test-durations: $(VENV)/.dev
+	$(FAST) --durations=25 --cpu-durations=25
 
 slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(FAST)
 
 # Peers want other packages than ours, so they get a venv of their own. BENCH=--quick for a smoke run.
 bench: .venv-bench/.bench

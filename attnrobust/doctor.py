@@ -150,18 +150,15 @@ def _models() -> None:
              "says 'less than 1.3 %%'.", 100 * (total["literal"] / total[""] - 1))  # fmt: skip
 
 
-def wu_table() -> list[WuRow]:
-    """Sizes of the backbones of Wu, Table 2, each built at its usual image size (1-3 s each)."""
+def wu_row(name: str) -> WuRow:
+    """Size of a backbone of Wu, Table 2, built at its usual image size (1-3 s)."""
     from attnrobust.models import backbones, build
 
-    rows = []
-    for name, paper in WU_PARAMETERS.items():
-        model = config.Model(name, "gap", weights="none")
-        network = build.build(model, classes=5, image_size=backbones.BACKBONES[name].size)
-        learnable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
-        rows.append(WuRow(name, learnable, network.count_params() - learnable, paper,
-                          _reasons(name, network)))  # fmt: skip
-    return rows
+    model = config.Model(name, "gap", weights="none")
+    network = build.build(model, classes=5, image_size=backbones.BACKBONES[name].size)
+    learnable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
+    other = network.count_params() - learnable
+    return WuRow(name, learnable, other, WU_PARAMETERS[name], _reasons(name, network))
 
 
 def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
@@ -181,7 +178,8 @@ def _backbones() -> None:
     log.info("\nbackbones, 5 classes, global average pooling, beside Wu, Table 2")
     line = "  %-20s %12s %10s %12s %10s  %s"
     log.info(line, "backbone", "learnable", "other", "paper", "difference", "reason")
-    for row in wu_table():
+    for name in WU_PARAMETERS:
+        row = wu_row(name)
         difference = 100 * (row.learnable / row.paper - 1)
         reasons = ", ".join(f"{reason} ({size:+,})" for reason, size in row.reasons.items())
         log.info(line, row.backbone, f"{row.learnable:,}", f"{row.other:,}", f"{row.paper:,}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from attnrobust import commands, config
 
 commands.quiet()
 
+import small_network  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 tf.config.set_logical_device_configuration(
@@ -23,6 +25,47 @@ tf.config.set_logical_device_configuration(
 )
 tf.get_logger().setLevel("ERROR")
 logging.getLogger("attnrobust").setLevel(logging.INFO)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-durations", type=int, default=0, metavar="N",
+        help="list the N tests that took most CPU seconds, set-up and child processes included",
+    )  # fmt: skip
+
+
+def _cpu_seconds() -> float:
+    now = os.times()
+    return now.user + now.system + now.children_user + now.children_system
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    item.user_properties.append(("cpu started", _cpu_seconds()))
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = (yield).get_result()
+    started = dict(item.user_properties)["cpu started"]
+    report.user_properties = [("cpu", _cpu_seconds() - started)]  # also from worker processes
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    number = terminalreporter.config.getoption("--cpu-durations")
+    spent = {
+        report.nodeid: dict(report.user_properties)["cpu"]
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+    }
+    if number:
+        terminalreporter.section(
+            f"most CPU seconds: {number} of {sum(spent.values()):.0f} s in all"
+        )
+        for name in sorted(spent, key=spent.__getitem__, reverse=True)[:number]:
+            terminalreporter.write_line(f"{spent[name]:8.2f}s {name}")
 
 
 def _folder(variable: str) -> Path:
@@ -42,6 +85,26 @@ def real_data() -> Path:
 def real_weights() -> Path:
     """Folder of real weights, named by ATTNROBUST_WEIGHTS."""
     return _folder("ATTNROBUST_WEIGHTS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_backbone() -> Iterator[None]:
+    """`model.backbone=small`, in this process only."""
+    from attnrobust.models.backbones import BACKBONES
+
+    BACKBONES[small_network.NAME] = small_network.ROW
+    yield
+    del BACKBONES[small_network.NAME]
+
+
+@pytest.fixture(scope="module")
+def one_device() -> Iterator[None]:
+    """Walks on one device where the test is not about devices: two are traced twice."""
+    from attnrobust.training import strategy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strategy, "mirrored", tf.distribute.get_strategy)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +137,7 @@ def tiny() -> config.Experiment:
     return config.Experiment(
         name="tiny",
         data=config.Data(dataset="demo", image_size=32),
-        model=config.Model(backbone="resnet18", head="soft_attention", weights="none", width=0.125),
+        model=config.Model(backbone="small", head="soft_attention", weights="none"),
         training=config.Training(epochs=2, batch_size=16, learning_rate=1e-3, adam_epsilon=1e-7),
         attack=config.Attack(epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10,
                              samples=6),

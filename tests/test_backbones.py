@@ -14,6 +14,7 @@ from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES, efficientnet, inception, mobilenet, resnet
 from attnrobust.models.backbones.base import Preprocessing
 
+NAMES = list(BACKBONES)  # before the tests add theirs
 EFFICIENTNETS = tuple(efficientnet.ROWS)
 # Keras' own for EfficientNet does nothing; this is what the network was made for.
 _torch = functools.partial(keras.applications.imagenet_utils.preprocess_input, mode="torch")
@@ -52,13 +53,13 @@ def _network(name: str, *, size: int | None = None, width: float = 1.0) -> keras
     return row.build(keras.Input((size, size, 3)), width, None)
 
 
-# Siblings of efficientnet_b0, from the same function, take seconds to build.
+# They take many seconds to build; efficientnet_b0 and inception_v3 share their functions.
+LARGE = ("inception_resnet_v2", *EFFICIENTNETS[1:])
+
+
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=[pytest.mark.slow] * (name in EFFICIENTNETS[1:]))
-        for name in BACKBONES
-    ],
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in BACKBONES],
 )
 def uncut(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
     return request.param, _network(request.param)
@@ -66,7 +67,7 @@ def uncut(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
 
 def test_every_family_is_in_the_table() -> None:
     families = (resnet, inception, mobilenet, efficientnet)
-    assert list(BACKBONES) == [name for family in families for name in family.ROWS]
+    assert [name for family in families for name in family.ROWS] == NAMES
 
 
 def test_taps_exist_and_shrink_towards_the_end(uncut: tuple[str, keras.Model]) -> None:
@@ -104,6 +105,7 @@ def test_the_network_is_flat(uncut: tuple[str, keras.Model]) -> None:
     assert not any(isinstance(layer, keras.Model) for layer in network.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uncut", ["inception_resnet_v2"], indirect=True)
 def test_side_branch_ends_before_its_relu(uncut: tuple[str, keras.Model]) -> None:
     name, network = uncut
@@ -133,7 +135,7 @@ def test_width_scales_the_filters(name: str) -> None:
     assert narrow.output.shape[-1] * 4 == MAPS[name, "full"][-1]
 
 
-@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"mobilenet", "resnet18"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"mobilenet", "resnet18"}))
 def test_width_is_refused_where_there_is_one(name: str) -> None:
     with pytest.raises(UserError, match=rf"model\.width = 0\.5: {name}"):
         _network(name, width=0.5)
@@ -217,6 +219,7 @@ def stock(imagenet: Path, monkeypatch: pytest.MonkeyPatch) -> keras.Model:
     return keras.applications.EfficientNetB0(False, weights="imagenet", input_shape=(64, 64, 3))
 
 
+@pytest.mark.slow
 def test_efficientnet_sees_what_keras_sees(stock: keras.Model, rng: np.random.Generator) -> None:
     """Features and gradients by the image, the same twice: no dropped connection, no noise."""
     ours = BACKBONES["efficientnet_b0"].build(keras.Input((64, 64, 3)), 1.0, "imagenet")
@@ -237,6 +240,7 @@ def test_efficientnet_sees_what_keras_sees(stock: keras.Model, rng: np.random.Ge
         np.testing.assert_allclose(one / scale, expected / scale, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_efficientnet_is_one_network_with_and_without_imagenet(stock: keras.Model) -> None:
     images = keras.Input((64, 64, 3))
     networks = [BACKBONES["efficientnet_b0"].build(images, 1.0, w) for w in (None, "imagenet")]
@@ -265,6 +269,7 @@ def test_efficientnet_keeps_its_pixels_in_half_precision(rng: np.random.Generato
     np.testing.assert_allclose(pixels, _torch(255 * images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_efficientnet_cloned_is_the_same(rng: np.random.Generator) -> None:
     network = _network("efficientnet_b0", size=32)
     pixels = [np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7])]

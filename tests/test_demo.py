@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from attnrobust import __main__ as program
-from attnrobust import config, demo
+from attnrobust import config, demo, pipeline
+from attnrobust.data import shards
+from attnrobust.report import page
 from experiments.demo import resnet18_gap, resnet18_soft_attention
 
+LEFT_OUT = ("report", "export")  # the page is one on both models; nobody deploys a drawn demo
 SMALL = (
     "data.image_size=32",
-    "model.width=0.125",
+    "model.backbone=small",
     "training.epochs=1",
     "attack.epsilons=0.01",
     "attack.steps=2",
@@ -32,15 +37,35 @@ def small(monkeypatch, tmp_path):
     return tmp_path
 
 
+def test_demo_walks_both_models_and_writes_their_page(small, caplog, monkeypatch):
+    walked, pages = [], []
+    alone = functools.partial(shards.Preparation, workers=1)
+    monkeypatch.setattr(shards, "Preparation", alone)
+    monkeypatch.setattr(
+        demo, "walk_through", lambda walk, stages: walked.append((walk.experiment.name, stages))
+    )
+    monkeypatch.setattr(
+        page, "write", lambda runs, out, *, title: pages.append(runs) or out / "index.html"
+    )
+    assert program.main(["demo", "--images", "40"]) == 0
+    names = ["resnet18_gap", "resnet18_soft_attention"]
+    assert walked == [(name, demo.STAGES) for name in names]
+    assert [[run.experiment.name for run in made] for made in pages] == [names]
+    assert tuple(name for name in pipeline.STAGES if name not in LEFT_OUT) == demo.STAGES
+    assert (small / "tfrecords" / "shards" / "demo" / "dataset.json").is_file()
+    assert f"open {(small / 'reports' / 'demo' / 'index.html').resolve()}" in caplog.text
+
+
+@pytest.mark.slow
 def test_demo_ends_with_a_page_on_both_models(small, caplog):
-    assert program.main(["demo", "--images", "150"]) == 0
-    page = small / "reports" / "demo" / "index.html"
-    assert f"open {page.resolve()}" in caplog.text
-    text = page.read_text(encoding="utf-8")
+    assert program.main(["demo", "--images", "60"]) == 0
+    made = small / "reports" / "demo" / "index.html"
+    assert f"open {made.resolve()}" in caplog.text
+    text = made.read_text(encoding="utf-8")
     for name in ("resnet18_gap", "resnet18_soft_attention"):
         assert name in text
     caplog.clear()
-    assert program.main(["demo", "--images", "150"]) == 0
+    assert program.main(["demo", "--images", "60"]) == 0
     assert caplog.text.count("attack/linf_pgd: done before, kept") == 2
 
 

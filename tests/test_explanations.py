@@ -91,7 +91,7 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
 
 
 def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tiny, tmp_path):
-    for layer, message in (("nope", "no such layer; features is the map .*; others: .*conv5"),
+    for layer, message in (("nope", "no such layer; features is the map .*; others: .*conv2_relu"),
                            ("logits", r"gives no \(H, W, C\) feature map")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             stage.explain(model, config.Explanation(layer=layer), tiny.attack, tmp_path, tmp_path)

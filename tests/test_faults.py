@@ -438,7 +438,7 @@ def test_a_full_disk_is_one_line_and_older_records_stay(
 EXPERIMENT = config.Experiment(
     name="tiny",
     data=config.Data(dataset="x", image_size=32),
-    model=config.Model(backbone="resnet18", weights="none", width=0.125),
+    model=config.Model(backbone="small", weights="none"),
     training=config.Training(epochs=1, batch_size=4, learning_rate=1e-3),
     attack=config.Attack(epsilons=(0.01,), steps=2),
 )

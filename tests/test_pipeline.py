@@ -28,23 +28,53 @@ def call(records: Path, runs_folder: Path, *words: str, experiment=EXPERIMENT) -
     return pipeline.main(
         experiment,
         [*words, "--smoke", "--records", str(records), "--runs", str(runs_folder),
-         "--set", "data.image_size=32", "--set", "model.width=0.125"],
+         "--set", "data.image_size=32",
+         *(["--set", "model.backbone=small"] if "model.backbone" not in str(words) else [])],
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def walked(records_folder, tmp_path_factory):
-    """A whole smoke walk; the report goes below the current folder."""
-    folder = tmp_path_factory.mktemp("walk")
+def stages(records: Path, folder: Path, *names: str) -> Path:
+    """Walk them; the report goes below the current folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert call(records_folder, folder / "runs", "all") == 0
+        assert call(records, folder / "runs", *names) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(one_device, records_folder, tmp_path_factory):
+    """A smoke walk that ends after training."""
+    return stages(records_folder, tmp_path_factory.mktemp("walk"), "train")
+
+
+@pytest.fixture(scope="module")
+def attacked(trained, records_folder):
+    """The same folder, a part of the way on."""
+    return stages(records_folder, trained, "predict", "attack", "check")
+
+
+@pytest.fixture(scope="module")
+def walked(attacked, records_folder):
+    """The same folder after the whole walk."""
+    return stages(records_folder, attacked, "all")
 
 
 @pytest.fixture
 def run(walked) -> runs.Run:
     return runs.find_runs([walked / "runs"])[0]
+
+
+def test_training_leaves_its_files(trained):
+    (run,) = runs.find_runs([trained / "runs"])
+    assert run.stamp("train")["finished"]
+    assert run.path("train/weights.h5").is_file()
+
+
+def test_attack_and_check_leave_their_files(attacked):
+    (run,) = runs.find_runs([attacked / "runs"])
+    for file in ("predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
+                 "check/linf_pgd/checks.json"):  # fmt: skip
+        assert run.path(file).is_file(), file
 
 
 def test_every_stage_leaves_its_files(walked, run):
@@ -129,6 +159,7 @@ def test_another_network_than_the_trained_one_is_never_measured(
     assert runs.find_runs([walked / "runs"])[0].path(place, "stage.json").is_file(), "kept"
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_kill_after_training_and_before_its_stamp_loses_no_epoch(
     records_folder, tmp_path, monkeypatch
 ):
@@ -272,20 +303,6 @@ def test_report_over_many_runs(walked, tmp_path, capsys):
     assert (tmp_path / "study" / "index.html").is_file()
     assert program.main(["report", str(tmp_path), "--out", str(tmp_path / "none")]) == 1
     assert "no run there or below" in capsys.readouterr().err
-
-
-def test_doctor_lists_devices_records_and_the_papers_models(records_folder, caplog, tmp_path):
-    broken = tmp_path / "broken"
-    shutil.copytree(records_folder, broken)
-    next(broken.glob("test-*.tfrecord")).write_bytes(b"half")
-    shutil.copytree(records_folder, tmp_path / "whole")
-    assert program.main(["doctor", "--records", str(tmp_path)]) == 0
-    assert "23,602,055" in caplog.text
-    assert "294,928" in caplog.text
-    assert "1.25 %" in caplog.text
-    assert "grows by 1.31 %" in caplog.text
-    assert "4 bytes, expected" in caplog.text
-    assert "7 classes, 32 px" in caplog.text
 
 
 def test_history_and_log_are_readable_as_text(run):

@@ -117,30 +117,48 @@ def call(demo: records.Dataset, place: Path, tiny: config.Experiment, *words: st
 
 
 @pytest.fixture(scope="module")
-def searched(
-    demo: records.Dataset, tiny: config.Experiment, tmp_path_factory: pytest.TempPathFactory
+def stopped(
+    one_device: None,
+    demo: records.Dataset,
+    tiny: config.Experiment,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, int], str]:
-    """A search of two points and two folds that is stopped in its third cell, and begun again.
+    """A search of two points and two folds that was stopped in its third cell.
 
     Gives the search's folder, the weights that the stop left with their times, and its table.
     """
     place = tmp_path_factory.mktemp("runs")
     real, begun = pipeline.STAGES["train"], []
 
-    def stopped(walk: pipeline.Walk) -> None:
+    def until_the_third(walk: pipeline.Walk) -> None:
         begun.append(walk)
         if len(begun) == 3:
             raise KeyboardInterrupt
         real(walk)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STAGES, "train", stopped)
+        patch.setitem(pipeline.STAGES, "train", until_the_third)
         assert call(demo, place, tiny) == 130
     root = place / "demo" / "tiny-search" / "seed-3"
     times = {str(path): path.stat().st_mtime_ns for path in root.rglob("weights.h5")}
-    table = (root / "search.csv").read_text()
-    assert call(demo, place, tiny) == 0
-    return root, times, table
+    return root, times, (root / "search.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def searched(
+    stopped: tuple[Path, dict[str, int], str], demo: records.Dataset, tiny: config.Experiment
+) -> tuple[Path, dict[str, int], str]:
+    """The same, begun again and finished."""
+    assert call(demo, stopped[0].parents[2], tiny) == 0
+    return stopped
+
+
+def test_a_stopped_search_leaves_a_table_of_what_it_has(
+    stopped: tuple[Path, dict[str, int], str],
+) -> None:
+    _, times, table = stopped
+    assert len(times) == 2
+    assert list(pd.read_csv(io.StringIO(table))["n"]) == [2, 0]
 
 
 def test_a_killed_search_keeps_its_cells_and_goes_on(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import experiments
-from attnrobust import __main__, study
+from attnrobust import __main__, pipeline, study
 from attnrobust.errors import UserError
 
 NAMES = ["a.one", "a.two", "b.one"]
@@ -67,10 +69,24 @@ def test_a_name_of_its_own_is_refused(tmp_path: Path) -> None:
         study.study(["demo.*"], tmp_path, seeds=[0], stages=["train"], settings=["name=x"])
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_study_trains_goes_on_and_ends_with_a_page(
-    records_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    records_folder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = ["data.limit=16", "data.image_size=16", "model.width=0.1", "training.epochs=1",
+    real = subprocess.run
+
+    def here(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """The same command line in this process, where the small network is known."""
+        if words[:2] != [sys.executable, "-m"]:
+            return real(words, **options)
+        module = importlib.import_module(words[2])
+        return subprocess.CompletedProcess(words, pipeline.main(module.EXPERIMENT, words[3:]))
+
+    monkeypatch.setattr(subprocess, "run", here)
+    settings = ["data.limit=16", "data.image_size=16", "model.backbone=small", "training.epochs=1",
                 "training.batch_size=8", "attack.epsilons=0.01", "attack.steps=1",
                 "attack.rel_stepsize=1", "attack.samples=2"]  # fmt: skip
     words = ["study", f"demo.resnet18_gap@{records_folder}", "--out", str(tmp_path / "page"),
@@ -82,6 +98,16 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
     assert "resnet18_gap" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     weights = tmp_path / "runs" / "demo" / "resnet18_gap" / "seed-1" / "train" / "weights.h5"
     made = weights.stat().st_mtime_ns
-    again = [sys.executable, "-m", "attnrobust", *words]
-    assert subprocess.run(again, check=False).returncode == 0
+    assert __main__.main(words) == 0
     assert weights.stat().st_mtime_ns == made
+
+
+def test_each_walk_is_a_process_whose_failure_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = f"demo.resnet18_gap@{tmp_path / 'nowhere'}"
+    words = ["study", nowhere, "--stages", "evaluate", "--runs", str(tmp_path / "runs")]
+    assert __main__.main([*words, "--out", str(tmp_path / "page")]) == 1
+    said = capfd.readouterr().err.splitlines()
+    assert "resnet18_gap" in said[0], "the process' own line"
+    assert said[-1].startswith("error: python -m experiments.demo.resnet18_gap evaluate")

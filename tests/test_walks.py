@@ -1,4 +1,8 @@
-"""Smoke walks of the paper's experiments, whole, on drawn images in each data set's layout."""
+"""Smoke walks of the papers' experiments on drawn images in each data set's layout.
+
+Fast: the stages of each data set with the small network, since classes, task and files do not
+depend on the backbone. Slow: each network whole, as a user starts it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +31,7 @@ PAPER = [
     for backbone in ("resnet50", "inception_resnet_v2")
     for head in ("gap", "soft_attention")
 ]
-SMALL = ["eyepacs.mobilenet_soft_attention"]
+SMALL = "eyepacs.mobilenet_soft_attention"
 
 
 @pytest.fixture(scope="module")
@@ -42,35 +47,18 @@ def shards_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module, folder in folders.items():
         rows, rejects = module.read(folder)
         name = module.__name__.rpartition(".")[2]
-        writing.write(root / name, name=name, classes=module.CLASSES, rows=rows, rejects=rejects,
-                      how=how, tasks=getattr(module, "TASKS", {}))  # fmt: skip
+        tasks = getattr(module, "TASKS", {})
+        writing.write(
+            root / name, name=name, classes=module.CLASSES, rows=rows, rejects=rejects, how=how,
+            tasks=tasks,
+        )  # fmt: skip
     return root
 
 
-# The largest network is walked on one data set, and on the others among the slow tests.
-WALKS = [
-    pytest.param(name, marks=[pytest.mark.slow] * ("inception" in name and "ham10000" not in name))
-    for name in (*SMALL, *PAPER)
-]
-
-
-@pytest.mark.parametrize("name", WALKS)
-def test_smoke_walk(name: str, shards_root: Path, tmp_path: Path) -> None:
-    """As a user starts it: a process of its own, on the devices of the machine as they are."""
+def check(folder: Path, name: str, stages: Sequence[str]) -> None:
+    """The files that these stages leave hold the classes and task of the data set."""
     dataset = name.partition(".")[0]
-    # With 780 layers the checks, which compile half a dozen attacks more, and the export take
-    # longer than all else; they are walked with a small network, the export with a ResNet-50.
-    left_out = set() if name in SMALL else {"check"} if name == PAPER[0] else {"check", "export"}
-    if "inception" in name and name != "ham10000.inception_resnet_v2_soft_attention":
-        left_out |= {"explain", "report"}
-    stages = [each for each in pipeline.STAGES if each not in left_out]
-    words = [*stages, "--smoke", "--records", str(shards_root / dataset)]
-    walked = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *words], cwd=tmp_path, text=True, check=False,
-        capture_output=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )  # fmt: skip
-    assert walked.returncode == 0, walked.stderr
-    run = runs.find_runs([tmp_path / "runs"])[0]
+    run = runs.find_runs([folder / "runs"])[0]
     described = runs.load_json(run.path("provenance.json"))["dataset"]
     assert described["classes"] == CLASSES[dataset]
     assert described["task"] == ("binary" if dataset == "eyepacs" else "")
@@ -83,4 +71,40 @@ def test_smoke_walk(name: str, shards_root: Path, tmp_path: Path) -> None:
     explained = run.path("explain", "linf_pgd", "comparison.csv").is_file()
     assert explained == ("explain" in stages)
     assert run.path("export", "saved_model", "saved_model.pb").is_file() == ("export" in stages)
-    assert len(list((tmp_path / "reports").rglob("index.html"))) == ("report" in stages)
+    assert len(list((folder / "reports").rglob("index.html"))) == ("report" in stages)
+
+
+@pytest.mark.usefixtures("one_device")
+@pytest.mark.parametrize("dataset", CLASSES)
+def test_every_data_set_walks(
+    dataset: str, shards_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"{dataset}.resnet50_soft_attention"
+    stages = ["train", "predict", "attack", "evaluate"]
+    words = [*stages, "--smoke", "--records", str(shards_root / dataset)]
+    words += ["--set", "model.backbone=small", "--set", "data.image_size=32"]
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    assert pipeline.main(experiment, words) == 0
+    check(tmp_path, name, stages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [SMALL, *PAPER])
+def test_every_network_walks_as_a_user_starts_it(
+    name: str, shards_root: Path, tmp_path: Path
+) -> None:
+    """A process of its own, on the devices of the machine as they are."""
+    # With 780 layers the checks, which compile half a dozen attacks more, and the export take
+    # longer than all else; they are walked with a small network, the export with a ResNet-50.
+    left_out = set() if name == SMALL else {"check"} if name == PAPER[0] else {"check", "export"}
+    if "inception" in name and name != "ham10000.inception_resnet_v2_soft_attention":
+        left_out |= {"explain", "report"}
+    stages = [each for each in pipeline.STAGES if each not in left_out]
+    words = [*stages, "--smoke", "--records", str(shards_root / name.partition(".")[0])]
+    walked = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *words], cwd=tmp_path, text=True, check=False,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert walked.returncode == 0, walked.stderr
+    check(tmp_path, name, stages)
