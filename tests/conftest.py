@@ -152,3 +152,32 @@ def small(tiny: config.Experiment) -> Iterator[config.Experiment]:
     with pytest.MonkeyPatch.context() as patch:
         training_helpers.add_two_convolutions(patch)
         yield config.with_settings(tiny, ["model.backbone=two_convolutions", "model.width=1"])
+
+
+@pytest.fixture(scope="module")
+def cheap_pages() -> Iterator[None]:
+    """Pages whose figures stay blank and whose bootstraps take few draws, since both cost most.
+
+    For tests that ask for neither; one of each kind of figure is `in_full` or in a module without.
+    """
+    from attnrobust import metrics
+    from attnrobust.report import pictures
+
+    class Blank(pictures.FigureCanvasAgg):
+        def draw(self) -> None:
+            self.get_renderer()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "RESAMPLES", 20)
+        patch.setattr(pictures, "FigureCanvasAgg", Blank)
+        yield
+
+
+@pytest.fixture
+def in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn after all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from attnrobust.report import pictures
+
+    monkeypatch.setattr(pictures, "FigureCanvasAgg", FigureCanvasAgg)
