@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,18 +12,16 @@ from tensorflow import keras
 from attnrobust import config, runs
 from attnrobust.attacks import sanity, sweep
 from attnrobust.attacks.subject import Subject
-from attnrobust.data import records
+from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
-from attnrobust.training import fit
 
 
 @pytest.fixture(scope="module")
 def experiment(tiny):
     return config.with_settings(
-        tiny, ["training.epochs=8", "attack.epsilons=0.002,0.01,0.05", "attack.steps=10",
-               "attack.rel_stepsize=0.25", "checks.samples=24", "checks.draws=3",
-               "checks.queries=150"],
+        tiny, ["attack.epsilons=0.002,0.01,0.05", "attack.steps=10", "attack.rel_stepsize=0.25",
+               "checks.samples=24", "checks.draws=3", "checks.queries=150"],
     )  # fmt: skip
 
 
@@ -31,28 +31,55 @@ def dataset(records_folder):
 
 
 @pytest.fixture(scope="module")
-def model(experiment, dataset, tmp_path_factory):
-    """Trained, on one device."""
-    return fit.train(
-        experiment, dataset, tmp_path_factory.mktemp("t"), tf.distribute.get_strategy()
+def small(experiment, dataset):
+    """Two convolutions, trained, on one device."""
+    batches = inputs.evaluation_batches(dataset, "train", data=experiment.data, batch_size=16)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((32, 32, 3)),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(7),
+        ]
     )
+    model.compile(keras.optimizers.legacy.Adam(3e-3),
+                  keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
+    pairs = batches.map(lambda batch: (batch["image"], batch["label"])).cache()
+    model.fit(pairs, epochs=20, verbose=0)
+    return model
 
 
-def checked(experiment, dataset, model, folder, *settings, surrogate=None):
-    """The checks' rows by name, as written."""
-    chosen = config.with_settings(experiment, settings)
-    replicas = Replicas(model)
-    sweep.Sweep(chosen, dataset, replicas).run(folder)
-    other = surrogate and ("another", lambda: Replicas(surrogate))
-    sanity.check(Subject(chosen, dataset, replicas, folder, other), folder)
-    value = runs.load_json(folder / "checks.json")
-    assert value["epsilon"] in chosen.attack.epsilons
-    assert value["images"] == 24
-    return {row["name"]: row for row in value["checks"]}
+@pytest.fixture(scope="module")
+def replicas(small):
+    """Of the honest model; compiled steps are kept with it."""
+    return Replicas(small)
 
 
-def warned(rows):
-    return {name for name, row in rows.items() if row["status"] == "warn"}
+@pytest.fixture(scope="module")
+def swept(experiment, dataset, replicas, tmp_path_factory):
+    """The honest model's sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
+    sweep.Sweep(experiment, dataset, replicas).run(folder)
+    return folder
+
+
+@pytest.fixture
+def doubted(experiment, dataset, replicas, swept):
+    """The honest model's sweep, doubted on another model or with other settings."""
+
+    def subject(model=None, *settings, folder=swept, surrogate=None):
+        chosen = config.with_settings(experiment, settings)
+        judged = Replicas(model) if model else replicas
+        return Subject(chosen, dataset, judged, folder, surrogate)
+
+    return subject
+
+
+def warned(subject, *names):
+    """Which of the checks of these names raise doubt."""
+    return {name for name in names if sanity.CHECKS[name].find(subject)[0] is False}
 
 
 def with_front(model, front):
@@ -60,83 +87,81 @@ def with_front(model, front):
     return keras.Model(image, model(front(image)))
 
 
-def test_an_honest_model_raises_no_warning(experiment, dataset, model, tmp_path):
-    rows = checked(experiment, dataset, model, tmp_path, surrogate=model)
+def test_an_honest_model_raises_no_warning(doubted, replicas, tmp_path):
+    sanity.check(doubted(surrogate=("another", lambda: replicas)), tmp_path)
+    value = runs.load_json(tmp_path / "checks.json")
+    assert value["epsilon"] in {0.002, 0.01, 0.05}
+    assert value["images"] == 24
+    rows = {row["name"]: row for row in value["checks"]}
     assert rows.keys() == sanity.CHECKS.keys()
-    assert not warned(rows), {name: rows[name]["said"] for name in warned(rows)}
+    warned = {name: row["said"] for name, row in rows.items() if row["status"] == "warn"}
+    assert not warned
     passed = {name for name, row in rows.items() if row["status"] == "pass"}
     assert passed >= {"bounds", "frozen", "gradients", "one_step", "converged", "black_box",
                       "transfer", "margin", "huge"}  # fmt: skip
 
 
-def test_a_quantised_input_is_found_out(experiment, dataset, model, tmp_path):
-    masked = with_front(model, keras.layers.Lambda(lambda x: tf.round(x * 32) / 32))
-    rows = checked(experiment, dataset, masked, tmp_path, "attack.epsilons=0.01,0.05",
-                   surrogate=model)  # fmt: skip
-    assert {"gradients", "black_box", "transfer"} <= warned(rows)
-    assert rows["gradients"]["said"].startswith("24 of 24 zero")
+def test_a_quantised_input_is_found_out(doubted, small, replicas):
+    masked = with_front(small, keras.layers.Lambda(lambda x: tf.round(x * 32) / 32))
+    subject = doubted(masked, surrogate=("another", lambda: replicas))
+    names = {"gradients", "black_box", "transfer"}
+    assert warned(subject, *names) == names
+    assert sanity.gradients(subject)[1].startswith("24 of 24 zero")
 
 
-def test_probabilities_are_found_out(experiment, dataset, model, tmp_path):
-    replicas = Replicas(model)
-    sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
-    softened = keras.Model(model.input, keras.layers.Softmax()(model.output))
-    assert sanity.logits(Subject(experiment, dataset, replicas, tmp_path))[0]
-    assert not sanity.logits(Subject(experiment, dataset, Replicas(softened), tmp_path))[0]
+def test_probabilities_are_found_out(doubted, small):
+    softened = keras.Model(small.input, keras.layers.Softmax()(small.output))
+    assert sanity.logits(doubted())[0]
+    assert not sanity.logits(doubted(softened))[0]
 
 
-def test_a_sweep_that_aimed_at_a_class_is_not_judged(experiment, dataset, model, tmp_path):
-    aimed = config.with_settings(experiment, ["attack.target=nv"])
+def test_a_sweep_that_aimed_at_a_class_is_not_judged(doubted):
     with pytest.raises(UserError, match=r"attack\.target = nv: check judges attacks that take any"):
-        Subject(aimed, dataset, Replicas(model), tmp_path)
+        doubted(None, "attack.target=nv")
 
 
-def test_saturated_logits_are_found_out(experiment, dataset, model, tmp_path):
+def test_saturated_logits_are_found_out(doubted, small):
     """Their cross-entropy has no gradient where the model is sure; the margin has."""
-    sure = keras.Model(model.input, keras.layers.Lambda(lambda z: 3000 * z)(model.output))
-    assert {"gradients", "margin"} <= warned(checked(experiment, dataset, sure, tmp_path))
+    sure = keras.Model(small.input, keras.layers.Lambda(lambda z: 3000 * z)(small.output))
+    assert warned(doubted(sure), "gradients", "margin") == {"gradients", "margin"}
 
 
-def test_chance_in_the_model_is_found_out(experiment, dataset, model, tmp_path):
-    noisy = with_front(model, keras.layers.Lambda(
+def test_chance_in_the_model_is_found_out(doubted, small):
+    noisy = with_front(small, keras.layers.Lambda(
         lambda x: x + 0.02 * tf.random.normal(tf.shape(x))))  # fmt: skip
-    rows = checked(experiment, dataset, noisy, tmp_path)
-    assert "frozen" in warned(rows)
+    assert warned(doubted(noisy), "frozen")
 
 
-def test_an_attack_that_is_too_weak_is_found_out(experiment, dataset, model, tmp_path):
-    rows = checked(experiment, dataset, model, tmp_path, "attack.steps=1",
-                   "attack.rel_stepsize=0.1", "attack.random_start=false")  # fmt: skip
-    assert {"reach", "one_step"} <= warned(rows)
+def test_an_attack_that_is_too_weak_is_found_out(doubted):
+    weak = doubted(None, "attack.steps=1", "attack.rel_stepsize=0.1", "attack.random_start=false")
+    assert warned(weak, "reach", "one_step") == {"reach", "one_step"}
 
 
-def test_a_perturbation_outside_the_ball_is_found_out(experiment, dataset, model, tmp_path):
-    replicas = Replicas(model)
-    sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
-    path = tmp_path / "linf_pgd-0.01.npz"
+def test_a_perturbation_outside_the_ball_is_found_out(doubted, swept, tmp_path):
+    folder = shutil.copytree(swept, tmp_path / "sweep")
+    path = folder / "linf_pgd-0.01.npz"
     arrays = runs.load_npz(path)
     arrays["linf"][3] = 0.02
     runs.save_npz(path, **arrays)
-    subject = Subject(experiment, dataset, replicas, tmp_path)
-    held, said = sanity.bounds(subject)
+    held, said = sanity.bounds(doubted(folder=folder))
     assert not held
     assert "0.01 beyond" in said
 
 
-def test_an_l2_attack_has_a_black_box_beside_it_too(experiment, dataset, model, tmp_path):
-    chosen = config.with_settings(experiment, ["attack.name=l2_pgd", "attack.epsilons=0.05,0.5"])
-    replicas = Replicas(model)
-    sweep.Sweep(chosen, dataset, replicas).run(tmp_path)
-    held, said = sanity.black_box(Subject(chosen, dataset, replicas, tmp_path))
+def test_an_l2_attack_has_a_black_box_beside_it_too(
+    experiment, dataset, replicas, doubted, tmp_path
+):
+    settings = ["attack.name=l2_pgd", "attack.epsilons=0.05,0.5"]
+    sweep.Sweep(config.with_settings(experiment, settings), dataset, replicas).run(tmp_path)
+    subject = doubted(None, *settings, folder=tmp_path)
+    held, said = sanity.black_box(subject)
     assert held
     assert "by boundary with 150 queries" in said
-    assert sanity.transfer(Subject(chosen, dataset, replicas, tmp_path))[0] is None
+    assert sanity.transfer(subject)[0] is None
 
 
-def test_monotone_and_rounding_by_hand(experiment, dataset, model, tmp_path):
-    replicas = Replicas(model)
-    sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
-    subject = Subject(experiment, dataset, replicas, tmp_path)
+def test_monotone_and_rounding_by_hand(doubted):
+    subject = doubted()
     assert sanity.monotone(subject)[0]
     logits = subject.files[0.05]["logits"]
     subject.files[0.05] = {"label": subject.files[0.05]["label"],
