@@ -20,7 +20,7 @@ from attnrobust import config, provenance, runs, search
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.walk import SMOKED, Walk
 
 if TYPE_CHECKING:
     from tensorflow import keras
@@ -51,8 +51,10 @@ def train(walk: Walk) -> None:
     with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
                         force=walk.force, writes=chief) as folder:  # fmt: skip
         if folder is not None:
+            from attnrobust.models import precision
             from attnrobust.training import fit, strategy
 
+            precision.tensor_float_32(allowed=walk.experiment.training.tf32)
             spread = spread or strategy.mirrored()
             devices = strategy.devices()
             log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
@@ -114,21 +116,23 @@ def attack(walk: Walk) -> None:
 
 def check(walk: Walk) -> None:
     """The attack doubted in other ways: `check/<label>/checks.json`."""
-    attacked = walk.run.attacked(walk.label)
-    with walk.run.stage(walk.run.place_of("check", walk.label), used=walk.used("checks"),
-                        inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
-                        force=walk.force) as folder:  # fmt: skip
+    run, dataset, place = walk.run, walk.dataset(), walk.run.place_of("check", walk.label)
+    stamp = None if walk.force else run.stamp(place)
+    # A run that was trained after the check does not undo it.
+    other = walk.as_now(stamp.get("surrogate")) if stamp else walk.surrogate(dataset)
+    notes = {"weights": runs.digest(run.require("train") / "weights.h5"), "surrogate": other}
+    inputs = run.check_inputs(walk.label, walk.weights_digest(), other)
+    with run.stage(place, used=walk.used("checks"), inputs=inputs, notes=notes,
+                   force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.attacks import sanity
             from attnrobust.attacks.subject import Subject
 
-            dataset = walk.dataset()
             # As the sweep was made, whatever these settings say.
-            setting = walk.run.attacks()[walk.label]
-            experiment = dataclasses.replace(walk.experiment, attack=setting)
-            subject = Subject(experiment, dataset, walk.trained(dataset), attacked,
-                              walk.surrogate(dataset))  # fmt: skip
-            sanity.check(subject, folder)
+            experiment = dataclasses.replace(walk.experiment, attack=run.attacks()[walk.label])
+            sweep, surrogate = run.attacked(walk.label), walk.loaded(other, dataset)
+            sanity.check(Subject.of_sweep(experiment, dataset, walk.trained(dataset), sweep,
+                                          surrogate), folder)  # fmt: skip
 
 
 def evaluate(walk: Walk) -> None:
@@ -275,7 +279,7 @@ def smoke(experiment: config.Experiment) -> config.Experiment:
     return config.with_settings(
         experiment,
         [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
-         f"name={experiment.name}-smoke"],
+         f"name={experiment.name}{SMOKED}"],
     )  # fmt: skip
 
 

@@ -241,6 +241,17 @@ class Run:
                             "or l0")  # fmt: skip
         return str(norm)
 
+    def check_inputs(self, label: str, weights: str, surrogate: Mapping[str, str] | None) -> str:
+        """Digest of what an attack's check depends on.
+
+        Args:
+            label: Of the attack.
+            weights: Digest of the weights and records that were attacked.
+            surrogate: The other run's weights are its `weights`.
+        """
+        others = [surrogate["weights"]] if surrogate else []
+        return digest(weights, self.attacked(label) / "stage.json", *others)
+
     def measured(self) -> str:
         """Digest of the stamps that the measurements depend on: predict and every attack.
 

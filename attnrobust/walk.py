@@ -14,6 +14,10 @@ from attnrobust.runs import Run
 
 log = logging.getLogger("attnrobust")
 
+WEIGHTS = Path("train", "weights.h5")
+# What the name of a smoke run ends with.
+SMOKED = "-smoke"
+
 if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
     from attnrobust.models.replicas import Replicas
@@ -72,10 +76,12 @@ class Walk:
         Raises:
             UserError: Not trained yet, or a batch of `attack.batch_size` cannot fit into memory.
         """
-        from attnrobust.models import build, memory
+        from attnrobust.models import build, memory, precision
         from attnrobust.models.replicas import Replicas
         from attnrobust.training import strategy
 
+        # Whatever training may do: what is measured is measured in float32.
+        precision.tensor_float_32(allowed=False)
         weights = self.run.require("train") / "weights.h5"
         key = (dataset.hash, runs.digest(weights))
         if self._trained and self._trained[0] == key:
@@ -92,13 +98,17 @@ class Walk:
         self._trained = (key, replicas)
         return self._trained[1]
 
-    def surrogate(self, dataset: Dataset) -> tuple[str, Callable[[], Replicas]] | None:
-        """Another trained run beside this one that sees the same images: its name, its model.
+    def surrogate(self, dataset: Dataset) -> dict[str, str] | None:
+        """Another trained run beside this one that learned from and is tested on the same images.
 
-        A run of another experiment rather than of another seed, then the first by name.
+        A run of another experiment rather than of another seed, then the first by name. Never a
+        smoke run: what learned next to nothing makes adversarials of nothing.
+
+        Returns:
+            Its place below the folder of the data set's runs, and the digest of its weights.
         """
-        data, found = self.experiment.data, []
-        for file in self.run.root.parents[1].glob("*/*/config.json"):
+        found, data = [], self._learned_from()
+        for file in self._beside.glob("*/*/config.json"):
             try:
                 run = Run.open(file.parent)
                 stamp, other = run.stamp("train"), run.experiment
@@ -106,14 +116,38 @@ class Walk:
                 log.warning("warning: no adversarials are taken from that run: %s", error)
                 continue
             alike = stamp and stamp["finished"] and stamp["inputs"] == dataset.hash
-            alike = alike and dataclasses.replace(other.data, limit=data.limit) == data
-            if alike and run.root != self.run.root:
-                found.append((other.name == self.experiment.name, str(run.root), run))
-        if not found:
+            alike = alike and other.data == data and not other.name.endswith(SMOKED)
+            if alike and run.root != self.run.root and (run.root / WEIGHTS).is_file():
+                found.append((other.name == self.experiment.name, str(run.root), run.root))
+        return self.as_now({"run": str(min(found)[2].relative_to(self._beside))}) if found else None
+
+    def as_now(self, surrogate: dict[str, str] | None) -> dict[str, str] | None:
+        """A surrogate with its weights as they are now; unchanged where its run is gone."""
+        weights = self._beside / surrogate["run"] / WEIGHTS if surrogate else None
+        if surrogate is None or weights is None or not weights.is_file():
+            return surrogate
+        return {**surrogate, "weights": runs.digest(weights)}
+
+    def loaded(
+        self, surrogate: dict[str, str] | None, dataset: Dataset
+    ) -> tuple[str, Callable[[], Replicas]] | None:
+        """The surrogate's name and how to get its model."""
+        if surrogate is None:
             return None
-        walk = Walk(min(found)[2], self.records)
+        walk = Walk(Run.open(self._beside / surrogate["run"]), self.records)
         name = f"{walk.experiment.name}, seed {walk.experiment.seed}"
         return name, lambda: walk.trained(dataset)
+
+    @property
+    def _beside(self) -> Path:
+        """The folder of the data set's runs."""
+        return self.run.root.parents[1]
+
+    def _learned_from(self) -> config.Data:
+        """The data of these settings with the limit that training had: later ones choose images."""
+        stamp = self.run.stamp("train") or {"used": {}}
+        limit = stamp["used"].get("data", {}).get("limit", self.experiment.data.limit)
+        return dataclasses.replace(self.experiment.data, limit=limit)
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,10 @@ class Row:
             perturbation, whatever epsilon is; runs once and is judged at each by its distance.
         targeted: Whether it can go for `attack.target`.
         random: Whether chance is in it, so that a restart is another attempt.
+        own: How much of it there is: which of these settings it reads. A row that has a
+            `rel_stepsize` goes by steps of a given size.
+        role: What a check takes it for: `one_step`, `noise` (the strongest of its ball) or
+            `black_box`, the first row of the norm being taken.
     """
 
     make: Callable[..., Attack]
@@ -55,6 +59,13 @@ class Row:
     kind: str = "fixed"
     targeted: bool = False
     random: bool = True
+    own: Collection[str] = ()
+    role: str = ""
+
+    @property
+    def stepped(self) -> bool:
+        """Whether it goes by steps of a size that the settings give."""
+        return "rel_stepsize" in self.own
 
 
 def descent(
@@ -161,30 +172,45 @@ def l2_fgm(*basis: Any) -> Attack:
     return descent(*basis, stock=engine.CompiledL2FGM, norm="l2", one_step=True)
 
 
+PGD = ("steps", "rel_stepsize")
+
 ATTACKS: dict[str, Row] = {
-    "linf_pgd": Row(linf_pgd, targeted=True),
-    "l2_pgd": Row(l2_pgd, norm="l2", targeted=True),
-    "bim": Row(bim, targeted=True, random=False),
-    "mi_fgsm": Row(mi_fgsm, targeted=True, random=False),
-    "fgsm": Row(fgsm, random=False),
-    "l2_fgm": Row(l2_fgm, norm="l2", random=False),
-    "autoattack": Row(autoattack.autoattack),
-    "apgd_ce": Row(apgd.apgd_ce),
-    "apgd_t": Row(apgd.apgd_t),
-    "fab_t": Row(fab.fab_t, kind="minimal"),
-    "square": Row(square.square),
-    "deepfool_linf": Row(minimal.deepfool_linf, kind="minimal", random=False),
-    "deepfool_l2": Row(minimal.deepfool_l2, norm="l2", kind="minimal", random=False),
-    "cw": Row(minimal.cw, norm="l2", kind="minimal", random=False),
-    "ddn": Row(minimal.ddn, norm="l2", kind="minimal", random=False),
-    "boundary": Row(decision.boundary, norm="l2", kind="minimal"),
-    "hopskipjump": Row(decision.hopskipjump, norm="l2", kind="minimal"),
+    "linf_pgd": Row(linf_pgd, targeted=True, own=PGD),
+    "l2_pgd": Row(l2_pgd, norm="l2", targeted=True, own=PGD),
+    "bim": Row(bim, targeted=True, random=False, own=PGD),
+    "mi_fgsm": Row(mi_fgsm, targeted=True, random=False, own=PGD),
+    "fgsm": Row(fgsm, random=False, role="one_step"),
+    "l2_fgm": Row(l2_fgm, norm="l2", random=False, role="one_step"),
+    "autoattack": Row(autoattack.autoattack, own=("steps", "queries")),
+    "apgd_ce": Row(apgd.apgd_ce, own=("steps",)),
+    "apgd_t": Row(apgd.apgd_t, own=("steps",)),
+    "fab_t": Row(fab.fab_t, kind="minimal", own=("steps",)),
+    "square": Row(square.square, own=("queries",), role="black_box"),
+    "deepfool_linf": Row(minimal.deepfool_linf, kind="minimal", random=False, own=("steps",)),
+    "deepfool_l2": Row(minimal.deepfool_l2, norm="l2", kind="minimal", random=False,
+                       own=("steps",)),
+    "cw": Row(minimal.cw, norm="l2", kind="minimal", random=False, own=("steps",)),
+    "ddn": Row(minimal.ddn, norm="l2", kind="minimal", random=False, own=("steps",)),
+    "boundary": Row(decision.boundary, norm="l2", kind="minimal", own=("queries",)),
+    "hopskipjump": Row(decision.hopskipjump, norm="l2", kind="minimal", own=("queries",),
+                       role="black_box"),
     "jsma": Row(jsma.jsma, norm="l0", kind="minimal", random=False),
     "uniform_noise": Row(noise.uniform_noise),
-    "sign_noise": Row(noise.sign_noise),
-    "gaussian_noise": Row(noise.gaussian_noise, norm="l2"),
-    "salt_and_pepper": Row(noise.salt_and_pepper, norm="l0", kind="minimal"),
-}
+    "sign_noise": Row(noise.sign_noise, role="noise"),
+    "gaussian_noise": Row(noise.gaussian_noise, norm="l2", role="noise"),
+    "salt_and_pepper": Row(noise.salt_and_pepper, norm="l0", kind="minimal", role="noise"),
+}  # fmt: skip
+
+
+def in_role(role: str, norm: str) -> str | None:
+    """The attack that a check takes for that role in that norm; None if there is none."""
+    return next((name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)),
+                None)  # fmt: skip
+
+
+def in_steps(norm: str) -> str | None:
+    """The first attack of that norm that goes by steps; None if there is none."""
+    return next((name for name, row in ATTACKS.items() if row.stepped and row.norm == norm), None)
 
 
 def row_of(setting: config.Attack) -> Row:

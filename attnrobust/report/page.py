@@ -102,7 +102,7 @@ def _words(results: Sequence[Result], out: Path, baseline: str | None) -> dict[s
     checked = trust.read(results)
     return {
         "title": wording.title(results),
-        "summary": [*wording.summary(results), *trust.sentences(results, checked)],
+        "summary": [*wording.summary(results), *trust.sentences(checked)],
         "trust": checked,
         "runs": [wording.about(result) for result in once(results)],
         "commands": wording.commands(results, out, baseline),
