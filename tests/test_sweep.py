@@ -67,8 +67,8 @@ def robust(state):
 
 RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,200"}
 # Without gradients and with few queries, they may find nothing.
-WEAK = ("square", "boundary", "hopskipjump", "uniform_noise", "sign_noise", "gaussian_noise",
-        "salt_and_pepper")  # fmt: skip
+WEAK = ("square", "square_l2", "boundary", "hopskipjump", "uniform_noise", "sign_noise",
+        "gaussian_noise", "salt_and_pepper")  # fmt: skip
 CASES = [(name, mode) for name, row in ATTACKS.items() for mode in ("carry", "independent")
          if mode == "carry" or name in config.STEPPED]  # fmt: skip
 

@@ -22,6 +22,7 @@ from attnrobust.attacks import (
     minimal,
     noise,
     square,
+    square_l2,
 )
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import Pool, Pooled
@@ -186,14 +187,14 @@ ATTACKS: dict[str, Row] = {
     "apgd_t": Row(apgd.apgd_t, own=("steps",)),
     "fab_t": Row(fab.fab_t, kind="minimal", own=("steps",)),
     "square": Row(square.square, own=("queries",), role="black_box"),
+    "square_l2": Row(square_l2.square_l2, norm="l2", own=("queries",), role="black_box"),
     "deepfool_linf": Row(minimal.deepfool_linf, kind="minimal", random=False, own=("steps",)),
     "deepfool_l2": Row(minimal.deepfool_l2, norm="l2", kind="minimal", random=False,
                        own=("steps",)),
     "cw": Row(minimal.cw, norm="l2", kind="minimal", random=False, own=("steps",)),
     "ddn": Row(minimal.ddn, norm="l2", kind="minimal", random=False, own=("steps",)),
     "boundary": Row(decision.boundary, norm="l2", kind="minimal", own=("queries",)),
-    "hopskipjump": Row(decision.hopskipjump, norm="l2", kind="minimal", own=("queries",),
-                       role="black_box"),
+    "hopskipjump": Row(decision.hopskipjump, norm="l2", kind="minimal", own=("queries",)),
     "jsma": Row(jsma.jsma, norm="l0", kind="minimal", random=False),
     "uniform_noise": Row(noise.uniform_noise),
     "sign_noise": Row(noise.sign_noise, role="noise"),

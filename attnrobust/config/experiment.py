@@ -199,7 +199,7 @@ class Checks:
 
     samples: int = 100
     draws: int = 10
-    queries: int = 500
+    queries: int = 2000
 
     def __post_init__(self) -> None:
         for name in ("samples", "draws", "queries"):
