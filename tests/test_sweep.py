@@ -115,6 +115,31 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
     assert len(found["logits"]) == 3
 
 
+def test_what_left_early_and_is_judged_right_is_attacked_on(tiny, dataset, tmp_path, monkeypatch):
+    """A judge that sees every logit of a label a little higher, as another rounding might."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input((32, 32, 3)), keras.layers.Flatten(),
+                              keras.layers.Dense(7)])  # fmt: skip
+    images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
+    labels = np.concatenate([model(batch["image"]).numpy().argmax(1) for batch in images])
+    real = sweep.Sweep._measured
+
+    def strict(self, made):
+        found = real(self, made)
+        found["logits"][np.arange(len(made.positions)), self.labels[made.positions]] += 0.2
+        return found
+
+    monkeypatch.setattr(sweep.Sweep, "_measured", strict)
+    settings = ["attack.epsilons=0.05", "attack.first_passes=", "attack.samples=1"]
+    fast, full = (
+        swept(tiny, dataset, model, labels, tmp_path / name, *settings, f"attack.early_stop={name}")
+        for name in ("true", "false")
+    )
+    assert robust(fast[0.0]) == 1
+    assert robust(full[0.05]) < 0.5
+    assert robust(fast[0.05]) <= robust(full[0.05])
+
+
 def test_clean_condition_equals_predict(tiny, dataset, model, tmp_path):
     states = swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path,
                    "attack.epsilons=0.01", "attack.steps=1")  # fmt: skip

@@ -230,6 +230,7 @@ class Sweep:
             anew: What the state holds is of another epsilon, and does not count.
         """
         name = attack.name if isinstance(attack, Pooled) else self.setting.name
+        doubtful = np.zeros(len(todo), bool)
         with Progress(f"ε {epsilon:g} {name}", int(todo.sum())) as bar:
             for made in self.feed.attacked(attack, todo, state, epsilon, restart):
                 found = self._measured(made)
@@ -239,7 +240,13 @@ class Sweep:
                 before = self._reached(state["logits"][made.positions], made.positions)
                 self._take(state, made, found, (now >= before) | anew)
                 todo[made.positions[now == 2]] = False
+                early = attack is self.attack and made.queries <= getattr(attack, "steps", 0)
+                doubtful[made.positions] = (now < 2) & early
                 bar.update(len(made.positions))
+        if doubtful.any() and self.in_full:
+            # Fallen for the attack, which let it go, not for the judge, whose rounding is another.
+            self._pass(state, doubtful, self.in_full, epsilon, restart, anew=False)
+            todo &= self._standing(state)
 
     def _take(self, state: Arrays, made: Attacked, found: Arrays, take: np.ndarray) -> None:
         """Put what an attack found into the state, where `take` says so."""
