@@ -135,8 +135,8 @@ def stock(asked, model, images, labels, target=None):
     attack = type("StockAttack", (Stock, STOCK[asked.name]), {})(**sizes)
     attack.loss, attack.labels, attack.target = asked.loss, labels, target
     attack.start = engine.random_starts(
-        names(len(images)), images.shape[1:], seed=5, epsilon=radius(asked.name), restart=0,
-        norm=row.norm,
+        names(len(images)), images.shape[1:], attack=asked.name, seed=5,
+        epsilon=radius(asked.name), restart=0, norm=row.norm,
     )  # fmt: skip
     wrapped = foolbox.models.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")
     aim = labels if target is None else foolbox.criteria.TargetedMisclassification(
@@ -298,6 +298,10 @@ def test_a_loss_without_enough_classes_is_refused(loss, classes, target, message
 def test_losses_by_hand():
     logits = tf.constant([[3.0, 1.0, 2.0, -2.0]])
     label = tf.constant([0], tf.int64)
+    others = np.log(np.exp([1.0, 2.0, -2.0]).sum())
+    assert losses.cross_entropy(logits, label, None).numpy() == pytest.approx([others - 3])
+    others = np.log(np.exp([3.0, 2.0, -2.0]).sum())
+    assert losses.cross_entropy(logits, label, 1).numpy() == pytest.approx([1 - others])
     assert losses.margin(logits, label, None).numpy() == pytest.approx([-1.0])
     assert losses.margin(logits, label, 1).numpy() == pytest.approx([-2.0])
     assert losses.dlr(logits, label, None).numpy() == pytest.approx([-1 / 2])
@@ -327,29 +331,33 @@ def test_an_image_is_attacked_alike_in_any_batch():
     model = small_model()
     images, labels = data(model, 8, "float32")
     replicas = Replicas(model)
-    gradient = engine.cross_entropy_gradient(replicas)
+    gradient = engine.loss_gradient(replicas)
     _, whole = gradient(images, labels)
     _, half = gradient(images[:4], labels[:4])
     np.testing.assert_allclose(whole[:4], half, rtol=1e-4, atol=1e-6)
 
 
-def test_gradient_is_that_of_the_summed_cross_entropy():
+def test_gradient_is_that_of_the_summed_log_odds():
     model = small_model("float64")
     images, labels = data(model, 2, "float64")
-    loss, gradient = engine.cross_entropy_gradient(Replicas(model))(images, labels)
+    loss, gradient = engine.loss_gradient(Replicas(model))(images, labels)
     assert gradient.dtype == tf.float64
-    probability = tf.nn.softmax(model(images)).numpy()
-    expected = -np.log(probability[np.arange(2), labels.numpy()])
+
+    def against(points):
+        right = tf.nn.softmax(model(points)).numpy()[np.arange(2), labels.numpy()]
+        return np.log((1 - right) / right)
+
+    expected = against(images)
     np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-6)
     nudged = images.numpy()
     nudged[1, 5, 6, 2] += 1e-5
-    after = -np.log(tf.nn.softmax(model(nudged)).numpy()[1, labels.numpy()[1]])
-    assert (after - expected[1]) / 1e-5 == pytest.approx(float(gradient[1, 5, 6, 2]), rel=1e-3)
+    change = (against(nudged) - expected)[1] / 1e-5
+    assert change == pytest.approx(float(gradient[1, 5, 6, 2]), rel=1e-3)
 
 
 def test_random_starts_depend_on_their_key_alone():
     def draw(ids, **changes):
-        key = {"seed": 0, "epsilon": 0.1, "restart": 0, **changes}
+        key = {"attack": "linf_pgd", "seed": 0, "epsilon": 0.1, "restart": 0, **changes}
         return engine.random_starts(ids, (4, 4, 3), **key)
 
     first = draw(["a", "b", "c"])
@@ -357,17 +365,17 @@ def test_random_starts_depend_on_their_key_alone():
     assert first.min() >= -1
     assert first.max() <= 1
     np.testing.assert_array_equal(draw(["c"])[0], first[2])
-    for change in ({"seed": 1}, {"epsilon": 0.2}, {"restart": 1}):
+    for change in ({"attack": "bim"}, {"seed": 1}, {"epsilon": 0.2}, {"restart": 1}):
         assert not np.array_equal(draw(["a"], **change)[0], first[0])
-    many = engine.random_starts([str(i) for i in range(50)], (40, 40, 3), seed=0, epsilon=0.1,
-                                restart=0)  # fmt: skip
+    many = engine.random_starts([str(i) for i in range(50)], (40, 40, 3), attack="linf_pgd", seed=0,
+                                epsilon=0.1, restart=0)  # fmt: skip
     assert abs(many.mean()) < 0.01
     assert many.std() == pytest.approx(1 / np.sqrt(3), abs=0.01)
 
 
 def test_l2_starts_fill_the_ball_evenly():
-    made = engine.random_starts([str(i) for i in range(2000)], (1, 2, 2), seed=0, epsilon=0.1,
-                                restart=0, norm="l2")  # fmt: skip
+    made = engine.random_starts([str(i) for i in range(2000)], (1, 2, 2), attack="l2_pgd", seed=0,
+                                epsilon=0.1, restart=0, norm="l2")  # fmt: skip
     length = np.linalg.norm(made.reshape(2000, -1), axis=1)
     assert length.max() <= 1
     # In 4 dimensions half the volume lies inside 0.5 ** (1 / 4).

@@ -47,8 +47,9 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
-        )
+            replicas, images, labels, ids, attack=setting.name, seed=seed, restart=restart,
+            draws=draws,
+        )  # fmt: skip
         if not has.any():
             return images, queries
         # Foolbox refuses a batch with an image that has no start: another one takes its place.
@@ -83,9 +84,11 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
-        )
-        seeds = engine.random_starts(ids, (8,), seed=seed, epsilon=epsilon, restart=restart)
+            replicas, images, labels, ids, attack=setting.name, seed=seed, restart=restart,
+            draws=draws,
+        )  # fmt: skip
+        seeds = engine.random_starts(ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon,
+                                     restart=restart)  # fmt: skip
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
         for row in np.flatnonzero(has):
             if ids[row] not in done:
@@ -185,7 +188,7 @@ def _draws(setting: config.Attack) -> int:
 
 def _starts(
     replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
-    seed: int, restart: int, draws: int,
+    attack: str, seed: int, restart: int, draws: int,
 ) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:  # fmt: skip
     """An adversarial near the boundary for each image, whether there is one, and the passes spent.
 
@@ -195,8 +198,10 @@ def _starts(
     found, has = images, np.zeros(len(images), bool)
     queries = np.zeros(len(images), int)
     for draw in range(draws):
-        points = engine.random_starts(ids, images.shape[1:], seed=seed, epsilon=np.inf,
-                                      restart=restart * draws + draw) / 2 + 0.5  # fmt: skip
+        points = engine.random_starts(
+            ids, images.shape[1:], attack=attack, seed=seed, epsilon=np.inf,
+            restart=restart * draws + draw,
+        ) / 2 + 0.5  # fmt: skip
         if draw % 2:
             points = np.broadcast_to(points[:, :1, :1], points.shape)
         queries += ~has

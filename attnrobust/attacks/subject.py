@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
+from attnrobust.attacks.engine import other_seed
 from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
@@ -81,20 +82,22 @@ class Subject:
     @functools.cached_property
     def attacked(self) -> tuple[np.ndarray, np.ndarray]:
         """The sweep's own attack, anew: adversarials and whether each image stands."""
-        return self.under(self.setting.name)
+        return self.under(self.setting.name, word="")
 
     def under(
         self, name: str, *, epsilon: float | None = None, replicas: Replicas | None = None,
-        **changes: object,
+        word: str = "check", **changes: object,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
-        They are made on `replicas`, if given, and judged by the subject's own model.
+        They are made on `replicas`, if given, and judged by the subject's own model. The sweep's
+        random numbers are taken without a `word`, others with one.
         Images wrong from the start are left as they are and do not stand. Of several restarts the
         first that succeeds counts.
         """
         setting = dataclasses.replace(self.setting, name=name, **changes)  # type: ignore[arg-type]
-        attack = ATTACKS[name].make(replicas or self.replicas, setting, self.experiment.seed)
+        seed = other_seed(self.experiment.seed, word) if word else self.experiment.seed
+        attack = ATTACKS[name].make(replicas or self.replicas, setting, seed)
         images, stands = self.images.copy(), self.right.copy()
         epsilon = self.epsilon if epsilon is None else epsilon
         radius = np.inf if ATTACKS[name].kind == "minimal" else epsilon
