@@ -34,9 +34,7 @@ def steepest(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     return tf.sign(_finite(gradient)) if norm == "linf" else unit(gradient, norm)
 
 
-def project(
-    x: tf.Tensor, images: tf.Tensor, epsilon: tf.Tensor | float, norm: str
-) -> tf.Tensor:  # fmt: skip
+def project(x: tf.Tensor, images: tf.Tensor, epsilon: tf.Tensor | float, norm: str) -> tf.Tensor:
     """`x` put into the ball around the images (N, H, W, 3), `l2` or `linf`, then into [0, 1].
 
     Clipping to [0, 1] only brings a point nearer to an image that lies in it, so both hold.

@@ -167,8 +167,9 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     ids = [str(number) for number in range(len(images))]
     setting = config.Attack(epsilons=(EPSILON,), steps=options.steps, rel_stepsize=0.2,
                             mode="independent", early_stop=False, first_passes=())  # fmt: skip
-    start = engine.random_starts(ids, images.shape[1:], attack="linf_pgd", seed=0,
-                                 epsilon=EPSILON, restart=0)  # fmt: skip
+    start = engine.random_starts(
+        ids, images.shape[1:], attack="linf_pgd", seed=0, epsilon=EPSILON, restart=0
+    )
     batches = [slice(i, i + options.batch) for i in range(0, len(images), options.batch)]
     make = ATTACKS["linf_pgd"].make
 
@@ -297,9 +298,13 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
             ids = [id_.decode() for id_ in each["id"]]
             for row, epsilon in zip(found, epsilons, strict=True):
                 start = engine.random_starts(
-                    ids, each["image"].shape[1:], attack=experiment.attack.name,
-                    seed=experiment.seed, epsilon=epsilon, restart=0,
-                )  # fmt: skip
+                    ids,
+                    each["image"].shape[1:],
+                    attack=experiment.attack.name,
+                    seed=experiment.seed,
+                    epsilon=epsilon,
+                    restart=0,
+                )
                 made = stock_runner(replicas.model, each["image"], each["label"], start=start,
                                     setting=experiment.attack, epsilon=epsilon)  # fmt: skip
                 row.append(judged(replicas, made, batch))

@@ -8,8 +8,8 @@ Adversarial Robustness Toolbox, at the same steps and step sizes; random starts 
     pip install -r requirements-bench.txt
     python -m benchmarks.saturation [--images 200] [--steps 40]
 
-The Toolbox's rows are left out, aloud, where it cannot be imported. `*` marks a cell in which a peer
-leaves less than ours of the same kind.
+The Toolbox's rows are left out, aloud, where it cannot be imported. `*` marks a cell in which a
+peer leaves less than ours of the same kind.
 """
 
 from __future__ import annotations
@@ -77,14 +77,22 @@ def toolbox(norm: str, steps: int) -> Attack:
     def run(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         np.random.seed(0)  # noqa: NPY002  (it draws from the global one)
         classifier = TensorFlowV2Classifier(
-            model, nb_classes=10, input_shape=images.shape[1:], clip_values=(0, 1),
+            model,
+            nb_classes=10,
+            input_shape=images.shape[1:],
+            clip_values=(0, 1),
             loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        )  # fmt: skip
+        )
         attack = ProjectedGradientDescent(
-            classifier, norm={"linf": np.inf, "l2": 2}[norm], eps=EPSILONS[norm],
-            eps_step=STEP * EPSILONS[norm], max_iter=steps, num_random_init=1,
-            batch_size=len(images), verbose=False,
-        )  # fmt: skip
+            classifier,
+            norm={"linf": np.inf, "l2": 2}[norm],
+            eps=EPSILONS[norm],
+            eps_step=STEP * EPSILONS[norm],
+            max_iter=steps,
+            num_random_init=1,
+            batch_size=len(images),
+            verbose=False,
+        )
         return np.asarray(attack.generate(images, labels))
 
     return run
@@ -92,8 +100,10 @@ def toolbox(norm: str, steps: int) -> Attack:
 
 def rows(steps: int) -> dict[str, tuple[str, Attack, list[str]]]:
     """Name to norm, attack, and the rows of peers to which it compares."""
-    peers = {"Foolbox PGD, L-inf": ("linf", stock("linf", steps), []),
-             "Foolbox PGD, L2": ("l2", stock("l2", steps), [])}  # fmt: skip
+    peers = {
+        "Foolbox PGD, L-inf": ("linf", stock("linf", steps), []),
+        "Foolbox PGD, L2": ("l2", stock("l2", steps), []),
+    }
     try:
         import art
     except ImportError as error:
@@ -103,23 +113,35 @@ def rows(steps: int) -> dict[str, tuple[str, Attack, list[str]]]:
         peers |= {
             "ART PGD, L-inf": ("linf", toolbox("linf", steps), []),
             "ART PGD, L2": ("l2", toolbox("l2", steps), []),
-            "ART AutoAttack": ("linf", lambda *given: theirs(
-                *given, EPSILONS["linf"], classes=10, restarts=1), []),
-        }  # fmt: skip
-    pgd = {norm: [name for name in peers if name.endswith(f"PGD, {norm}")]
-           for norm in ("L-inf", "L2")}  # fmt: skip
-    beside = {"linf_pgd": pgd["L-inf"], "l2_pgd": pgd["L2"], "fgsm": [], "bim": pgd["L-inf"],
-              "mi_fgsm": [], "apgd_ce": pgd["L-inf"], "apgd_t": pgd["L-inf"],
-              "autoattack": [*pgd["L-inf"], *(name for name in peers if "Auto" in name)]}  # fmt: skip
+            "ART AutoAttack": (
+                "linf",
+                lambda *given: theirs(*given, EPSILONS["linf"], classes=10, restarts=1),
+                [],
+            ),
+        }
+    pgd = {
+        norm: [name for name in peers if name.endswith(f"PGD, {norm}")] for norm in ("L-inf", "L2")
+    }
+    beside = {
+        "linf_pgd": pgd["L-inf"],
+        "l2_pgd": pgd["L2"],
+        "fgsm": [],
+        "bim": pgd["L-inf"],
+        "mi_fgsm": [],
+        "apgd_ce": pgd["L-inf"],
+        "apgd_t": pgd["L-inf"],
+        "autoattack": [*pgd["L-inf"], *(name for name in peers if "Auto" in name)],
+    }
     return {
         **{name: (ATTACKS[name].norm, ours(name, steps), known) for name, known in beside.items()},
         **peers,
     }
 
 
-def left(attack: Attack, norm: str, models: list[keras.Model], images: np.ndarray,
-         labels: np.ndarray) -> list[float]:  # fmt: skip
-    """Accuracy under the attack on each model; images that are wrong to begin with count as such."""
+def left(
+    attack: Attack, norm: str, models: list[keras.Model], images: np.ndarray, labels: np.ndarray
+) -> list[float]:
+    """Accuracy under the attack on each model; what is wrong to begin with counts as such."""
     found = []
     for model in models:
         made = attack(model, images, labels)
@@ -145,8 +167,10 @@ def main() -> None:
     logits = np.sort(network(images).numpy(), axis=1)
     gap = logits[:, -1] - logits[:, -2]
     right = (network(images).numpy().argmax(axis=1) == labels).mean()
-    print(f"{len(images)} images, {right:.3f} right; gap to the second logit: median "
-          f"{np.median(gap):.1f}, largest {gap.max():.1f}; epsilon {EPSILONS}")  # fmt: skip
+    print(
+        f"{len(images)} images, {right:.3f} right; gap to the second logit: median "
+        f"{np.median(gap):.1f}, largest {gap.max():.1f}; epsilon {EPSILONS}"
+    )
     table, asked = {}, rows(options.steps)
     for name, (norm, attack, _) in asked.items():
         start = time.perf_counter()

@@ -135,7 +135,7 @@ def published(loss, slope, images, start, epsilon, steps, norm):
             size[halve] /= 2
             x = np.where(halve[:, None], best, x)
             rested, then, rises, since = halve, highest, 0 * rises, 0
-            window = max(window - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
+            window = max(window - max(int(0.03 * steps), 1), int(0.06 * steps), 1)
     return np.stack(path)
 
 
@@ -176,8 +176,9 @@ def test_it_walks_as_published(norm, epsilon, steps, monkeypatch):
     monkeypatch.setattr(Replicas, "map", spied)
     attack = apgd.apgd_ce(Replicas(model), config.Attack(steps=steps), 0, norm)
     shaped = images.reshape(24, helpers.SIDE, helpers.SIDE, 3)
-    _, queries = attack(tf.constant(shaped), np.zeros(24, int), [str(i) for i in range(24)],
-                        epsilon, 0)  # fmt: skip
+    _, queries = attack(
+        tf.constant(shaped), np.zeros(24, int), [str(i) for i in range(24)], epsilon, 0
+    )
     assert (queries == steps + 2).all(), "none falls"
     start, *walked = iterates
     path = published(loss, slope, images.astype(float), start.astype(float), epsilon, steps, norm)

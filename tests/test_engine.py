@@ -367,15 +367,23 @@ def test_random_starts_depend_on_their_key_alone():
     np.testing.assert_array_equal(draw(["c"])[0], first[2])
     for change in ({"attack": "bim"}, {"seed": 1}, {"epsilon": 0.2}, {"restart": 1}):
         assert not np.array_equal(draw(["a"], **change)[0], first[0])
-    many = engine.random_starts([str(i) for i in range(50)], (40, 40, 3), attack="linf_pgd", seed=0,
-                                epsilon=0.1, restart=0)  # fmt: skip
+    many = engine.random_starts(
+        [str(i) for i in range(50)], (40, 40, 3), attack="linf_pgd", seed=0, epsilon=0.1, restart=0
+    )
     assert abs(many.mean()) < 0.01
     assert many.std() == pytest.approx(1 / np.sqrt(3), abs=0.01)
 
 
 def test_l2_starts_fill_the_ball_evenly():
-    made = engine.random_starts([str(i) for i in range(2000)], (1, 2, 2), attack="l2_pgd", seed=0,
-                                epsilon=0.1, restart=0, norm="l2")  # fmt: skip
+    made = engine.random_starts(
+        [str(i) for i in range(2000)],
+        (1, 2, 2),
+        attack="l2_pgd",
+        seed=0,
+        epsilon=0.1,
+        restart=0,
+        norm="l2",
+    )
     length = np.linalg.norm(made.reshape(2000, -1), axis=1)
     assert length.max() <= 1
     # In 4 dimensions half the volume lies inside 0.5 ** (1 / 4).

@@ -18,8 +18,16 @@ from attnrobust.training import inner, losses, steps
 SCALES = (1, 10, 20, 40)
 EPSILONS = {"linf": 0.004, "l2": 0.03, "l0": 3}
 # Without a gradient of a loss, or with one of probabilities.
-OTHERS = {"square", "boundary", "hopskipjump", "jsma", "salt_and_pepper",
-          "uniform_noise", "sign_noise", "gaussian_noise"}  # fmt: skip
+OTHERS = {
+    "square",
+    "boundary",
+    "hopskipjump",
+    "jsma",
+    "salt_and_pepper",
+    "uniform_noise",
+    "sign_noise",
+    "gaussian_noise",
+}
 NAMES = [f"image-{i}" for i in range(64)]
 
 
@@ -59,8 +67,13 @@ def left(scaled: Scaled, make, epsilon: float, *, near: str = "") -> list[int]:
     found = []
     for scale in SCALES:
         scaled.times(scale)
-        made, _ = make(tf.constant(scaled.images), tf.constant(scaled.labels), NAMES,
-                       np.inf if near else epsilon, 0)  # fmt: skip
+        made, _ = make(
+            tf.constant(scaled.images),
+            tf.constant(scaled.labels),
+            NAMES,
+            np.inf if near else epsilon,
+            0,
+        )
         made = np.asarray(made)
         if near:
             order = {"linf": np.inf, "l2": 2}[near]
@@ -98,9 +111,14 @@ def test_nor_under_the_attack_inside_training(norm, two):
 
     def attack(images, labels, *_):
         return inner.ascend(
-            lambda x: losses.log_odds_against(two.model(x), labels), images, tf.zeros_like(images),
-            norm=norm, epsilon=epsilon, stepsize=epsilon / 4, steps=10,
-        ), None  # fmt: skip
+            lambda x: losses.log_odds_against(two.model(x), labels),
+            images,
+            tf.zeros_like(images),
+            norm=norm,
+            epsilon=epsilon,
+            stepsize=epsilon / 4,
+            steps=10,
+        ), None
 
     found = left(two, attack, epsilon)
     assert 0 < found[0] < 64
@@ -115,9 +133,14 @@ def test_the_evaluation_fells_what_the_inner_attack_fells_on_a_gap_of_30():
     epsilon = float(np.median(gap) / np.linalg.norm(kernel[:, 1] - kernel[:, 0]))
     model.layers[-1].set_weights([30 / np.median(gap) * each for each in (kernel, bias)])
     found = inner.ascend(
-        lambda x: losses.log_odds_against(model(x), labels), images, np.zeros_like(images),
-        norm="l2", epsilon=epsilon, stepsize=epsilon / 4, steps=10,
-    )  # fmt: skip
+        lambda x: losses.log_odds_against(model(x), labels),
+        images,
+        np.zeros_like(images),
+        norm="l2",
+        epsilon=epsilon,
+        stepsize=epsilon / 4,
+        steps=10,
+    )
     expected = helpers.predicted(model, found) != labels
     assert 20 < expected.sum() < 44
     for early in (True, False):
@@ -129,10 +152,20 @@ def test_the_evaluation_fells_what_the_inner_attack_fells_on_a_gap_of_30():
 
 
 @pytest.mark.parametrize("size", [1e-16, 1e-30])
-@pytest.mark.parametrize(("name", "early"), [
-    ("l2_pgd", True), ("l2_pgd", False), ("l2_fgm", True), ("l2_fgm", False),
-    ("mi_fgsm", True), ("mi_fgsm", False), ("fab_t", True), ("ddn", True), ("apgd_ce", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "early"),
+    [
+        ("l2_pgd", True),
+        ("l2_pgd", False),
+        ("l2_fgm", True),
+        ("l2_fgm", False),
+        ("mi_fgsm", True),
+        ("mi_fgsm", False),
+        ("fab_t", True),
+        ("ddn", True),
+        ("apgd_ce", True),
+    ],
+)
 def test_gradients_shorter_than_any_guard_are_followed(name, early, size):
     """A model whose logits differ by next to nothing is as easily fooled as another."""
     model, images = helpers.linear(2), 0.25 + helpers.noise(16) / 2
@@ -147,8 +180,9 @@ def test_gradients_shorter_than_any_guard_are_followed(name, early, size):
     model.layers[-1].set_weights([size * kernel, 0 * bias])
     faint = keras.Model(inputs, model(inputs - 0.5))
     assert (helpers.predicted(faint, images) == labels).all()
-    setting = config.Attack(name=name, steps=30, rel_stepsize=0.25, early_stop=early,
-                            first_passes=())  # fmt: skip
+    setting = config.Attack(
+        name=name, steps=30, rel_stepsize=0.25, early_stop=early, first_passes=()
+    )
     attack = row.make(Replicas(faint), setting, 0)
     radius = np.inf if row.kind == "minimal" else epsilon
     made, _ = attack(tf.constant(images), tf.constant(labels), NAMES[:16], radius, 0)
@@ -191,16 +225,25 @@ def test_the_inner_attack_moves_in_half_precision_however_sure_the_network_is(po
     plain = helpers.linear(2)
     labels = helpers.predicted(plain, images)
     kernel, bias = plain.layers[-1].get_weights()
-    model = keras.Sequential([
-        keras.layers.Input(images.shape[1:]), keras.layers.Flatten(dtype=policy),
-        keras.layers.Dense(2, dtype=policy),
-        keras.layers.Activation("linear", dtype="float32"),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.layers.Input(images.shape[1:]),
+            keras.layers.Flatten(dtype=policy),
+            keras.layers.Dense(2, dtype=policy),
+            keras.layers.Activation("linear", dtype="float32"),
+        ]
+    )
     model.layers[1].set_weights([40 * kernel, 40 * bias])
     found = inner.ascend(
-        lambda x: losses.log_odds_against(model(x), labels), images, np.zeros_like(images),
-        norm="linf", epsilon=epsilon, stepsize=epsilon, steps=3, scale=tf.constant(2.0**15),
-    )  # fmt: skip
+        lambda x: losses.log_odds_against(model(x), labels),
+        images,
+        np.zeros_like(images),
+        norm="linf",
+        epsilon=epsilon,
+        stepsize=epsilon,
+        steps=3,
+        scale=tf.constant(2.0**15),
+    )
     way = (kernel[:, 1] - kernel[:, 0]) * np.where(labels == 0, 1, -1)[:, None]
     expected = images + epsilon * np.sign(way).reshape(images.shape)
     assert (np.abs(found - expected) < 1e-5).mean() > 0.98

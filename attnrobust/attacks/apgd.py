@@ -161,9 +161,14 @@ class _Climb:
         if not self.setting.random_start:
             return images
         drawn = engine.random_starts(
-            ids, images.shape[1:], attack=self.name, seed=self.seed, epsilon=epsilon,
-            restart=restart, norm=self.norm,
-        )  # fmt: skip
+            ids,
+            images.shape[1:],
+            attack=self.name,
+            seed=self.seed,
+            epsilon=epsilon,
+            restart=restart,
+            norm=self.norm,
+        )
         surface = ball.unit(tf.constant(drawn), self.norm)
         return ball.project(images + epsilon * surface, images, epsilon, self.norm)
 

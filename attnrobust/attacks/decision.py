@@ -47,9 +47,15 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, attack=setting.name, seed=seed, restart=restart,
+            replicas,
+            images,
+            labels,
+            ids,
+            attack=setting.name,
+            seed=seed,
+            restart=restart,
             draws=draws,
-        )  # fmt: skip
+        )
         if not has.any():
             return images, queries
         # Foolbox refuses a batch with an image that has no start: another one takes its place.
@@ -84,11 +90,18 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, attack=setting.name, seed=seed, restart=restart,
+            replicas,
+            images,
+            labels,
+            ids,
+            attack=setting.name,
+            seed=seed,
+            restart=restart,
             draws=draws,
-        )  # fmt: skip
-        seeds = engine.random_starts(ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon,
-                                     restart=restart)  # fmt: skip
+        )
+        seeds = engine.random_starts(
+            ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon, restart=restart
+        )
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
         for row in np.flatnonzero(has):
             if ids[row] not in done:
@@ -198,10 +211,18 @@ def _starts(
     found, has = images, np.zeros(len(images), bool)
     queries = np.zeros(len(images), int)
     for draw in range(draws):
-        points = engine.random_starts(
-            ids, images.shape[1:], attack=attack, seed=seed, epsilon=np.inf,
-            restart=restart * draws + draw,
-        ) / 2 + 0.5  # fmt: skip
+        points = (
+            engine.random_starts(
+                ids,
+                images.shape[1:],
+                attack=attack,
+                seed=seed,
+                epsilon=np.inf,
+                restart=restart * draws + draw,
+            )
+            / 2
+            + 0.5
+        )
         if draw % 2:
             points = np.broadcast_to(points[:, :1, :1], points.shape)
         queries += ~has

@@ -59,8 +59,15 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
                     attack=f"{setting.name} fab_t", seed=seed, epsilon=epsilon, restart=restart,
                 )  # fmt: skip
                 start = _start(start, drawn, np.minimum(before, nearest), epsilon)
-            _walk(outcome, step, target=target, start=start, nearest=nearest, epsilon=epsilon,
-                  steps=setting.steps)  # fmt: skip
+            _walk(
+                outcome,
+                step,
+                target=target,
+                start=start,
+                nearest=nearest,
+                epsilon=epsilon,
+                steps=setting.steps,
+            )
         if not math.isfinite(epsilon):
             _back_to_boundary(outcome, replicas, np.isfinite(nearest))
             # Padding, which comes last and is not attacked, shares an id.
@@ -73,9 +80,7 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     return attack
 
 
-def _start(
-    images: tf.Tensor, drawn: np.ndarray, nearest: np.ndarray, epsilon: float
-) -> tf.Tensor:
+def _start(images: tf.Tensor, drawn: np.ndarray, nearest: np.ndarray, epsilon: float) -> tf.Tensor:
     """Each image moved by its random draw, to half of min(nearest adversarial, epsilon)."""
     radius = np.minimum(nearest, epsilon)
     radius = np.where(np.isfinite(radius), radius, START).astype(np.float32) / 2

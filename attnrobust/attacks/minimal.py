@@ -210,8 +210,14 @@ def _minimal(
     ) -> tuple[tf.Tensor, np.ndarray]:
         mine = pull
         if gradient is not None:
-            spare = engine.random_starts(ids, images.shape[1:], attack=starts[0], seed=starts[1],
-                                         epsilon=epsilon, restart=restart)  # fmt: skip
+            spare = engine.random_starts(
+                ids,
+                images.shape[1:],
+                attack=starts[0],
+                seed=starts[1],
+                epsilon=epsilon,
+                restart=restart,
+            )
             mine = lambda points, _: gradient(points, labels, spare)  # noqa: E731
         witness = Witness(look, mine, images, labels, until_fallen)
         attack(witness, images, labels, epsilons=None)

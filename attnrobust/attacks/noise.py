@@ -24,15 +24,18 @@ Noise = Callable[[np.ndarray, np.ndarray, float], np.ndarray | tf.Tensor]
 
 def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """L-inf: each value moved by a uniform draw from [-epsilon, epsilon]."""
-    return _draw(setting.name, seed, lambda points, images, epsilon: images + np.float32(epsilon) * points)
+    return _draw(
+        setting.name, seed, lambda points, images, epsilon: images + np.float32(epsilon) * points
+    )
 
 
 def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """L-inf: each value moved by epsilon, up or down: the largest noise of the ball."""
     return _draw(
-        setting.name, seed,
+        setting.name,
+        seed,
         lambda points, images, epsilon: images + np.copysign(np.float32(epsilon), points),
-    )  # fmt: skip
+    )
 
 
 def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
@@ -71,8 +74,14 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Ca
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         height, width = images.shape[1:3]
-        draws = engine.random_starts(ids, (2, height, width), attack=setting.name, seed=seed,
-                                     epsilon=epsilon, restart=restart)  # fmt: skip
+        draws = engine.random_starts(
+            ids,
+            (2, height, width),
+            attack=setting.name,
+            seed=seed,
+            epsilon=epsilon,
+            restart=restart,
+        )
         order = draws[:, 0].reshape(len(images), -1).argsort(axis=1, kind="stable")
         rank = order.argsort(axis=1).reshape(-1, height, width, 1)
         colour = (draws[:, 1] > 0).astype(np.float32)[..., None]
@@ -116,8 +125,9 @@ def _draw(name: str, seed: int, noise: Noise) -> Callable[..., Any]:
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
         del labels
-        points = engine.random_starts(ids, images.shape[1:], attack=name, seed=seed,
-                                      epsilon=epsilon, restart=restart)  # fmt: skip
+        points = engine.random_starts(
+            ids, images.shape[1:], attack=name, seed=seed, epsilon=epsilon, restart=restart
+        )
         noisy = np.asarray(noise(points, np.asarray(images), epsilon))
         return np.clip(noisy, 0, 1), np.ones(len(ids), int)  # the pass that judges it
 

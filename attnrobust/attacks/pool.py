@@ -182,8 +182,15 @@ class Pooled:
 
     def in_full(self) -> Pooled:
         """The same attack, without its first passes, that makes all steps on every image."""
-        return Pooled(self.pool, name=self.name, attack=self.attack, steps=self.steps,
-                      stepsize=self.stepsize, seed=self.seed, slack=np.inf)  # fmt: skip
+        return Pooled(
+            self.pool,
+            name=self.name,
+            attack=self.attack,
+            steps=self.steps,
+            stepsize=self.stepsize,
+            seed=self.seed,
+            slack=np.inf,
+        )
 
     def stream(
         self, items: Iterable[Item], size: int, epsilon: float, restart: int

@@ -25,7 +25,7 @@ def cross_entropy(
 
 
 def log_odds_against(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """log((1 - p) / p), p being the label's probability, (N,): what attacks ascend instead of -log p.
+    """log((1 - p) / p), p being the label's probability, (N,): what attacks ascend, not -log p.
 
     It rises with the cross-entropy, log(1 + exp(this)), and so has a gradient of the same
     direction. That of the cross-entropy holds p - 1, which in float32 rounds to 0 from a logit gap
