@@ -31,22 +31,24 @@ def test_finds_every_adversarial_of_a_linear_model(classes):
     np.testing.assert_array_equal(made[3], images[3])
 
 
-def test_no_weaker_than_its_members_and_two_see_what_the_first_does_not():
-    """The rounding model has no gradient, the saturated one none of the cross-entropy."""
-    models = {"smooth": (helpers.smooth(5), 0.005), "rounding": (rounding(helpers.linear(4)), 0.1),
-              "saturated": (helpers.linear(4, scale=500), 0.01)}  # fmt: skip
-    for name, (model, epsilon) in models.items():
-        images = helpers.noise(32, edges=name == "saturated")
-        labels = helpers.predicted(model, images)
-        fell = {
-            make.__name__: helpers.run(make, model, images, labels, epsilon, **FEW)[1]
-            for make in (*autoattack.MEMBERS, autoattack.autoattack)
-        }
-        ensemble = fell.pop("autoattack")
-        for member in fell.values():
-            assert not (member & ~ensemble).any()
-        if name != "smooth":
-            assert ensemble.sum() > fell["apgd_ce"].sum() + 3
+@pytest.mark.parametrize("name", ["smooth", "rounding"])
+def test_no_weaker_than_its_members_and_one_sees_what_the_first_does_not(name):
+    """The rounding model has no gradient."""
+    model, epsilon = {
+        "smooth": (helpers.smooth(5), 0.005),
+        "rounding": (rounding(helpers.linear(4)), 0.1),
+    }[name]
+    images = helpers.noise(32)
+    labels = helpers.predicted(model, images)
+    fell = {
+        make.__name__: helpers.run(make, model, images, labels, epsilon, **FEW)[1]
+        for make in (*autoattack.MEMBERS, autoattack.autoattack)
+    }
+    ensemble = fell.pop("autoattack")
+    for member in fell.values():
+        assert not (member & ~ensemble).any()
+    if name == "rounding":
+        assert ensemble.sum() > fell["apgd_ce"].sum() + 3
 
 
 def test_projection_is_the_least_change_a_linear_program_finds():
