@@ -65,7 +65,8 @@ def four():
 def left(scaled: Scaled, make, epsilon: float, *, near: str = "") -> list[int]:
     """How many images stand at each scale."""
     found = []
-    for scale in SCALES:
+    # Foolbox's loops take long, and nothing lies between.
+    for scale in SCALES[:: 3 if near else 1]:
         scaled.times(scale)
         made, _ = make(
             tf.constant(scaled.images),
@@ -151,7 +152,6 @@ def test_the_evaluation_fells_what_the_inner_attack_fells_on_a_gap_of_30():
         assert not (expected & ~fell).any()
 
 
-@pytest.mark.parametrize("size", [1e-16, 1e-30])
 @pytest.mark.parametrize(
     ("name", "early"),
     [
@@ -166,7 +166,7 @@ def test_the_evaluation_fells_what_the_inner_attack_fells_on_a_gap_of_30():
         ("apgd_ce", True),
     ],
 )
-def test_gradients_shorter_than_any_guard_are_followed(name, early, size):
+def test_gradients_shorter_than_any_guard_are_followed(name, early):
     """A model whose logits differ by next to nothing is as easily fooled as another."""
     model, images = helpers.linear(2), 0.25 + helpers.noise(16) / 2
     labels = helpers.predicted(model, images)
@@ -177,7 +177,7 @@ def test_gradients_shorter_than_any_guard_are_followed(name, early, size):
     epsilon = float(1.5 * gap.max() / np.linalg.norm(kernel[:, 1] - kernel[:, 0], ord=order))
     # Grey lies on the boundary, without a bias beside which such logits would round away.
     inputs = keras.layers.Input(images.shape[1:])
-    model.layers[-1].set_weights([size * kernel, 0 * bias])
+    model.layers[-1].set_weights([1e-30 * kernel, 0 * bias])
     faint = keras.Model(inputs, model(inputs - 0.5))
     assert (helpers.predicted(faint, images) == labels).all()
     setting = config.Attack(
@@ -262,7 +262,7 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
         monkeypatch.setattr(
             engine, "generator", lambda *key, seen=seen: seen.add(key) or real(*key)
         )
-        setting = config.Attack(name=name, steps=1, queries=60, first_passes=())
+        setting = config.Attack(name=name, steps=1, queries=30, first_passes=())
         radius = np.inf if row.kind == "minimal" else 1e-4
         row.make(replicas, setting, 0)(tf.constant(images), labels, ["a", "b"], radius, 1)
         assert seen, name

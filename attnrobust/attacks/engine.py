@@ -51,7 +51,8 @@ def loss_gradient(
             value = function(replicas.model(images, training=False), labels, target)
         return value, tape.gradient(value, images, unconnected_gradients=NONE_IS_ZERO)
 
-    return replicas.map(step)
+    made: Gradient = replicas.once(("gradient", loss, target), lambda: replicas.map(step))
+    return made
 
 
 class Compiled(BaseGradientDescent):
