@@ -75,7 +75,7 @@ def _float32(experiment: config.Experiment, classes: int) -> keras.Model:
 
 def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: int) -> None:
     attack, size = experiment.attack, experiment.data.image_size
-    gradient = engine.cross_entropy_gradient(replicas)
+    gradient = engine.loss_gradient(replicas)
     images = tf.zeros((attack.batch_size, size, size, 3)) + 0.5
     labels = tf.zeros(attack.batch_size, tf.int64)
 

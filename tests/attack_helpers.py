@@ -10,6 +10,7 @@ from attnrobust import config
 from attnrobust.models.replicas import Replicas
 
 SIDE = 6
+_known: dict[keras.Model, Replicas] = {}
 
 
 def linear(classes: int, scale: float = 1.0, offset: float = 0.5) -> keras.Model:
@@ -68,11 +69,18 @@ def falls(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: f
     return fallen
 
 
+def replicas_of(model, spread=None):
+    """The model's, made once: to compile a step takes longer than all its passes here."""
+    if model not in _known:
+        _known[model] = Replicas(model, spread)
+    return _known[model]
+
+
 def run(make, model, images, labels, epsilon, *, ids=None, restart=0, spread=None, seed=0,
         **settings):  # fmt: skip
     """Adversarials, who fell as the model judges them anew, and queries; ball and box checked."""
-    replicas = Replicas(model, spread)
-    attack = make(replicas, config.Attack(**settings), seed)
+    setting, replicas = config.Attack(**settings), replicas_of(model, spread)
+    attack = replicas.once((make, setting, seed), lambda: make(replicas, setting, seed))
     names = [f"image-{i}" for i in range(len(images))] if ids is None else ids
     made, queries = attack(tf.constant(images), tf.constant(labels), names, epsilon, restart)
     adversarials = np.asarray(made)

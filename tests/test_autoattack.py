@@ -31,22 +31,24 @@ def test_finds_every_adversarial_of_a_linear_model(classes):
     np.testing.assert_array_equal(made[3], images[3])
 
 
-def test_no_weaker_than_its_members_and_two_see_what_the_first_does_not():
-    """The rounding model has no gradient, the saturated one none of the cross-entropy."""
-    models = {"smooth": (helpers.smooth(5), 0.005), "rounding": (rounding(helpers.linear(4)), 0.1),
-              "saturated": (helpers.linear(4, scale=500), 0.01)}  # fmt: skip
-    for name, (model, epsilon) in models.items():
-        images = helpers.noise(32, edges=name == "saturated")
-        labels = helpers.predicted(model, images)
-        fell = {
-            make.__name__: helpers.run(make, model, images, labels, epsilon, **FEW)[1]
-            for make in (*autoattack.MEMBERS, autoattack.autoattack)
-        }
-        ensemble = fell.pop("autoattack")
-        for member in fell.values():
-            assert not (member & ~ensemble).any()
-        if name != "smooth":
-            assert ensemble.sum() > fell["apgd_ce"].sum() + 3
+@pytest.mark.parametrize("name", ["smooth", "rounding"])
+def test_no_weaker_than_its_members_and_one_sees_what_the_first_does_not(name):
+    """The rounding model has no gradient."""
+    model, epsilon = {
+        "smooth": (helpers.smooth(5), 0.005),
+        "rounding": (rounding(helpers.linear(4)), 0.1),
+    }[name]
+    images = helpers.noise(32)
+    labels = helpers.predicted(model, images)
+    fell = {
+        make.__name__: helpers.run(make, model, images, labels, epsilon, **FEW)[1]
+        for make in (*autoattack.MEMBERS, autoattack.autoattack)
+    }
+    ensemble = fell.pop("autoattack")
+    for member in fell.values():
+        assert not (member & ~ensemble).any()
+    if name == "rounding":
+        assert ensemble.sum() > fell["apgd_ce"].sum() + 3
 
 
 def test_projection_is_the_least_change_a_linear_program_finds():
@@ -168,3 +170,28 @@ def test_weights_are_left_alone_and_nothing_is_compiled_twice():
     # Sizes 8 and 4, whatever epsilon is.
     assert len(compiled) == 4
     assert max(function.experimental_get_tracing_count() for function in compiled) <= 2
+
+
+def test_a_restart_of_fab_starts_at_half_of_the_nearest_so_far_or_of_epsilon(monkeypatch):
+    model, images = helpers.linear(2), 0.25 + helpers.noise(8) / 2
+    labels = tf.constant(helpers.predicted(model, images))
+    replicas, walk, starts = Replicas(model), fab._walk, []
+    monkeypatch.setattr(
+        fab, "_walk", lambda *a, start, **how: starts.append(start) or walk(*a, start=start, **how)
+    )
+    attack = fab.fab_t(replicas, config.Attack(steps=10), 0)
+
+    def run(attack, epsilon, restart):
+        made, _ = attack(tf.constant(images), labels, list("abcdefgh"), epsilon, restart)
+        return [np.abs(each - images).reshape(8, -1).max(axis=1) for each in (made, starts[-1])]
+
+    nearest, start = run(attack, np.inf, 0)
+    assert (nearest > 0).all()
+    np.testing.assert_array_equal(start, 0)
+    _, start = run(attack, np.inf, 1)
+    np.testing.assert_allclose(start, nearest / 2, rtol=0.02)  # without the bisection
+    np.testing.assert_allclose(run(attack, np.inf, 1)[1], start)  # whatever came before
+    np.testing.assert_allclose(run(attack, 1e-3, 1)[1], 5e-4, rtol=1e-3)
+    # Nothing known yet.
+    alone = fab.fab_t(replicas, config.Attack(steps=10), 0)
+    np.testing.assert_allclose(run(alone, np.inf, 1)[1], fab.START / 2, rtol=1e-3)

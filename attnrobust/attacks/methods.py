@@ -131,7 +131,13 @@ def _loop(
         start = None
         if seed is not None:
             start = engine.random_starts(
-                ids, images.shape[1:], seed=seed, epsilon=epsilon, restart=restart, norm=norm
+                ids,
+                images.shape[1:],
+                attack=setting.name,
+                seed=seed,
+                epsilon=epsilon,
+                restart=restart,
+                norm=norm,
             )
         made = build(ascend=lambda x: gradient(x, labels)[1], start=start)
         aim = labels

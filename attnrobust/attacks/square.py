@@ -3,7 +3,6 @@ adversarial attack via random search'): forward passes alone, no gradient that c
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import packing
+from attnrobust.attacks import engine, packing
 from attnrobust.models.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -43,7 +42,9 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
         outcome = packing.Outcome(replicas, images, labels, ids)
         if not len(outcome.standing):
             return outcome.result()
-        streams = [_stream(seed, id_, epsilon, restart) for id_ in ids]
+        streams = [
+            engine.generator(f"{setting.name} square", seed, id_, epsilon, restart) for id_ in ids
+        ]
         height, width = outcome.images.shape[1:3]
         stripes = np.stack([_signs(stream.random((1, width, 3))) for stream in streams])
         pack = outcome.packed(
@@ -128,13 +129,6 @@ def _covered(draw: tf.Tensor, side: tf.Tensor, length: int) -> tf.Tensor:
     first = tf.cast(draw * tf.cast(length - side + 1, tf.float32), tf.int32)[:, None]
     pixels = tf.range(length)[None]
     return (pixels >= first) & (pixels < first + side)
-
-
-def _stream(seed: int, id_: str, epsilon: float, restart: int) -> np.random.Generator:
-    """Random numbers that depend on these four alone."""
-    text = f"square|{seed}|{id_}|{epsilon!r}|{restart}"
-    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=key))
 
 
 def _draws(streams: Sequence[np.random.Generator], pack: packing.Packed) -> np.ndarray:

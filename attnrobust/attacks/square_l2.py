@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import packing
+from attnrobust.attacks import engine, packing
 from attnrobust.attacks.square import HALVED_AFTER
 from attnrobust.models.replicas import Replicas
 
@@ -40,7 +39,7 @@ def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
         outcome = packing.Outcome(replicas, images, labels, ids)
         origin, best = outcome.images.numpy(), outcome.adversarials
         margin = np.full(len(ids), np.inf)
-        rngs = [_generator(seed, id_, epsilon, restart) for id_ in ids]
+        rngs = [engine.generator(setting.name, seed, id_, epsilon, restart) for id_ in ids]
         for query in range(setting.queries):
             live = outcome.standing
             if not len(live):
@@ -144,10 +143,3 @@ def _margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     own = others[rows, labels]
     others[rows, labels] = -np.inf
     return np.asarray(own - others.max(axis=1))
-
-
-def _generator(seed: int, id_: str, epsilon: float, restart: int) -> np.random.Generator:
-    """Random numbers that depend on these four alone."""
-    text = f"square_l2|{seed}|{id_}|{epsilon!r}|{restart}"
-    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=key))
