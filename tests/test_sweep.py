@@ -116,7 +116,7 @@ RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,200"}
 WEAK = ("square", "boundary", "hopskipjump", "uniform_noise", "sign_noise", "gaussian_noise",
         "salt_and_pepper")  # fmt: skip
 CASES = [(name, mode) for name, row in ATTACKS.items() for mode in ("carry", "independent")
-         if mode == "carry" or name in config.STEPPED]  # fmt: skip
+         if mode == "carry" or row.stepped]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
@@ -241,8 +241,8 @@ def test_a_cut_off_sweep_goes_on_and_ends_alike(
 
 def test_samples_take_turns_over_the_classes():
     labels = np.array([2, 2, 2, 0, 0, 1])
-    assert sweep.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
-    assert sweep.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
+    assert feed.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
+    assert feed.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_path):
@@ -437,12 +437,68 @@ def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
     assert [item.label for item in items] == np.flatnonzero(todo).tolist()
 
 
-def test_the_configuration_knows_which_attacks_go_by_steps():
-    assert set(config.STEPPED) <= ATTACKS.keys()
-    assert config.Attack(name="fgsm", steps=1).reach == np.inf
-    assert config.Attack(name="bim", steps=5, rel_stepsize=0.1).reach == pytest.approx(0.5)
-    fixed = config.Attack(steps=5, abs_stepsize=0.001, epsilons=(0.001, 0.02))
-    assert fixed.reach == pytest.approx(0.25), "in the largest ball"
+def test_a_new_row_is_swept_by_what_it_says_of_itself(
+    tiny, dataset, model, learned, tmp_path, monkeypatch, caplog
+):
+    seen = []
+
+    def brighten(replicas, setting, seed):
+        seen.append((setting.steps, setting.early_stop))
+        return lambda images, labels, ids, epsilon, restart: (
+            np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
+        )  # fmt: skip
+
+    row = Row(brighten, starts=True, own={"steps": 9, "rel_stepsize": 0.5}, source="invented")
+    monkeypatch.setitem(ATTACKS, "brighten", row)
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
+                   "attack.steps=1", "attack.rel_stepsize=none", "attack.random_start=false",
+                   "attack.restarts=3")  # fmt: skip
+    assert seen == [(1, True), (1, False)], "the sample images in full"
+    assert "1 steps of 0.5 ε reach 0.50 of the ball" in caplog.text
+    assert "one start does for all 3" in caplog.text
+    assert "brighten: steps 1 (invented: 9)" in caplog.text
+    assert states[0.01]["queries"].max() == 2
+    assert robust(states[0.01]) <= robust(states[0.0])
+
+
+def test_the_gap_between_the_two_largest_logits_is_said_of_the_clean_images(
+    tiny, dataset, model, learned, tmp_path, caplog
+):
+    def said():
+        (line,) = [r.message for r in caplog.records if "logit gap" in r.message]
+        caplog.clear()
+        return line
+
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.epsilons=0.001")
+    logits = np.sort(states[0.0]["logits"], axis=1)
+    gap = logits[:, -1] - logits[:, -2]
+    expected = f"median {np.median(gap):.3g}, largest {gap.max():.3g}"
+    assert said().endswith(expected)
+    swept(tiny, dataset, model, learned, tmp_path, "attack.epsilons=0.001")
+    assert said().endswith(expected), "also of a sweep that goes on"
+
+
+def test_robust_is_what_is_right_without_the_attack_too(
+    tiny, dataset, stored, model, learned, tmp_path, monkeypatch, caplog
+):
+    predicted = model(stored["image"]).numpy().argmax(1)
+    read_as = dict(zip(predicted.tolist(), stored["image"], strict=True))
+
+    def lucky(replicas, setting, seed):
+        """Images that are read as the label."""
+        return lambda images, labels, ids, epsilon, restart: (
+            tf.stack([read_as.get(int(label), image)
+                      for label, image in zip(labels, images, strict=True)]),
+            np.ones(len(ids), int),
+        )  # fmt: skip
+
+    monkeypatch.setitem(ATTACKS, "lucky", Row(lucky, random=False))
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=lucky",
+                   "attack.mode=independent", "attack.epsilons=1")  # fmt: skip
+    before, after = (states[e]["logits"].argmax(1) == learned for e in (0.0, 1.0))
+    assert (after & ~before).any(), "otherwise nothing is shown"
+    (line,) = [r.message for r in caplog.records if "robust accuracy" in r.message]
+    assert f"robust accuracy {(before & after).mean():.3f}" in line
 
 
 def test_samples_show_the_whole_attack(tiny, dataset, model, learned, tmp_path):

@@ -41,7 +41,7 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     moved back to the boundary by bisection, and given back. A step counts for two queries: a
     gradient and a forward pass.
     """
-    step = replicas.map(_iteration(replicas))
+    step = replicas.once(("fab",), lambda: replicas.map(_iteration(replicas)))
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from attnrobust import runs
 from attnrobust.attacks.checks import TOLERANCE
-from attnrobust.attacks.subject import Subject, accuracy
-from attnrobust.config import STEPPED
+from attnrobust.attacks.methods import ATTACKS, in_role
+from attnrobust.attacks.methods import reach as reach_of
+from attnrobust.attacks.subject import Subject
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -101,15 +102,15 @@ def gradients(subject: Subject) -> Finding:
 
 def reach(subject: Subject) -> Finding:
     """Steps times step size against the radius."""
-    if subject.setting.name not in STEPPED:
+    reached = reach_of(subject.setting)
+    if np.isinf(reached):
         return None, "this attack has no step size to judge"
-    reached = subject.setting.reach
     return reached >= 1, f"all steps together can go {reached:.2f} ε"
 
 
 def monotone(subject: Subject) -> Finding:
     """A larger ball holds the smaller one."""
-    values = [accuracy(state) for state in subject.files.values()]
+    values = list(subject.left.values())
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
     return rise <= 0.01, f"largest rise from one ε to the next {max(rise, 0):.3f}"
 
@@ -135,7 +136,7 @@ def _against(subject: Subject, other: np.ndarray, what: str) -> Finding:
 
 def one_step(subject: Subject) -> Finding:
     """Many steps against one."""
-    row = {"linf": "fgsm", "l2": "l2_fgm"}.get(subject.norm)
+    row = in_role("one_step", subject.norm)
     if row is None or subject.setting.name == row:
         return None, "no attack with one step to compare with"
     return _against(subject, subject.under(row, restarts=1)[1], f"one step ({row})")
@@ -154,7 +155,7 @@ def converged(subject: Subject) -> Finding:
 
 def noise(subject: Subject) -> Finding:
     """Random noise of the same size, best of several draws."""
-    row = {"linf": "uniform_noise", "l2": "gaussian_noise"}.get(subject.norm)
+    row = in_role("noise", subject.norm)
     if row is None or subject.setting.name == row:
         return None, "no noise of this norm to compare with"
     draws = subject.experiment.checks.draws
@@ -164,7 +165,7 @@ def noise(subject: Subject) -> Finding:
 
 def black_box(subject: Subject) -> Finding:
     """Without gradients nothing can be masked."""
-    row = {"linf": "square", "l2": "boundary"}.get(subject.norm)
+    row = in_role("black_box", subject.norm)
     if row is None or subject.setting.name == row:
         return None, "no black-box attack of this norm to compare with"
     queries = subject.experiment.checks.queries
@@ -176,6 +177,8 @@ def transfer(subject: Subject) -> Finding:
     """The same attack on another model that was trained on the same records."""
     if subject.surrogate is None:
         return None, "no other trained run of these records, image size and task beside this one"
+    if not ATTACKS[subject.setting.name].in_full:
+        return None, "this attack stops at the border of the model that it is made on"
     name, load = subject.surrogate
     # What has only just fooled the other model says little about this one.
     stands = subject.under(subject.setting.name, replicas=load(), early_stop=False)[1]
@@ -184,7 +187,7 @@ def transfer(subject: Subject) -> Finding:
 
 def margin(subject: Subject) -> Finding:
     """The margin's gradient does not vanish where the cross-entropy's does."""
-    if subject.setting.name not in STEPPED or subject.setting.loss == "margin":
+    if not ATTACKS[subject.setting.name].loss or subject.setting.loss == "margin":
         return None, "this attack does not ascend the cross-entropy"
     stands = subject.under(subject.setting.name, loss="margin")[1]
     return _against(subject, stands, "the same steps on the margin")
@@ -192,7 +195,7 @@ def margin(subject: Subject) -> Finding:
 
 def probabilities(subject: Subject) -> Finding:
     """What an attack through the softmax would have reported."""
-    if subject.setting.name not in STEPPED:
+    if not ATTACKS[subject.setting.name].loss:
         return None, "this attack does not ascend the cross-entropy"
     model = subject.replicas.model
     with subject.replicas.strategy.scope():

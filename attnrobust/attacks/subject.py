@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
+from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -42,7 +41,8 @@ class Subject:
         sweep_folder: Path,
         surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> None:
-        self.experiment, self.setting, self.replicas = experiment, experiment.attack, replicas
+        self.experiment, self.replicas = experiment, replicas
+        self.setting = settled(experiment.attack)
         untargeted(self.setting, "check")
         self.surrogate = surrogate
         name = self.setting.name
@@ -51,8 +51,8 @@ class Subject:
             epsilon: runs.load_npz(sweep_folder / runs.attack_file(name, epsilon))
             for epsilon in (0.0, *self.setting.epsilons)
         }
-        half = accuracy(self.files[0.0]) / 2
-        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(accuracy(self.files[e]) - half))
+        left = self.left
+        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(left[e] - left[0.0] / 2))
         every = [str(id_) for id_ in self.files[0.0]["id"]]
         number = min(experiment.checks.samples, len(every))
         chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
@@ -62,6 +62,14 @@ class Subject:
         self.clean = self.logits(self.images)
         self.right = self.clean.argmax(axis=1) == self.labels
         self.slack = max(0.01, 1 / number)
+
+    @property
+    def left(self) -> dict[float, float]:
+        """Share of the test split that is right without the attack and at each epsilon."""
+        clean = self.files[0.0]
+        right = clean["logits"].argmax(axis=1) == clean["label"]
+        return {epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
+                for epsilon, state in self.files.items()}  # fmt: skip
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of images (n, H, W, 3), in padded batches."""
@@ -89,11 +97,12 @@ class Subject:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
-        They are made on `replicas`, if given, and judged by the subject's own model.
+        They are made on `replicas`, if given, and judged by the subject's own model. Settings of
+        another attack's row are that row's own, unless they are among the changes.
         Images wrong from the start are left as they are and do not stand. Of several restarts the
         first that succeeds counts.
         """
-        setting = dataclasses.replace(self.setting, name=name, **changes)  # type: ignore[arg-type]
+        setting = of_another(self.setting, name, **changes)
         attack = ATTACKS[name].make(replicas or self.replicas, setting, self.experiment.seed)
         images, stands = self.images.copy(), self.right.copy()
         epsilon = self.epsilon if epsilon is None else epsilon
@@ -128,8 +137,3 @@ class Subject:
             found, _ = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])
         return np.concatenate(made)
-
-
-def accuracy(state: Mapping[str, np.ndarray]) -> float:
-    """Share of images that stand, from a file of the sweep."""
-    return float((state["logits"].argmax(axis=1) == state["label"]).mean())
