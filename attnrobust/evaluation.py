@@ -27,6 +27,8 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
 
     Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
     there only if it stands under every attack of that norm that was run at that epsilon.
+    Right under an attack is what is right without it, too: the image itself lies in every ball.
+    `prediction_change_rate` alone compares the predictions as they are.
     `accuracy_drop` is what a corruption takes off the clean accuracy.
     `mean_accuracy`, without a level, is the mean over all severities, or over all epsilons above 0.
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
@@ -110,7 +112,7 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
             attacked = _attacked(run, label, epsilon, clean)
             for measurement in _attack_metrics(clean, attacked, classes, norm):
                 yield _row(run, "attack", label, epsilon, measurement)
-            right.append(_right(attacked))
+            right.append(_right(clean) & _right(attacked))
         yield _row(run, "attack", label, "", _mean_accuracy(right[1:]))
     for (norm, _), (epsilon, labels) in _shared(run).items():
         several = [_attacked(run, label, epsilon, clean) for label in labels]
@@ -166,7 +168,8 @@ def _worst(
 ) -> dict[str, np.ndarray]:
     """Of each image the first attack under which it fell, or the first attack where it stands.
 
-    So its accuracy is the mean of the minimum over the attacks, not the minimum of their means.
+    What was wrong without an attack has fallen without one. So its accuracy is the mean of the
+    minimum over the attacks, not the minimum of their means.
     """
     # The image itself lies in every ball: what was wrong without an attack has fallen.
     unchanged = {"logits": clean["logits"], "linf": 0 * several[0]["linf"]}
@@ -212,11 +215,13 @@ def _attack_metrics(
     clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str], norm: str
 ) -> Iterator[Measurement]:
     """What an attack leaves. No AUC: adversarials are made to cross the decision, not to rank."""
-    labels, probability = attacked["label"], metrics.probabilities(attacked["logits"])
+    labels = attacked["label"]
+    robust = _worst(clean, [attacked], norm)["logits"]
+    probability = metrics.probabilities(robust)
     for name in ("accuracy", "balanced_accuracy"):
         yield name, *metrics.measure(metrics.METRICS[name], labels, probability), len(labels)
     yield from _recalls(labels, probability, classes)
-    before, after = clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
+    before, after = (each["logits"].argmax(axis=1) for each in (clean, attacked))
     yield _proportion("attack_success_rate", (after != labels)[before == labels])
     yield _proportion("prediction_change_rate", after != before)
     for size in dict.fromkeys(("linf", norm)):

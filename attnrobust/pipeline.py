@@ -99,14 +99,16 @@ def predict(walk: Walk) -> None:
 
 def attack(walk: Walk) -> None:
     """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
-    from attnrobust.attacks.methods import ATTACKS, row_of
+    from attnrobust.attacks.methods import ATTACKS, row_of, settled
     from attnrobust.attacks.sweep import Sweep
 
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
     notes = {"norm": row.norm, "command": provenance.command()}
-    with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
+    # What was done, and not what a row would do by the time it is read.
+    used = {**walk.used("attack"), "attack": dataclasses.asdict(settled(walk.experiment.attack))}
+    with walk.run.stage(walk.run.place_of("attack", walk.label), used=used,
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
@@ -287,9 +289,9 @@ def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", walk.run.root)
     if "attack" in stages:
-        from attnrobust.attacks.methods import row_of
+        from attnrobust.attacks import checks
 
-        row_of(walk.experiment.attack)  # before a night of training, not after it
+        checks.settings(walk.experiment.attack)  # before a night of training, not after it
     with log_to(walk.run.path("log.txt")):
         for name in stages:
             try:

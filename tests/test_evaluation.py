@@ -227,18 +227,25 @@ def test_worst_case_counts_images_that_stand_under_every_attack(run: Run) -> Non
     assert not table.duplicated(["condition", "name", "level", "metric"]).any()
 
 
-def test_what_was_wrong_without_an_attack_is_wrong_in_the_worst_case(run: Run) -> None:
+def test_what_was_wrong_without_an_attack_is_wrong_under_every_attack(run: Run) -> None:
     """An attack in independent mode may push an image back to its class."""
     luckily = FALLEN.copy()
     luckily[3] = 0
+    assert (luckily == LABELS).sum() == 4
     place = run.path("attack", "linf_pgd", "linf_pgd-0.01.npz")
     runs.save_npz(place, **attacked(luckily, 0.009))
     add(run, "other", luckily)
     table = evaluation.evaluate(run, run.path("evaluate"))
     accuracy = table[(table["metric"] == "accuracy") & (table["level"] == 0.01)]
     values = accuracy.set_index("condition")["value"]
-    assert list(values["attack"]) == [0.4, 0.4]
+    assert list(values["attack"]) == [0.3, 0.3]
     assert values["worst_case"] == pytest.approx(0.3)
+    mine = table[(table["name"] == "linf_pgd")].set_index(["metric", "level"])["value"]
+    assert mine["balanced_accuracy", 0.01] == pytest.approx((2 / 4 + 1 / 6) / 2)
+    assert mine["recall[mel]", 0.01] == pytest.approx(2 / 4)
+    assert mine["mean_accuracy", ""] == pytest.approx(0.3)
+    # Wu's rate is of the predictions as they are: image 3 has changed its own, too.
+    assert mine["prediction_change_rate", 0.01] == pytest.approx(6 / 10)
 
 
 def test_norms_do_not_mix(run: Run) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import ball, config
-from attnrobust.attacks import engine, packing
+from attnrobust.attacks import engine, losses, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training.losses import log_odds_against
 
@@ -35,10 +35,11 @@ def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "
 
     Each starts at a random point of the ball, or at the image without `attack.random_start`. An
     image is done as soon as it falls; one that stands gets back its point of largest loss.
+    Without `attack.early_stop` all make every step, and get back the point of largest margin.
 
     Args:
         replicas: The model.
-        setting: `steps` and `random_start`; step sizes are the attack's own.
+        setting: `steps`, `random_start`, `early_stop`; step sizes are the attack's own.
         seed: Of the random starts.
         norm: Of the ball: `linf` or `l2`.
     """
@@ -47,7 +48,7 @@ def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
         climb(outcome, outcome.labels, ids, epsilon, restart)
         return outcome.result()
 
@@ -70,7 +71,7 @@ def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "l
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
         for turn, target in enumerate(packing.targets(outcome.logits, outcome.labels).T):
             climb(outcome, target, [f"{id_}|target {turn}" for id_ in ids], epsilon, restart)
         return outcome.result()
@@ -118,8 +119,10 @@ class _Climb:
     def __init__(
         self, replicas: Replicas, loss: Loss, setting: config.Attack, seed: int, norm: str
     ) -> None:
-        self.step = replicas.map(_iteration(replicas, loss, norm))
         self.name = f"{setting.name} {loss.__name__}"
+        self.step = replicas.once(
+            ("apgd", loss.__name__, norm), lambda: replicas.map(_iteration(replicas, loss, norm))
+        )
         self.setting = setting
         self.seed = seed
         self.norm = norm
@@ -152,7 +155,7 @@ class _Climb:
             if iteration in judged:
                 _halve(pack.rows, iteration - before)
                 before = iteration
-        outcome.take(pack, pack.live, pack.rows["best"])
+        outcome.leave(pack, pack.rows["best"])
 
     def _start(
         self, images: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -180,18 +183,14 @@ class _Climb:
         names = ("origin", "label", "target", "x", "before", "slope", "best", "best_slope",
                  "best_loss", "size")  # fmt: skip
         scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
-        moved, slope, loss, wrong, best, best_slope, best_loss = self.step(
+        moved, slope, loss, wrong, lead, best, best_slope, best_loss = self.step(
             *(rows[name] for name in names), *scalars
         )
         rows.update(before=rows["x"], x=moved, slope=slope, best=best, best_slope=best_slope,
                     best_loss=best_loss.numpy())  # fmt: skip
         rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
         rows["loss"] = loss.numpy()
-        fell = wrong.numpy() & pack.live
-        outcome.queries[pack.where[pack.live]] += 1
-        outcome.take(pack, fell, moved)
-        outcome.fallen[pack.where[fell]] = True
-        pack.live &= ~fell
+        outcome.judge(pack, moved, wrong.numpy(), lead.numpy())
 
 
 def _halve(rows: packing.Rows, window: int) -> None:
@@ -235,6 +234,7 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             new_slope,
             value,
             wrong,
+            losses.margin(logits, label, None),
             tf.where(where, moved, best),
             tf.where(where, new_slope, best_slope),
             tf.where(better, value, best_loss),

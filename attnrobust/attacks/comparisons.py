@@ -17,11 +17,6 @@ from attnrobust.models.replicas import Replicas
 Finding = tuple[bool | None, str]
 
 
-def goes_by_steps(subject: Subject) -> bool:
-    """Whether the sweep's attack ascends `attack.loss` in steps of a size that is set."""
-    return ATTACKS[subject.setting.name].stepped
-
-
 def _another(subject: Subject, role: str) -> str | None:
     """The attack of the sweep's norm that plays this role, unless it is the sweep's own."""
     name = in_role(role, subject.norm)
@@ -69,7 +64,7 @@ def converged(subject: Subject) -> Finding:
     """
     setting, row = subject.setting, ATTACKS[subject.setting.name]
     name: str | None = setting.name
-    if not (row.random or row.own):
+    if not row.random and not {"steps", "queries"}.intersection(row.own):
         # A single step, say. There is no more of it, but there are many of its kind.
         name = in_steps(subject.norm)
     if name is None:
@@ -115,25 +110,27 @@ def transfer(subject: Subject) -> Finding:
     if subject.surrogate is None:
         return None, "no other trained run of these records, image size and task beside this one"
     name, load = subject.surrogate
-    attack = subject.setting.name
-    if not goes_by_steps(subject):
-        attack = in_steps(subject.norm) or attack
+    attack: str | None = subject.setting.name
+    if not ATTACKS[subject.setting.name].in_full:
+        attack = in_steps(subject.norm)
+    if attack is None:
+        return None, "attacks of this norm stop at the border of the model they are made on"
     stands = subject.under(attack, todo=subject.left, replicas=load(), early_stop=False)[1]
     return _against(subject, stands, f"adversarials of {name}")
 
 
 def margin(subject: Subject) -> Finding:
     """The margin's gradient does not vanish or mislead where another loss's does."""
-    if not goes_by_steps(subject) or subject.setting.loss == "margin":
-        return None, "this attack does not ascend the cross-entropy"
+    if not ATTACKS[subject.setting.name].loss or subject.setting.loss == "margin":
+        return None, "this attack ascends no loss but its own, or the margin already"
     stands = subject.under(subject.setting.name, todo=subject.left, loss="margin")[1]
     return _against(subject, stands, "the same steps on the margin")
 
 
 def probabilities(subject: Subject) -> Finding:
     """What an attack through the softmax would have reported."""
-    if not goes_by_steps(subject):
-        return None, "this attack does not ascend the cross-entropy"
+    if not ATTACKS[subject.setting.name].loss:
+        return None, "this attack ascends no loss but its own"
     model = subject.replicas.model
     with subject.replicas.strategy.scope():
         softened = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))

@@ -41,9 +41,9 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     moved back to the boundary by bisection, and given back. A step counts for two queries: a
     gradient and a forward pass.
     """
-    step = replicas.map(_iteration(replicas))
     # Nearest by id and restart, without a ball: later restarts start at half of that.
     known: dict[tuple[str, int], float] = {}
+    step = replicas.once(("fab",), lambda: replicas.map(_iteration(replicas)))
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int

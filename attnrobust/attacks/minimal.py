@@ -114,7 +114,8 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
             tf.where(nearer, size, distance),
         )
 
-    return replicas.map(look)
+    made: Compiled = replicas.once(("look", norm), lambda: replicas.map(look))
+    return made
 
 
 def compiled_pull(replicas: Replicas) -> Compiled:
@@ -128,7 +129,8 @@ def compiled_pull(replicas: Replicas) -> Compiled:
             logits, images, output_gradients=weights, unconnected_gradients=engine.NONE_IS_ZERO
         )
 
-    return replicas.map(pull)
+    made: Compiled = replicas.once(("pull",), lambda: replicas.map(pull))
+    return made
 
 
 @dataclass(eq=False)

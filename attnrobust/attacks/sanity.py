@@ -17,13 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from attnrobust import runs
-from attnrobust.attacks import engine
+from attnrobust.attacks import engine, methods
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.comparisons import (
     Finding,
     black_box,
     converged,
-    goes_by_steps,
     huge,
     margin,
     noise,
@@ -31,7 +30,7 @@ from attnrobust.attacks.comparisons import (
     probabilities,
     transfer,
 )
-from attnrobust.attacks.subject import Subject, accuracy
+from attnrobust.attacks.subject import Subject
 
 log = logging.getLogger("attnrobust")
 
@@ -102,15 +101,15 @@ def gradients(subject: Subject) -> Finding:
 
 def reach(subject: Subject) -> Finding:
     """Steps times step size against the radius."""
-    if not goes_by_steps(subject):
+    reached = methods.reach(subject.setting)
+    if np.isinf(reached):
         return None, "this attack has no step size to judge"
-    reached = subject.setting.reach
     return reached >= 1, f"all steps together can go {reached:.2f} ε"
 
 
 def monotone(subject: Subject) -> Finding:
     """A larger ball holds the smaller one."""
-    values = [accuracy(state) for state in subject.files.values()]
+    values = list(subject.left.values())
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
     return rise <= 0.01, f"largest rise from one ε to the next {max(rise, 0):.3f}"
 

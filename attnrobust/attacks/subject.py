@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
+from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -47,13 +46,14 @@ class Subject:
         examples: Mapping[str, np.ndarray],
         surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> None:
-        self.experiment, self.setting, self.replicas = experiment, experiment.attack, replicas
+        self.experiment, self.replicas = experiment, replicas
+        self.setting = settled(experiment.attack)
         untargeted(self.setting, "check")
         self.surrogate = surrogate
         self.norm = ATTACKS[self.setting.name].norm
         self.files = dict(files)
-        half = accuracy(self.files[0.0]) / 2
-        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(accuracy(self.files[e]) - half))
+        share = self.shares
+        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(share[e] - share[0.0] / 2))
         self.images, self.labels = examples["image"], examples["label"]
         self.ids = [str(id_) for id_ in examples["id"]]
         self.clean = self.logits(self.images)
@@ -92,6 +92,14 @@ class Subject:
         """(n,) whether the sweep left the image standing."""
         return np.asarray(self.right & (self.found(self.epsilon).argmax(axis=1) == self.labels))
 
+    @property
+    def shares(self) -> dict[float, float]:
+        """Share of the test split that is right without the attack and at each epsilon."""
+        clean = self.files[0.0]
+        right = clean["logits"].argmax(axis=1) == clean["label"]
+        return {epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
+                for epsilon, state in self.files.items()}  # fmt: skip
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of images (n, H, W, 3), in padded batches."""
         return np.concatenate([self.replicas.forward(full).numpy()[:number]
@@ -128,9 +136,9 @@ class Subject:
             replicas: The model that is attacked; the subject's own if None.
             todo: (n,) Which images are attacked; those that are right if None.
             first: Number of the first restart: none shares its start with those before.
-            changes: Settings.
+            changes: Settings; others that belong to another row are that row's own.
         """
-        setting = dataclasses.replace(self.setting, name=name, **changes)  # type: ignore[arg-type]
+        setting = of_another(self.setting, name, **changes)
         row = ATTACKS[name]
         attack = row.make(replicas or self.replicas, setting, self.experiment.seed)
         images, stands = self.images.copy(), (self.right if todo is None else todo).copy()
@@ -168,8 +176,3 @@ class Subject:
             found, _ = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])
         return np.concatenate(made)
-
-
-def accuracy(state: Mapping[str, np.ndarray]) -> float:
-    """Share of images that stand, from a file of the sweep."""
-    return float((state["logits"].argmax(axis=1) == state["label"]).mean())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from attnrobust.attacks.methods import departures
 from attnrobust.report.results import NOTHING, Result, grouped, key, number, once
 from attnrobust.report.tables import Table, combine, heads, of_255
 from attnrobust.report.wording import NORMS
@@ -55,6 +56,15 @@ def _of_norm(members: Sequence[Result], norm: str) -> Table:
         rows=tuple(rows),
         frame=frame.astype({"seed": "Int64", "n": "Int64"}),
         note="Worst case: an image counts only if it is classified right without an attack and "
-        "under every attack that was run at this ε. It is the number to quote.",
+        f"under every attack that was run at this ε. It is the number to quote.{_other(members)}",
         bold=frozenset({len(columns) - 1}),
     )
+
+
+def _other(members: Sequence[Result]) -> str:
+    """What these attacks' settings are, where they are not their rows' own; a sentence or none."""
+    said = dict.fromkeys(
+        f"{each.attack}: {', '.join(words)}"
+        for each in members if (words := departures(each.setting))
+    )  # fmt: skip
+    return f" Other settings than usual: {'; '.join(said)}." if said else ""

@@ -26,12 +26,12 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
     Args:
         folder: With the files that `attacks/transfer.py` writes.
         names: Of the models.
-        epsilons: Radii; 0 stands for an attack that has none.
+        epsilons: Radii.
 
     Returns:
         A row for each source, target and epsilon; source `clean` is no attack. Metrics are
-        `accuracy`, over all images, and `fooled`, the share of images that both models had right
-        and the target no longer has.
+        `accuracy`, over all images, right only if right without an attack too, and `fooled`, the
+        share of images that both models had right and the target no longer has.
     """
     rows = []
     base = runs.load_npz(folder / f"{CLEAN}.npz")
@@ -40,7 +40,7 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
         rows.append(_row(CLEAN, target, 0.0, "accuracy", right[target]))
     for source, epsilon, target in itertools.product(names, epsilons, names):
         found = runs.load_npz(folder / runs.attack_file(source, epsilon))
-        stands = found[f"logits-{target}"].argmax(axis=1) == found["label"]
+        stands = right[target] & (found[f"logits-{target}"].argmax(axis=1) == found["label"])
         rows.append(_row(source, target, epsilon, "accuracy", stands))
         both = right[source] & right[target]
         rows.append(_row(source, target, epsilon, "fooled", ~stands[both]))
@@ -88,7 +88,7 @@ def draw(table: pd.DataFrame, names: Sequence[str], file: Path) -> None:
         axes.set_yticks(range(len(names) + 1), ["no attack", *names])
         axes.set_xlabel("judged")
         axes.set_ylabel("attacked")
-        where = f"ε = {number(epsilon)} (255 ε = {number(255 * epsilon)})" if epsilon else "nearest"
+        where = f"ε = {number(epsilon)} (255 ε = {number(255 * epsilon)})"
         axes.set_title(f"accuracy, {where}", fontsize=10)
     with runs.atomic(file) as temporary:
         temporary.write_bytes(png(render(figure)))

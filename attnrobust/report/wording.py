@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from attnrobust.config import STEPPED, Attack
+from attnrobust.attacks.methods import departures, reach, settled
+from attnrobust.config import Attack
 from attnrobust.report.results import Estimate, Result, grouped, key, number, once
 from attnrobust.report.tables import combine
 from attnrobust.runs import attack_file
@@ -53,11 +55,12 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
     weak = {
         (result.group[1], result.attack): result.setting
         for result in results
-        if result.attack and result.setting.reach < 1
+        if result.attack and reach(result.setting) < 1
     }
     return [
-        f"Warning: the attack {label} on {name} is too weak to be quoted; its {attack.steps} steps "
-        f"reach {attack.reach:.2f} of the ball, so robust accuracy comes out too high."
+        f"Warning: the attack {label} on {name} is too weak to be quoted; its "
+        f"{settled(attack).steps} steps reach {reach(attack):.2f} of the ball, so robust accuracy "
+        "comes out too high."
         for (name, label), attack in weak.items()
     ]
 
@@ -196,15 +199,17 @@ def attacks(results: Sequence[Result]) -> list[str]:
     """The attacks in words, each once."""
     found = []
     for result in results:
-        attack = result.setting
+        attack = settled(result.setting)
         if not result.attack:
             continue
         words = attack.name if result.attack == attack.name else f"{result.attack} ({attack.name})"
-        if attack.name in STEPPED:
+        if reach(attack) < math.inf:
             restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
             where = "at random in the ball" if attack.random_start else "at the image"
             words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
                       f"{where}")  # fmt: skip
+        elif other := departures(attack):
+            words += f" with {', '.join(other)}"
         found.append(words)
     return list(dict.fromkeys(found))
 
