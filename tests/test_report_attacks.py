@@ -17,6 +17,7 @@ from attnrobust.report import attacks, figures, galleries, inventory, reading, w
 from attnrobust.report.page import write
 from attnrobust.runs import Run, load_json, save_json, save_text
 
+pytestmark = pytest.mark.usefixtures("cheap_pages")
 EPSILONS = (0.00125, 8 / 255)
 
 
@@ -103,6 +104,7 @@ def test_page_of_several_attacks(several: list[Run], tmp_path: Path) -> None:
     assert not measured.duplicated(["experiment", "condition", "name", "level", "metric"]).any()
 
 
+@pytest.mark.usefixtures("in_full")
 def test_curves_have_a_panel_for_each_attack(several: list[Run]) -> None:
     results = reading.read(several)
     (picture,) = figures.accuracy_curves(results, figures.colours(results))
@@ -112,6 +114,7 @@ def test_curves_have_a_panel_for_each_attack(several: list[Run]) -> None:
     assert "tiny_gap, round: " in picture.alt
 
 
+@pytest.mark.usefixtures("in_full")
 def test_numbers_of_pixels_are_not_scaled(tmp_path: Path) -> None:
     run = add(make_run(tmp_path), "few", accuracy=0.4, norm="l0", worst=0.3)
     results = reading.read([run])

@@ -23,6 +23,7 @@ from attnrobust.report import calibration, corruptions, figures, martinez, readi
 from attnrobust.report.page import write
 from attnrobust.runs import Run, load_json, load_npz, save_json, save_npz, save_text
 
+pytestmark = pytest.mark.usefixtures("cheap_pages")
 # Three of four images right, each 1 ahead: confidence e / (e + 1) = 0.731.
 WRONG = np.arange(40) % 4 == 3
 
@@ -73,6 +74,7 @@ def row_of(text: str, head: str, *, last: bool = False) -> list[str]:
     return re.findall(r"<td>(?:<b>)?(.*?)(?:</b>)?</td>", found[-1])
 
 
+@pytest.mark.usefixtures("in_full")
 def test_calibration_stands_on_the_page_as_measured(tmp_path: Path) -> None:
     run = predicted(make_run(tmp_path))
     text = page_of([run], tmp_path / "out")
@@ -150,6 +152,7 @@ ERRORS = {"jpeg": {1: 0.8, 2: 0.6}, "hair": {1: 0.5, 2: 0.3}}
 BETTER = {"jpeg": {1: 0.9, 2: 0.8}, "hair": {1: 0.5, 2: 0.3}}
 
 
+@pytest.mark.usefixtures("in_full")
 def test_corruptions_stand_beside_the_clean_accuracy(tmp_path: Path) -> None:
     run_list = [corrupted(make_run(tmp_path), ERRORS),
                 corrupted(make_run(tmp_path, "tiny_attention"), BETTER)]  # fmt: skip
