@@ -49,7 +49,8 @@ def train(walk: Walk) -> None:
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
     with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
-                        force=walk.force, writes=chief) as folder:  # fmt: skip
+                        notes={"again": list(walk.again)}, force=walk.force,
+                        writes=chief) as folder:  # fmt: skip
         if folder is not None:
             from attnrobust.training import fit, strategy
 
@@ -68,7 +69,8 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
     """Write `provenance.json`: where the weights come from, and what they learned."""
     from attnrobust.models import build
 
-    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
+    start = (walk.run.stamp("train") or {}).get("started", "")
+    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices, started=start)
     described = {
         "name": dataset.name, "task": walk.experiment.data.task,
         "classes": list(dataset.classes), "size": dataset.size,
@@ -87,7 +89,7 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
 def predict(walk: Walk) -> None:
     """Weights and records to `predict/clean.npz`, validation.npz and a file a corruption."""
     with walk.run.stage("predict", used=walk.used("corruptions"), inputs=walk.weights_digest(),
-                        force=walk.force) as folder:  # fmt: skip
+                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust import prediction
 
@@ -103,7 +105,7 @@ def attack(walk: Walk) -> None:
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
-    notes = {"norm": row.norm, "command": provenance.command()}
+    notes = {**walk.notes(), "norm": row.norm, "command": provenance.command()}
     with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
@@ -146,7 +148,7 @@ def explain(walk: Walk) -> None:
     attacked = walk.run.attacked(walk.label)
     with walk.run.stage(walk.run.place_of("explain", walk.label), used=walk.used("explanation"),
                         inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
-                        force=walk.force) as folder:  # fmt: skip
+                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.explanations import stage
 
@@ -235,7 +237,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         )
 
     def work() -> None:
-        walk = _walk(experiment, options)
+        walk = _walk(experiment, options, f"experiments.{where}")
         if "search" in options.stage:
             search.search(walk, options.grid, options.folds,
                           train=lambda cell: walk_through(cell, ["train"]),
@@ -246,7 +248,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     return guarded(work, debug=options.debug)
 
 
-def _walk(experiment: config.Experiment, options: argparse.Namespace) -> Walk:
+def _walk(experiment: config.Experiment, options: argparse.Namespace, module: str) -> Walk:
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
@@ -254,6 +256,7 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace) -> Walk:
     return Walk(
         Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
         options.force, machines=options.strategy, name=options.label or "",
+        again=[module, *search.given(options, "records")],
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ class Walk:
         force: Make stages anew.
         name: What the attack is called in this run; its own name where empty.
         machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
+        again: What calls these settings up again, for the page: the module of the experiment, then
+            options. Where empty, the experiment's name is that of its file.
     """
 
     run: Run
@@ -36,6 +38,7 @@ class Walk:
     force: bool = False
     name: str = ""
     machines: str = "mirrored"
+    again: Sequence[str] = ()
     _trained: tuple[tuple[str, str], Replicas] | None = None
 
     @property
@@ -119,6 +122,15 @@ class Walk:
         """The part of the configuration that a stage's result depends on."""
         values = dataclasses.asdict(self.experiment)
         return {section: values[section] for section in ("data", "seed", *sections)}
+
+    def notes(self) -> dict[str, Any]:
+        """What a stage's stamp keeps for the page: how to call it again, which weights there are.
+
+        Nothing of it decides whether the stage's result still holds.
+        """
+        weights = self.run.path("train", "weights.h5")
+        made_with = {"weights": runs.digest(weights)} if weights.is_file() else {}
+        return {"again": list(self.again), **made_with}
 
     def weights_digest(self) -> str:
         """Digest of the trained weights and the records: what every later stage depends on.

@@ -28,8 +28,8 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
         for epsilon in (0.0, *attack.epsilons):
             found = runs.load_npz(root / "attack" / label / runs.attack_file(attack.name, epsilon))
             right = found["logits"].argmax(axis=1) == found["label"]
-            n, hits = len(right), int(right.sum())
-            rows.append([groups, epsilon, hits / n, *metrics.wilson(hits, n), n])
+            value, low, high, _ = metrics.proportion(right, groups=found.get("group"))
+            rows.append([groups, epsilon, value, low, high, len(right)])
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"groups": "Int64"})
 
 
