@@ -392,9 +392,9 @@ def test_seeds_that_were_not_measured_are_counted_aloud(tmp_path: Path) -> None:
     assert tables.heads(results)[0][0] == "tiny_gap, 3 seeds"
     (picture,) = figures.accuracy_curves(results, figures.colours(results))
     assert "the thick line is their mean where all have one" in picture.caption
-    places = figures.positions([0.00125, 8 / 255])
+    places = figures.positions(results[0].epsilons)
     x, mean = figures._mean([figures._curve(each, places) for each in results])
-    assert x == [0, places[8 / 255]], "at 0.00125 it would be the first seed's alone"
+    assert x == [0, places[results[0].epsilons[1]]], "at 0.00125 it would be the first seed's alone"
     assert mean == pytest.approx([0.75, 0.25])
 
 
