@@ -47,8 +47,8 @@ def read(run_list: Sequence[Run]) -> list[Result]:
     for (dataset, experiment, seed), run in seen.items():
         several = experiments.count((dataset, experiment)) > 1
         label = (f"{dataset}/" if len(datasets) > 1 else "") + experiment
-        name = f"{label} seed {seed}" if several else label
-        results += _of_run(run, name, seeds=experiments.count((dataset, experiment)))
+        shown = f"{label} seed {seed}" if several else label
+        results += _of_run(run, shown, seeds=experiments.count((dataset, experiment)))
     return results
 
 
