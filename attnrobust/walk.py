@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,12 @@ log = logging.getLogger("attnrobust")
 WEIGHTS = Path("train", "weights.h5")
 # What the name of a smoke run ends with.
 SMOKED = "-smoke"
+SMOKE = (
+    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
+    "training.epoch_fraction=1", "training.sampling=none", "training.start=",
+    "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
+    "attack.restarts=1", "checks.samples=4", "checks.draws=2", "checks.queries=10",
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
@@ -33,6 +39,8 @@ class Walk:
         force: Make stages anew.
         name: What the attack is called in this run; its own name where empty.
         machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
+        again: What calls these settings up again, for the page: the module of the experiment, then
+            options. Where empty, the experiment's name is that of its file.
     """
 
     run: Run
@@ -40,6 +48,7 @@ class Walk:
     force: bool = False
     name: str = ""
     machines: str = "mirrored"
+    again: Sequence[str] = ()
     _trained: tuple[tuple[str, str], Replicas] | None = None
 
     @property
@@ -154,6 +163,15 @@ class Walk:
         values = dataclasses.asdict(self.experiment)
         return {section: values[section] for section in ("data", "seed", *sections)}
 
+    def notes(self) -> dict[str, Any]:
+        """What a stage's stamp keeps for the page: how to call it again, which weights there are.
+
+        Nothing of it decides whether the stage's result still holds.
+        """
+        weights = self.run.path("train", "weights.h5")
+        made_with = {"weights": runs.digest(weights)} if weights.is_file() else {}
+        return {"again": list(self.again), **made_with}
+
     def weights_digest(self) -> str:
         """Digest of the trained weights and the records: what every later stage depends on.
 
@@ -184,3 +202,15 @@ class Walk:
                     f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
                     "leave that setting out, or train under a name of its own (--set name=…)"
                 )
+
+
+def smoke(experiment: config.Experiment) -> config.Experiment:
+    """The same experiment with tiny numbers, under a name of its own."""
+    size = 96 if experiment.model.backbone.startswith("inception") else 64
+    first, *_, last = (*experiment.attack.epsilons, experiment.attack.epsilons[-1])
+    grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
+    return config.with_settings(
+        experiment,
+        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
+         f"name={experiment.name}{SMOKED}"],
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,32 @@ def tiny() -> config.Experiment:
         attack=config.Attack(epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10,
                              samples=6),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cheap_pages() -> Iterator[None]:
+    """Pages whose figures stay blank and whose bootstraps take few draws, since both cost most.
+
+    For tests that ask for neither; one of each kind of figure is `in_full` or in a module without.
+    """
+    from attnrobust import metrics
+    from attnrobust.report import pictures
+
+    class Blank(pictures.FigureCanvasAgg):
+        def draw(self) -> None:
+            self.get_renderer()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "RESAMPLES", 20)
+        patch.setattr(pictures, "FigureCanvasAgg", Blank)
+        yield
+
+
+@pytest.fixture
+def in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn after all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from attnrobust.report import pictures
+
+    monkeypatch.setattr(pictures, "FigureCanvasAgg", FigureCanvasAgg)

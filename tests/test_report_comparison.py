@@ -19,6 +19,8 @@ from attnrobust.report.page import write
 from attnrobust.report.tables import Table
 from attnrobust.runs import Run, load_npz, save_npz, save_text
 
+pytestmark = pytest.mark.usefixtures("cheap_pages")
+
 
 def compared(run: Run, *, masks: bool = False) -> Run:
     """The run with its `comparison.csv`; 3 samples, all fooled, one with an empty map."""
@@ -41,6 +43,7 @@ def cells(text: str) -> list[str]:
     return [html.unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", text)]
 
 
+@pytest.mark.usefixtures("in_full")
 def test_page_shows_the_numbers_of_the_file(tmp_path: Path) -> None:
     run_list = [compared(make_run(tmp_path), masks=True),
                 compared(make_run(tmp_path, "tiny_attention"))]  # fmt: skip
@@ -78,6 +81,7 @@ def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
     assert "Heatmaps in numbers" not in text
 
 
+@pytest.mark.usefixtures("in_full")
 def test_seeds_are_taken_together(tmp_path: Path) -> None:
     run_list = [compared(make_run(tmp_path, seed=seed)) for seed in range(2)]
     held = comparison.read(reading.read(run_list))

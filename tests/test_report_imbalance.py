@@ -14,6 +14,7 @@ from attnrobust import config
 from attnrobust.report import confusion, imbalance, reading
 from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
 
+pytestmark = pytest.mark.usefixtures("cheap_pages")
 PLAIN = ("training.class_weights=none",)
 
 
@@ -110,6 +111,7 @@ def test_a_stage_that_was_cut_off_took_at_least_its_epochs(tmp_path: Path) -> No
     assert list(frame[frame["model"] != "paper"]["seconds"]) == [5.0]
 
 
+@pytest.mark.usefixtures("in_full")
 def test_a_confusion_matrix_counts_labels_and_predictions(tmp_path: Path) -> None:
     seeds = [run_of(tmp_path, "tiny", seed=seed) for seed in (0, 1)]
     logits = np.zeros((4, 2), np.float32)

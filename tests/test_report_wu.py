@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_helpers import SIZE, make_eyepacs
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tensorflow import keras
 from test_report import make_run
 from test_report_calibration import page_of, row_of
 
@@ -19,12 +21,14 @@ from attnrobust import __main__ as program
 from attnrobust import config, evaluation, pipeline
 from attnrobust.corruptions import RANDOM
 from attnrobust.data import shards, writing
-from attnrobust.report import figures, reading, wu, wu_figures
+from attnrobust.report import figures, pictures, reading, wu, wu_figures
 from attnrobust.report.results import Result
 from attnrobust.report.sections import Section
 from attnrobust.runs import Run, load_json, load_npz, save_json, save_npz, save_text
+from attnrobust.walk import Walk
 from tfrecords import corrupted, eyepacs
 
+pytestmark = pytest.mark.usefixtures("cheap_pages")
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 IDS = np.array([f"image-{i}" for i in range(40)])
 LABELS = np.arange(40) % 5  # 8 of each
@@ -43,16 +47,18 @@ def levels(most: int, **values: Any) -> dict[str, Any]:
 
 def graded(
     root: Path, name: str = "wu_baseline", *, made: dict[str, Any] | None = None, lost: int = 10,
-    settings: Sequence[str] = (), seed: int = 0,
+    settings: Sequence[str] = (), seed: int = 0, experiment: config.Experiment | None = None,
 ) -> Run:  # fmt: skip
     """An evaluated run: so many first images read as grade 0, twice as many when corrupted.
 
     PGD turns 5 predictions at the smaller epsilon, all of them right; at the larger one 10, and one
-    that was wrong from the start.
+    that was wrong from the start. With an `experiment`, the run is one of that, at two epsilons.
     """
-    run = make_run(root, name, seed=seed, dataset="eyepacs", classes=GRADES, heatmaps=False,
-                   epsilons=(0.5 / 255, 2.5 / 255))  # fmt: skip
-    run = Run(run.root, config.with_settings(run.experiment, [*AS_WU, *settings]))
+    epsilons = experiment.attack.epsilons if experiment else (0.5 / 255, 2.5 / 255)
+    run = make_run(root, experiment.name if experiment else name, seed=seed, dataset="eyepacs",
+                   classes=GRADES, heatmaps=False, epsilons=epsilons)  # fmt: skip
+    chosen = experiment or config.with_settings(run.experiment, [*AS_WU, *settings])
+    run = Run(run.root, chosen)
     save_text(run.path("config.json"), config.to_json(run.experiment))
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
     save_json(run.path("attack", "linf_pgd", "stage.json"),
@@ -90,7 +96,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         graded(root, "wu_adversarial", settings=ATTACKED, lost=20),
         graded(root, "wu_corrupted_1", settings=[INSTEAD]),
     ]
-    return root / "out", page_of(run_list, root / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "FigureCanvasAgg", FigureCanvasAgg)
+        return root / "out", page_of(run_list, root / "out")
 
 
 def section(results: Sequence[Result]) -> Section | None:
@@ -266,10 +274,12 @@ def test_the_experiments_are_these_rows_and_attack_as_wu_does(
     assert (experiment.corruptions.names, experiment.corruptions.severities) == (("mixture",), (4,))
 
 
-def test_the_whole_walk_from_records_to_the_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a user goes it, on drawn eyes: records, a corrupted copy, three runs, the page."""
+def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user goes it: records, a corrupted copy, three experiments, the page.
+
+    Predictions are drawn, since training, predict and attack have tests of their own; what records
+    say of themselves, how it is remembered, the experiments' names and settings are the real ones.
+    """
     rows, rejects = eyepacs.read(make_eyepacs(tmp_path / "raw", patients=20))
     monkeypatch.chdir(tmp_path)
     plain = pipeline.RECORDS / "eyepacs"
@@ -278,23 +288,26 @@ def test_the_whole_walk_from_records_to_the_tables(
     copy = pipeline.RECORDS / "eyepacs_1"
     words = ["--records", str(plain), "--out", str(copy), "--levels", "1", "--splits", "train"]
     assert corrupted.main(words) == 0
-    small = ("model.backbone=resnet18", "model.width=0.125", "data.image_size=16",
-             "attack.steps=5", "attack.rel_stepsize=0.4")  # fmt: skip
-    for name in ("wu_baseline", "wu_corrupted_1", "wu_adversarial"):
+    model = keras.Sequential([
+        keras.layers.Input((SIZE, SIZE, 3)), keras.layers.Rescaling(255.0, name="preprocessing"),
+        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(GRADES)),
+    ])  # fmt: skip
+    trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
+    for lost, name in zip((10, 15, 20), trained.values(), strict=True):
         experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
-        words = ["train", "predict", "attack", "evaluate", "--smoke"]
-        settings = [word for each in small for word in ("--set", each)]
-        assert pipeline.main(experiment, [*words, *settings]) == 0
+        experiment = config.with_settings(pipeline.smoke(experiment), ["attack.steps=5"])
+        run = graded(tmp_path / "runs", experiment=experiment, lost=lost)
+        walk = Walk(run, pipeline.RECORDS / experiment.data.folder)
+        pipeline._remember(walk, walk.dataset(), model, [])
     out = tmp_path / "report"
     assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
-    trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
     for number, members in ((6, ["baseline", "1"]), (8, ["baseline", "1"]),
                             (9, ["baseline", wu.ADVERSARIAL])):  # fmt: skip
         frame = pd.read_csv(out / "tables" / f"wu-table-{number}.csv")
         mine = frame[frame["model"] != "paper"].set_index("training")
         assert dict(mine["model"]) == {row: f"{trained[row]}-smoke" for row in members}
-        for row, model in mine["model"].items():
-            place = tmp_path / "runs" / "eyepacs" / model / "seed-0" / "predict"
+        for row, model_name in mine["model"].items():
+            place = tmp_path / "runs" / "eyepacs" / model_name / "seed-0" / "predict"
             file = "clean" if number != 8 else "corruption-mixture-4"
             stored = load_npz(place / f"{file}.npz")
             right = stored["logits"].argmax(axis=1) == stored["label"]

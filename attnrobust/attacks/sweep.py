@@ -94,11 +94,11 @@ class Sweep:
     def run(self, folder: Path) -> None:
         """Write `<attack>-<epsilon>.npz` for the clean condition (0) and for each epsilon.
 
-        Each file holds, in record order: id, label, logits (N, K), linf, l2 and l0 (N,) recomputed
-        from the adversarials, queries (N,) (forward and gradient passes spent at this epsilon;
-        the clean pass, that every file shares, not counted) and sample_id (S,), sample_image
-        (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all False where the
-        records hold no mask. Files that are there already are kept.
+        Each file holds, in record order: id, group, label, logits (N, K), linf, l2 and l0 (N,)
+        recomputed from the adversarials, queries (N,) (forward and gradient passes spent at this
+        epsilon; the clean pass, that every file shares, not counted) and sample_id (S,),
+        sample_image (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all
+        False where the records hold no mask. Files that are there already are kept.
 
         Raises:
             UserError: The model's outputs are not finite, or probabilities.
@@ -139,6 +139,7 @@ class Sweep:
     def _clean(self) -> Arrays:
         """The unperturbed images, judged."""
         ids: list[str] = []
+        groups: list[bytes] = []
         logits, images, masks = [], {}, {}
         total = len(self.labels)
         with Progress("clean", total) as bar:
@@ -146,6 +147,7 @@ class Sweep:
                 start, number = len(ids), len(batch["id"])
                 logits.append(self._judge(batch["image"], self.batch_size))
                 ids += [id_.decode() for id_ in batch["id"]]
+                groups += list(batch["group"])
                 for position in self.samples[(self.samples >= start)]:
                     if position < start + number:
                         images[position] = batch["image"][position - start]
@@ -156,7 +158,8 @@ class Sweep:
         checks.are_logits(np.concatenate(logits))
         nothing = np.zeros(total, np.float32)
         return {
-            "id": np.array(ids), "label": self.labels, "logits": np.concatenate(logits),
+            "id": np.array(ids), "group": np.array([group.decode() for group in groups]),
+            "label": self.labels, "logits": np.concatenate(logits),
             **dict.fromkeys(NORMS, nothing), "queries": np.zeros(total, np.int64),
             "sample_id": np.array(ids)[self.samples],
             "sample_image": np.stack([images[position] for position in self.samples]),

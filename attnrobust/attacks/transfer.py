@@ -97,6 +97,7 @@ def _judged(
                                  ids + ids[:1] * (size - number), epsilon, 0)  # fmt: skip
                 images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
+            row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
                 row[f"logits-{name}"] = replicas.forward(images).numpy()[:number]
             for name, value in row.items():

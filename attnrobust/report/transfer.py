@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,9 @@ CLEAN = "clean"
 
 
 def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd.DataFrame:
-    """Accuracy of every model on every model's adversarials, with Wilson's 95 % interval.
+    """Accuracy of every model on every model's adversarials, with 95 % intervals.
+
+    Wilson's, or a bootstrap of groups where the files say that a group has several images.
 
     Args:
         folder: With the files that `attacks/transfer.py` writes.
@@ -36,21 +37,22 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
     rows = []
     base = runs.load_npz(folder / f"{CLEAN}.npz")
     right = {name: base[f"logits-{name}"].argmax(axis=1) == base["label"] for name in names}
+    groups = base.get("group")
     for target in names:
-        rows.append(_row(CLEAN, target, 0.0, "accuracy", right[target]))
+        rows.append([CLEAN, target, 0.0, "accuracy", *_share(right[target], groups)])
     for source, epsilon, target in itertools.product(names, epsilons, names):
         found = runs.load_npz(folder / runs.attack_file(source, epsilon))
         stands = right[target] & (found[f"logits-{target}"].argmax(axis=1) == found["label"])
-        rows.append(_row(source, target, epsilon, "accuracy", stands))
+        rows.append([source, target, epsilon, "accuracy", *_share(stands, groups)])
         both = right[source] & right[target]
-        rows.append(_row(source, target, epsilon, "fooled", ~stands[both]))
+        own = None if groups is None else groups[both]
+        rows.append([source, target, epsilon, "fooled", *_share(~stands[both], own)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(source: str, target: str, epsilon: float, metric: str, hits: np.ndarray) -> list[object]:
-    n, count = len(hits), int(hits.sum())
-    value = count / n if n else math.nan
-    return [source, target, epsilon, metric, value, *metrics.wilson(count, n), n]
+def _share(hits: np.ndarray, groups: np.ndarray | None) -> tuple[float, float, float, int]:
+    value, low, high, _ = metrics.proportion(hits, groups=groups)
+    return value, low, high, len(hits)
 
 
 def weaker_at_home(table: pd.DataFrame) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnrobust import stamps
 from attnrobust.errors import UserError
+from attnrobust.report.commands import again
 from attnrobust.report.results import Result, grouped, number
 from attnrobust.runs import digest, load_json
 
@@ -70,7 +71,7 @@ def _of(result: Result) -> Trust:
     path = result.path("check", "checks.json")
     if not path.is_file():
         return Trust(result, _command(result))
-    command = f"{_command(result)} --force"
+    command = _command(result, "--force")
     if changed := _changed(result):
         return Trust(result, command, changed)
     try:
@@ -83,16 +84,11 @@ def _of(result: Result) -> Trust:
         raise UserError(f"{path}: damaged; make it anew with {command}") from None
 
 
-def _command(result: Result) -> str:
+def _command(result: Result, more: str = "") -> str:
     """What makes the checks, of a run of any name and place, from the attack's own settings."""
-    run, experiment = result.run, result.run.experiment
-    stamp = run.stamp(run.place_of("attack", result.attack)) or {}
-    module, *options = stamp.get("again") or [
-        f"experiments.{experiment.data.dataset}.{experiment.name}"
-    ]
-    named = [] if result.attack == result.setting.name else ["--as", result.attack]
-    place = ["--seed", str(experiment.seed), "--runs", str(run.root.resolve().parents[2])]
-    return shlex.join(["python", "-m", module, "check", *named, *place, *options])
+    named = result.attack if result.attack != result.setting.name else ""
+    place = result.run.place_of("attack", result.attack)
+    return again(result.run, "check", place=place, label=named, more=more)
 
 
 def _changed(result: Result) -> str:
@@ -105,7 +101,8 @@ def _changed(result: Result) -> str:
         return "model"
     if not stamp or not attack or not stamp["finished"]:
         return "attack"
-    now = run.check_inputs(label, attack["inputs"], stamp.get("surrogate"))
+    made = run.attacked(label) / "stage.json"
+    now = stamps.check_inputs(attack["inputs"], made, stamp.get("surrogate"))
     return "" if stamp["inputs"] == now else "attack"
 
 

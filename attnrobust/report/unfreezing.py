@@ -32,8 +32,8 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
             # Robust is what is right without the attack, too.
             right = clean & (found["logits"].argmax(axis=1) == found["label"])
             clean = right if not epsilon else clean
-            n, hits = len(right), int(right.sum())
-            rows.append([groups, epsilon, hits / n, *metrics.wilson(hits, n), n])
+            value, low, high, _ = metrics.proportion(right, groups=found.get("group"))
+            rows.append([groups, epsilon, value, low, high, len(right)])
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"groups": "Int64"})
 
 
