@@ -109,7 +109,7 @@ def reach(subject: Subject) -> Finding:
 
 def monotone(subject: Subject) -> Finding:
     """A larger ball holds the smaller one."""
-    values = list(subject.left.values())
+    values = list(subject.shares.values())
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
     return rise <= 0.01, f"largest rise from one ε to the next {max(rise, 0):.3f}"
 
