@@ -12,44 +12,53 @@ import pandas as pd
 
 from attnrobust import calibration, metrics, runs
 from attnrobust.errors import UserError
+from attnrobust.metrics import Measured
 from attnrobust.runs import Run
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
-           "value", "low", "high", "n")  # fmt: skip
+           "value", "low", "high", "n", "interval")  # fmt: skip
 log = logging.getLogger("attnrobust")
 
-Measurement = tuple[str, float, float, float, int]
-NONE = float("nan")
+# Metric, what was measured, over how many images.
+Measurement = tuple[str, Measured, int]
 
 
 def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     """Measure the clean condition, corruptions, every finished attack, the worst of several.
 
+    Without a finished attack there are clean numbers alone.
+
     Condition `attack` is named by the attack's label, `worst_case` by the norm: an image stands
     there only if it stands under every attack of that norm that was run at that epsilon.
+    Right under an attack is what is right without it, too: the image itself lies in every ball.
+    `prediction_change_rate` alone compares the predictions as they are.
     `accuracy_drop` is what a corruption takes off the clean accuracy.
     `mean_accuracy`, without a level, is the mean over all severities, or over all epsilons above 0.
+    `attack_success_rate` counts among the images that were right without the attack; of a targeted
+    one those that it made its class of, among the right ones of other classes.
+    `interval` says what `low` and `high` were made by (attnrobust/metrics.py).
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
     the clean condition with the logits divided by it.
 
     Args:
-        run: With a finished predict stage and at least one finished attack.
+        run: With a finished predict stage.
         folder: Where `measurements.csv` goes.
 
     Returns:
         The table, columns as in COLUMNS.
 
     Raises:
-        UserError: A stage is missing, a file holds other images, or the attack's own clean row
-            differs from predict's.
+        UserError: Predict is missing, predictions are older than the weights, a file holds other
+            images, or the attack's own clean row differs from predict's.
     """
     classes = runs.load_json(run.path("provenance.json"))["dataset"]["classes"]
     predictions = run.require("predict")
+    run.require_fresh()
     clean = runs.load_npz(predictions / "clean.npz")
     rows = [*_clean(run, clean, classes), *_corruptions(run, clean, classes)]
     attacks = run.attacks()
     if not attacks:
-        raise UserError(f"{run.root}: run 'attack' first")
+        log.info("no attack has finished: clean numbers alone")
     for place in run.root.glob("attack/*/stage.json"):
         if place.parent.name not in attacks:
             log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
@@ -71,16 +80,12 @@ def _clean(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> It
     if calibration.is_at_end(found):
         log.warning("warning: no temperature is best for the validation split (it is all right, or "
                     "no better than chance); %g, an end of the range, is taken", found)  # fmt: skip
-    fitted = ("temperature", found, NONE, NONE, len(held["label"]))
+    fitted = ("temperature", Measured(found), len(held["label"]))
     yield _row(run, "clean", "", "", fitted, split="validation")
     scaled = metrics.probabilities(clean["logits"].astype(np.float64) / found)
-    for measurement in _calibration(clean["label"], scaled):
-        yield _row(run, "clean", "", "", measurement)
-
-
-def _calibration(labels: np.ndarray, scaled: np.ndarray) -> Iterator[Measurement]:
     for name, metric in calibration.CALIBRATION.items():
-        yield f"{name}_scaled", *metrics.measure(metric, labels, scaled), len(labels)
+        value = metrics.measure(metric, clean["label"], scaled, groups=clean.get("group"))
+        yield _row(run, "clean", "", "", (f"{name}_scaled", value, len(scaled)))
 
 
 def _corruptions(
@@ -95,12 +100,12 @@ def _corruptions(
         for measurement in _all_metrics(corrupted, classes):
             yield _row(run, "corruption", name, int(severity), measurement)
         # On the same images, so that its interval is narrower than either accuracy's tells.
-        drop = metrics.mean(_right(clean).astype(float) - _right(corrupted))
-        dropped = ("accuracy_drop", *drop, len(clean["id"]))
-        yield _row(run, "corruption", name, int(severity), dropped)
+        lost = _right(clean).astype(float) - _right(corrupted)
+        drop = metrics.mean(lost, groups=clean.get("group"))
+        yield _row(run, "corruption", name, int(severity), ("accuracy_drop", drop, len(lost)))
         right.setdefault(name, []).append(_right(corrupted))
     for name, each in right.items():
-        yield _row(run, "corruption", name, "", _mean_accuracy(each))
+        yield _row(run, "corruption", name, "", _mean_accuracy(each, clean.get("group")))
 
 
 def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[list[Any]]:
@@ -108,10 +113,11 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
         norm, right = run.norm(label), []
         for epsilon in (0.0, *attack.epsilons):
             attacked = _attacked(run, label, epsilon, clean)
-            for measurement in _attack_metrics(clean, attacked, classes, norm):
+            aim = attack.target or None
+            for measurement in _attack_metrics(clean, attacked, classes, norm, aim):
                 yield _row(run, "attack", label, epsilon, measurement)
-            right.append(_right(attacked))
-        yield _row(run, "attack", label, "", _mean_accuracy(right[1:]))
+            right.append(_right(clean) & _right(attacked))
+        yield _row(run, "attack", label, "", _mean_accuracy(right[1:], clean.get("group")))
     for (norm, _), (epsilon, labels) in _shared(run).items():
         several = [_attacked(run, label, epsilon, clean) for label in labels]
         for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
@@ -122,10 +128,10 @@ def _right(found: dict[str, np.ndarray]) -> np.ndarray:
     return found["logits"].argmax(axis=1) == found["label"]
 
 
-def _mean_accuracy(right: Sequence[np.ndarray]) -> Measurement:
+def _mean_accuracy(right: Sequence[np.ndarray], groups: np.ndarray | None) -> Measurement:
     """Of several levels on the same images, whose shares of levels withstood are resampled."""
     share = np.mean(right, axis=0)
-    return "mean_accuracy", *metrics.mean(share), len(share)
+    return "mean_accuracy", metrics.mean(share, groups=groups), len(share)
 
 
 def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
@@ -166,7 +172,8 @@ def _worst(
 ) -> dict[str, np.ndarray]:
     """Of each image the first attack under which it fell, or the first attack where it stands.
 
-    So its accuracy is the mean of the minimum over the attacks, not the minimum of their means.
+    What was wrong without an attack has fallen without one. So its accuracy is the mean of the
+    minimum over the attacks, not the minimum of their means.
     """
     # The image itself lies in every ball: what was wrong without an attack has fallen.
     unchanged = {"logits": clean["logits"], "linf": 0 * several[0]["linf"]}
@@ -185,44 +192,56 @@ def _row(
     run: Run, condition: str, name: str, level: Any, measurement: Measurement, *,
     split: str = "test",
 ) -> list[Any]:  # fmt: skip
-    metric, value, low, high, n = measurement
+    metric, (value, low, high, interval), n = measurement
     experiment = run.experiment
     return [experiment.data.dataset, experiment.name, experiment.seed, split, condition, name,
-            level, metric, value, low, high, n]  # fmt: skip
+            level, metric, value, low, high, n, interval]  # fmt: skip
 
 
 def _all_metrics(clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[Measurement]:
     labels, probability = clean["label"], metrics.probabilities(clean["logits"])
+    groups = clean.get("group")
     for name, metric in metrics.METRICS.items():
-        yield name, *metrics.measure(metric, labels, probability), len(labels)
-    yield from _recalls(labels, probability, classes)
-    yield "majority_rate", float(np.bincount(labels).max() / len(labels)), NONE, NONE, len(labels)
+        yield name, metrics.measure(metric, labels, probability, groups=groups), len(labels)
+    yield from _recalls(labels, probability, classes, groups)
+    majority = float(np.bincount(labels).max() / len(labels))
+    yield "majority_rate", Measured(majority), len(labels)
 
 
 def _recalls(
-    labels: np.ndarray, probability: np.ndarray, classes: Sequence[str]
+    labels: np.ndarray, probability: np.ndarray, classes: Sequence[str], groups: np.ndarray | None
 ) -> Iterator[Measurement]:
     correct = probability.argmax(axis=1) == labels
     for index, class_ in enumerate(classes):
-        mine = labels == index
-        yield _proportion(f"recall[{class_}]", correct[mine])
+        yield _proportion(f"recall[{class_}]", correct, labels == index, groups)
 
 
 def _attack_metrics(
-    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str], norm: str
-) -> Iterator[Measurement]:
+    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str],
+    norm: str, target: str | None = None,
+) -> Iterator[Measurement]:  # fmt: skip
     """What an attack leaves. No AUC: adversarials are made to cross the decision, not to rank."""
-    labels, probability = attacked["label"], metrics.probabilities(attacked["logits"])
+    labels, groups = attacked["label"], clean.get("group")
+    probability = metrics.probabilities(_worst(clean, [attacked], norm)["logits"])
     for name in ("accuracy", "balanced_accuracy"):
-        yield name, *metrics.measure(metrics.METRICS[name], labels, probability), len(labels)
-    yield from _recalls(labels, probability, classes)
-    before, after = clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
-    yield _proportion("attack_success_rate", (after != labels)[before == labels])
-    yield _proportion("prediction_change_rate", after != before)
+        value = metrics.measure(metrics.METRICS[name], labels, probability, groups=groups)
+        yield name, value, len(labels)
+    yield from _recalls(labels, probability, classes, groups)
+    before, after = (each["logits"].argmax(axis=1) for each in (clean, attacked))
+    # A targeted attack has succeeded where its class is read; images of that class it leaves alone.
+    aim = None if target is None else list(classes).index(target)
+    success = after != labels if aim is None else after == aim
+    asked = (before == labels) & (labels != aim)
+    yield _proportion("attack_success_rate", success, asked, groups)
+    yield _proportion("prediction_change_rate", after != before, slice(None), groups)
     for size in dict.fromkeys(("linf", norm)):
-        yield f"{size}_max", float(attacked[size].max()), NONE, NONE, len(labels)
+        yield f"{size}_max", Measured(float(attacked[size].max())), len(labels)
 
 
-def _proportion(name: str, hits: np.ndarray) -> Measurement:
-    n, count = len(hits), int(hits.sum())
-    return name, count / n if n else NONE, *metrics.wilson(count, n), n
+def _proportion(
+    name: str, hits: np.ndarray, among: np.ndarray | slice, groups: np.ndarray | None
+) -> Measurement:
+    """Share of hits (N,) bool among some of the images."""
+    mine = hits[among]
+    own = None if groups is None else groups[among]
+    return name, metrics.proportion(mine, groups=own), len(mine)

@@ -15,6 +15,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.attacks import engine
+from attnrobust.attacks.methods import settled
 from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import fit, strategy
@@ -74,8 +75,8 @@ def _float32(experiment: config.Experiment, classes: int) -> keras.Model:
 
 
 def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: int) -> None:
-    attack, size = experiment.attack, experiment.data.image_size
-    gradient = engine.cross_entropy_gradient(replicas)
+    attack, size = settled(experiment.attack), experiment.data.image_size
+    gradient = engine.loss_gradient(replicas)
     images = tf.zeros((attack.batch_size, size, size, 3)) + 0.5
     labels = tf.zeros(attack.batch_size, tf.int64)
 

@@ -3,11 +3,16 @@
 A row of METRICS takes labels (N,), probabilities (N, K) and weights (B, N), and gives (B,) values:
 row 0 of the weights is all ones, the others are bootstrap resamples, so that the value and its
 interval come from the same few lines. NaN stands for 'not defined' (a class without examples).
+
+Images of one group (a patient, a lesion) are not independent. Where a group has several images,
+groups are resampled instead of images, and a proportion gets that bootstrap instead of Wilson's
+interval, which would be too narrow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
@@ -17,6 +22,24 @@ from attnrobust import calibration
 
 RESAMPLES = 1000
 LEVEL = 0.95
+# What an interval is made by.
+WILSON, IMAGES, GROUPS = "wilson", "bootstrap", "group_bootstrap"
+
+
+class Measured(NamedTuple):
+    """A value with its 95 % interval; NaN where something is not defined.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        interval: `wilson`, `bootstrap` (of images) or `group_bootstrap`; empty for none.
+    """
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    interval: str = ""
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -113,35 +136,54 @@ METRICS: dict[str, Metric] = {
 
 
 def measure(
-    metric: Metric, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0
-) -> tuple[float, float, float]:
+    metric: Metric, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> Measured:  # fmt: skip
     """Value and 95 % interval of a metric.
 
-    Plain accuracy gets Wilson's interval, a biased calibration error none, a debiased one a pivotal
-    bootstrap, every other metric a percentile bootstrap over images.
+    Plain accuracy gets the interval of `proportion`, a biased calibration error none, a debiased
+    one a pivotal bootstrap, every other metric a percentile bootstrap.
 
     Args:
         metric: Row of METRICS.
         labels: (N,) whole numbers.
         probability: (N, K).
         seed: Of the resampling.
-
-    Returns:
-        Value, low, high.
+        groups: (N,) what images are resampled together; each by itself if None.
     """
-    n = len(labels)
-    value = float(metric(labels, probability, np.ones((1, n)))[0])
     if metric is accuracy:
-        return value, *wilson(round(value * n), n)
+        return proportion(probability.argmax(axis=1) == labels, seed=seed, groups=groups)
+    value = float(metric(labels, probability, np.ones((1, len(labels))))[0])
     if metric in calibration.BIASED:
-        return value, float("nan"), float("nan")
+        return Measured(value)
+    draws = _Resampling(len(labels), seed, groups)
     if metric in calibration.PLUGIN_OF:
-        return value, *_pivotal(metric, value, labels, probability, seed)
-    return value, *_bootstrap(lambda weights: metric(labels, probability, weights), n, seed)
+        return Measured(value, *_pivotal(metric, value, labels, probability, draws), draws.kind)
+    ends = draws.ends(lambda weights: metric(labels, probability, weights))
+    return Measured(value, *ends, draws.kind)
+
+
+def proportion(
+    hits: np.ndarray, *, seed: int = 0, groups: np.ndarray | None = None
+) -> Measured:  # fmt: skip
+    """Share of hits (N,) bool: with Wilson's interval, or a bootstrap of groups of several images.
+
+    Where all or none are hits, every resample is the same: there it is Wilson's for as many
+    independent images as there are groups.
+    """
+    n, count = len(hits), int(hits.sum())
+    if not n:
+        return Measured(float("nan"))
+    draws = _Resampling(n, seed, groups)
+    if draws.kind == GROUPS and 0 < count < n:
+        ends = draws.ends(lambda weights: weights @ hits / weights.sum(axis=1))
+        return Measured(count / n, *ends, GROUPS)
+    independent = draws.count
+    return Measured(count / n, *wilson(round(count / n * independent), independent), WILSON)
 
 
 def _pivotal(
-    metric: Metric, value: float, labels: np.ndarray, probability: np.ndarray, seed: int
+    metric: Metric, value: float, labels: np.ndarray, probability: np.ndarray, draws: _Resampling
 ) -> tuple[float, float]:
     """Ends for a debiased calibration error, on the scale of its square, where it is a mean.
 
@@ -149,37 +191,57 @@ def _pivotal(
     that tells how far ours is from the real one (as `bootstrap_uncertainty` of
     uncertainty-calibration 0.1.4, which does it without the square).
     """
-    n = len(labels)
-    plugin = float(calibration.PLUGIN_OF[metric](labels, probability, np.ones((1, n)))[0])
-    low, high = _bootstrap(lambda weights: metric(labels, probability, weights) ** 2, n, seed)
+    ones = np.ones((1, len(labels)))
+    plugin = float(calibration.PLUGIN_OF[metric](labels, probability, ones)[0])
+    low, high = draws.ends(lambda weights: metric(labels, probability, weights) ** 2)
     middle = value**2 + plugin**2
     return max(0.0, middle - high) ** 0.5, max(0.0, middle - low) ** 0.5
 
 
-def mean(values: np.ndarray, *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of one number an image (N,), with a percentile bootstrap over images.
+def mean(values: np.ndarray, *, seed: int = 0, groups: np.ndarray | None = None) -> Measured:
+    """Mean of one number an image (N,), with a percentile bootstrap of images or of groups.
 
     Returns:
-        Value, low, high: all NaN for no image, no interval for a single one.
+        All NaN for no image, no interval for a single one or a single group.
     """
     n = len(values)
-    if n < 2:
-        return float(values.sum()) if n else float("nan"), float("nan"), float("nan")
-    return float(values.mean()), *_bootstrap(lambda weights: weights @ values / n, n, seed)
+    draws = _Resampling(n, seed, groups)
+    if draws.count < 2:
+        return Measured(float(values.mean()) if n else float("nan"))
+    ends = draws.ends(lambda weights: weights @ values / weights.sum(axis=1))
+    return Measured(float(values.mean()), *ends, draws.kind)
 
 
-def _bootstrap(of: Callable[[np.ndarray], np.ndarray], n: int, seed: int) -> tuple[float, float]:
-    """Ends of the interval of what `of` makes from weights (B, n); NaN if nowhere defined."""
-    rng = np.random.default_rng(seed)
-    # A block holds at most some 160 MB of weights, however many images there are.
-    block = max(1, min(RESAMPLES, 20_000_000 // n))
-    draws = []
-    for start in range(0, RESAMPLES, block):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
-        draws.append(of(weights.astype(float)))
-    defined = np.concatenate(draws)
-    defined = defined[~np.isnan(defined)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low, high = np.percentile(defined, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
-    return float(low), float(high)
+class _Resampling:
+    """How often each image counts in bootstrap resamples, of groups where a group has several.
+
+    Attributes:
+        count: How many things are resampled.
+        kind: IMAGES or GROUPS.
+    """
+
+    def __init__(self, n: int, seed: int, groups: np.ndarray | None) -> None:
+        self.seed = seed
+        # Of each image the number of its group.
+        self.place = np.arange(n)
+        if groups is not None:
+            self.place = np.unique(groups, return_inverse=True)[1]
+        self.count = int(self.place.max()) + 1 if n else 0
+        self.kind = IMAGES if self.count == n else GROUPS
+
+    def ends(self, of: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+        """Ends of the interval of what `of` makes from weights (B, N); NaN if nowhere defined."""
+        rng, count = np.random.default_rng(self.seed), self.count
+        # A block holds at most some 160 MB of weights, however many images there are.
+        block = max(1, min(RESAMPLES, 20_000_000 // len(self.place)))
+        draws = []
+        for start in range(0, RESAMPLES, block):
+            size = min(block, RESAMPLES - start)
+            weights = rng.multinomial(count, np.full(count, 1 / count), size=size).astype(float)
+            draws.append(of(weights if self.kind == IMAGES else weights[:, self.place]))
+        defined = np.concatenate(draws)
+        defined = defined[~np.isnan(defined)]
+        if not len(defined):
+            return float("nan"), float("nan")
+        low, high = np.percentile(defined, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
+        return float(low), float(high)

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnrobust import config, provenance, runs, search
+from attnrobust import config, provenance, runs, search, stamps
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.walk import Walk, smoke
 
 if TYPE_CHECKING:
     from tensorflow import keras
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("attnrobust")
 
 RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
-SMOKE = (
-    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
-    "training.epoch_fraction=1", "training.sampling=none", "training.start=",
-    "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
-    "attack.restarts=1", "checks.samples=4", "checks.draws=2", "checks.queries=10",
-)  # fmt: skip
 
 
 def train(walk: Walk) -> None:
@@ -49,10 +43,13 @@ def train(walk: Walk) -> None:
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
     with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
-                        force=walk.force, writes=chief) as folder:  # fmt: skip
+                        notes={"again": list(walk.again)}, force=walk.force,
+                        writes=chief) as folder:  # fmt: skip
         if folder is not None:
+            from attnrobust.models import precision
             from attnrobust.training import fit, strategy
 
+            precision.tensor_float_32(allowed=walk.experiment.training.tf32)
             spread = spread or strategy.mirrored()
             devices = strategy.devices()
             log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
@@ -68,7 +65,8 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
     """Write `provenance.json`: where the weights come from, and what they learned."""
     from attnrobust.models import build
 
-    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices)
+    start = (walk.run.stamp("train") or {}).get("started", "")
+    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices, started=start)
     described = {
         "name": dataset.name, "task": walk.experiment.data.task,
         "classes": list(dataset.classes), "size": dataset.size,
@@ -87,7 +85,7 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
 def predict(walk: Walk) -> None:
     """Weights and records to `predict/clean.npz`, validation.npz and a file a corruption."""
     with walk.run.stage("predict", used=walk.used("corruptions"), inputs=walk.weights_digest(),
-                        force=walk.force) as folder:  # fmt: skip
+                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust import prediction
 
@@ -97,14 +95,16 @@ def predict(walk: Walk) -> None:
 
 def attack(walk: Walk) -> None:
     """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
-    from attnrobust.attacks.methods import ATTACKS, row_of
+    from attnrobust.attacks.methods import ATTACKS, row_of, settled
     from attnrobust.attacks.sweep import Sweep
 
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
-    notes = {"norm": row.norm, "command": provenance.command()}
-    with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
+    notes = {**walk.notes(), "norm": row.norm, "command": provenance.command()}
+    # What was done, and not what a row would do by the time it is read.
+    used = {**walk.used("attack"), "attack": dataclasses.asdict(settled(walk.experiment.attack))}
+    with walk.run.stage(walk.run.place_of("attack", walk.label), used=used,
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
@@ -114,20 +114,23 @@ def attack(walk: Walk) -> None:
 
 def check(walk: Walk) -> None:
     """The attack doubted in other ways: `check/<label>/checks.json`."""
-    attacked = walk.run.attacked(walk.label)
-    with walk.run.stage(walk.run.place_of("check", walk.label), used=walk.used("checks"),
-                        inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
-                        force=walk.force) as folder:  # fmt: skip
+    run, dataset, place = walk.run, walk.dataset(), walk.run.place_of("check", walk.label)
+    stamp = None if walk.force else run.stamp(place)
+    # A run that was trained after the check does not undo it.
+    other = walk.as_now(stamp.get("surrogate")) if stamp else walk.surrogate(dataset)
+    notes = {**walk.notes(), "surrogate": other}
+    sweep = run.attacked(walk.label)
+    inputs = stamps.check_inputs(walk.weights_digest(), sweep / "stage.json", other)
+    with run.stage(place, used=walk.used("checks"), inputs=inputs, notes=notes,
+                   force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.attacks import sanity
             from attnrobust.attacks.subject import Subject
 
-            dataset = walk.dataset()
             # As the sweep was made, whatever these settings say.
-            setting = walk.run.attacks()[walk.label]
-            experiment = dataclasses.replace(walk.experiment, attack=setting)
-            subject = Subject(experiment, dataset, walk.trained(dataset), attacked,
-                              walk.surrogate(dataset))  # fmt: skip
+            experiment = dataclasses.replace(walk.experiment, attack=run.attacks()[walk.label])
+            subject = Subject.of_sweep(experiment, dataset, walk.trained(dataset), sweep,
+                                       walk.loaded(other, dataset))  # fmt: skip
             sanity.check(subject, folder)
 
 
@@ -146,7 +149,7 @@ def explain(walk: Walk) -> None:
     attacked = walk.run.attacked(walk.label)
     with walk.run.stage(walk.run.place_of("explain", walk.label), used=walk.used("explanation"),
                         inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
-                        force=walk.force) as folder:  # fmt: skip
+                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.explanations import stage
 
@@ -235,7 +238,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         )
 
     def work() -> None:
-        walk = _walk(experiment, options)
+        walk = _walk(experiment, options, f"experiments.{where}")
         if "search" in options.stage:
             search.search(walk, options.grid, options.folds,
                           train=lambda cell: walk_through(cell, ["train"]),
@@ -246,7 +249,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     return guarded(work, debug=options.debug)
 
 
-def _walk(experiment: config.Experiment, options: argparse.Namespace) -> Walk:
+def _walk(experiment: config.Experiment, options: argparse.Namespace, module: str) -> Walk:
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
@@ -254,6 +257,7 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace) -> Walk:
     return Walk(
         Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
         options.force, machines=options.strategy, name=options.label or "",
+        again=[module, *search.given(options, "records")],
     )  # fmt: skip
 
 
@@ -267,25 +271,13 @@ def _label(text: str) -> str:
     return text
 
 
-def smoke(experiment: config.Experiment) -> config.Experiment:
-    """The same experiment with tiny numbers, under a name of its own."""
-    size = 96 if experiment.model.backbone.startswith("inception") else 64
-    first, *_, last = (*experiment.attack.epsilons, experiment.attack.epsilons[-1])
-    grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
-    return config.with_settings(
-        experiment,
-        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
-         f"name={experiment.name}-smoke"],
-    )  # fmt: skip
-
-
 def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", walk.run.root)
     if "attack" in stages:
-        from attnrobust.attacks.methods import row_of
+        from attnrobust.attacks import checks
 
-        row_of(walk.experiment.attack)  # before a night of training, not after it
+        checks.settings(walk.experiment.attack)  # before a night of training, not after it
     with log_to(walk.run.path("log.txt")):
         for name in stages:
             try:

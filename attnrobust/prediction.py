@@ -21,10 +21,11 @@ def predict(
 ) -> None:
     """Write `clean.npz`, `validation.npz`, and `corruption-<name>-<severity>.npz` as asked for.
 
-    Each holds id (N,), label (N,), logits (N, K) float32, in record order. All are of the test
-    split but `validation.npz`, on which a temperature is fitted; a data set without a validation
-    split has none. Chance in a corruption hangs on image, name and severity alone, so that all
-    models see the same. Files that are there already are kept.
+    Each holds id (N,), group (N,), label (N,), logits (N, K) float32, in record order; the group is
+    the patient or lesion, or the id where records know none. All are of the test split but
+    `validation.npz`, on which a temperature is fitted; a data set without a validation split has
+    none. Chance in a corruption hangs on image, name and severity alone, so that all models see the
+    same. Files that are there already are kept.
 
     Raises:
         UserError: A logit is not finite, the test split is empty, or no such corruption.
@@ -54,7 +55,7 @@ def _logits(
     """A split's logits under a corruption, or under none where its name is empty."""
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)
-    rows: dict[str, list[np.ndarray]] = {"id": [], "label": [], "logits": []}
+    rows: dict[str, list[np.ndarray]] = {"id": [], "group": [], "label": [], "logits": []}
     total = inputs.count(dataset, split, data.limit)
     said = f"{name} {severity}" if name else f"predict {split}"
     with tqdm(desc=said, total=total, unit="image", disable=None) as bar:
@@ -65,6 +66,7 @@ def _logits(
             logits = replicas.forward(replicas.padded(images, full)).numpy()[: len(ids)]
             rows["logits"].append(logits)
             rows["id"].append(ids)
+            rows["group"].append(np.array([group.decode() for group in batch["group"].numpy()]))
             rows["label"].append(batch["label"].numpy())
             bar.update(len(ids))
     if not all(np.isfinite(part).all() for part in rows["logits"]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "tf-keras-vis", "foolbox
 
 def command() -> str:
     """The command line of this process."""
-    return " ".join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
 
 
-def provenance(*, dataset_hash: str, devices: list[str]) -> dict[str, Any]:
-    """Where a run comes from: command, code revision, versions, machine, data."""
+def provenance(*, dataset_hash: str, devices: list[str], started: str) -> dict[str, Any]:
+    """Where a run comes from: command, code revision, versions, machine, data.
+
+    Args:
+        dataset_hash: Of the records.
+        devices: What it trained on.
+        started: When training did, as its stamp says.
+    """
     return {
         "command": command(),
         "revision": _revision(),
@@ -30,7 +36,7 @@ def provenance(*, dataset_hash: str, devices: list[str]) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "devices": devices,
         "dataset_hash": dataset_hash,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": started,
     }
 
 

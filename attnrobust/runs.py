@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from attnrobust import config, stamps
 from attnrobust.errors import UserError
 from attnrobust.files import (
     atomic,
+    claim,
+    clear,
     digest,
     disk_is_full,
     load_json,
@@ -35,19 +36,6 @@ log = logging.getLogger("attnrobust")
 def attack_file(name: str, epsilon: float) -> str:
     """File name of an attack's results at one epsilon (0: the clean condition)."""
     return f"{name}-{epsilon:g}.npz"
-
-
-def claim(path: Path, used: object) -> None:
-    """Take a folder of results for these settings (JSON values), by the file that holds them.
-
-    Raises:
-        UserError: It holds others.
-    """
-    used = json.loads(json.dumps(used))
-    if path.exists() and load_json(path) != used:
-        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
-                        "name another --out")  # fmt: skip
-    save_json(path, used)
 
 
 class Run:
@@ -118,7 +106,7 @@ class Run:
         folder = self.path(name)
         used = json.loads(json.dumps(used))
         if force and folder.exists():
-            _clear(folder)
+            clear(folder)
         before = self.stamp(name)
         if before:
             now = stamps.completed(used)
@@ -134,16 +122,27 @@ class Run:
                 yield None
                 return
             log.info("%s: going on where it was cut off", name)
-        record = {"used": used, "inputs": inputs, **(notes or {}), "finished": False}
         if not writes:
             yield folder
             return
         self._remember(used)
-        save_json(folder / "stage.json", record)
-        start = time.monotonic()
-        yield folder
-        seconds = round(time.monotonic() - start, 1)
-        save_json(folder / "stage.json", {**record, "finished": True, "seconds": seconds})
+        record = {"used": used, "inputs": inputs, **(notes or {}), **stamps.clock(before, folder)}
+        yield from self._timed(name, record)
+
+    def _timed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
+        """The stage's folder; its stamp, during and after, with the seconds of all parts."""
+        place, start, finished = self.path(name, "stage.json"), time.monotonic(), False
+        save_json(place, {**record, "finished": False})
+        try:
+            yield place.parent
+            finished = True
+        finally:
+            seconds = round(record["seconds"] + time.monotonic() - start, 1)
+            # A full disk must not hide what went wrong before; only a finished stamp is a promise.
+            with contextlib.nullcontext() if finished else contextlib.suppress(OSError, UserError):
+                done = {"finished": finished, "seconds": seconds}
+                # What this part took is counted: the next one shall not count it by its files.
+                save_json(place, {**record, **done, **({} if finished else {"began": time.time()})})
         log.info("%s: done in %.1f s", name, seconds)
 
     def _remember(self, used: Mapping[str, Any]) -> None:
@@ -159,13 +158,25 @@ class Run:
         save_json(self.path("config.json"), json.loads(config.to_json(experiment)))
 
     def stamp(self, name: str) -> dict[str, Any] | None:
-        """A stage's stamp: used, inputs, finished, notes and, in the end, seconds; or None.
+        """A stage's stamp: used, inputs, finished, notes, when it started, seconds; or None.
 
         Raises:
             UserError: The file is damaged, or not a stamp.
         """
         place = self.path(name, "stage.json")
         return stamps.checked(load_json(place), place) if place.exists() else None
+
+    def again(self, place: str) -> list[str]:
+        """The module and options that call up the settings of a stage, as its stamp tells them.
+
+        Or as that of training does; of runs of long ago: the file of the experiment's name.
+        """
+        for each in (place, "train"):
+            if words := (self.stamp(each) or {}).get("again"):
+                return [str(word) for word in words]
+        dataset, name = self.experiment.data.dataset, self.experiment.name
+        smoke = ["--smoke"] * name.endswith("-smoke")
+        return [f"experiments.{dataset}.{name.removesuffix('-smoke')}", *smoke]
 
     def require(self, name: str) -> Path:
         """The folder of a finished stage.
@@ -178,8 +189,28 @@ class Run:
             raise UserError(f"{self.root}: run '{name}' first")
         return self.path(name)
 
+    def require_fresh(self) -> None:
+        """Predictions and attacks are those of the weights that are there now.
+
+        Raises:
+            UserError: A stage was made with other weights. (Stamps of long ago do not say which;
+                weights that are gone tell nothing either.)
+        """
+        weights = self.path("train", "weights.h5")
+        places = ["predict", *(self.place_of("attack", label) for label in self.attacks())]
+        said = {place: (self.stamp(place) or {}).get("weights") for place in places}
+        if not weights.is_file() or not any(said.values()):
+            return
+        now = digest(weights)
+        if old := [place for place, made_with in said.items() if made_with not in (None, now)]:
+            raise UserError(f"{self.root}: {' and '.join(old)} older than train/weights.h5, which "
+                            "has changed since; run again with --force")  # fmt: skip
+
     def elsewhere(self) -> bool:
-        """Whether it was measured on other records than it was trained on."""
+        """Whether it was measured on other records than it was trained on.
+
+        Of runs whose stamps do not name the weights, also where these have changed since.
+        """
         train, predict = self.stamp("train"), self.stamp("predict")
         weights = self.path("train", "weights.h5")
         if not train or not predict or not weights.is_file():
@@ -187,8 +218,9 @@ class Run:
         return bool(predict["inputs"] != digest(weights, train["inputs"]))
 
     def seconds(self, name: str) -> float | None:
-        """How long a finished stage took, or None."""
-        return (self.stamp(name) or {}).get("seconds")
+        """How long a finished stage took, all its parts together, or None."""
+        stamp = self.stamp(name) or {}
+        return stamp.get("seconds") if stamp.get("finished") else None
 
     def place_of(self, stage: str, label: str) -> str:
         """The folder, below the run, of the `attack` or `explain` stage of one attack.
@@ -242,27 +274,13 @@ class Run:
         return str(norm)
 
     def measured(self) -> str:
-        """Digest of the stamps that the measurements depend on: predict and every attack.
+        """Digest of the stamps that the measurements depend on: predict and every attack there is.
 
         Raises:
-            UserError: Predict or every attack is missing.
+            UserError: Predict is missing.
         """
-        labels = self.attacks()
-        if not labels:
-            raise UserError(f"{self.root}: run 'attack' first")
-        folders = [self.require("predict"), *map(self.attacked, labels)]
+        folders = [self.require("predict"), *map(self.attacked, self.attacks())]
         return digest(*(folder / "stage.json" for folder in folders))
-
-
-def _clear(folder: Path) -> None:
-    """Empty a stage's folder; the folders of stages below it stay."""
-    # The stamp first: what is left when this is cut off must not look finished.
-    (folder / "stage.json").unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir() and not (path / "stage.json").exists():
-            shutil.rmtree(path)
-        elif not path.is_dir():
-            path.unlink()
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:

@@ -259,8 +259,13 @@ def refuse_mixture(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 def without(program: str, options: argparse.Namespace) -> list[str]:
     """The words of the command that trains what was searched for, without the found settings."""
-    words = [*program.split(), "train", *["--smoke"] * options.smoke]
-    for name in ("records", "runs", "seed"):
+    return [*program.split(), "train", *given(options, "records", "runs", "seed")]
+
+
+def given(options: argparse.Namespace, *names: str) -> list[str]:
+    """The words by which an experiment was chosen: --smoke, these options, every --set."""
+    words = ["--smoke"] * options.smoke
+    for name in names:
         value = getattr(options, name)
         words += [] if value is None else [f"--{name}", str(value)]
     return words + [word for setting in options.settings for word in ("--set", setting)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attnrobust import config
 from attnrobust.errors import UserError
+from attnrobust.files import digest
 
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
             "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
@@ -39,6 +41,35 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
             "--force"
         )
     return {**values, "used": completed(values["used"])}
+
+
+def check_inputs(weights: str, attack: Path, surrogate: Mapping[str, str] | None) -> str:
+    """Digest of what an attack's check depends on.
+
+    Args:
+        weights: Digest of the weights and records that were attacked.
+        attack: The attack's stamp.
+        surrogate: The other run; its weights are `weights`.
+    """
+    return digest(weights, attack, *([surrogate["weights"]] if surrogate else []))
+
+
+def clock(before: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
+    """When a stage started, when this part of it did, and the seconds of the parts before.
+
+    Args:
+        before: Its stamp, if it was cut off; else None.
+        folder: Where it writes. A part that was killed could not say how long it had taken: it
+            counts as long as until it last wrote something.
+    """
+    now = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "began": time.time(), "seconds": 0.0}
+    if not before:
+        return now
+    spent = float(before.get("seconds", 0.0))
+    written = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file()]
+    last = max(written, default=0.0) - float(before.get("began", now["began"]))
+    return {**now, "started": before.get("started", now["started"]),
+            "seconds": round(spent + max(0.0, last), 1)}  # fmt: skip
 
 
 def completed(used: Mapping[str, Any]) -> dict[str, Any]:

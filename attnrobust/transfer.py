@@ -29,33 +29,30 @@ def transfer(
         settings: `key=value` changes of the first run's attack.
 
     Raises:
-        UserError: Fewer than two runs, runs that do not go together, or results of other settings
-            in `out`.
+        UserError: Fewer than two runs, runs that do not go together, an attack whose adversarials
+            are not of full strength, or results of other settings in `out`.
     """
     from attnrobust.attacks import transfer as crafting
-    from attnrobust.attacks.methods import ATTACKS, untargeted
     from attnrobust.report import transfer as matrix
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
     walks = [Walk(run, records / run.experiment.data.folder) for run in chosen]
     dataset = walks[0].dataset()
-    untargeted(first.attack, "transfer")
+    # An image that has only just fallen says little about other models.
+    attack = crafting.in_full(first.attack)
+    experiment = dataclasses.replace(first, attack=attack)
     used = {
-        "attack": dataclasses.asdict(first.attack), "seed": first.seed,
+        "attack": dataclasses.asdict(attack), "seed": first.seed,
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
     }  # fmt: skip
     runs.claim(out / "settings.json", used)
     models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
-    # An image that has only just fallen says little about other models.
-    attack = dataclasses.replace(first.attack, early_stop=False)
-    experiment = dataclasses.replace(first, attack=attack)
     crafting.clean(models, experiment, dataset, out)
     for name in names:
         log.info("adversarials of %s", name)
         crafting.craft(name, models, experiment, dataset, out)
-    radii = (0.0,) if ATTACKS[attack.name].kind == "minimal" else attack.epsilons
-    table = matrix.measure(out, names, radii)
+    table = matrix.measure(out, names, attack.epsilons)
     with runs.atomic(out / "transfer.csv") as temporary:
         table.to_csv(temporary, index=False)
     matrix.draw(table, names, out / "transfer.png")

@@ -78,18 +78,20 @@ def unfreeze(
         if given:
             alike = dataclasses.replace(given.experiment, attack=asked.attack)
             copy = _copied(given, out / "runs", alike, force=force)
-            walk = Walk(copy, folder, name=LABEL)
+            again = [*given.again("train"), "--records", str(folder), *_words(_texts(alike.attack))]
+            walk = Walk(copy, folder, name=LABEL, again=again)
             pipeline.walk_through(walk, ["predict", "attack"])
             roots[number] = copy.root
     if not groups:
         model = walk.trained(walk.dataset()).model
         groups = range(1, len(phases.starts(model, base.model.backbone)) + 1)
     for number in sorted(groups):
-        tuned = config.with_settings(asked, [
-            f"training.groups={number}", f"model.weights={weights.resolve()}",
-            f"name={base.name}-groups-{number}",
-        ])  # fmt: skip
-        walk = Walk(Run.of(tuned, out / "runs"), folder, force, name=LABEL)
+        own = [f"training.groups={number}", f"model.weights={weights.resolve()}",
+               f"name={base.name}-groups-{number}"]  # fmt: skip
+        tuned = config.with_settings(asked, own)
+        again = [*run.again("train"), "--records", str(folder),
+                 *_words([*SETTINGS, *settings, *own])]  # fmt: skip
+        walk = Walk(Run.of(tuned, out / "runs"), folder, force, name=LABEL, again=again)
         pipeline.walk_through(walk, ["train", "predict", "attack"])
         roots[number] = walk.run.root
     table = page.measure(roots, asked.attack, LABEL)
@@ -105,6 +107,18 @@ def _asked(base: config.Experiment, settings: Sequence[str]) -> config.Experimen
         if each.partition(".")[0] not in ("training", "attack"):
             raise UserError(f"--set {each}: unfreeze takes settings of training and attack")
     return config.with_settings(base, [*SETTINGS, *settings])
+
+
+def _words(settings: Sequence[str]) -> list[str]:
+    return [word for each in settings for word in ("--set", each)]
+
+
+def _texts(attack: config.Attack) -> list[str]:
+    """All settings of an attack as --set reads them."""
+    values = dataclasses.asdict(attack)
+    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+             for name, value in values.items()}  # fmt: skip
+    return [f"attack.{name}={text}" for name, text in texts.items()]
 
 
 def _require_alike(standard: Run, run: Run) -> None:

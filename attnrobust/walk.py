@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,16 @@ from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
 log = logging.getLogger("attnrobust")
+
+WEIGHTS = Path("train", "weights.h5")
+# What the name of a smoke run ends with.
+SMOKED = "-smoke"
+SMOKE = (
+    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
+    "training.epoch_fraction=1", "training.sampling=none", "training.start=",
+    "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
+    "attack.restarts=1", "checks.samples=4", "checks.draws=2", "checks.queries=10",
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
@@ -29,6 +39,8 @@ class Walk:
         force: Make stages anew.
         name: What the attack is called in this run; its own name where empty.
         machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
+        again: What calls these settings up again, for the page: the module of the experiment, then
+            options. Where empty, the experiment's name is that of its file.
     """
 
     run: Run
@@ -36,6 +48,7 @@ class Walk:
     force: bool = False
     name: str = ""
     machines: str = "mirrored"
+    again: Sequence[str] = ()
     _trained: tuple[tuple[str, str], Replicas] | None = None
 
     @property
@@ -72,10 +85,12 @@ class Walk:
         Raises:
             UserError: Not trained yet, or a batch of `attack.batch_size` cannot fit into memory.
         """
-        from attnrobust.models import build, memory
+        from attnrobust.models import build, memory, precision
         from attnrobust.models.replicas import Replicas
         from attnrobust.training import strategy
 
+        # Whatever training may do: what is measured is measured in float32.
+        precision.tensor_float_32(allowed=False)
         weights = self.run.require("train") / "weights.h5"
         key = (dataset.hash, runs.digest(weights))
         if self._trained and self._trained[0] == key:
@@ -92,13 +107,17 @@ class Walk:
         self._trained = (key, replicas)
         return self._trained[1]
 
-    def surrogate(self, dataset: Dataset) -> tuple[str, Callable[[], Replicas]] | None:
-        """Another trained run beside this one that sees the same images: its name, its model.
+    def surrogate(self, dataset: Dataset) -> dict[str, str] | None:
+        """Another trained run beside this one that learned from and is tested on the same images.
 
-        A run of another experiment rather than of another seed, then the first by name.
+        A run of another experiment rather than of another seed, then the first by name. Never a
+        smoke run: what learned next to nothing makes adversarials of nothing.
+
+        Returns:
+            Its place below the folder of the data set's runs, and the digest of its weights.
         """
-        data, found = self.experiment.data, []
-        for file in self.run.root.parents[1].glob("*/*/config.json"):
+        found, data = [], self._learned_from()
+        for file in self._beside.glob("*/*/config.json"):
             try:
                 run = Run.open(file.parent)
                 stamp, other = run.stamp("train"), run.experiment
@@ -106,19 +125,52 @@ class Walk:
                 log.warning("warning: no adversarials are taken from that run: %s", error)
                 continue
             alike = stamp and stamp["finished"] and stamp["inputs"] == dataset.hash
-            alike = alike and dataclasses.replace(other.data, limit=data.limit) == data
-            if alike and run.root != self.run.root:
-                found.append((other.name == self.experiment.name, str(run.root), run))
-        if not found:
+            alike = alike and other.data == data and not other.name.endswith(SMOKED)
+            if alike and run.root != self.run.root and (run.root / WEIGHTS).is_file():
+                found.append((other.name == self.experiment.name, str(run.root), run.root))
+        return self.as_now({"run": str(min(found)[2].relative_to(self._beside))}) if found else None
+
+    def as_now(self, surrogate: dict[str, str] | None) -> dict[str, str] | None:
+        """A surrogate with its weights as they are now; unchanged where its run is gone."""
+        weights = self._beside / surrogate["run"] / WEIGHTS if surrogate else None
+        if surrogate is None or weights is None or not weights.is_file():
+            return surrogate
+        return {**surrogate, "weights": runs.digest(weights)}
+
+    def loaded(
+        self, surrogate: dict[str, str] | None, dataset: Dataset
+    ) -> tuple[str, Callable[[], Replicas]] | None:
+        """The surrogate's name and how to get its model."""
+        if surrogate is None:
             return None
-        walk = Walk(min(found)[2], self.records)
+        walk = Walk(Run.open(self._beside / surrogate["run"]), self.records)
         name = f"{walk.experiment.name}, seed {walk.experiment.seed}"
         return name, lambda: walk.trained(dataset)
+
+    @property
+    def _beside(self) -> Path:
+        """The folder of the data set's runs."""
+        return self.run.root.parents[1]
+
+    def _learned_from(self) -> config.Data:
+        """The data of these settings with the limit that training had: later ones choose images."""
+        stamp = self.run.stamp("train") or {"used": {}}
+        limit = stamp["used"].get("data", {}).get("limit", self.experiment.data.limit)
+        return dataclasses.replace(self.experiment.data, limit=limit)
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""
         values = dataclasses.asdict(self.experiment)
         return {section: values[section] for section in ("data", "seed", *sections)}
+
+    def notes(self) -> dict[str, Any]:
+        """What a stage's stamp keeps for the page: how to call it again, which weights there are.
+
+        Nothing of it decides whether the stage's result still holds.
+        """
+        weights = self.run.path("train", "weights.h5")
+        made_with = {"weights": runs.digest(weights)} if weights.is_file() else {}
+        return {"again": list(self.again), **made_with}
 
     def weights_digest(self) -> str:
         """Digest of the trained weights and the records: what every later stage depends on.
@@ -150,3 +202,15 @@ class Walk:
                     f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
                     "leave that setting out, or train under a name of its own (--set name=…)"
                 )
+
+
+def smoke(experiment: config.Experiment) -> config.Experiment:
+    """The same experiment with tiny numbers, under a name of its own."""
+    size = 96 if experiment.model.backbone.startswith("inception") else 64
+    first, *_, last = (*experiment.attack.epsilons, experiment.attack.epsilons[-1])
+    grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
+    return config.with_settings(
+        experiment,
+        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
+         f"name={experiment.name}{SMOKED}"],
+    )  # fmt: skip

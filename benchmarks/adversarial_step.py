@@ -21,7 +21,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.models import build
-from attnrobust.training import fit, methods
+from attnrobust.training import fit, losses, methods
 
 
 def made(options: argparse.Namespace, method: str) -> keras.Model:
@@ -81,7 +81,7 @@ def main() -> None:
     def gradient(x: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            value = tf.reduce_sum(methods.cross_entropy(clean(x, training=False), classes))
+            value = tf.reduce_sum(losses.log_odds_against(clean(x, training=False), classes))
         return tape.gradient(value, x)
 
     works = [plain, lambda: gradient(each).numpy(), robust]

@@ -167,7 +167,9 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     ids = [str(number) for number in range(len(images))]
     setting = config.Attack(epsilons=(EPSILON,), steps=options.steps, rel_stepsize=0.2,
                             mode="independent", early_stop=False, first_passes=())  # fmt: skip
-    start = engine.random_starts(ids, images.shape[1:], seed=0, epsilon=EPSILON, restart=0)
+    start = engine.random_starts(
+        ids, images.shape[1:], attack="linf_pgd", seed=0, epsilon=EPSILON, restart=0
+    )
     batches = [slice(i, i + options.batch) for i in range(0, len(images), options.batch)]
     make = ATTACKS["linf_pgd"].make
 
@@ -185,7 +187,7 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
 
     others = peers(model, images, labels, start=start, setting=setting, size=options.batch)
     stock = next(iter(others.values()))
-    gradient = engine.cross_entropy_gradient(replicas)
+    gradient = engine.loss_gradient(replicas)
     first = tf.constant(images[: options.batch]), tf.constant(labels[: options.batch])
     gradient(*first)
     best = min(timed(lambda: gradient(*first)[1].numpy())[0] for _ in range(7))  # noqa: PLW0108
@@ -295,8 +297,14 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
                                               batch_size=batch).as_numpy_iterator():  # fmt: skip
             ids = [id_.decode() for id_ in each["id"]]
             for row, epsilon in zip(found, epsilons, strict=True):
-                start = engine.random_starts(ids, each["image"].shape[1:], seed=experiment.seed,
-                                             epsilon=epsilon, restart=0)  # fmt: skip
+                start = engine.random_starts(
+                    ids,
+                    each["image"].shape[1:],
+                    attack=experiment.attack.name,
+                    seed=experiment.seed,
+                    epsilon=epsilon,
+                    restart=0,
+                )
                 made = stock_runner(replicas.model, each["image"], each["label"], start=start,
                                     setting=experiment.attack, epsilon=epsilon)  # fmt: skip
                 row.append(judged(replicas, made, batch))

@@ -17,13 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from art.attacks.evasion import (
-    AutoAttack,
-    AutoProjectedGradientDescent,
-    DeepFool,
-    SquareAttack,
-)
-from art.estimators.classification import TensorFlowV2Classifier
 from sklearn.datasets import load_digits
 from tensorflow import keras
 
@@ -96,6 +89,14 @@ def ours(make: Callable, model: keras.Model, images: np.ndarray, labels: np.ndar
 def theirs(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: float, *,
            classes: int, restarts: int) -> np.ndarray:  # fmt: skip
     """Adversarials of the Toolbox's AutoAttack: its own four attacks and settings, but restarts."""
+    from art.attacks.evasion import (
+        AutoAttack,
+        AutoProjectedGradientDescent,
+        DeepFool,
+        SquareAttack,
+    )
+    from art.estimators.classification import TensorFlowV2Classifier
+
     classifier = TensorFlowV2Classifier(
         model, nb_classes=classes, input_shape=(8, 8, 3), clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

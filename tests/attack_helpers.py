@@ -69,12 +69,17 @@ def falls(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: f
     return fallen
 
 
+def replicas_of(model, spread=None):
+    """The model's, made once: to compile a step takes longer than all its passes here."""
+    if model not in _known:
+        _known[model] = Replicas(model, spread)
+    return _known[model]
+
+
 def run(make, model, images, labels, epsilon, *, ids=None, restart=0, spread=None, seed=0,
         **settings):  # fmt: skip
     """Adversarials, who fell as the model judges them anew, and queries; ball and box checked."""
-    setting = config.Attack(**settings)
-    # Made once: to compile a step takes longer than all its passes here.
-    replicas = _known.setdefault(model, Replicas(model, spread))
+    setting, replicas = config.Attack(**settings), replicas_of(model, spread)
     attack = replicas.once((make, setting, seed), lambda: make(replicas, setting, seed))
     names = [f"image-{i}" for i in range(len(images))] if ids is None else ids
     made, queries = attack(tf.constant(images), tf.constant(labels), names, epsilon, restart)

@@ -170,3 +170,28 @@ def test_weights_are_left_alone_and_nothing_is_compiled_twice():
     # Sizes 8 and 4, whatever epsilon is.
     assert len(compiled) == 4
     assert max(function.experimental_get_tracing_count() for function in compiled) <= 2
+
+
+def test_a_restart_of_fab_starts_at_half_of_the_nearest_so_far_or_of_epsilon(monkeypatch):
+    model, images = helpers.linear(2), 0.25 + helpers.noise(8) / 2
+    labels = tf.constant(helpers.predicted(model, images))
+    replicas, walk, starts = Replicas(model), fab._walk, []
+    monkeypatch.setattr(
+        fab, "_walk", lambda *a, start, **how: starts.append(start) or walk(*a, start=start, **how)
+    )
+    attack = fab.fab_t(replicas, config.Attack(steps=10), 0)
+
+    def run(attack, epsilon, restart):
+        made, _ = attack(tf.constant(images), labels, list("abcdefgh"), epsilon, restart)
+        return [np.abs(each - images).reshape(8, -1).max(axis=1) for each in (made, starts[-1])]
+
+    nearest, start = run(attack, np.inf, 0)
+    assert (nearest > 0).all()
+    np.testing.assert_array_equal(start, 0)
+    _, start = run(attack, np.inf, 1)
+    np.testing.assert_allclose(start, nearest / 2, rtol=0.02)  # without the bisection
+    np.testing.assert_allclose(run(attack, np.inf, 1)[1], start)  # whatever came before
+    np.testing.assert_allclose(run(attack, 1e-3, 1)[1], 5e-4, rtol=1e-3)
+    # Nothing known yet.
+    alone = fab.fab_t(replicas, config.Attack(steps=10), 0)
+    np.testing.assert_allclose(run(alone, np.inf, 1)[1], fab.START / 2, rtol=1e-3)

@@ -120,6 +120,7 @@ def test_settings_change_nothing_else_and_the_last_one_counts() -> None:
         ("attack.epsilons=0.1,x", "--set attack.epsilons=x: expected float"),
         ("attack.random_start=maybe", "expected bool"),
         ("data.limit=all", "expected int"),
+        ("attack.steps=many", "--set attack.steps=many: expected int"),
     ],
 )
 def test_a_wrong_setting_names_what_was_expected(setting: str, message: str) -> None:
@@ -194,7 +195,8 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.augmix_width", [0]), ("training.augmix_depth", [0]),
         ("training.augmix_alpha", [0.0]),
         ("attack.epsilons", [[], [0.2, 0.1], [0.1, 0.1], [0.0], [-0.1]]),
-        ("attack.loss", ["hinge"]), ("attack.queries", [0]), ("attack.abs_stepsize", [0.0]),
+        ("attack.queries", [0]), ("attack.abs_stepsize", [0.0]),
+        ("attack.theta", [0.0, 1.1, float("nan")]), ("attack.gamma", [0.0, 1.1]),
         ("attack.momentum", [-0.1]),
         ("attack.epsilons", [[8 / 255, 0.0313725491]]),  # the same six digits: the same file
         ("attack.steps", [0]),
@@ -269,6 +271,15 @@ def test_checking_names_setting_value_and_what_was_expected():
         checking.require(False, "a.b", 0, "at least 1")
 
 
-def test_steps_that_add_up_to_epsilon_reach_it():
-    assert Attack(epsilons=(0.0004,), steps=7, rel_stepsize=1 / 7).reach == 1
-    assert Attack(epsilons=(0.0004,), steps=10, rel_stepsize=1 / 30).reach == pytest.approx(1 / 3)
+def test_what_the_experiment_leaves_open_stays_open_in_json() -> None:
+    attack = json.loads(config.to_json(PLAIN))["attack"]
+    assert {attack[name] for name in ("steps", "rel_stepsize", "queries", "theta")} == {None}
+    set_ = config.with_settings(PLAIN, ["attack.steps=7", "attack.rel_stepsize=1/4"])
+    assert (set_.attack.steps, set_.attack.rel_stepsize) == (7, 0.25)
+    assert config.with_settings(set_, ["attack.steps=none", "attack.rel_stepsize="]) == PLAIN
+
+
+def test_the_json_of_a_run_that_wrote_all_its_numbers_is_read() -> None:
+    old = changed(PLAIN, "attack", {"name": "apgd_ce", "epsilons": [0.01], "steps": 40,
+                                    "rel_stepsize": 1 / 30, "queries": 5000})  # fmt: skip
+    assert config.from_json(old).attack.steps == 40

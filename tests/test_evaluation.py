@@ -136,7 +136,7 @@ def test_every_measurement_lies_in_its_interval(table: pd.DataFrame) -> None:
 def test_the_file_holds_the_table(run: Run, table: pd.DataFrame) -> None:
     path = run.path("evaluate", "measurements.csv")
     assert path.read_text().splitlines()[0] == (
-        "dataset,experiment,seed,split,condition,name,level,metric,value,low,high,n"
+        "dataset,experiment,seed,split,condition,name,level,metric,value,low,high,n,interval"
     )
     found = pd.read_csv(path, keep_default_na=False, na_values={"value": [""], "low": [""]})
     assert len(found) == len(table)
@@ -177,11 +177,10 @@ def test_a_missing_or_damaged_file_is_named_and_the_old_table_stays(
     assert len(table)
 
 
-@pytest.mark.parametrize("stage", ["predict", "attack"])
-def test_an_unfinished_stage_is_named(run: Run, stage: str) -> None:
-    stamp = run.path("attack/linf_pgd" if stage == "attack" else stage, "stage.json")
+def test_an_unfinished_stage_is_named(run: Run) -> None:
+    stamp = run.path("predict", "stage.json")
     stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "finished": False}))
-    with pytest.raises(UserError, match=f"run '{stage}' first"):
+    with pytest.raises(UserError, match="run 'predict' first"):
         evaluation.evaluate(run, run.path("evaluate"))
 
 
@@ -227,18 +226,25 @@ def test_worst_case_counts_images_that_stand_under_every_attack(run: Run) -> Non
     assert not table.duplicated(["condition", "name", "level", "metric"]).any()
 
 
-def test_what_was_wrong_without_an_attack_is_wrong_in_the_worst_case(run: Run) -> None:
+def test_what_was_wrong_without_an_attack_is_wrong_under_every_attack(run: Run) -> None:
     """An attack in independent mode may push an image back to its class."""
     luckily = FALLEN.copy()
     luckily[3] = 0
+    assert (luckily == LABELS).sum() == 4
     place = run.path("attack", "linf_pgd", "linf_pgd-0.01.npz")
     runs.save_npz(place, **attacked(luckily, 0.009))
     add(run, "other", luckily)
     table = evaluation.evaluate(run, run.path("evaluate"))
     accuracy = table[(table["metric"] == "accuracy") & (table["level"] == 0.01)]
     values = accuracy.set_index("condition")["value"]
-    assert list(values["attack"]) == [0.4, 0.4]
+    assert list(values["attack"]) == [0.3, 0.3]
     assert values["worst_case"] == pytest.approx(0.3)
+    mine = table[(table["name"] == "linf_pgd")].set_index(["metric", "level"])["value"]
+    assert mine["balanced_accuracy", 0.01] == pytest.approx((2 / 4 + 1 / 6) / 2)
+    assert mine["recall[mel]", 0.01] == pytest.approx(2 / 4)
+    assert mine["mean_accuracy", ""] == pytest.approx(0.3)
+    # Wu's rate is of the predictions as they are: image 3 has changed its own, too.
+    assert mine["prediction_change_rate", 0.01] == pytest.approx(6 / 10)
 
 
 def test_norms_do_not_mix(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""JSMA on affine models, whose saliency is their weights."""
+"""JSMA on affine models, whose saliency is their weights; judged by the paper's own loops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks.jsma import jsma
+from attnrobust.attacks import methods
+from attnrobust.attacks.jsma import best_pair, jsma
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import strategy
 
@@ -31,11 +32,12 @@ def affine(columns, bias):
 
 def two_classes(gap):
     """At an image that is 0.5 everywhere the logit of class 0 leads by `gap`."""
-    return affine([0 * WEIGHTS, WEIGHTS], [0, -gap - 0.5 * WEIGHTS.sum()])
+    return affine([-WEIGHTS / 2, WEIGHTS / 2], [0, -gap - 0.5 * WEIGHTS.sum()])
 
 
-def attacked(model, images, labels, spread=None, epsilons=(1.0,), **settings):
-    attack = jsma(Replicas(model, spread), config.Attack(epsilons=epsilons), 0, **settings)
+def attacked(model, images, labels, spread=None, epsilons=(1.0,), target=None, **settings):
+    asked = methods.settled(config.Attack("jsma", epsilons=epsilons, **settings))
+    attack = jsma(Replicas(model, spread), asked, 0, target=target)
     made, queries = attack(tf.constant(images), tf.constant(labels), ["a"] * len(images), np.inf, 0)
     return np.asarray(made), queries
 
@@ -48,13 +50,14 @@ def changed(made, images):
     return [sorted(np.flatnonzero(row)) for row in (made != images).reshape(len(images), -1)]
 
 
+@pytest.mark.parametrize("saliency", ["logits", "probabilities"])
 @pytest.mark.parametrize(
     ("gap", "expected", "passes"),
     [(3.4, [1, 7], 3), (3.6, [1, 4, 7, 10], 4), (4.9, [1, 4, 7, 10], 4)],
 )
-def test_pairs_are_changed_by_weight_until_the_prediction_falls(gap, expected, passes):
+def test_pairs_are_changed_by_weight_until_the_prediction_falls(gap, expected, passes, saliency):
     # A value goes from 0.5 to 1, so a pair gains half its weights: 3.5, then 1.5.
-    made, queries = attacked(two_classes(gap), grey(), [0], gamma=1.0)
+    made, queries = attacked(two_classes(gap), grey(), [0], gamma=1.0, saliency=saliency)
     assert changed(made, grey()) == [expected]
     assert set(made[made != 0.5]) == {1.0}
     assert queries.tolist() == [passes]
@@ -130,5 +133,85 @@ def test_great_confidence_hides_no_saliency():
     # The probability's own derivative is 0 in float32 here.
     model = affine([0 * WEIGHTS, 1000 * WEIGHTS], [0, 1000 * (-3.4 - 0.5 * WEIGHTS.sum())])
     assert tf.nn.softmax(model(grey()))[0, 1] == 0
-    made, _ = attacked(model, grey(), [0])
+    made, _ = attacked(model, grey(), [0], saliency="probabilities")
     assert changed(made, grey()) == [[1, 7]]
+
+
+def published_pair(target, others):
+    """Algorithm 3 of Papernot et al. 2016, for values that grow: two loops, word for word."""
+    found, most = (), 0.0
+    for p in range(len(target)):
+        for q in range(p + 1, len(target)):
+            alpha, beta = target[p] + target[q], others[p] + others[q]
+            if alpha > 0 and beta < 0 and -alpha * beta > most:
+                found, most = (p, q), -alpha * beta
+    return found
+
+
+def test_the_best_pair_is_that_of_two_loops_over_all():
+    rng = np.random.default_rng(0)
+    for number, alike in ((2, 0), (3, 0.5), (40, 0), (40, 0.9), (40, -0.9), (40, -1), (40, 1)):
+        for _ in range(20):
+            target, other = rng.normal(size=(2, number))
+            others = -alike * target + (1 - alike**2) ** 0.5 * other
+            expected = published_pair(target, others)
+            if expected:
+                assert set(best_pair(target, -others)) == set(expected)
+
+
+def test_where_the_paper_finds_no_pair_what_a_softmax_favours_is_taken():
+    target, others = np.array([5.0, 1.0, 4.0, -9.0]), np.array([1.0, 3.0, 0.5, 0.0])
+    assert published_pair(target, others) == ()
+    assert set(best_pair(target, -others)) == {0, 2}
+    assert not len(best_pair(-target[:3], -others[:3])), "nothing helps"
+    assert not len(best_pair(target[:1], -others[:1]))
+
+
+def published_walk(weights, bias, image, label, aim, theta):
+    """Algorithm 2 on an affine model, ended at any wrong class: its derivatives are its weights."""
+    x = image.astype(np.float64).ravel()
+    while (x @ weights + bias).argmax() == label:
+        free = np.flatnonzero(x != (theta > 0))
+        target = np.sign(theta) * weights[free, aim]
+        others = np.sign(theta) * (weights.sum(axis=1)[free] - weights[free, aim])
+        pair = published_pair(target, others)
+        if not pair:
+            return None
+        x[free[list(pair)]] = np.clip(x[free[list(pair)]] + theta, 0, 1)
+    return x.reshape(image.shape)
+
+
+@pytest.mark.parametrize("theta", [1.0, -1.0, 0.3])
+def test_the_walk_is_the_published_one_and_the_nearest_over_all_classes_is_kept(theta):
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(12, 4)).astype(np.float32)
+    bias = (-0.5 * weights.sum(axis=0)).astype(np.float32)
+    model = affine(weights.T, bias)
+    images = rng.uniform(0.2, 0.8, (12, *SHAPE)).astype(np.float32)
+    labels = model(images).numpy().argmax(1)
+    made, _ = attacked(model, images, labels, theta=theta, gamma=1.0)
+    likeliest, _ = attacked(model, images, labels, theta=theta, gamma=1.0, aims="likeliest")
+    fewer = judged = 0
+    for row, image in enumerate(images):
+        ranked = [c for c in np.argsort(-model(image[None]).numpy()[0]) if c != labels[row]]
+        walks = [published_walk(weights, bias, image, labels[row], aim, theta) for aim in ranked]
+        if any(walk is None for walk in walks):
+            continue  # beyond what is published
+        judged += 1
+        np.testing.assert_allclose(likeliest[row], walks[0], atol=1e-6)
+        sizes = [(abs(walk - image) > 1e-6).any(axis=-1).sum() for walk in walks]
+        np.testing.assert_allclose(made[row], walks[int(np.argmin(sizes))], atol=1e-6)
+        fewer += min(sizes) < sizes[0]
+    assert judged > len(images) / 2
+    assert fewer, "otherwise one class would do"
+
+
+def test_a_target_is_gone_for_past_other_wrong_classes():
+    weights = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
+    model = affine(weights.T, -0.5 * weights.sum(axis=0))
+    images = np.random.default_rng(2).uniform(0.3, 0.7, (8, *SHAPE)).astype(np.float32)
+    labels = model(images).numpy().argmax(1)
+    made, _ = attacked(model, images, labels, gamma=1.0, target=2)
+    moved = (made != images).any(axis=(1, 2, 3))
+    assert moved.sum() > 3
+    assert (model(made).numpy().argmax(1)[moved] == 2).all()

@@ -129,8 +129,9 @@ def test_accuracy_comes_with_wilsons_interval() -> None:
     labels = np.array([0] * 29)
     probability = np.tile([0.3, 0.7], (29, 1))
     probability[4] = [0.6, 0.4]
-    value, low, high = metrics.measure(metrics.accuracy, labels, probability)
+    value, low, high, interval = metrics.measure(metrics.accuracy, labels, probability)
     assert value == pytest.approx(1 / 29)
+    assert interval == "wilson"
     assert (low, high) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
@@ -138,11 +139,11 @@ def test_accuracy_comes_with_wilsons_interval() -> None:
 def test_a_bootstrap_holds_the_value_and_is_the_same_again(name: str) -> None:
     labels, probability = drawn(1, n=80)
     metric = metrics.METRICS[name]
-    value, low, high = metrics.measure(metric, labels, probability)
+    value, low, high, _ = found = metrics.measure(metric, labels, probability)
     assert value == pytest.approx(judged(name, labels, probability))
     assert low < value < high
-    assert metrics.measure(metric, labels, probability) == (value, low, high)
-    assert metrics.measure(metric, labels, probability, seed=1) != (value, low, high)
+    assert metrics.measure(metric, labels, probability) == found
+    assert metrics.measure(metric, labels, probability, seed=1) != found
 
 
 def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
@@ -153,7 +154,7 @@ def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
         del labels
         return np.asarray(weights @ probability[:, 0] / weights.sum(axis=1))
 
-    value, low, high = metrics.measure(mean, np.zeros(400, int), score[:, np.newaxis])
+    value, low, high, _ = metrics.measure(mean, np.zeros(400, int), score[:, np.newaxis])
     half = 1.96 * score.std() / 20
     assert value == pytest.approx(score.mean())
     assert (low, high) == pytest.approx((value - half, value + half), abs=0.15 * half)
@@ -164,4 +165,88 @@ def test_a_measure_that_is_nowhere_defined_is_nan_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = metrics.measure(metrics.macro_auc, labels, probability)
-    assert all(map(math.isnan, found))
+    assert all(map(math.isnan, found[:3]))
+
+
+def grouped(
+    rng: np.random.Generator, patients: int = 60
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Hits and groups: 1 to 7 images a patient, of whom half are nearly always read wrong.
+
+    A patient's number of images and difficulty are independent, so that the true share is 0.5.
+    """
+    number = rng.integers(1, 8, patients)
+    easy = np.where(rng.random(patients) < 0.5, 0.95, 0.05)
+    groups = np.repeat(np.arange(patients), number)
+    return rng.random(len(groups)) < easy[groups], groups.astype(str)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "RESAMPLES", 200)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_group_bootstrap_covers_where_wilson_does_not() -> None:
+    rng, draws = np.random.default_rng(0), 300
+    covered = np.zeros(2)
+    for _ in range(draws):
+        hits, groups = grouped(rng)
+        ends = (metrics.wilson(int(hits.sum()), len(hits)),
+                metrics.proportion(hits, groups=groups)[1:3])  # fmt: skip
+        covered += [low <= 0.5 <= high for low, high in ends]
+    wilson, group = covered / draws
+    # Images of a patient taken as independent: about 0.7 for what is called 0.95.
+    assert wilson < 0.8
+    assert 0.91 <= group <= 0.98
+
+
+def test_a_bootstrap_of_groups_resamples_whole_groups_by_hand() -> None:
+    # Three groups of 2 right, 1 wrong, 1 wrong image: a resample takes each 0 to 3 times.
+    hits, groups = np.array([1, 0, 1, 0], bool), np.array(["a", "b", "a", "c"])
+    found = metrics.proportion(hits, groups=groups)
+    # a never drawn (8 of 27): 0; a always (1 of 27): 1; so 2.5 and 97.5 % lie at these ends.
+    assert found == (0.5, 0.0, 1.0, "group_bootstrap")
+    assert metrics.mean(hits.astype(float), groups=groups) == found
+    assert metrics.proportion(hits, groups=groups) == found, "the same again"
+    one, *_ = metrics.METRICS.values()
+    assert metrics.measure(one, np.zeros(4, int), np.eye(2)[1 - hits], groups=groups) == found
+
+
+@pytest.mark.usefixtures("few")
+def test_groups_of_one_image_change_nothing() -> None:
+    labels, probability = drawn(1, n=80)
+    alone = np.arange(80).astype(str)[::-1]
+    for name, metric in metrics.METRICS.items():
+        np.testing.assert_equal(metrics.measure(metric, labels, probability, groups=alone),
+                                metrics.measure(metric, labels, probability), name)  # fmt: skip
+    values = probability[:, 0]
+    assert metrics.mean(values, groups=alone) == metrics.mean(values)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_every_bootstrap_is_wider_where_images_of_a_group_are_copies(name: str) -> None:
+    # Each image four times, as one patient's: a quarter of the images, so twice as wide.
+    labels, probability = drawn(1, n=60)
+    four = np.repeat(np.arange(60), 4)
+    metric = metrics.METRICS[name]
+    alone = metrics.measure(metric, labels[four], probability[four])
+    together = metrics.measure(metric, labels[four], probability[four], groups=four)
+    assert together.value == alone.value
+    if metric in calibration.BIASED:
+        assert together.interval == ""
+        return
+    assert together.interval == "group_bootstrap"
+    assert together.high - together.low > 1.4 * (alone.high - alone.low)
+    ours = metrics.measure(metric, labels, probability)
+    if ours.interval == "bootstrap" and metric not in calibration.PLUGIN_OF:
+        assert together[:3] == pytest.approx(ours[:3]), "the same resamples of the same groups"
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_where_all_groups_agree_groups_count_as_images(right: float) -> None:
+    hits, groups = np.full(20, right, bool), np.arange(20) // 4
+    found = metrics.proportion(hits, groups=groups)
+    assert found == (right, *metrics.wilson(round(5 * right), 5), "wilson")
+    assert found.low < found.high

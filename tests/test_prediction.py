@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
+import data_helpers
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -41,6 +43,31 @@ def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, m
     expected = corrupt(examples["image"], list(clean["id"]), "brightness", 5)
     np.testing.assert_allclose(found["logits"], expected.mean(axis=(1, 2)), atol=1e-5)
     assert (found["logits"].mean(axis=1) > clean["logits"].mean(axis=1)).all()
+
+
+def test_the_group_of_every_image_is_kept(tiny, records_folder, tmp_path, model):
+    dataset = records.load(records_folder)
+    prediction.predict(tiny, dataset, tmp_path, model)
+    for split, file in (("test", "clean.npz"), ("validation", "validation.npz")):
+        found = runs.load_npz(tmp_path / file)
+        examples = data_helpers.stored(dataset, split)
+        assert list(found["group"]) == [examples[id_]["group"] for id_ in found["id"]]
+    assert len(set(found["group"])) < len(found["group"]), "a lesion was photographed twice"
+
+
+def test_an_image_without_a_group_is_one_by_itself(tiny, records_folder, tmp_path, model):
+    copy = shutil.copytree(records_folder, tmp_path / "records")
+    dataset = records.load(copy)
+    for file in dataset.files("test"):
+        raw = list(tf.data.TFRecordDataset(file).as_numpy_iterator())
+        with tf.io.TFRecordWriter(file) as writer:
+            for each in raw:
+                example = tf.train.Example.FromString(each)
+                del example.features.feature["group"]
+                writer.write(example.SerializeToString())
+    prediction.predict(tiny, dataset, tmp_path / "predict", model)
+    found = runs.load_npz(tmp_path / "predict" / "clean.npz")
+    np.testing.assert_array_equal(found["group"], found["id"])
 
 
 def test_the_validation_split_is_predicted_without_corruption(

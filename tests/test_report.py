@@ -8,19 +8,21 @@ import html
 import io
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import command_helpers
 import numpy as np
 import pandas as pd
 import pytest
 
-from attnrobust import config
+from attnrobust import config, pipeline
 from attnrobust.errors import UserError
-from attnrobust.report import reading, samples, wording
+from attnrobust.report import commands, figures, reading, samples, tables, wording
 from attnrobust.report.page import write
 from attnrobust.report.results import Result
 from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
@@ -53,11 +55,12 @@ def make_run(
         seed=seed,
     )
     run = Run.of(experiment, root)
+    words = command_helpers.again(experiment)
     save_text(run.path("config.json"), config.to_json(experiment))
     split = {"count": 40, "class_counts": dict.fromkeys(classes, 20)}
     described = {"name": dataset, "classes": list(classes), "size": 16, "splits": {"test": split}}
     save_json(run.path("provenance.json"), {
-        "command": "python -m experiments.demo.tiny_gap all", "revision": "abc123",
+        "command": shlex.join(["python", "-m", words[0], "all", *words[1:]]), "revision": "abc123",
         "python": "3.11",
         "packages": {"numpy": "1.26.4"}, "machine": "Linux", "devices": ["CPU:0"],
         "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": described,
@@ -65,7 +68,7 @@ def make_run(
     epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
                "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
     save_text(run.path("train", "history.jsonl"), "".join(json.dumps(e) + "\n" for e in epochs))
-    stamp = {"used": {}, "inputs": "", "finished": True, "seconds": 90.0}
+    stamp = {"used": {}, "inputs": "", "finished": True, "seconds": 90.0, "again": words}
     save_json(run.path("train", "stage.json"), stamp)
     used = dataclasses.asdict(experiment)
     save_json(run.path("attack", "linf_pgd", "stage.json"), {**stamp, "used": used})
@@ -159,8 +162,7 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     assert sections == [a for a in anchors if a and a.startswith("#")]
     assert len(sections) == 7
     for word in ("Table 1.", "Table 6.", "Figure 1.", "One image at every ε", "1,234,567", "d00d",
-                 "upper bound", "python -m experiments.demo.tiny_attention all --seed 0",
-                 "python -m attnrobust report"):  # fmt: skip
+                 "upper bound", "python -m attnrobust report"):  # fmt: skip
         assert word in text
     assert text.count("<details") == 2 * 2 + 2  # Two epsilons and a configuration for each run.
     assert text.count("<details open") == 2
@@ -168,6 +170,69 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     names = {path.stem for path in (out / "figures").glob("*.png")}
     assert len(names) == 1 + 2 + 4 + 1 + 2 == text.count("<img ")
     assert not list(out.rglob(".*")), "temporary files are left"
+
+
+def test_every_command_of_the_page_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs under names of their own, in a folder of their own with a blank, one with a label."""
+    monkeypatch.chdir(tmp_path)
+    root = Path("my runs")
+    first, second = make_run(root), make_run(root, "tiny_attention", seed=3, heatmaps=False)
+    second.path("attack", "linf_pgd").rename(second.path("attack", "strong"))
+    for path in second.path("attack", "strong").glob("*-0*.npz"):
+        path.unlink()
+    measured = second.path("evaluate", "measurements.csv")
+    save_text(measured, measured.read_text().replace(",linf_pgd,", ",strong,"))
+    page = write([first, second], tmp_path / "out", title='The "title"')
+    text = page.read_text(encoding="utf-8")
+    called = command_helpers.all_of(text, monkeypatch)
+    assert page.read_text(encoding="utf-8") == text, "the report's own command writes it again"
+    mine = [each for command, each in called.items() if "my runs" in command]
+    assert {each.walk.run.root for each in mine} == {first.root, second.root}
+    for each in mine:
+        run = first if each.walk.run.root == first.root else second
+        assert each.walk.experiment == run.experiment
+        assert each.walk.label == ("linf_pgd" if run is first else "strong")
+    made = {run: [each.stages for each in mine if each.walk.run.root == run.root]
+            for run in (first, second)}  # fmt: skip
+    everything = list(pipeline.STAGES)
+    assert made == {first: [everything], second: [["attack", "evaluate", "explain"], everything]}
+
+
+def test_commands_of_stages_with_other_settings_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "runs", heatmaps=False)
+    changed = config.with_settings(run.experiment, ["attack.steps=7", "attack.target=nevus"])
+    more = {"again": [*command_helpers.again(changed), "--records", "some where"]}
+    place = run.path("attack", "linf_pgd", "stage.json")
+    save_json(place, {**load_json(place), **more, "used": dataclasses.asdict(changed)})
+    lines = commands.repeating(reading.read([run]), tmp_path / "out")
+    stages = [["train", "predict"], ["attack"], ["evaluate"]]
+    for line, expected in zip(lines[:-1], stages, strict=True):
+        called = command_helpers.call(line, monkeypatch)
+        assert called is not None
+        assert called.stages == expected
+        assert called.walk.run.root == run.root
+        attack = changed.attack if expected == ["attack"] else run.experiment.attack
+        assert called.walk.experiment.attack == attack
+        if expected == ["attack"]:
+            assert called.walk.records == Path("some where")
+
+
+def test_runs_of_long_ago_are_called_by_their_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("resnet18_gap", "resnet18_gap-smoke"):
+        run = make_run(tmp_path / "runs", name)
+        for stage in run.root.rglob("stage.json"):
+            save_json(stage, {**load_json(stage), "again": []})
+        line, report = commands.repeating(reading.read([run]), tmp_path / "out")
+        called = command_helpers.call(line, monkeypatch)
+        assert called is not None
+        assert called.walk.run.root == run.root
+        assert report.startswith("python -m attnrobust report ")
 
 
 def test_numbers_on_the_page_are_those_of_the_files(pair: tuple[Path, str]) -> None:
@@ -221,7 +286,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         write([], tmp_path / "out")
     run = make_run(tmp_path, heatmaps=False)
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")
-    assert "python -m experiments.demo.tiny_gap explain --seed 0" in text
+    assert "There are no heatmaps yet; this makes them: <code>python -m" in text
     assert "nothing to set side by side" in text
     run.path("provenance.json").unlink()
     run.path("train", "history.jsonl").unlink()
@@ -285,7 +350,6 @@ def test_the_attack_is_put_in_words(tmp_path: Path) -> None:
     assert wording.attacks([result, result]) == [
         "linf_pgd with 40 steps of 0.0333 ε each and 1 start at random in the ball"
     ]
-    assert wording.command(result, "all") == "python -m experiments.demo.tiny_gap all --seed 0"
     assert float(wording.half_width([result])) == pytest.approx(0.75 * (1.1 - 0.8) / 2, abs=1e-3)
 
 
@@ -308,3 +372,96 @@ def test_the_best_epoch_is_the_one_whose_weights_were_kept():
     history = [{"epoch": i + 1, "val_loss": loss} for i, loss in enumerate(losses)]
     assert Result.best_epoch(SimpleNamespace(history=history, run=run)) == 2
     assert Result.best_epoch(SimpleNamespace(history=[], run=run)) is None
+
+
+def test_seeds_that_were_not_measured_are_counted_aloud(tmp_path: Path) -> None:
+    run_list = [make_run(tmp_path, seed=seed, heatmaps=False) for seed in range(3)]
+    # The first knows one epsilon more, the last no AUC.
+    for run, lost in ((run_list[1], ",0.00125,"), (run_list[2], ",0.00125,"),
+                      (run_list[2], ",macro_auc,")):  # fmt: skip
+        place = run.path("evaluate", "measurements.csv")
+        rows = [row for row in place.read_text().splitlines() if lost not in row]
+        save_text(place, "\n".join(rows))
+    text = html.unescape(write(run_list, tmp_path / "out").read_text(encoding="utf-8"))
+    assert "tiny_<wbr>gap, 3 seeds" in text
+    assert "<td>0.375 (0.300–0.413), 1 of 3</td>" in text
+    assert "<td>0.850 ± 0.000, 2 of 3</td>" in text
+    assert "robust accuracy 0.375 (0.300–0.413), 1 of 3 at ε\u00a0=\u00a00.00125" in text
+    results = reading.read(run_list)
+    assert tables.heads(results[:1])[0][0] == "tiny_gap, 1 of 3 seeds"
+    assert tables.heads(results)[0][0] == "tiny_gap, 3 seeds"
+    (picture,) = figures.accuracy_curves(results, figures.colours(results))
+    assert "the thick line is their mean where all have one" in picture.caption
+    places = figures.positions(results[0].epsilons)
+    x, mean = figures._mean([figures._curve(each, places) for each in results])
+    assert x == [0, places[results[0].epsilons[1]]], "at 0.00125 it would be the first seed's alone"
+    assert mean == pytest.approx([0.75, 0.25])
+
+
+def test_a_targeted_attack_is_called_so_wherever_it_is_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    changed = config.with_settings(run.experiment, ["attack.target=nevus"])
+    for stage in ("attack", "explain"):
+        place = run.path(stage, "linf_pgd", "stage.json")
+        save_json(place, {**load_json(place), "used": dataclasses.asdict(changed)})
+    (result,) = reading.read([run])
+    assert result.label == "tiny_gap, linf_pgd targeted at nevus"
+    text = html.unescape(write([run], tmp_path / "out").read_text(encoding="utf-8"))
+    shown = re.sub(r"<[^>]*>", "", re.sub(r"<pre>.*?</pre>", "", text, flags=re.S))
+    # Not the settings' own names, which stand in files, commands and the configuration.
+    named = [match for match in re.finditer("linf_pgd", shown) if "--" not in shown[
+        shown.rfind("\n", 0, match.start()) : match.start()]]  # fmt: skip
+    assert len(named) > 5
+    for match in named:
+        after = shown[match.end() : match.end() + 30]
+        assert after.startswith((" targeted at nevus", " with")) or "linf" in after, after
+    assert "0.031" in text
+    assert "under linf_pgd targeted at nevus" in text
+    assert "The attack: linf_pgd targeted at nevus with 40 steps" in text
+    made = {path.name for path in (tmp_path / "out" / "tables").iterdir()}
+    assert "attack-demo-resnet50-linf_pgd-targeted-at-nevus.csv" in made
+    assert "of a targeted attack, the images read as its target" in text
+
+
+def test_the_majority_rate_is_every_runs_own(tmp_path: Path) -> None:
+    run_list = [make_run(tmp_path), make_run(tmp_path, "tiny_attention")]
+    place = run_list[1].path("evaluate", "measurements.csv")
+    save_text(place, place.read_text().replace("majority_rate,0.5,", "majority_rate,0.625,"))
+    said = wording.summary(reading.read(run_list))[0]
+    assert "commonest class would give an accuracy of 0.500–0.625, by run." in said
+    assert "an accuracy of 0.500." in wording.summary(reading.read(run_list[:1]))[0]
+
+
+def test_the_dashed_line_of_a_training_is_the_epoch_that_was_kept(tmp_path: Path) -> None:
+    (result,) = reading.read([make_run(tmp_path)])
+    picture = figures.training_curves(result, "#000000", name="training")
+    assert picture is not None
+    assert result.best_epoch() == 3
+    delta = result.run.experiment.training.min_delta
+    expected = "Dashed: the epoch whose weights were kept, the last that bettered the lowest"
+    assert expected in picture.caption
+    assert (f"by more than {delta:g}" in picture.caption) == (delta > 0)
+    never = dataclasses.replace(result, history=({"epoch": 1, "loss": 1.0},))
+    picture = figures.training_curves(never, "#000000", name="training")
+    assert picture is not None
+    assert "Dashed" not in picture.caption
+
+
+def test_how_intervals_are_made_is_said(tmp_path: Path) -> None:
+    (result,) = reading.read([make_run(tmp_path)])
+    assert "Images of one patient are taken as independent" in wording.intervals([result])
+    for kind, expected in (("wilson", "Proportions have Wilson’s interval"),
+                           ("group_bootstrap", "whole groups are resampled")):  # fmt: skip
+        frame = result.frame.assign(interval=kind)
+        said = wording.intervals([dataclasses.replace(result, frame=frame)])
+        assert expected in said
+        assert "taken as independent" not in said
+
+
+def test_predictions_older_than_the_weights_are_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    save_text(run.path("train", "weights.h5"), "weights of today")
+    place = run.path("attack", "linf_pgd", "stage.json")
+    save_json(place, {**load_json(place), "weights": "of yesterday"})
+    with pytest.raises(UserError, match=r"attack/linf_pgd older than train/weights\.h5"):
+        write([run], tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def add(
     """A further attack, measured at the run's epsilons, without heatmaps."""
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
     stamp["used"]["attack"]["name"] = "noise"
-    notes = {"norm": norm, "command": f"python attack --as {label}"}
+    command = ["python", "-m", *run.again("train")[:1], "attack", "--as", label]
+    notes = {"norm": norm, "command": shlex.join([*command, "--set", "attack.name=noise"])}
     save_json(run.path("attack", label, "stage.json"), {**stamp, **notes})
     place = run.path("evaluate", "measurements.csv")
     table = pd.read_csv(place, dtype=str, keep_default_na=False)
@@ -88,7 +90,7 @@ def test_page_of_several_attacks(several: list[Run], tmp_path: Path) -> None:
         in plain
     )
     assert "0.450 (0.225–0.675) at ε\u00a0=\u00a00.03137 under round" in plain
-    assert "python attack --as weak" in plain
+    assert "attack --as weak --set attack.name=noise" in plain
     assert "Attacks: linf_pgd with 40 steps" in plain
     assert "weak (noise)" in plain
     made = {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
@@ -102,6 +104,28 @@ def test_page_of_several_attacks(several: list[Run], tmp_path: Path) -> None:
     assert set(robust["attack"]) == {"weak"}
     measured = pd.read_csv(tmp_path / "out" / "tables" / "measurements.csv")
     assert not measured.duplicated(["experiment", "condition", "name", "level", "metric"]).any()
+
+
+def test_the_worst_case_names_as_many_attacks_as_ran_at_that_epsilon(several: list[Run]) -> None:
+    run = add(several[0], "third", accuracy=0.3)
+    place = run.path("evaluate", "measurements.csv")
+    rows = place.read_text().splitlines()
+    save_text(place, "\n".join(row for row in rows if ",third,0.00125," not in row))
+    said = wording.summary(reading.read([run]))[0]
+    assert "at ε\u00a0=\u00a00.00125 under the worst of 2 L-infinity attacks and " in said
+    assert "at ε\u00a0=\u00a00.03137 under the worst of 3 L-infinity attacks" in said
+
+
+def test_a_seed_without_an_attack_is_counted(tmp_path: Path) -> None:
+    first = add(make_run(tmp_path), "weak", accuracy=0.5, worst=0.222)
+    second = add(make_run(tmp_path, seed=1), "weak", accuracy=0.4, worst=0.2)
+    third = make_run(tmp_path, seed=2)
+    results = reading.read([first, second, third])
+    (table,) = attacks.tables(results)
+    assert table.rows[0][2] == "tiny_gap, 3 seeds"
+    assert table.rows[0][4:] == ("0.450 ± 0.071, 2 of 3", "0.211 ± 0.016, 2 of 3")
+    said = wording.summary(results)[0]
+    assert "0.211 ± 0.016, 2 of 3 at ε\u00a0=\u00a00.03137 under the worst of 2" in said
 
 
 @pytest.mark.usefixtures("in_full")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import command_helpers
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,15 +104,20 @@ def test_calibration_stands_on_the_page_as_measured(tmp_path: Path) -> None:
     )
 
 
-def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(tmp_path: Path) -> None:
+def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = predicted(make_run(tmp_path), validation=None)
     text = page_of([run], tmp_path / "out")
     assert (
         "No temperature is known for tiny_gap: predict did not keep the validation split’s logits"
         in text
     )
-    again = "python -m experiments.demo.tiny_gap predict evaluate --seed 0 --force"
-    assert again in text
+    called = [each for each in command_helpers.all_of(text, monkeypatch).values()
+              if each.stages == ["predict", "evaluate"]]  # fmt: skip
+    (again,) = called
+    assert again.walk.force
+    assert again.walk.run.root == run.root
     assert row_of(text, "Temperature T") == ["1.000", "–"]
     assert row_of(text, "ECE")[1] == "–"
     assert row_of(text, "Accuracy")[1] == "–"
@@ -185,7 +191,9 @@ def test_seeds_of_the_baseline_are_averaged_before_the_ratio(tmp_path: Path) -> 
     assert row_of(text, "mean corruption error") == ["–", "1.000 ± 0.707", "2.000"]
 
 
-def test_what_runs_do_not_share_is_left_out_and_said(tmp_path: Path) -> None:
+def test_what_runs_do_not_share_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 0.8, 3: 0.6}, "hair": {1: 0.5}}),
                 corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}}),
                 make_run(tmp_path, "tiny_never")]  # fmt: skip
@@ -194,7 +202,12 @@ def test_what_runs_do_not_share_is_left_out_and_said(tmp_path: Path) -> None:
     assert row_of(text, "hair") == ["1", "0.500 (0.450–0.560)", "–"]
     assert row_of(text, "mean corruption error") == ["–", "1.000", "0.500"]
     assert "It leaves out what not all runs have: hair." in text
-    assert "Without corruptions (--set corruptions.names=…): tiny_never." in text
+    assert "Without corruptions: tiny_never. This measures them: python -m" in text
+    (called,) = (each for each in command_helpers.all_of(text, monkeypatch).values()
+                 if each.stages == ["predict", "evaluate"])  # fmt: skip
+    assert called.walk.run.root == run_list[2].root
+    assert called.walk.experiment.corruptions.names == ("jpeg", "hair")
+    assert called.walk.force
     for name in ("other", "tiny_never"):
         with pytest.raises(UserError, match=f"--baseline {name}: expected a run .*: tiny_gap, tin"):
             write(run_list, tmp_path / "out", baseline=name)
@@ -260,7 +273,7 @@ def rows_of(run: Run) -> tuple[str, ...]:
 @pytest.mark.parametrize(("settings", "head"), [
     ((), "Standard, plain"),
     (("attack.steps=1",), "Standard, plain, linf_pgd (linf_pgd, 1 steps)"),
-    (("attack.target=nevus",), "Standard, plain, linf_pgd (linf_pgd, 20 steps towards nevus)"),
+    (("attack.target=nevus",), "Standard, plain, linf_pgd (linf_pgd, 20 steps targeted at nevus)"),
 ])  # fmt: skip
 def test_an_attack_unlike_the_papers_is_named(
     settings: Sequence[str], head: str, tmp_path: Path

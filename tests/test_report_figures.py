@@ -48,12 +48,13 @@ def test_axis_spaces_doublings_evenly() -> None:
 def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     photo = pictures.Picture("a", noise, "alt", "caption", 200, photo=True)
-    kind, data = pictures.embed(photo, 30_000)
+    lossless = pictures.png(noise)
+    kind, data = pictures.embed(photo, 30_000, lossless)
     assert kind == "image/jpeg"
     assert len(data) <= 30_000
-    assert pictures.embed(photo, 10**6) == ("image/png", pictures.png(noise))
+    assert pictures.embed(photo, 10**6, lossless) == ("image/png", lossless)
     curve = pictures.Picture("a", noise, "alt", "caption", 200)
-    assert pictures.embed(curve, 1)[0] == "image/png"
+    assert pictures.embed(curve, 1, lossless)[0] == "image/png"
 
 
 def test_long_words_do_not_leave_their_cell() -> None:

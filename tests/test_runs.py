@@ -4,8 +4,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,11 +181,14 @@ def test_a_stage_is_stamped_unfinished_and_then_finished(run: Run) -> None:
     with run.stage("train", used=USED, inputs="abc") as folder:
         assert folder == run.root / "train"
         stamp = json.loads((folder / "stage.json").read_text())
-        assert stamp == {
-            "used": {"training": {"epochs": 2, "augmentation": ["flip"]}, "seed": 3},
-            "inputs": "abc",
-            "finished": False,
-        }
+        assert (
+            stamp.items()
+            >= {
+                "used": {"training": {"epochs": 2, "augmentation": ["flip"]}, "seed": 3},
+                "inputs": "abc",
+                "finished": False,
+            }.items()
+        )
         with pytest.raises(UserError, match="run 'train' first"):
             run.require("train")
     stamp = json.loads((run.root / "train" / "stage.json").read_text())
@@ -249,6 +255,74 @@ def test_an_unfinished_stage_goes_on_with_what_it_had(
     assert run.require("train")
 
 
+def test_the_seconds_of_a_stage_are_those_of_all_its_parts(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(at=1_000_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now.at)
+    monkeypatch.setattr(time, "time", lambda: now.at)
+
+    def part(seconds: float) -> None:
+        with run.stage("train", used=USED) as folder:
+            assert folder is not None
+            os.utime(folder / "stage.json", (now.at, now.at))
+            now.at += seconds
+            (folder / "history.jsonl").write_text("{}")
+            os.utime(folder / "history.jsonl", (now.at, now.at))
+            if seconds == 10:
+                raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        part(10)
+    os.utime(run.path("train", "stage.json"), (now.at, now.at))
+    started = run.stamp("train")["started"]
+    assert run.seconds("train") is None, "not finished"
+    # Killed: 20 s to its last file, 7 s more that left nothing; the next part starts 100 s later.
+    before = now.at
+    stage = run.stage("train", used=USED)
+    folder = stage.__enter__()
+    os.utime(run.path("train", "stage.json"), (before, before))
+    os.utime(folder / "history.jsonl", (before + 20, before + 20))
+    killed = run.path("train", "stage.json").read_bytes()
+    stage.gen.close()
+    run.path("train", "stage.json").write_bytes(killed)
+    os.utime(run.path("train", "stage.json"), (before, before))
+    now.at += 127
+    part(3)
+    assert run.seconds("train") == 10 + 20 + 3
+    assert run.stamp("train")["started"] == started, "of the first part"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", started)
+
+
+def test_predictions_older_than_the_weights_are_refused(run: Run) -> None:
+    weights = run.path("train", "weights.h5")
+    runs.save_text(weights, "first")
+    used = {"attack": {"name": "linf_pgd"}}
+    made_with = {"weights": runs.digest(weights)}
+    with run.stage("predict", used={}, notes=made_with):
+        pass
+    with run.stage("attack/linf_pgd", used=used, notes=made_with):
+        pass
+    run.require_fresh()
+    runs.save_text(weights, "second")
+    with pytest.raises(UserError, match=r"predict and attack/linf_pgd older than train/weights"):
+        run.require_fresh()
+    with run.stage("predict", used={}, notes={"weights": runs.digest(weights)}, force=True):
+        pass
+    with pytest.raises(UserError, match=r": attack/linf_pgd older .*run again with --force"):
+        run.require_fresh()
+    weights.unlink()
+    run.require_fresh()
+
+
+def test_a_run_without_attacks_can_be_measured(run: Run) -> None:
+    with pytest.raises(UserError, match="run 'predict' first"):
+        run.measured()
+    with run.stage("predict", used={}):
+        pass
+    assert run.measured() == runs.digest(run.path("predict", "stage.json"))
+
+
 def test_an_unfinished_stage_of_another_configuration_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="cut off"), run.stage("train", used=USED):
         raise ValueError("cut off")
@@ -291,17 +365,17 @@ def test_a_config_that_cannot_be_read_is_named(run: Run, text: str) -> None:
 
 
 def test_provenance_tells_command_code_versions_machine_and_data() -> None:
-    found = provenance.provenance(dataset_hash="abc", devices=["/device:CPU:0"])
+    found = provenance.provenance(dataset_hash="abc", devices=["/device:CPU:0"], started="then")
     assert found.keys() == {
         "command", "revision", "python", "packages", "machine", "devices", "dataset_hash",
         "started",
     }  # fmt: skip
     assert found["dataset_hash"] == "abc"
+    assert found["started"] == "then"
     assert found["devices"] == ["/device:CPU:0"]
     assert found["packages"]["numpy"] == np.__version__
     assert found["packages"].keys() == set(provenance.PACKAGES)
     assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", found["revision"])
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", found["started"])
     json.dumps(found)
 
 
@@ -322,8 +396,6 @@ def attacked(run: Run, label: str, place: str = "", **changes: object) -> None:
 
 def test_every_finished_attack_is_listed_with_its_own_settings(run: Run) -> None:
     assert run.attacks() == {}
-    with pytest.raises(UserError, match="run 'attack' first"):
-        run.measured()
     attacked(run, "pgd-100", steps=100)
     attacked(run, "noise", name="noise")
     with contextlib.suppress(KeyboardInterrupt), run.stage("attack/cut", used={"attack": {}}):

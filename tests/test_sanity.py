@@ -1,38 +1,250 @@
-"""Sanity checks: an honest model raises no warning, a model that hides its gradient does."""
+"""Sanity checks: an honest model raises no warning, what makes a model look robust does."""
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
+import functools
+from collections.abc import Callable
 
+import attack_helpers as helpers
+import check_helpers as checking
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config, runs
-from attnrobust.attacks import sanity, sweep
+from attnrobust.attacks import methods, sanity, sweep
 from attnrobust.attacks.subject import Subject
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 
+@functools.cache
+def honest() -> Replicas:
+    """A small network that hides nothing."""
+    return Replicas(helpers.smooth(3))
+
+
+@functools.cache
+def masked() -> Replicas:
+    """The same behind a layer that rounds, through which no gradient comes."""
+    return Replicas(checking.rounding(honest().model))
+
+
+@functools.cache
+def sound() -> Subject:
+    """The honest model's sweep."""
+    return checking.doubted(honest(), surrogate=honest())
+
+
+@functools.cache
+def blind() -> Subject:
+    """The sweep of the model without gradients, which stayed where it began."""
+    return checking.doubted(masked(), "attack.epsilons=0.2", "attack.random_start=false",
+                            surrogate=honest())  # fmt: skip
+
+
+def _altered(change: Callable[[dict[float, dict[str, np.ndarray]]], None]) -> Subject:
+    """The honest model's sweep with other files."""
+    subject = checking.doubted(honest())
+    subject.files = {epsilon: dict(state) for epsilon, state in subject.files.items()}
+    change(subject.files)
+    return subject
+
+
+def _kept_image_moved(files: dict[float, dict[str, np.ndarray]]) -> None:
+    files[0.02]["sample_image"] = np.clip(files[0.0]["sample_image"] + 0.03, 0, 1)
+
+
+def _risen(files: dict[float, dict[str, np.ndarray]]) -> None:
+    files[0.1] = files[0.0]
+
+
+def _fell_nothing(files: dict[float, dict[str, np.ndarray]]) -> None:
+    for state in files.values():
+        state["logits"] = files[0.0]["logits"]
+
+
+def _noisy() -> Subject:
+    front = lambda x: x + 0.02 * tf.random.normal(tf.shape(x))  # noqa: E731
+    return checking.doubted(Replicas(checking.behind(honest().model, front)))
+
+
+def _too_weak() -> Subject:
+    return checking.doubted(honest(), "attack.steps=1", "attack.rel_stepsize=0.1",
+                            "attack.random_start=false")  # fmt: skip
+
+
+def _decoys(logits_of: tf.Tensor) -> tf.Tensor:
+    """Logits of brightness: class 1 wins where it rises, five decoys rise, in vain, where it falls.
+
+    Their gradients together outweigh the one that leads over the border.
+    """
+    bright = tf.reduce_mean(logits_of, axis=(1, 2, 3))[:, None] - 0.5
+    decoys = -1.05 - 0.5 * tf.tanh(400 * bright)
+    return tf.concat([0 * bright, -1 + 100 * bright, *[decoys] * 5], axis=1)
+
+
+def _misled() -> Subject:
+    image = keras.Input((helpers.SIDE, helpers.SIDE, 3))
+    model = keras.Model(image, keras.layers.Lambda(_decoys)(image))
+    grey = 0.5 + 0.02 * (helpers.noise(24) - helpers.noise(24).mean(axis=(1, 2, 3), keepdims=True))
+    return checking.doubted(Replicas(model), "attack.random_start=false", images=grey,
+                            labels=np.zeros(24, int))  # fmt: skip
+
+
+def _below_a_level() -> Subject:
+    """Images of whole grey levels so near the border that a part of a level takes them over it."""
+    images = np.round(255 * (0.5 + 0.04 * (helpers.noise(24) - 0.5))).astype(np.float32) / 255
+    return checking.doubted(Replicas(helpers.linear(2)), "attack.epsilons=0.004",
+                            "attack.random_start=false", images=images)  # fmt: skip
+
+
+# Of each check, a sweep on which it warns.
+FAULTS: dict[str, Callable[[], Subject]] = {
+    "bounds": lambda: _altered(_kept_image_moved),
+    "clean_agrees": lambda: checking.doubted(honest(), swept=masked()),
+    "frozen": _noisy,
+    "logits": lambda: checking.doubted(Replicas(checking.then(honest().model, tf.nn.softmax))),
+    "gradients": blind,
+    "reach": _too_weak,
+    "monotone": lambda: _altered(_risen),
+    "huge": lambda: checking.doubted(masked()),
+    "one_step": _too_weak,
+    "converged": _too_weak,
+    "noise": blind,
+    "black_box": blind,
+    "transfer": blind,
+    "margin": _misled,
+    "probabilities": lambda: _altered(_fell_nothing),
+    "rounding": _below_a_level,
+}
+
+
+def test_every_check_is_held_against_a_fault():
+    assert FAULTS.keys() == sanity.CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", sanity.CHECKS)
+def test_a_check_passes_on_the_honest_model_and_warns_of_its_fault(name):
+    held, said = sanity.CHECKS[name].find(sound())
+    assert held is True, said
+    held, said = sanity.CHECKS[name].find(FAULTS[name]())
+    assert held is False, said
+
+
+def test_gradients_that_float32_cannot_follow_count_as_zero():
+    for end, said in [
+        (lambda z: z * 1e-40, "24 of 24 zero, 0 not finite"),
+        (lambda z: tf.sqrt(z - tf.stop_gradient(z)), "0 of 24 zero, 24 not finite"),
+    ]:
+        subject = checking.doubted(Replicas(checking.then(honest().model, end)))
+        assert sanity.gradients(subject) == (False, said)
+
+
+def test_images_are_measured_not_records_alone(monkeypatch):
+    """Kept ones and those of the attack made anew; a record that says too much warns as well."""
+
+    def outside(*basis: object) -> Callable[..., object]:
+        return lambda images, labels, ids, epsilon, restart: (images + 0.06, np.ones(len(ids), int))
+
+    def recorded(files: dict[float, dict[str, np.ndarray]]) -> None:
+        files[0.02]["linf"] = np.full(24, 0.03)
+
+    def not_a_number(files: dict[float, dict[str, np.ndarray]]) -> None:
+        files[0.05]["sample_image"] = np.full_like(files[0.0]["sample_image"], np.nan)
+
+    for change in (recorded, not_a_number):
+        assert not sanity.bounds(_altered(change))[0]
+    subject = checking.doubted(honest())
+    assert sanity.bounds(subject)[0]
+    del subject.attacked
+    row = dataclasses.replace(methods.ATTACKS["linf_pgd"], make=outside)
+    monkeypatch.setitem(methods.ATTACKS, "linf_pgd", row)
+    held, said = sanity.bounds(subject)
+    assert not held
+    assert "0.04 beyond" in said
+    np.testing.assert_array_equal(subject.attacked[1], subject.right)
+
+
+def test_l2_is_asked_by_queries_too():
+    """A walk along the border finds nothing on steps of such a model; falling margins do."""
+    subject = checking.doubted(
+        masked(), "attack.name=l2_pgd", "attack.epsilons=0.5", "attack.random_start=false",
+        surrogate=honest(),
+    )  # fmt: skip
+    assert subject.left.sum() == 23
+    for name in ("transfer", "black_box"):
+        held, said = sanity.CHECKS[name].find(subject)
+        assert held is False, said
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch, check: str, *settings: str) -> dict[str, object]:
+    """What a check attacks with; nothing if it has a note."""
+    asked: dict[str, object] = {}
+
+    def under(subject: Subject, name: str, **changes: object) -> tuple[np.ndarray, np.ndarray]:
+        asked.update(name=name, **changes)
+        return subject.images, subject.left
+
+    one = sound()
+    monkeypatch.setattr(Subject, "under", under)
+    experiment = config.with_settings(one.experiment, settings)
+    examples = {"id": np.array(one.ids), "image": one.images, "label": one.labels}
+    sanity.CHECKS[check].find(Subject(experiment, one.replicas, one.files, examples))
+    return asked
+
+
+@pytest.mark.parametrize("name", methods.ATTACKS)
+def test_converged_always_does_more_than_the_sweep(name, monkeypatch):
+    asked = _asked(monkeypatch, "converged", f"attack.name={name}", "attack.restarts=3")
+    if not asked:
+        assert name == "jsma", "neither chance nor a setting of how much"
+        return
+    row = methods.ATTACKS[asked["name"]]
+    assert row.norm == methods.ATTACKS[name].norm
+    assert row.random or "steps" in row.own
+    before = methods.settled(config.with_settings(checking.EXPERIMENT,
+                                                  [f"attack.name={name}"]).attack)  # fmt: skip
+    assert (asked["steps"], asked["queries"]) == (20, 2 * before.queries)
+    if row.random:
+        assert (asked["first"], asked["restarts"], asked["random_start"]) == (3, 6, True)
+    if row.stepped:
+        assert asked["steps"] * asked["rel_stepsize"] >= 2, "through the whole ball"
+
+
+@pytest.mark.parametrize("name", methods.ATTACKS)
+def test_noise_is_the_strongest_of_the_ball_and_no_start_of_the_sweep(name, monkeypatch):
+    asked = _asked(monkeypatch, "noise", f"attack.name={name}", "attack.restarts=3")
+    strongest = {"linf": "sign_noise", "l2": "gaussian_noise", "l0": "salt_and_pepper"}
+    assert asked.get("name", name) == strongest[methods.ATTACKS[name].norm]
+    assert asked.get("first", 9) >= 9, "the sweep drew 0 to 2, more starts 3 to 8"
+
+
+def test_a_sweep_that_aimed_at_a_class_is_not_judged():
+    one = sound()
+    aimed = config.with_settings(one.experiment, ["attack.target=nv"])
+    with pytest.raises(UserError, match=r"attack\.target = nv: check judges attacks that take any"):
+        Subject(aimed, one.replicas, one.files, {})
+
+
+def test_rounding_takes_what_is_below_a_level_from_any_model():
+    subject = _below_a_level()
+    subject.files[0.001] = subject.files[0.004]
+    subject.epsilon = 0.001
+    assert sanity.rounding(subject)[0] is None
+
+
 @pytest.fixture(scope="module")
-def experiment(tiny):
-    return config.with_settings(
+def trained(tiny, records_folder):
+    """An experiment, its records, and two convolutions that learned them."""
+    experiment = config.with_settings(
         tiny, ["attack.epsilons=0.002,0.01,0.05", "attack.steps=10", "attack.rel_stepsize=0.25",
                "checks.samples=24", "checks.draws=3", "checks.queries=150"],
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def dataset(records_folder):
-    return records.load(records_folder)
-
-
-@pytest.fixture(scope="module")
-def small(experiment, dataset):
-    """Two convolutions, trained, on one device."""
+    dataset = records.load(records_folder)
     batches = inputs.evaluation_batches(dataset, "train", data=experiment.data, batch_size=16)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -48,125 +260,20 @@ def small(experiment, dataset):
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
     pairs = batches.map(lambda batch: (batch["image"], batch["label"])).cache()
     model.fit(pairs, epochs=20, verbose=0)
-    return model
+    return experiment, dataset, Replicas(model)
 
 
-@pytest.fixture(scope="module")
-def replicas(small):
-    """Of the honest model; compiled steps are kept with it."""
-    return Replicas(small)
-
-
-@pytest.fixture(scope="module")
-def swept(experiment, dataset, replicas, tmp_path_factory):
-    """The honest model's sweep."""
-    folder = tmp_path_factory.mktemp("sweep")
-    sweep.Sweep(experiment, dataset, replicas).run(folder)
-    return folder
-
-
-@pytest.fixture
-def doubted(experiment, dataset, replicas, swept):
-    """The honest model's sweep, doubted on another model or with other settings."""
-
-    def subject(model=None, *settings, folder=swept, surrogate=None):
-        chosen = config.with_settings(experiment, settings)
-        judged = Replicas(model) if model else replicas
-        return Subject(chosen, dataset, judged, folder, surrogate)
-
-    return subject
-
-
-def warned(subject, *names):
-    """Which of the checks of these names raise doubt."""
-    return {name for name in names if sanity.CHECKS[name].find(subject)[0] is False}
-
-
-def with_front(model, front):
-    image = keras.Input((32, 32, 3))
-    return keras.Model(image, model(front(image)))
-
-
-def test_an_honest_model_raises_no_warning(doubted, replicas, tmp_path):
-    sanity.check(doubted(surrogate=("another", lambda: replicas)), tmp_path)
+def test_a_sweep_on_disk_is_doubted_in_sixteen_ways(trained, tmp_path):
+    experiment, dataset, replicas = trained
+    sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
+    subject = Subject.of_sweep(experiment, dataset, replicas, tmp_path,
+                               ("another", lambda: replicas))  # fmt: skip
+    sanity.check(subject, tmp_path)
     value = runs.load_json(tmp_path / "checks.json")
-    assert value["epsilon"] in {0.002, 0.01, 0.05}
+    assert value["attack"] == "linf_pgd"
+    assert value["epsilon"] in experiment.attack.epsilons
     assert value["images"] == 24
-    rows = {row["name"]: row for row in value["checks"]}
-    assert rows.keys() == sanity.CHECKS.keys()
-    warned = {name: row["said"] for name, row in rows.items() if row["status"] == "warn"}
-    assert not warned
-    passed = {name for name, row in rows.items() if row["status"] == "pass"}
-    assert passed >= {"bounds", "frozen", "gradients", "one_step", "converged", "black_box",
-                      "transfer", "margin", "huge"}  # fmt: skip
-
-
-def test_a_quantised_input_is_found_out(doubted, small, replicas):
-    masked = with_front(small, keras.layers.Lambda(lambda x: tf.round(x * 32) / 32))
-    subject = doubted(masked, surrogate=("another", lambda: replicas))
-    names = {"gradients", "black_box", "transfer"}
-    assert warned(subject, *names) == names
-    assert sanity.gradients(subject)[1].startswith("24 of 24 zero")
-
-
-def test_probabilities_are_found_out(doubted, small):
-    softened = keras.Model(small.input, keras.layers.Softmax()(small.output))
-    assert sanity.logits(doubted())[0]
-    assert not sanity.logits(doubted(softened))[0]
-
-
-def test_a_sweep_that_aimed_at_a_class_is_not_judged(doubted):
-    with pytest.raises(UserError, match=r"attack\.target = nv: check judges attacks that take any"):
-        doubted(None, "attack.target=nv")
-
-
-def test_saturated_logits_are_found_out(doubted, small):
-    """Their cross-entropy has no gradient where the model is sure; the margin has."""
-    sure = keras.Model(small.input, keras.layers.Lambda(lambda z: 3000 * z)(small.output))
-    assert warned(doubted(sure), "gradients", "margin") == {"gradients", "margin"}
-
-
-def test_chance_in_the_model_is_found_out(doubted, small):
-    noisy = with_front(small, keras.layers.Lambda(
-        lambda x: x + 0.02 * tf.random.normal(tf.shape(x))))  # fmt: skip
-    assert warned(doubted(noisy), "frozen")
-
-
-def test_an_attack_that_is_too_weak_is_found_out(doubted):
-    weak = doubted(None, "attack.steps=1", "attack.rel_stepsize=0.1", "attack.random_start=false")
-    assert warned(weak, "reach", "one_step") == {"reach", "one_step"}
-
-
-def test_a_perturbation_outside_the_ball_is_found_out(doubted, swept, tmp_path):
-    folder = shutil.copytree(swept, tmp_path / "sweep")
-    path = folder / "linf_pgd-0.01.npz"
-    arrays = runs.load_npz(path)
-    arrays["linf"][3] = 0.02
-    runs.save_npz(path, **arrays)
-    held, said = sanity.bounds(doubted(folder=folder))
-    assert not held
-    assert "0.01 beyond" in said
-
-
-def test_an_l2_attack_has_a_black_box_beside_it_too(
-    experiment, dataset, replicas, doubted, tmp_path
-):
-    settings = ["attack.name=l2_pgd", "attack.epsilons=0.05,0.5"]
-    sweep.Sweep(config.with_settings(experiment, settings), dataset, replicas).run(tmp_path)
-    subject = doubted(None, *settings, folder=tmp_path)
-    held, said = sanity.black_box(subject)
-    assert held
-    assert "by boundary with 150 queries" in said
-    assert sanity.transfer(subject)[0] is None
-
-
-def test_monotone_and_rounding_by_hand(doubted):
-    subject = doubted()
-    assert sanity.monotone(subject)[0]
-    logits = subject.files[0.05]["logits"]
-    subject.files[0.05] = {"label": subject.files[0.05]["label"],
-                           "logits": np.eye(7)[subject.files[0.05]["label"]]}  # fmt: skip
-    assert not sanity.monotone(subject)[0], "all right again at the largest radius"
-    assert logits.shape[1] == 7
-    subject.epsilon = 0.001
-    assert sanity.rounding(subject)[0] is None, "below half a grey level nothing is left"
+    assert [row["name"] for row in value["checks"]] == list(sanity.CHECKS)
+    assert {row["name"]: row["said"] for row in value["checks"] if row["status"] == "warn"} == {}
+    passed = {row["name"] for row in value["checks"] if row["status"] == "pass"}
+    assert passed >= sanity.CHECKS.keys() - {"rounding"}

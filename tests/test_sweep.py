@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -14,7 +15,6 @@ from attnrobust.attacks import feed, progress, sweep
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
-from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import strategy
 
@@ -25,32 +25,78 @@ def dataset(records_folder):
 
 
 @pytest.fixture(scope="module")
-def model(tiny, dataset):
+def stored(dataset, tiny):
+    """All that the records hold of the test split, in one batch."""
+    (batch,) = inputs.evaluation_batches(
+        dataset, "test", data=tiny.data, batch_size=64
+    ).as_numpy_iterator()
+    return batch
+
+
+@pytest.fixture
+def from_records():
+    """For tests that read the records whenever the sweep does."""
+
+
+@pytest.fixture(autouse=True)
+def in_memory(request, stored, monkeypatch):
+    """Records are read once, but `from_records`: a pipeline takes longer to build than these images
+    to attack."""
+    if "from_records" in request.fixturenames:
+        return
+
+    def batches(self, chosen=None):
+        rows = np.arange(len(stored["id"])) if chosen is None else np.flatnonzero(chosen)
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            yield {name: column[part] for name, column in stored.items()}
+
+    monkeypatch.setattr(feed.Feed, "batches", batches)
+
+
+@pytest.fixture(scope="module")
+def model(stored):
+    """Two convolutions, and all that training and inference do differently."""
     keras.utils.set_random_seed(0)
+    layers = keras.layers
     with strategy.mirrored().scope():
-        network = build.build(tiny.model, classes=7, image_size=32)
+        network = keras.Sequential(
+            [
+                layers.Input((32, 32, 3)),
+                layers.Conv2D(8, 3, strides=2, activation="relu"),
+                layers.BatchNormalization(),
+                layers.Conv2D(16, 3, strides=2, activation="relu"),
+                layers.GlobalAveragePooling2D(),
+                layers.Dropout(0.5),
+                layers.Dense(7),
+            ]
+        )
     # A random network gives every image nearly the same logits; without their mean, classes mix
     # and some images fall where others stand.
-    images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
     kernel, bias = network.layers[-1].get_weights()
-    mean = np.concatenate([network(batch["image"]) for batch in images]).mean(axis=0)
+    mean = network(stored["image"]).numpy().mean(axis=0)
     network.layers[-1].set_weights([kernel, bias - mean])
     return network
 
 
+@functools.cache
+def one_device(model):
+    """One for a model: the steps that were compiled for it are kept with it."""
+    return Replicas(model)
+
+
 @pytest.fixture(scope="module")
-def learned(dataset, tiny, model):
+def learned(stored, model):
     """The dataset, with the model's own predictions as labels of most images."""
-    labels = inputs.labels(dataset, "test")
-    images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
-    predicted = np.concatenate([model(batch["image"]).numpy().argmax(1) for batch in images])
-    wrong = np.arange(len(labels)) % 7 == 3
+    predicted = model(stored["image"]).numpy().argmax(1)
+    wrong = np.arange(len(predicted)) % 7 == 3
     return np.where(wrong, (predicted + 1) % 7, predicted)
 
 
 def swept(tiny, dataset, model, labels, folder, *settings, spread=None):
     experiment = config.with_settings(tiny, ["attack.epsilons=0.0002,0.001,0.01", *settings])
-    work = sweep.Sweep(experiment, dataset, Replicas(model, spread))
+    work = sweep.Sweep(experiment, dataset, one_device(model) if spread is None else
+                       Replicas(model, spread))  # fmt: skip
     work.labels = labels
     folder.mkdir(exist_ok=True)
     work.run(folder)
@@ -67,21 +113,19 @@ def robust(state):
 
 RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,200"}
 # Without gradients and with few queries, they may find nothing.
-WEAK = ("square", "boundary", "hopskipjump", "uniform_noise", "sign_noise", "gaussian_noise",
-        "salt_and_pepper")  # fmt: skip
+WEAK = ("square", "square_l2", "boundary", "hopskipjump", "uniform_noise", "sign_noise",
+        "gaussian_noise", "salt_and_pepper")  # fmt: skip
 CASES = [(name, mode) for name, row in ATTACKS.items() for mode in ("carry", "independent")
-         if mode == "carry" or name in config.STEPPED]  # fmt: skip
+         if mode == "carry" or row.stepped]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
-def test_contract_of_every_attack(name, mode, tiny, dataset, model, learned, tmp_path):
+def test_contract_of_every_attack(name, mode, tiny, dataset, stored, model, learned, tmp_path):
     before = [weight.copy() for weight in model.get_weights()]
     settings = [f"attack.name={name}", f"attack.mode={mode}", "attack.queries=20",
                 f"attack.epsilons={RADII[ATTACKS[name].norm]}"]  # fmt: skip
     states = swept(tiny, dataset, model, learned, tmp_path, *settings)
-    ids = [i.decode() for b in inputs.evaluation_batches(dataset, "test", data=tiny.data,
-                                                         batch_size=64)
-           for i in b["id"].numpy()]  # fmt: skip
+    ids = stored["id"].astype(str).tolist()
     clean = robust(states[0.0])
     assert 0.5 < clean < 1
     for epsilon, state in states.items():
@@ -106,7 +150,7 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
 ):
     # Rounding depends on the batch; only the pool leaves a slack beyond the boundary.
     experiment = config.with_settings(tiny, [f"attack.name={name}", "attack.batch_size=8"])
-    work = sweep.Sweep(experiment, dataset, Replicas(model))
+    work = sweep.Sweep(experiment, dataset, one_device(model))
     shapes, forward = [], work.replicas.forward
     monkeypatch.setattr(work.replicas, "forward", lambda x: shapes.append(len(x)) or forward(x))
     three = np.full((3, 32, 32, 3), 0.5, np.float32)
@@ -115,10 +159,36 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
     assert len(found["logits"]) == 3
 
 
+def test_what_left_early_and_is_judged_right_is_attacked_on(tiny, dataset, tmp_path, monkeypatch):
+    """A judge that sees every logit of a label a little higher, as another rounding might."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input((32, 32, 3)), keras.layers.Flatten(),
+                              keras.layers.Dense(7)])  # fmt: skip
+    images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
+    labels = np.concatenate([model(batch["image"]).numpy().argmax(1) for batch in images])
+    real = sweep.Sweep._measured
+
+    def strict(self, made):
+        found = real(self, made)
+        found["logits"][np.arange(len(made.positions)), self.labels[made.positions]] += 0.2
+        return found
+
+    monkeypatch.setattr(sweep.Sweep, "_measured", strict)
+    settings = ["attack.epsilons=0.05", "attack.first_passes=", "attack.samples=1"]
+    fast, full = (
+        swept(tiny, dataset, model, labels, tmp_path / name, *settings, f"attack.early_stop={name}")
+        for name in ("true", "false")
+    )
+    assert robust(fast[0.0]) == 1
+    assert robust(full[0.05]) < 0.5
+    assert robust(fast[0.05]) <= robust(full[0.05])
+
+
+@pytest.mark.usefixtures("from_records")
 def test_clean_condition_equals_predict(tiny, dataset, model, tmp_path):
     states = swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path,
                    "attack.epsilons=0.01", "attack.steps=1")  # fmt: skip
-    prediction.predict(tiny, dataset, tmp_path, Replicas(model))
+    prediction.predict(tiny, dataset, tmp_path, one_device(model))
     clean = runs.load_npz(tmp_path / "clean.npz")
     for key in ("id", "label", "logits"):
         np.testing.assert_array_equal(states[0.0][key], clean[key])
@@ -169,6 +239,7 @@ def test_results_depend_on_neither_batches_nor_replicas(tiny, dataset, model, le
             )
 
 
+@pytest.mark.usefixtures("from_records")
 def test_a_cut_off_sweep_goes_on_and_ends_alike(
     tiny, dataset, model, learned, tmp_path, monkeypatch
 ):
@@ -195,8 +266,8 @@ def test_a_cut_off_sweep_goes_on_and_ends_alike(
 
 def test_samples_take_turns_over_the_classes():
     labels = np.array([2, 2, 2, 0, 0, 1])
-    assert sweep.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
-    assert sweep.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
+    assert feed.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
+    assert feed.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_path):
@@ -223,7 +294,7 @@ def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path
 def test_unknown_attack_names_the_known_ones(tiny, dataset, model):
     experiment = config.with_settings(tiny, ["attack.name=linf_pdg"])
     with pytest.raises(UserError, match=r"no attack 'linf_pdg'; did you mean linf_pgd\? known:"):
-        sweep.Sweep(experiment, dataset, Replicas(model))
+        sweep.Sweep(experiment, dataset, one_device(model))
 
 
 def test_steps_that_cannot_reach_the_edge_of_the_ball_are_called_out(
@@ -273,9 +344,9 @@ def test_a_minimal_attack_runs_once_and_is_judged_by_distance(
 def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monkeypatch):
     experiment = config.with_settings(tiny, ["attack.epsilons=0.5,2"])
     with pytest.raises(UserError, match=r"attack\.epsilons = 2: expected at most 1 for linf_pgd"):
-        sweep.Sweep(experiment, dataset, Replicas(model))
+        sweep.Sweep(experiment, dataset, one_device(model))
     monkeypatch.setitem(ATTACKS, "linf_pgd", Row(ATTACKS["linf_pgd"].make, norm="l2"))
-    sweep.Sweep(experiment, dataset, Replicas(model))
+    sweep.Sweep(experiment, dataset, one_device(model))
 
 
 def test_first_passes_and_early_stop_never_weaken_the_attack(
@@ -291,7 +362,9 @@ def test_first_passes_and_early_stop_never_weaken_the_attack(
             fallen = state["logits"].argmax(1) != learned
             assert not (~stands & ~fallen).any(), f"{passes} missed at {epsilon}"
         if not passes:
-            spent = [sum(s["queries"].sum() for s in states.values()) for states in (swift, plain)]
+            # But for the sample image, which is attacked in full as well.
+            spent = [sum(s["queries"][~np.isin(s["id"], s["sample_id"])].sum()
+                         for s in states.values()) for states in (swift, plain)]  # fmt: skip
             assert spent[0] < spent[1]
 
 
@@ -334,7 +407,7 @@ def test_a_targeted_attack_leaves_images_of_its_class_alone(
 ])  # fmt: skip
 def test_settings_that_do_not_fit_are_named(settings, message, tiny, dataset, model):
     with pytest.raises(UserError, match=message):
-        sweep.Sweep(config.with_settings(tiny, settings), dataset, Replicas(model))
+        sweep.Sweep(config.with_settings(tiny, settings), dataset, one_device(model))
 
 
 def test_a_model_of_other_classes_or_with_probabilities_is_refused(tiny, dataset, model, tmp_path):
@@ -349,11 +422,11 @@ def test_a_model_of_other_classes_or_with_probabilities_is_refused(tiny, dataset
 def test_restarts_of_an_attack_without_chance_are_one(tiny, dataset, model, caplog):
     for settings in (["attack.name=bim"], ["attack.random_start=false"]):
         asked = config.with_settings(tiny, ["attack.restarts=3", *settings])
-        assert sweep.Sweep(asked, dataset, Replicas(model)).restarts == 1
+        assert sweep.Sweep(asked, dataset, one_device(model)).restarts == 1
         assert "one start does for all 3" in caplog.text
         caplog.clear()
     asked = config.with_settings(tiny, ["attack.restarts=3"])
-    assert sweep.Sweep(asked, dataset, Replicas(model)).restarts == 3
+    assert sweep.Sweep(asked, dataset, one_device(model)).restarts == 3
     assert not caplog.text
 
 
@@ -377,6 +450,7 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, caplog):
                     "ε 0.01: 40 of 100 images, 0.5 images/s, 120 s left"]  # fmt: skip
 
 
+@pytest.mark.usefixtures("from_records")
 def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
     source = feed.Feed(dataset, tiny.data, 5)
     ids = np.concatenate([batch["id"] for batch in source.batches()]).astype(str)
@@ -388,12 +462,68 @@ def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
     assert [item.label for item in items] == np.flatnonzero(todo).tolist()
 
 
-def test_the_configuration_knows_which_attacks_go_by_steps():
-    assert set(config.STEPPED) <= ATTACKS.keys()
-    assert config.Attack(name="fgsm", steps=1).reach == np.inf
-    assert config.Attack(name="bim", steps=5, rel_stepsize=0.1).reach == pytest.approx(0.5)
-    fixed = config.Attack(steps=5, abs_stepsize=0.001, epsilons=(0.001, 0.02))
-    assert fixed.reach == pytest.approx(0.25), "in the largest ball"
+def test_a_new_row_is_swept_by_what_it_says_of_itself(
+    tiny, dataset, model, learned, tmp_path, monkeypatch, caplog
+):
+    seen = []
+
+    def brighten(replicas, setting, seed):
+        seen.append((setting.steps, setting.early_stop))
+        return lambda images, labels, ids, epsilon, restart: (
+            np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
+        )  # fmt: skip
+
+    row = Row(brighten, starts=True, own={"steps": 9, "rel_stepsize": 0.5}, source="invented")
+    monkeypatch.setitem(ATTACKS, "brighten", row)
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
+                   "attack.steps=1", "attack.rel_stepsize=none", "attack.random_start=false",
+                   "attack.restarts=3")  # fmt: skip
+    assert seen == [(1, True), (1, False)], "the sample images in full"
+    assert "1 steps of 0.5 ε reach 0.50 of the ball" in caplog.text
+    assert "one start does for all 3" in caplog.text
+    assert "brighten: steps 1 (invented: 9)" in caplog.text
+    assert states[0.01]["queries"].max() == 2
+    assert robust(states[0.01]) <= robust(states[0.0])
+
+
+def test_the_gap_between_the_two_largest_logits_is_said_of_the_clean_images(
+    tiny, dataset, model, learned, tmp_path, caplog
+):
+    def said():
+        (line,) = [r.message for r in caplog.records if "logit gap" in r.message]
+        caplog.clear()
+        return line
+
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.epsilons=0.001")
+    logits = np.sort(states[0.0]["logits"], axis=1)
+    gap = logits[:, -1] - logits[:, -2]
+    expected = f"median {np.median(gap):.3g}, largest {gap.max():.3g}"
+    assert said().endswith(expected)
+    swept(tiny, dataset, model, learned, tmp_path, "attack.epsilons=0.001")
+    assert said().endswith(expected), "also of a sweep that goes on"
+
+
+def test_robust_is_what_is_right_without_the_attack_too(
+    tiny, dataset, stored, model, learned, tmp_path, monkeypatch, caplog
+):
+    predicted = model(stored["image"]).numpy().argmax(1)
+    read_as = dict(zip(predicted.tolist(), stored["image"], strict=True))
+
+    def lucky(replicas, setting, seed):
+        """Images that are read as the label."""
+        return lambda images, labels, ids, epsilon, restart: (
+            tf.stack([read_as.get(int(label), image)
+                      for label, image in zip(labels, images, strict=True)]),
+            np.ones(len(ids), int),
+        )  # fmt: skip
+
+    monkeypatch.setitem(ATTACKS, "lucky", Row(lucky, random=False))
+    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=lucky",
+                   "attack.mode=independent", "attack.epsilons=1")  # fmt: skip
+    before, after = (states[e]["logits"].argmax(1) == learned for e in (0.0, 1.0))
+    assert (after & ~before).any(), "otherwise nothing is shown"
+    (line,) = [r.message for r in caplog.records if "robust accuracy" in r.message]
+    assert f"robust accuracy {(before & after).mean():.3f}" in line
 
 
 def test_samples_show_the_whole_attack(tiny, dataset, model, learned, tmp_path):

@@ -8,10 +8,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tensorflow import keras
 
 from attnrobust import __main__ as command
 from attnrobust import config, pipeline, runs
+from attnrobust.attacks import transfer as crafting
+from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
+from attnrobust.models.replicas import Replicas
 from attnrobust.report import transfer as matrix
 from attnrobust.runs import Run
 from attnrobust.transfer import transfer
@@ -79,6 +84,8 @@ def test_runs_that_do_not_go_together_are_refused(trained, records_folder, tmp_p
         transfer([one, one], records_folder.parent, tmp_path, [])
     with pytest.raises(UserError, match=r"attack\.target = nv: transfer judges"):
         transfer([one, two], records_folder.parent, tmp_path, ["attack.target=nv"])
+    with pytest.raises(UserError, match=r"attack\.name = cw: it stops at the border of the model"):
+        transfer([one, two], records_folder.parent, tmp_path, ["attack.name=cw"])
 
 
 def test_records_that_a_model_was_not_trained_on_are_told(
@@ -96,23 +103,61 @@ def test_records_that_a_model_was_not_trained_on_are_told(
     assert not attention.elsewhere()
 
 
-def test_a_check_takes_its_surrogate_from_the_runs_beside_it(trained, records_folder, caplog):
+def test_a_check_loads_its_surrogate_from_the_runs_beside_it(trained, records_folder):
+    """Which one it is stands in test_walk; a smoke run is none."""
     one, two = (Walk(run, records_folder) for run in runs.find_runs([trained]))
     dataset = one.dataset()
-    name, load = one.surrogate(dataset)
+    assert one.surrogate(dataset) is None
+    name, load = one.loaded({"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
     assert name == "resnet18_soft_attention-smoke, seed 0"
     for mine, theirs in zip(load().model.get_weights(),
                             two.trained(dataset).model.get_weights(), strict=True):  # fmt: skip
         np.testing.assert_array_equal(mine, theirs)
-    larger = config.with_settings(one.experiment, ["data.image_size=64"])
-    assert Walk(Run(one.run.root, larger), records_folder).surrogate(dataset) is None
-    assert one.surrogate(dataclasses.replace(dataset, hash="another")) is None
-    broken = trained / one.experiment.data.dataset / "broken" / "seed-0"
-    broken.mkdir(parents=True)
-    (broken / "config.json").write_text("{}")
-    assert two.surrogate(dataset)[0] == "resnet18_gap-smoke, seed 0"
-    assert "no adversarials are taken from that run: " in caplog.text
-    shutil.rmtree(broken.parent)
+
+
+def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
+    records_folder, tiny, tmp_path, monkeypatch
+):
+    def brighten(replicas, setting, seed):
+        assert not setting.early_stop
+        assert setting.steps == 9
+        return lambda images, labels, ids, epsilon, restart: (
+            np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
+        )  # fmt: skip
+
+    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, own={"steps": 9}))
+    monkeypatch.setitem(ATTACKS, "nearest", Row(brighten, kind="minimal", in_full=False))
+    image = keras.Input((32, 32, 3))
+    flat = keras.layers.Flatten()(image)
+    models = {name: Replicas(keras.Model(image, keras.layers.Dense(7)(flat))) for name in "ab"}
+    dataset = records.load(records_folder)
+    asked = config.with_settings(tiny, ["attack.name=brighten", "attack.epsilons=0.1",
+                                        "attack.steps=none"])  # fmt: skip
+    experiment = dataclasses.replace(asked, attack=crafting.in_full(asked.attack))
+    crafting.craft("a", models, experiment, dataset, tmp_path)
+    made = runs.load_npz(tmp_path / "a-0.1.npz")
+    images = inputs.read(dataset, "test", made["id"].tolist(), data=tiny.data)["image"]
+    for name, replicas in models.items():
+        np.testing.assert_allclose(
+            made[f"logits-{name}"], replicas.model(np.clip(images + 0.1, 0, 1)), atol=1e-4
+        )
+    with pytest.raises(UserError, match=r"expected one of linf_pgd, .*square, .*brighten$"):
+        crafting.in_full(dataclasses.replace(asked.attack, name="nearest"))
+
+
+def test_what_a_model_has_wrong_is_not_right_for_being_attacked(tmp_path):
+    def save(name, a, b):
+        runs.save_npz(tmp_path / f"{name}.npz", label=np.array([0, 0, 1, 1]),
+                      **{"logits-a": np.eye(2)[a], "logits-b": np.eye(2)[b]})  # fmt: skip
+
+    save("clean", [0, 0, 1, 0], [0, 1, 1, 1])
+    save("a-0.1", [0, 1, 1, 1], [0, 0, 0, 1])
+    save("b-0.1", [0, 0, 1, 1], [0, 0, 1, 1])
+    table = matrix.measure(tmp_path, ["a", "b"], [0.1])
+    accuracy = table[table["metric"] == "accuracy"].set_index(["source", "target"])["value"]
+    assert accuracy["a", "a"] == 2 / 4, "not 3"
+    assert accuracy["a", "b"] == 2 / 4
+    assert accuracy["b", "a"] == accuracy["b", "b"] == 3 / 4, "as clean, not 4"
 
 
 def test_a_white_box_weaker_than_transfer_is_called_out():

@@ -1,53 +1,142 @@
-"""What the page says of the sanity checks."""
+"""What the page says of the sanity checks: only of the present model and attack."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+import shlex
 from types import SimpleNamespace
 
 import pytest
+import run_helpers
 
-from attnrobust import runs
+from attnrobust import pipeline, runs
+from attnrobust.attacks import sanity
+from attnrobust.attacks.subject import Subject
 from attnrobust.errors import UserError
 from attnrobust.report import trust
+from attnrobust.walk import Walk
+from experiments.demo import resnet18_gap
+
+ROWS = ("a pass", "b note", "c warn")
 
 
-def row(name, status):
+def row(text):
+    name, status = text.split()
     return {"name": name, "title": f"{name} holds", "status": status, "said": f"{name} 0.5",
             "meaning": f"{name} is bad"}  # fmt: skip
 
 
-def result(folder: Path, name: str, rows=None):
+@pytest.fixture
+def attacked(records_folder, tmp_path):
+    """A run of some name, attacked; its check stage finds what is asked for."""
+
+    def make(name, *found, label="linf_pgd", **notes):
+        settings = [f"name={name}", "data.image_size=32"]
+        walk = run_helpers.made(resnet18_gap.EXPERIMENT, records_folder, tmp_path / "my runs",
+                                *settings, label=label, **notes)  # fmt: skip
+        if found:
+            check(walk, *found)
+        return walk
+
+    return make
+
+
+def check(walk, *found):
+    """The check stage, its attacks left out."""
+    rows = [row(text) for text in found]
+    value = {"attack": "linf_pgd", "epsilon": 0.00125, "images": 80, "checks": rows}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Walk, "trained", lambda *_: None)
+        patch.setattr(Subject, "of_sweep", lambda *_: None)
+        patch.setattr(sanity, "check",
+                      lambda _, folder: runs.save_json(folder / "checks.json", value))  # fmt: skip
+        pipeline.check(walk)
+
+
+def result(walk):
     """As much of a result as the section needs."""
-    if rows is not None:
-        value = {"attack": "linf_pgd", "epsilon": 0.00125, "images": 80, "checks": rows}
-        runs.save_json(folder / name / "checks.json", value)
-    return SimpleNamespace(attack="linf_pgd", label=name, group=("demo", name), key=(name, "a"),
-                           path=lambda *parts: folder / name / parts[-1])  # fmt: skip
+    run, label = walk.run, walk.label
+    return SimpleNamespace(
+        run=run, attack=label, setting=run.attacks()[label], label=run.experiment.name,
+        group=("demo", run.experiment.name), key=(run.root, label),
+        path=lambda stage, *parts: run.path(run.place_of(stage, label), *parts),
+    )  # fmt: skip
 
 
-def test_warnings_come_first_and_reach_the_first_screen(tmp_path):
-    shaky = result(tmp_path, "shaky", [row("a", "pass"), row("b", "note"), row("c", "warn")])
-    sound = result(tmp_path, "sound", [row("a", "pass"), row("c", "pass")])
-    found = trust.read([shaky, sound])
-    assert [each["name"] for each in found[0].rows] == ["c", "b", "a"]
-    assert found[0].heading == "shaky: 1 of 2 raise doubt (80 images, ε\u00a0=\u00a00.00125)"
-    assert found[1].heading.startswith("sound: all 2 pass (80 images")
-    said = trust.sentences([shaky, sound], found)
+def read(*walks):
+    return trust.read([result(walk) for walk in walks])
+
+
+def test_warnings_come_first_and_reach_the_first_screen(attacked):
+    shaky, sound = found = read(attacked("shaky", *ROWS), attacked("sound", "a pass", "c pass"))
+    assert [each["name"] for each in shaky.rows] == ["c", "b", "a"]
+    assert shaky.heading == "shaky: 1 of 2 raise doubt (80 images, ε\u00a0=\u00a00.00125)"
+    assert sound.heading.startswith("sound: all 2 pass (80 images")
+    said = trust.sentences(found)
     assert said == ["Warning: on shaky these checks of the attack fail: c holds."]
 
 
-def test_what_was_not_checked_is_said(tmp_path):
-    sound = result(tmp_path, "sound", [row("a", "pass")])
-    never = result(tmp_path, "never")
-    assert trust.sentences([sound], trust.read([sound])) == [
-        "All sanity checks of the attacks pass."
+def test_what_was_not_checked_is_said(attacked):
+    sound, never = attacked("sound", "a pass"), attacked("never")
+    assert trust.sentences(read(sound)) == ["All sanity checks of the attacks pass."]
+    found = read(sound, never)
+    assert trust.sentences(found) == ["1 of 2 attacked runs have no sanity checks."]
+    assert found[1].heading == "never: not checked"
+
+
+def test_checks_of_another_model_or_attack_are_not_shown(attacked):
+    retrained, again = attacked("retrained", *ROWS), attacked("again", *ROWS)
+    cut_off = attacked("cut-off", *ROWS)
+    assert all(each.rows for each in read(retrained, again, cut_off))
+    weights = retrained.run.path("train", "weights.h5")
+    weights.write_text("other weights")
+    run_helpers.attack(again, second="attack")
+    stamp = cut_off.run.path("check", "linf_pgd", "stage.json")
+    runs.save_json(stamp, {**runs.load_json(stamp), "finished": False})
+    found = read(retrained, again, cut_off)
+    assert not any(each.rows for each in found)
+    assert [each.heading for each in found] == [
+        "retrained: made before the model changed",
+        "again: made before the attack changed",
+        "cut-off: made before the attack changed",
     ]
-    (said,) = trust.sentences([sound, never], trust.read([sound, never]))
-    assert said == "1 of 2 attacked runs have no sanity checks."
+    assert trust.sentences(found) == [
+        "1 of 3 attacked runs have sanity checks that were made before the model changed; they are "
+        "not shown.",
+        "2 of 3 attacked runs have sanity checks that were made before the attack changed; they "
+        "are not shown.",
+    ]
+    run_helpers.attack(retrained)
+    assert read(retrained)[0].heading == "retrained: made before the model changed"
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
-    broken = result(tmp_path, "broken", [{"name": "a"}])
-    with pytest.raises(UserError, match=r"checks\.json: damaged; delete it and run 'check' again"):
-        trust.read([broken])
+@pytest.mark.parametrize("state", ["missing", "old", "damaged"])
+def test_what_the_page_advises_works(state, attacked, records_folder):
+    """Whatever the run and its attack are called, and wherever runs and records are."""
+    again = ["experiments.demo.resnet18_gap", "--records", str(records_folder), "--set",
+             "name=mine-own", "--set", "data.image_size=32"]  # fmt: skip
+    walk = attacked("mine-own", *ROWS, label="my_attack", again=again)
+    path = walk.run.path("check", "my_attack", "checks.json")
+    if state == "missing":
+        (path.parent / "stage.json").unlink()
+        path.unlink()
+    elif state == "old":
+        run_helpers.attack(walk, again=again, second="attack")
+    if state == "damaged":
+        path.write_text("{")
+        with pytest.raises(UserError, match=r"checks\.json: damaged; make it anew with ") as caught:
+            read(walk)
+        command = str(caught.value).split("anew with ")[1]
+    else:
+        (found,) = read(walk)
+        assert not found.rows
+        command = found.command
+    python, option, module, *words = shlex.split(command)
+    assert (python, option) == ("python", "-m")
+    walks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pipeline.STAGES, "check",
+                      lambda each: walks.append(each) or check(each, *ROWS))  # fmt: skip
+        assert pipeline.main(importlib.import_module(module).EXPERIMENT, words) == 0
+    assert walks[0].run.root == walk.run.root
+    assert len(read(walk)[0].rows) == 3, "and then the page shows them"

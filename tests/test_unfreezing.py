@@ -117,17 +117,17 @@ def _weights(file):
 
 def test_counts_by_hand(tmp_path):
     attack = config.Attack(epsilons=(0.1,))
-    for name, hits in (("a", (4, 1)), ("b", (3, 0))):
+    for name, hits in (("a", (4, 1)), ("b", (3, 0)), ("lucky", (2, 3))):
         for epsilon, right in zip((0.0, 0.1), hits, strict=True):
             logits = np.eye(2)[[0] * right + [1] * (4 - right)]
             runs.save_npz(tmp_path / name / "attack" / "x" / runs.attack_file("linf_pgd", epsilon),
                           logits=logits, label=np.zeros(4, int))  # fmt: skip
-    roots = {0: tmp_path / "a", 3: tmp_path / "b", None: tmp_path / "b"}
+    roots = {0: tmp_path / "a", 3: tmp_path / "b", None: tmp_path / "b", 4: tmp_path / "lucky"}
     table = page.measure(roots, attack, "x")
-    assert list(table["groups"][:4]) == [0, 0, 3, 3]
-    assert table["groups"][4:].isna().all()
-    assert list(table["accuracy"]) == [1, 0.25, 0.75, 0, 0.75, 0]
-    assert list(table["n"]) == [4] * 6
+    assert list(table["groups"][[0, 1, 2, 3, 6, 7]]) == [0, 0, 3, 3, 4, 4]
+    assert table["groups"][4:6].isna().all()
+    assert list(table["accuracy"]) == [1, 0.25, 0.75, 0, 0.75, 0, 0.5, 0.5]
+    assert list(table["n"]) == [4] * 8
     assert table["low"][0] == pytest.approx(1 / (1 + 1.959964**2 / 4), rel=1e-5)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import engine, packing
+from attnrobust import ball, config
+from attnrobust.attacks import engine, losses, packing
 from attnrobust.models.replicas import Replicas
+from attnrobust.training.losses import log_odds_against
 
 if TYPE_CHECKING:
     from attnrobust.attacks.methods import Attack
@@ -28,21 +29,26 @@ Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf") -> Attack:
     """APGD on the cross-entropy: `attack.steps` iterations (100 in the paper).
 
+    Ascended are the log odds against the label, which rise where the cross-entropy does, so that
+    the schedule, which only compares values, is the paper's; but they do not round to 0 on
+    confident models, where neither value nor gradient of the cross-entropy changes any more.
+
     Each starts at a random point of the ball, or at the image without `attack.random_start`. An
     image is done as soon as it falls; one that stands gets back its point of largest loss.
+    Without `attack.early_stop` all make every step, and get back the point of largest margin.
 
     Args:
         replicas: The model.
-        setting: `steps` and `random_start`; step sizes are the attack's own.
+        setting: `steps`, `random_start`, `early_stop`; step sizes are the attack's own.
         seed: Of the random starts.
         norm: Of the ball: `linf` or `l2`.
     """
-    climb = _Climb(replicas, cross_entropy, setting, seed, norm)
+    climb = _Climb(replicas, against_label, setting, seed, norm)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
         climb(outcome, outcome.labels, ids, epsilon, restart)
         return outcome.result()
 
@@ -65,7 +71,7 @@ def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "l
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
         for turn, target in enumerate(packing.targets(outcome.logits, outcome.labels).T):
             climb(outcome, target, [f"{id_}|target {turn}" for id_ in ids], epsilon, restart)
         return outcome.result()
@@ -73,10 +79,10 @@ def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "l
     return attack
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of the labels (N,)."""
+def against_label(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Log odds against the labels (N,)."""
     del targets
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return log_odds_against(logits, labels)
 
 
 def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -113,7 +119,10 @@ class _Climb:
     def __init__(
         self, replicas: Replicas, loss: Loss, setting: config.Attack, seed: int, norm: str
     ) -> None:
-        self.step = replicas.map(_iteration(replicas, loss, norm))
+        self.name = f"{setting.name} {loss.__name__}"
+        self.step = replicas.once(
+            ("apgd", loss.__name__, norm), lambda: replicas.map(_iteration(replicas, loss, norm))
+        )
         self.setting = setting
         self.seed = seed
         self.norm = norm
@@ -133,8 +142,9 @@ class _Climb:
             size=np.zeros(number, np.float32), rises=np.zeros(number, int),
             halved=np.ones(number, bool), best_then=np.full(number, -np.inf, np.float32),
         )  # fmt: skip
-        # A first step of size 0: loss and gradient of the start.
+        # A first step of size 0: loss and gradient of the start, to which nothing has risen.
         self._advance(pack, outcome, 1.0, epsilon)
+        pack.rows["rises"] = np.zeros(len(pack.live), int)
         pack.rows["size"] = np.full(len(pack.live), 2 * epsilon, np.float32)
         before, judged = 0, checkpoints(self.setting.steps)
         for iteration in range(1, self.setting.steps + 1):
@@ -145,24 +155,25 @@ class _Climb:
             if iteration in judged:
                 _halve(pack.rows, iteration - before)
                 before = iteration
-        outcome.take(pack, pack.live, pack.rows["best"])
+        outcome.leave(pack, pack.rows["best"])
 
     def _start(
         self, images: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tf.Tensor:
-        """A random point of the ball and the box for each image."""
+        """A random point of the ball's surface, put into the box, for each image."""
         if not self.setting.random_start:
             return images
-        start = tf.constant(
-            engine.random_starts(
-                ids, images.shape[1:], seed=self.seed, epsilon=epsilon, restart=restart
-            )
+        drawn = engine.random_starts(
+            ids,
+            images.shape[1:],
+            attack=self.name,
+            seed=self.seed,
+            epsilon=epsilon,
+            restart=restart,
+            norm=self.norm,
         )
-        if self.norm == "l2":
-            start /= _length(start)
-        return project(
-            images + epsilon * start, images, tf.constant(epsilon, tf.float32), self.norm
-        )
+        surface = ball.unit(tf.constant(drawn), self.norm)
+        return ball.project(images + epsilon * surface, images, epsilon, self.norm)
 
     def _advance(
         self, pack: packing.Packed, outcome: packing.Outcome, share: float, epsilon: float
@@ -172,18 +183,14 @@ class _Climb:
         names = ("origin", "label", "target", "x", "before", "slope", "best", "best_slope",
                  "best_loss", "size")  # fmt: skip
         scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
-        moved, slope, loss, wrong, best, best_slope, best_loss = self.step(
+        moved, slope, loss, wrong, lead, best, best_slope, best_loss = self.step(
             *(rows[name] for name in names), *scalars
         )
         rows.update(before=rows["x"], x=moved, slope=slope, best=best, best_slope=best_slope,
                     best_loss=best_loss.numpy())  # fmt: skip
         rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
         rows["loss"] = loss.numpy()
-        fell = wrong.numpy() & pack.live
-        outcome.queries[pack.where[pack.live]] += 1
-        outcome.take(pack, fell, moved)
-        outcome.fallen[pack.where[fell]] = True
-        pack.live &= ~fell
+        outcome.judge(pack, moved, wrong.numpy(), lead.numpy())
 
 
 def _halve(rows: packing.Rows, window: int) -> None:
@@ -210,10 +217,10 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
         slope: tf.Tensor, best: tf.Tensor, best_slope: tf.Tensor, best_loss: tf.Tensor,
         size: tf.Tensor, share: tf.Tensor, epsilon: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:  # fmt: skip
-        way = tf.sign(slope) if norm == "linf" else slope / (_length(slope) + 1e-12)
-        ahead = project(x + size[:, None, None, None] * way, origin, epsilon, norm)
+        way = ball.steepest(slope, norm)
+        ahead = ball.project(x + size[:, None, None, None] * way, origin, epsilon, norm)
         moved = x + share * (ahead - x) + (1 - share) * (x - before)
-        moved = project(moved, origin, epsilon, norm)
+        moved = ball.project(moved, origin, epsilon, norm)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(moved)
             logits = replicas.model(moved, training=False)
@@ -227,24 +234,10 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             new_slope,
             value,
             wrong,
+            losses.margin(logits, label, None),
             tf.where(where, moved, best),
             tf.where(where, new_slope, best_slope),
             tf.where(better, value, best_loss),
         )
 
     return step
-
-
-def project(x: tf.Tensor, origin: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
-    """`x` moved into the ball around `origin`, then into the box, which cannot leave the ball."""
-    if norm == "linf":
-        inside = tf.clip_by_value(x, origin - epsilon, origin + epsilon)
-    else:
-        change = x - origin
-        inside = origin + change * tf.minimum(1.0, epsilon / (_length(change) + 1e-12))
-    return tf.clip_by_value(inside, 0, 1)
-
-
-def _length(x: tf.Tensor) -> tf.Tensor:
-    """Euclidean length of each image (N, 1, 1, 1)."""
-    return tf.sqrt(tf.reduce_sum(x**2, axis=(1, 2, 3), keepdims=True))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import packing
+from attnrobust.attacks import losses, packing
 from attnrobust.attacks.apgd import apgd_ce, apgd_t
 from attnrobust.attacks.fab import fab_t
 from attnrobust.attacks.square import square
@@ -30,13 +30,15 @@ def autoattack(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
 
     Args:
         replicas: The model.
-        setting: As in the paper with `steps=100 queries=5000`: `steps` iterations of APGD and of
-            FAB, for each target where they have targets; `queries` forward passes of Square.
-            `random_start` counts for APGD. `loss`, `target`, `rel_stepsize`, `abs_stepsize` and
-            `momentum` do not count.
+        setting: `steps` iterations of APGD and of FAB, for each target where they have targets;
+            `queries` forward passes of Square. `random_start` counts for APGD. Without `early_stop`
+            all attack every image, and of what they find the largest margin is kept. `loss`,
+            `target`, `rel_stepsize`, `abs_stepsize` and `momentum` do not count.
         seed: Of all that is random.
     """
     members = [make(replicas, setting, seed) for make in MEMBERS]
+    if not setting.early_stop:
+        return _strongest(replicas, members)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -59,6 +61,26 @@ def autoattack(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             judged = replicas.forward(outcome.adversarials).numpy().argmax(axis=1)
             outcome.fallen[standing] = (judged != outcome.labels)[standing]
             outcome.queries[standing] += 1
+        return outcome.result()
+
+    return attack
+
+
+def _strongest(replicas: Replicas, members: Sequence[Attack]) -> Attack:
+    """Every attack on every image; of what they find, what the model gets wrong by most."""
+
+    def attack(
+        images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        outcome = packing.Outcome(replicas, images, labels, ids, full=True)
+        for member in members:
+            found, queries = member(images, labels, ids, epsilon, restart)
+            logits = replicas.forward(found)
+            lead = losses.margin(logits, tf.convert_to_tensor(labels), None).numpy()
+            outcome.queries += queries
+            better = lead > outcome.lead
+            outcome.adversarials[better] = np.asarray(found)[better]
+            outcome.lead[better] = lead[better]
         return outcome.result()
 
     return attack

@@ -26,8 +26,15 @@ def one_step(full: Pooled, replicas: Replicas, pool: Callable[[Replicas], Pool])
 
 def bfloat16(full: Pooled, replicas: Replicas, pool: Callable[[Replicas], Pool]) -> Pooled:
     """The same attack, from the same start, on layers that compute in bfloat16."""
-    return Pooled(pool(in_bfloat16(replicas)), name="bfloat16", steps=full.steps,
-                  stepsize=full.stepsize, seed=full.seed, slack=SLACK["bfloat16"])  # fmt: skip
+    return Pooled(
+        pool(in_bfloat16(replicas)),
+        name="bfloat16",
+        attack=full.attack,
+        steps=full.steps,
+        stepsize=full.stepsize,
+        seed=full.seed,
+        slack=SLACK["bfloat16"],
+    )
 
 
 def in_bfloat16(replicas: Replicas) -> Replicas:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnrobust import config
+from attnrobust.attacks.cheap import FIRST_PASSES
+from attnrobust.attacks.losses import LOSSES
+from attnrobust.attacks.methods import row_of
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 TOLERANCE = 1e-6
 NORMS = ("linf", "l2", "l0")
+
+
+def settings(setting: config.Attack) -> None:
+    """What can be known of an attack without a model, as before a night of training.
+
+    Raises:
+        UserError: A row of a table that is not there, or settings that its row cannot take.
+    """
+    row_of(setting)
+    config.lookup("loss", LOSSES, setting.loss)
+    for name in setting.first_passes:
+        config.lookup("first pass", FIRST_PASSES, name)
 
 
 def fits(replicas: Replicas, dataset: Dataset, image_size: int) -> None:
@@ -45,6 +61,15 @@ def are_logits(outputs: np.ndarray) -> None:
             "the model gives probabilities (each row adds up to 1), expected logits; "
             "leave its softmax out, since attacks need the gradient that it hides"
         )
+
+
+def gaps(logits: np.ndarray) -> np.ndarray:
+    """How far the largest logit of (N, K) is ahead of the second (N,).
+
+    In float32 the gradient of a cross-entropy rounds to 0 from about 17.
+    """
+    top = np.partition(logits.astype(np.float64), -2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
 
 
 def in_box(adversarials: np.ndarray) -> None:

@@ -47,7 +47,14 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
+            replicas,
+            images,
+            labels,
+            ids,
+            attack=setting.name,
+            seed=seed,
+            restart=restart,
+            draws=draws,
         )
         if not has.any():
             return images, queries
@@ -83,9 +90,18 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         start, has, queries = _starts(
-            replicas, images, labels, ids, seed=seed, restart=restart, draws=draws
+            replicas,
+            images,
+            labels,
+            ids,
+            attack=setting.name,
+            seed=seed,
+            restart=restart,
+            draws=draws,
         )
-        seeds = engine.random_starts(ids, (8,), seed=seed, epsilon=epsilon, restart=restart)
+        seeds = engine.random_starts(
+            ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon, restart=restart
+        )
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
         for row in np.flatnonzero(has):
             if ids[row] not in done:
@@ -185,7 +201,7 @@ def _draws(setting: config.Attack) -> int:
 
 def _starts(
     replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
-    seed: int, restart: int, draws: int,
+    attack: str, seed: int, restart: int, draws: int,
 ) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:  # fmt: skip
     """An adversarial near the boundary for each image, whether there is one, and the passes spent.
 
@@ -195,8 +211,18 @@ def _starts(
     found, has = images, np.zeros(len(images), bool)
     queries = np.zeros(len(images), int)
     for draw in range(draws):
-        points = engine.random_starts(ids, images.shape[1:], seed=seed, epsilon=np.inf,
-                                      restart=restart * draws + draw) / 2 + 0.5  # fmt: skip
+        points = (
+            engine.random_starts(
+                ids,
+                images.shape[1:],
+                attack=attack,
+                seed=seed,
+                epsilon=np.inf,
+                restart=restart * draws + draw,
+            )
+            / 2
+            + 0.5
+        )
         if draw % 2:
             points = np.broadcast_to(points[:, :1, :1], points.shape)
         queries += ~has

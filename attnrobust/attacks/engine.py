@@ -15,8 +15,9 @@ import eagerpy as ep
 import foolbox
 import numpy as np
 import tensorflow as tf
-from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize_lp_norms
+from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 
+from attnrobust import ball
 from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
 
@@ -50,12 +51,8 @@ def loss_gradient(
             value = function(replicas.model(images, training=False), labels, target)
         return value, tape.gradient(value, images, unconnected_gradients=NONE_IS_ZERO)
 
-    return replicas.map(step)
-
-
-def cross_entropy_gradient(replicas: Replicas) -> Gradient:
-    """`loss_gradient` of the cross-entropy."""
-    return loss_gradient(replicas)
+    made: Gradient = replicas.once(("gradient", loss, target), lambda: replicas.map(step))
+    return made
 
 
 class Compiled(BaseGradientDescent):
@@ -99,7 +96,16 @@ class CompiledLinfPGD(Compiled, foolbox.attacks.LinfPGD):
     """Projected gradient ascent in the L-inf ball (Madry et al. 2018)."""
 
 
-class CompiledL2PGD(Compiled, foolbox.attacks.L2PGD):
+class CompiledL2(Compiled):
+    """One whose steps are unit vectors; Foolbox's come out shorter below a length of 1e-12."""
+
+    def normalize(self, gradients: ep.Tensor, *, x: ep.Tensor, bounds: Any) -> ep.Tensor:
+        """Each image's gradient divided by its L2 norm."""
+        del x, bounds
+        return ep.astensor(ball.unit(gradients.raw, "l2"))
+
+
+class CompiledL2PGD(CompiledL2, foolbox.attacks.L2PGD):
     """Projected gradient ascent in the L2 ball (Madry et al. 2018)."""
 
 
@@ -111,7 +117,7 @@ class CompiledFGSM(Compiled, foolbox.attacks.LinfFastGradientAttack):
     """Fast gradient sign method (Goodfellow et al. 2015): one signed step to the edge."""
 
 
-class CompiledL2FGM(Compiled, foolbox.attacks.L2FastGradientAttack):
+class CompiledL2FGM(CompiledL2, foolbox.attacks.L2FastGradientAttack):
     """Fast gradient method in the L2 ball: one step to the edge."""
 
 
@@ -125,20 +131,31 @@ class CompiledMIFGSM(Compiled, foolbox.attacks.LinfMomentumIterativeFastGradient
     def normalize(self, gradients: ep.Tensor, *, x: ep.Tensor, bounds: Any) -> ep.Tensor:
         """Each image's gradient divided by its L1 norm."""
         del x, bounds
-        return normalize_lp_norms(gradients, p=1)
+        return ep.astensor(ball.unit(gradients.raw, "l1"))
+
+
+def generator(
+    attack: str, seed: int, id_: str, epsilon: float, restart: int
+) -> np.random.Generator:
+    """Random numbers that depend on these five alone."""
+    text = f"{attack}|{seed}|{id_}|{epsilon!r}|{restart}"
+    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def random_starts(
-    ids: Sequence[str], shape: Sequence[int], *, seed: int, epsilon: float, restart: int,
-    norm: str = "linf",
+    ids: Sequence[str], shape: Sequence[int], *, attack: str, seed: int, epsilon: float,
+    restart: int, norm: str = "linf",
 ) -> np.ndarray:  # fmt: skip
     """A uniform point of the unit ball for each image, float32 (N, *shape), stateless.
 
-    The key is (seed, image id, epsilon, restart) and nothing else.
+    The key is (attack, seed, image id, epsilon, restart) and nothing else.
 
     Args:
         ids: Of the images.
         shape: Of one image.
+        attack: Whose starts they are: were they shared, the worst of several attacks would gain
+            less than it could.
         seed: Of the run.
         epsilon: Radius that the start will be scaled to.
         restart: From 0.
@@ -147,9 +164,7 @@ def random_starts(
     """
 
     def draw(id_: str) -> np.ndarray:
-        text = f"{seed}|{id_}|{epsilon!r}|{restart}"
-        key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-        rng = np.random.Generator(np.random.Philox(key=key))
+        rng = generator(attack, seed, id_, epsilon, restart)
         if norm == "linf":
             return rng.random(tuple(shape), dtype=np.float32) * 2 - 1
         sphere = rng.standard_normal(int(np.prod(shape)) + 2, dtype=np.float32)

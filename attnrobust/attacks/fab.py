@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import ball, config
 from attnrobust.attacks import engine, packing
 from attnrobust.models.replicas import Replicas
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOWARD_IMAGE = 0.1  # alpha_max: largest share of the step that starts at the image
 OVERSHOOT = 1.05  # eta
 BACK = 0.9  # beta: what falls goes back to this share of its distance
-# Radius of random starts where there is no ball.
+# Within half of it are random starts where there is no ball, and nothing has been found yet.
 START = 8 / 255
 SEARCH = 8  # halvings of the last stretch to the boundary
 MARGIN = 1e-5  # of the largest logit, by which what is given back must be beyond it
@@ -34,14 +34,16 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
 
     Steps to the boundary as linearised, between the image and the current point, `attack.steps`
     times for each class (100 in the paper). Restart 0 starts at the image, others at a random
-    point within half of epsilon.
+    point at half of epsilon, or of the nearest adversarial so far where that is less.
 
     With a finite epsilon an image is done as soon as an adversarial lies in the ball, and one that
     stands stays as it is. With an infinite one every step is done, the nearest adversarial is
     moved back to the boundary by bisection, and given back. A step counts for two queries: a
     gradient and a forward pass.
     """
-    step = replicas.map(_iteration(replicas))
+    # Nearest by id and restart, without a ball: later restarts start at half of that.
+    known: dict[tuple[str, int], float] = {}
+    step = replicas.once(("fab",), lambda: replicas.map(_iteration(replicas)))
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -51,18 +53,39 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
         for turn, target in enumerate(packing.targets(outcome.logits, outcome.labels).T):
             start = outcome.images
             if restart:
-                radius = epsilon if math.isfinite(epsilon) else START
-                start = start + radius / 2 * engine.random_starts(
-                    [f"{id_}|target {turn}" for id_ in ids], images.shape[1:], seed=seed,
-                    epsilon=epsilon, restart=restart,
+                before = [min(known.get((id_, r), np.inf) for r in range(restart)) for id_ in ids]
+                drawn = engine.random_starts(
+                    [f"{id_}|target {turn}" for id_ in ids], images.shape[1:],
+                    attack=f"{setting.name} fab_t", seed=seed, epsilon=epsilon, restart=restart,
                 )  # fmt: skip
-            _walk(outcome, step, target=target, start=tf.clip_by_value(start, 0, 1),
-                  nearest=nearest, epsilon=epsilon, steps=setting.steps)  # fmt: skip
+                start = _start(start, drawn, np.minimum(before, nearest), epsilon)
+            _walk(
+                outcome,
+                step,
+                target=target,
+                start=start,
+                nearest=nearest,
+                epsilon=epsilon,
+                steps=setting.steps,
+            )
         if not math.isfinite(epsilon):
             _back_to_boundary(outcome, replicas, np.isfinite(nearest))
+            # Padding, which comes last and is not attacked, shares an id.
+            known.update(
+                ((id_, restart), distance)
+                for id_, distance in reversed(list(zip(ids, nearest.tolist(), strict=True)))
+            )
         return outcome.result()
 
     return attack
+
+
+def _start(images: tf.Tensor, drawn: np.ndarray, nearest: np.ndarray, epsilon: float) -> tf.Tensor:
+    """Each image moved by its random draw, to half of min(nearest adversarial, epsilon)."""
+    radius = np.minimum(nearest, epsilon)
+    radius = np.where(np.isfinite(radius), radius, START).astype(np.float32) / 2
+    moved = images + radius[:, None, None, None] * ball.unit(tf.constant(drawn), "linf")
+    return tf.clip_by_value(moved, 0, 1)
 
 
 def _walk(
@@ -133,6 +156,10 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
             ahead = tf.gather(logits, target, batch_dims=1)
             ahead -= tf.gather(logits, label, batch_dims=1)
         slope = tape.gradient(ahead, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Of any size: in units of its largest value the boundary is the same.
+        largest = ball.length(slope, "linf")
+        slope = ball.unit(slope, "linf")
+        ahead = tf.math.divide_no_nan(ahead, largest[:, 0, 0, 0])
         shape, flat = tf.shape(x), (-1, math.prod(x.shape[1:]))
         here, there, slope = (tf.reshape(part, flat) for part in (x, origin, slope))
         # The boundary as linearised: ahead + slope · (x' - x) = 0.

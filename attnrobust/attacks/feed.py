@@ -91,6 +91,15 @@ class Feed:
             yield Attacked(positions, images[:number], np.asarray(made)[:number], queries[:number])
 
 
+def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
+    """Positions of sample images: the first of each class, then the second, and so on."""
+    turn = np.zeros(len(labels), int)
+    for class_ in np.unique(labels):
+        mine = np.flatnonzero(labels == class_)
+        turn[mine] = np.arange(len(mine))
+    return np.lexsort((labels, turn))[:number]
+
+
 def _batched(items: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     """Lists of `size` items, the last as long as it is."""
     rest = iter(items)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.errors import UserError
+from attnrobust.training.losses import log_odds_against
 
 # (logits (N, K), labels (N,), target class or None) to what is ascended (N,). With a target the
 # attack goes towards that class, so its loss is the negative of what Foolbox would descend.
@@ -32,11 +33,15 @@ def of(name: str, *, classes: int, target: int | None = None) -> Loss:
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
-    """Cross-entropy of the label; with a target, minus that of the target."""
+    """Log odds against the label; with a target, for the target.
+
+    They rise and fall with the cross-entropy, and point the same way, but do not round to 0 on
+    confident models (see `log_odds_against`).
+    """
     if target is None:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return log_odds_against(logits, labels)
     aims = tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
-    return -tf.nn.sparse_softmax_cross_entropy_with_logits(aims, logits)
+    return -log_odds_against(logits, aims)
 
 
 def margin(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:

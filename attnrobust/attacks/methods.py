@@ -1,38 +1,32 @@
-"""ATTACKS: the table of attacks; each row is one function."""
+"""ATTACKS: the table of attacks; a row says all that the rest of the project knows of one.
+
+Read without TensorFlow, so that the report can ask it too: a row's function is imported when it is
+first called.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from foolbox.criteria import TargetedMisclassification
 
 from attnrobust import config
-from attnrobust.attacks import (
-    apgd,
-    autoattack,
-    decision,
-    engine,
-    fab,
-    jsma,
-    minimal,
-    noise,
-    square,
-)
-from attnrobust.attacks.cheap import FIRST_PASSES
-from attnrobust.attacks.pool import Pool, Pooled
 from attnrobust.errors import UserError
-from attnrobust.models.replicas import Replicas
 
-# (images, labels, ids, epsilon, restart) to adversarials of the images' shape and the forward and
-# gradient passes that each cost (N,); epsilon is infinite for attacks of the kind `minimal`.
-Attack = Callable[
-    [tf.Tensor, tf.Tensor, Sequence[str], float, int], tuple[tf.Tensor | np.ndarray, np.ndarray]
-]
+# (images, labels, ids, epsilon, restart) to adversarials of the images' shape, a tensor or an
+# array, and the forward and gradient passes that each cost (N,); epsilon is infinite for attacks of
+# the kind `minimal`.
+Attack = Callable[[Any, Any, Sequence[str], float, int], tuple[Any, np.ndarray]]
+
+# Of settings that a row does not read, so that stamps say the same whatever the row.
+UNREAD: dict[str, Any] = {"steps": 40, "rel_stepsize": 1 / 30, "queries": 5000}
+# Fields of `config.Attack` that are None until a row's own value is put in.
+OWN = (*UNREAD, "theta", "gamma", "saliency", "aims")
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,17 @@ class Row:
             perturbation, whatever epsilon is; runs once and is judged at each by its distance.
         targeted: Whether it can go for `attack.target`.
         random: Whether chance is in it, so that a restart is another attempt.
+        starts: Whether all its chance is the start, which `attack.random_start` takes away.
+        loss: Whether it ascends `attack.loss`.
+        in_full: Whether `attack.early_stop=false` gives adversarials of full strength: all steps
+            on every image, also on those the model has wrong, and of these the strongest. Others
+            stop where their own model's decision changes, which fools no other model.
+        own: Its settings where the experiment says nothing: those of `source`. A row that has a
+            `rel_stepsize` goes by steps of a given size.
+        source: Whose settings these are.
+        choices: What a setting that is a word may be.
+        role: What a check takes it for: `one_step`, `noise` (the strongest of its ball) or
+            `black_box`, the first row of the norm being taken.
     """
 
     make: Callable[..., Attack]
@@ -55,143 +60,78 @@ class Row:
     kind: str = "fixed"
     targeted: bool = False
     random: bool = True
+    starts: bool = False
+    loss: bool = False
+    in_full: bool = True
+    own: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "published"
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    role: str = ""
+
+    @property
+    def stepped(self) -> bool:
+        """Whether it goes by steps of a size that the settings give."""
+        return "rel_stepsize" in self.own
 
 
-def descent(
-    replicas: Replicas, setting: config.Attack, seed: int, *, stock: type[engine.Compiled],
-    norm: str = "linf", momentum: bool = False, starts: bool = False, one_step: bool = False,
-    target: int | None = None,
-) -> Attack:  # fmt: skip
-    """An attack of the PGD family: by the pool, or by Foolbox's loop without `attack.early_stop`.
+def late(module: str, name: str) -> Callable[..., Attack]:
+    """A function of `attnrobust.attacks.<module>`, imported when it is called."""
 
-    Args:
-        replicas: The model.
-        setting: Loss, steps, step size, early stop, first passes.
-        seed: Of the random starts.
-        stock: The Foolbox attack that it is.
-        norm: Of ball and step.
-        momentum: Whether it sums gradients.
-        starts: Whether it starts at random where `attack.random_start` says so.
-        one_step: Whether it is a single step to the edge of the ball, whatever the settings say.
-        target: Class to reach; None: any but the label.
-    """
-    keys = seed if starts and setting.random_start else None
-    if not setting.early_stop:
-        sizes: dict[str, Any] = {"momentum": setting.momentum} if momentum else {}
-        if not one_step:
-            sizes.update(steps=setting.steps, rel_stepsize=setting.rel_stepsize,
-                         abs_stepsize=setting.abs_stepsize)  # fmt: skip
-        return _loop(replicas, setting, functools.partial(stock, **sizes), norm=norm,
-                     seed=keys, target=target)  # fmt: skip
-
-    def pool(model: Replicas) -> Pool:
-        kind: dict[str, Any] = {
-            "norm": norm,
-            "loss": setting.loss,
-            "target": target,
-            "momentum": setting.momentum if momentum else None,
-        }
-        made: Pool = model.once(("pool", *kind.values()), lambda: Pool(model, **kind))
+    def make(*basis: Any, **settings: Any) -> Attack:
+        function = getattr(importlib.import_module(f"attnrobust.attacks.{module}"), name)
+        made: Attack = function(*basis, **settings)
         return made
 
-    full = Pooled(
-        pool(replicas), name=setting.name, seed=keys,
-        steps=1 if one_step else setting.steps,
-        stepsize=(lambda epsilon: epsilon) if one_step else setting.stepsize,
-    )  # fmt: skip
-    if not one_step:
-        rows = [config.lookup("first pass", FIRST_PASSES, name) for name in setting.first_passes]
-        full.first = tuple(row(full, replicas, pool) for row in rows)
-    return full
+    return make
 
 
-def _loop(
-    replicas: Replicas, setting: config.Attack, build: Callable[..., engine.Compiled], *, norm: str,
-    seed: int | None, target: int | None,
-) -> Attack:  # fmt: skip
-    """Foolbox's loop: all steps for every image."""
-    model = engine.foolbox_model(replicas)
-    gradient = engine.loss_gradient(replicas, setting.loss, target)
-
-    def attack(
-        images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
-    ) -> tuple[tf.Tensor, np.ndarray]:
-        start = None
-        if seed is not None:
-            start = engine.random_starts(
-                ids, images.shape[1:], seed=seed, epsilon=epsilon, restart=restart, norm=norm
-            )
-        made = build(ascend=lambda x: gradient(x, labels)[1], start=start)
-        aim = labels
-        if target is not None:
-            aim = TargetedMisclassification(tf.fill(labels.shape, tf.constant(target, tf.int64)))
-        _, clipped, _ = made(model, images, aim, epsilons=epsilon)
-        return clipped, np.full(len(ids), made.steps + 1)
-
-    return attack
-
-
-def linf_pgd(*basis: Any, target: int | None = None) -> Attack:
-    """L-inf projected gradient ascent from random starts (Madry et al. 2018)."""
-    return descent(*basis, stock=engine.CompiledLinfPGD, starts=True, target=target)
-
-
-def l2_pgd(*basis: Any, target: int | None = None) -> Attack:
-    """L2 projected gradient ascent from random starts (Madry et al. 2018)."""
-    return descent(*basis, stock=engine.CompiledL2PGD, norm="l2", starts=True, target=target)
-
-
-def bim(*basis: Any, target: int | None = None) -> Attack:
-    """Basic iterative method: signed steps from the image itself (Kurakin et al. 2016)."""
-    return descent(*basis, stock=engine.CompiledBIM, target=target)
-
-
-def mi_fgsm(*basis: Any, target: int | None = None) -> Attack:
-    """Signed steps along a running sum of gradients, from the image (Dong et al. 2018)."""
-    return descent(*basis, stock=engine.CompiledMIFGSM, momentum=True, target=target)
-
-
-def fgsm(*basis: Any) -> Attack:
-    """Fast gradient sign method: one signed step to the edge (Goodfellow et al. 2015)."""
-    return descent(*basis, stock=engine.CompiledFGSM, one_step=True)
-
-
-def l2_fgm(*basis: Any) -> Attack:
-    """Fast gradient method: one step to the edge of the L2 ball (Goodfellow et al. 2015)."""
-    return descent(*basis, stock=engine.CompiledL2FGM, norm="l2", one_step=True)
-
+# Of Foolbox 3.3.4: the papers' depend on data set and radius.
+FOOLBOX: dict[str, Any] = {"own": {"steps": 40, "rel_stepsize": 1 / 30}, "source": "Foolbox's own"}
 
 ATTACKS: dict[str, Row] = {
-    "linf_pgd": Row(linf_pgd, targeted=True),
-    "l2_pgd": Row(l2_pgd, norm="l2", targeted=True),
-    "bim": Row(bim, targeted=True, random=False),
-    "mi_fgsm": Row(mi_fgsm, targeted=True, random=False),
-    "fgsm": Row(fgsm, random=False),
-    "l2_fgm": Row(l2_fgm, norm="l2", random=False),
-    "autoattack": Row(autoattack.autoattack),
-    "apgd_ce": Row(apgd.apgd_ce),
-    "apgd_t": Row(apgd.apgd_t),
-    "fab_t": Row(fab.fab_t, kind="minimal"),
-    "square": Row(square.square),
-    "deepfool_linf": Row(minimal.deepfool_linf, kind="minimal", random=False),
-    "deepfool_l2": Row(minimal.deepfool_l2, norm="l2", kind="minimal", random=False),
-    "cw": Row(minimal.cw, norm="l2", kind="minimal", random=False),
-    "ddn": Row(minimal.ddn, norm="l2", kind="minimal", random=False),
-    "boundary": Row(decision.boundary, norm="l2", kind="minimal"),
-    "hopskipjump": Row(decision.hopskipjump, norm="l2", kind="minimal"),
-    "jsma": Row(jsma.jsma, norm="l0", kind="minimal", random=False),
-    "uniform_noise": Row(noise.uniform_noise),
-    "sign_noise": Row(noise.sign_noise),
-    "gaussian_noise": Row(noise.gaussian_noise, norm="l2"),
-    "salt_and_pepper": Row(noise.salt_and_pepper, norm="l0", kind="minimal"),
-}
+    "linf_pgd": Row(late("descent", "linf_pgd"), targeted=True, starts=True, loss=True, **FOOLBOX),
+    "l2_pgd": Row(late("descent", "l2_pgd"), norm="l2", targeted=True, starts=True, loss=True,
+                  **FOOLBOX),
+    "bim": Row(late("descent", "bim"), targeted=True, random=False, loss=True, **FOOLBOX),
+    "mi_fgsm": Row(late("descent", "mi_fgsm"), targeted=True, random=False, loss=True, **FOOLBOX),
+    "fgsm": Row(late("descent", "fgsm"), random=False, loss=True, role="one_step"),
+    "l2_fgm": Row(late("descent", "l2_fgm"), norm="l2", random=False, loss=True, role="one_step"),
+    "autoattack": Row(late("autoattack", "autoattack"), own={"steps": 100, "queries": 5000}),
+    "apgd_ce": Row(late("apgd", "apgd_ce"), starts=True, own={"steps": 100}),
+    "apgd_t": Row(late("apgd", "apgd_t"), starts=True, own={"steps": 100}),
+    "fab_t": Row(late("fab", "fab_t"), kind="minimal", in_full=False, own={"steps": 100}),
+    "square": Row(late("square", "square"), own={"queries": 5000}, role="black_box"),
+    "square_l2": Row(late("square_l2", "square_l2"), norm="l2", in_full=False,
+                     own={"queries": 10_000}, role="black_box"),
+    "deepfool_linf": Row(late("minimal", "deepfool_linf"), kind="minimal", random=False,
+                         in_full=False, own={"steps": 50}),
+    "deepfool_l2": Row(late("minimal", "deepfool_l2"), norm="l2", kind="minimal", random=False,
+                       in_full=False, own={"steps": 50}),
+    "cw": Row(late("minimal", "cw"), norm="l2", kind="minimal", random=False, in_full=False,
+              own={"steps": 10_000}),
+    "ddn": Row(late("minimal", "ddn"), norm="l2", kind="minimal", random=False, in_full=False,
+               own={"steps": 100}),
+    "boundary": Row(late("decision", "boundary"), norm="l2", kind="minimal", in_full=False,
+                    own={"queries": 5000}, source="default"),
+    "hopskipjump": Row(late("decision", "hopskipjump"), norm="l2", kind="minimal", in_full=False,
+                       own={"queries": 5000}, source="default", role="black_box"),
+    "jsma": Row(late("jsma", "jsma"), norm="l0", kind="minimal", targeted=True, random=False,
+                in_full=False,
+                own={"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"},
+                choices={"saliency": ("logits", "probabilities"), "aims": ("every", "likeliest")}),
+    "uniform_noise": Row(late("noise", "uniform_noise")),
+    "sign_noise": Row(late("noise", "sign_noise"), role="noise"),
+    "gaussian_noise": Row(late("noise", "gaussian_noise"), norm="l2", role="noise"),
+    "salt_and_pepper": Row(late("noise", "salt_and_pepper"), norm="l0", kind="minimal",
+                           in_full=False, role="noise"),
+}  # fmt: skip
 
 
 def row_of(setting: config.Attack) -> Row:
     """The attack's row.
 
     Raises:
-        UserError: No such attack; an L-inf radius above 1.
+        UserError: No such attack; an L-inf radius above 1; a word that its row does not know.
     """
     row = config.lookup("attack", ATTACKS, setting.name)
     largest = setting.epsilons[-1]
@@ -200,7 +140,70 @@ def row_of(setting: config.Attack) -> Row:
             f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
             "[0, 1] pixel scale (8/255 is fine)"
         )
+    for key, known in row.choices.items():
+        value = getattr(setting, key)
+        if value is not None and value not in known:
+            raise UserError(
+                f"attack.{key} = {value}: expected {' or '.join(known)} for {setting.name}"
+            )
     return row
+
+
+def settled(setting: config.Attack) -> config.Attack:
+    """The settings with the row's own where the experiment says nothing; no field is left open.
+
+    An attack that the table does not know (any longer) is left with what every row has.
+    """
+    own = {**UNREAD, **(ATTACKS[setting.name].own if setting.name in ATTACKS else {})}
+    missing = {name: value for name, value in own.items() if getattr(setting, name) is None}
+    return dataclasses.replace(setting, **missing)
+
+
+def of_another(setting: config.Attack, name: str, **changes: Any) -> config.Attack:
+    """The settings for another attack of the same images: what belongs to a row is that row's."""
+    other = {} if name == setting.name else dict.fromkeys(OWN)
+    return settled(dataclasses.replace(setting, **{**other, "name": name, **changes}))
+
+
+def reach(setting: config.Attack) -> float:
+    """How far all steps together can go in the largest ball, in units of its epsilon.
+
+    Below 1 an attack that starts at the image cannot reach the edge of its own ball, and robust
+    accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3. Infinite
+    for an attack that does not go by `steps` and a step size.
+    """
+    if setting.name not in ATTACKS or not ATTACKS[setting.name].stepped:
+        return math.inf
+    setting = settled(setting)
+    # Rounded, since 7 steps of 1/7 do reach it.
+    return round(setting.steps * setting.stepsize(setting.epsilons[-1]) / setting.epsilons[-1], 9)
+
+
+def departures(setting: config.Attack) -> list[str]:
+    """Settings that differ from the row's own, in words: `steps 40 (published: 100)`."""
+    if setting.name not in ATTACKS:
+        return []
+    row, made = ATTACKS[setting.name], settled(setting)
+    return [
+        f"{name} {_said(getattr(made, name))} ({row.source}: {_said(value)})"
+        for name, value in row.own.items()
+        if getattr(made, name) != value
+    ]
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}" if value < 1 else f"{value:,g}"
+
+
+def in_role(role: str, norm: str) -> str | None:
+    """The attack that a check takes for that role in that norm; None if there is none."""
+    return next((name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)),
+                None)  # fmt: skip
+
+
+def in_steps(norm: str) -> str | None:
+    """The first attack of that norm that goes by steps; None if there is none."""
+    return next((name for name, row in ATTACKS.items() if row.stepped and row.norm == norm), None)
 
 
 def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:

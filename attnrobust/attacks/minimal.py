@@ -15,9 +15,10 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import ball, config
 from attnrobust.attacks import engine
 from attnrobust.models.replicas import Replicas
+from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]
 HALVINGS = 10
@@ -63,14 +64,15 @@ def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
     more that the smallest radius within reach stays the same.
 
     Foolbox normalises the gradient of the cross-entropy, and takes a random direction where it is
-    zero in float32, as it is on images classified with great confidence. Here the gradient is that
-    of log(sum of exp(wrong logits)) minus the label's logit: the same direction, never vanishing
-    with confidence.
+    zero in float32, as it is on images classified with great confidence. Here it is that of the log
+    odds against the label: the same direction, never vanishing with confidence.
     """
     attack = foolbox.attacks.DDNAttack(
         steps=setting.steps, gamma=1 - DDN_REACH ** (1 / setting.steps)
     )
-    return _minimal(replicas, attack, gradient=_confident_gradient(replicas), seed=seed)
+    return _minimal(
+        replicas, attack, gradient=_confident_gradient(replicas), starts=(setting.name, seed)
+    )
 
 
 def _confident_gradient(replicas: Replicas) -> Compiled:
@@ -80,10 +82,9 @@ def _confident_gradient(replicas: Replicas) -> Compiled:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = replicas.model(images, training=False)
-            own = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
-            wrong = tf.reduce_logsumexp(tf.where(own, -np.inf, logits), axis=1)
-            loss = wrong - tf.gather(logits, labels, batch_dims=1)
+            loss = log_odds_against(logits, labels)
         gradient = tape.gradient(loss, images, unconnected_gradients=engine.NONE_IS_ZERO)
+        gradient = ball.unit(gradient, "l2")  # however short: Foolbox's guard is absolute
         lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
         return tf.where(lost, spare, gradient)
 
@@ -113,7 +114,8 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
             tf.where(nearer, size, distance),
         )
 
-    return replicas.map(look)
+    made: Compiled = replicas.once(("look", norm), lambda: replicas.map(look))
+    return made
 
 
 def compiled_pull(replicas: Replicas) -> Compiled:
@@ -127,7 +129,8 @@ def compiled_pull(replicas: Replicas) -> Compiled:
             logits, images, output_gradients=weights, unconnected_gradients=engine.NONE_IS_ZERO
         )
 
-    return replicas.map(pull)
+    made: Compiled = replicas.once(("pull",), lambda: replicas.map(pull))
+    return made
 
 
 @dataclass(eq=False)
@@ -196,9 +199,12 @@ class Witness(foolbox.models.Model):
 
 def _minimal(
     replicas: Replicas, attack: foolbox.attacks.base.MinimizationAttack, *, norm: str = "l2",
-    gradient: Compiled | None = None, seed: int = 0, until_fallen: bool = False,
+    gradient: Compiled | None = None, starts: tuple[str, int] = ("", 0), until_fallen: bool = False,
 ) -> Compiled:  # fmt: skip
-    """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own."""
+    """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own.
+
+    It takes a random direction, too, by the name and seed in `starts`.
+    """
     look, pull = compiled_look(replicas, norm), compiled_pull(replicas)
 
     def run(
@@ -206,8 +212,14 @@ def _minimal(
     ) -> tuple[tf.Tensor, np.ndarray]:
         mine = pull
         if gradient is not None:
-            spare = engine.random_starts(ids, images.shape[1:], seed=seed, epsilon=epsilon,
-                                         restart=restart)  # fmt: skip
+            spare = engine.random_starts(
+                ids,
+                images.shape[1:],
+                attack=starts[0],
+                seed=starts[1],
+                epsilon=epsilon,
+                restart=restart,
+            )
             mine = lambda points, _: gradient(points, labels, spare)  # noqa: E731
         witness = Witness(look, mine, images, labels, until_fallen)
         attack(witness, images, labels, epsilons=None)

@@ -24,13 +24,17 @@ Noise = Callable[[np.ndarray, np.ndarray, float], np.ndarray | tf.Tensor]
 
 def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """L-inf: each value moved by a uniform draw from [-epsilon, epsilon]."""
-    return _draw(seed, lambda points, images, epsilon: images + np.float32(epsilon) * points)
+    return _draw(
+        setting.name, seed, lambda points, images, epsilon: images + np.float32(epsilon) * points
+    )
 
 
 def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
     """L-inf: each value moved by epsilon, up or down: the largest noise of the ball."""
     return _draw(
-        seed, lambda points, images, epsilon: images + np.copysign(np.float32(epsilon), points)
+        setting.name,
+        seed,
+        lambda points, images, epsilon: images + np.copysign(np.float32(epsilon), points),
     )
 
 
@@ -53,7 +57,7 @@ def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Cal
         short = np.minimum(1, epsilon * (1 - 1e-6) / np.maximum(size, 1e-30)).astype(np.float32)
         return np.asarray(images + short[:, None, None, None] * change)
 
-    return _draw(seed, noisy)
+    return _draw(setting.name, seed, noisy)
 
 
 def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
@@ -70,8 +74,14 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Ca
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         height, width = images.shape[1:3]
-        draws = engine.random_starts(ids, (2, height, width), seed=seed, epsilon=epsilon,
-                                     restart=restart)  # fmt: skip
+        draws = engine.random_starts(
+            ids,
+            (2, height, width),
+            attack=setting.name,
+            seed=seed,
+            epsilon=epsilon,
+            restart=restart,
+        )
         order = draws[:, 0].reshape(len(images), -1).argsort(axis=1, kind="stable")
         rank = order.argsort(axis=1).reshape(-1, height, width, 1)
         colour = (draws[:, 1] > 0).astype(np.float32)[..., None]
@@ -108,15 +118,16 @@ def _fewest(
     return np.maximum(falls, 0), len(rungs) + halvings
 
 
-def _draw(seed: int, noise: Noise) -> Callable[..., Any]:
+def _draw(name: str, seed: int, noise: Noise) -> Callable[..., Any]:
     """An attack that is one draw, whether it succeeds or not; more draws are `attack.restarts`."""
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
         del labels
-        points = engine.random_starts(ids, images.shape[1:], seed=seed, epsilon=epsilon,
-                                      restart=restart)  # fmt: skip
+        points = engine.random_starts(
+            ids, images.shape[1:], attack=name, seed=seed, epsilon=epsilon, restart=restart
+        )
         noisy = np.asarray(noise(points, np.asarray(images), epsilon))
         return np.clip(noisy, 0, 1), np.ones(len(ids), int)  # the pass that judges it
 

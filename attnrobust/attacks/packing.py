@@ -75,23 +75,30 @@ class Outcome:
         images: (N, H, W, 3) in [0, 1].
         labels: (N,).
         ids: Their names; those of padding are the first one's.
+        full: Whether every image is attacked, also one that is wrong to begin with, none is left
+            alone when it falls, and what is kept is the iterate whose best wrong logit leads the
+            label's by most (above 0 where one has fallen: so never one that stands instead).
 
     Attributes:
         logits: Of the images (N, K).
         adversarials: (N, H, W, 3); the images themselves to begin with.
         fallen: (N,).
+        lead: Of the adversarials under `full`, so far (N,).
         queries: Forward and gradient passes (N,).
     """
 
     def __init__(
-        self, replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str]
-    ) -> None:
+        self, replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
+        full: bool = False,
+    ) -> None:  # fmt: skip
         self.images = tf.convert_to_tensor(images)
         self.labels = np.asarray(labels, np.int64)
         self.count = replicas.count
         self.logits = replicas.forward(self.images).numpy()
         self.adversarials = self.images.numpy().copy()
-        self.fallen = self.logits.argmax(axis=1) != self.labels
+        self.full = full
+        self.fallen = (self.logits.argmax(axis=1) != self.labels) & (not full)
+        self.lead = np.full(len(self.labels), -np.inf)
         self.queries = np.ones(len(self.labels), np.int64)
         self.padding = np.zeros(len(self.labels), bool)
         for row in range(len(ids) - 1, 0, -1):
@@ -101,7 +108,7 @@ class Outcome:
 
     @property
     def standing(self) -> np.ndarray:
-        """Positions of the images that stand, padding left out."""
+        """Positions of the images that stand (under `full` all), padding left out."""
         return np.flatnonzero(~self.fallen & ~self.padding)
 
     def packed(self, **rows: np.ndarray | tf.Tensor) -> Packed:
@@ -114,6 +121,28 @@ class Outcome:
         if chosen.any():
             index = np.flatnonzero(chosen)
             self.adversarials[pack.where[index]] = tf.gather(images, index).numpy()
+
+    def judge(self, pack: Packed, images: tf.Tensor, wrong: np.ndarray, lead: np.ndarray) -> None:
+        """Keep what has fallen, which leaves the pack, or under `full` what leads by more.
+
+        Args:
+            pack: Changed in place.
+            images: Iterates (size, H, W, 3), for one query each.
+            wrong: Whether the model gets them wrong (size,).
+            lead: Best wrong logit less the label's (size,).
+        """
+        self.queries[pack.where[pack.live]] += 1
+        kept = pack.live & ((lead > self.lead[pack.where]) if self.full else wrong)
+        self.take(pack, kept, images)
+        self.lead[pack.where[kept]] = lead[kept]
+        if not self.full:
+            self.fallen[pack.where[kept]] = True
+            pack.live &= ~kept
+
+    def leave(self, pack: Packed, images: tf.Tensor) -> None:
+        """Give what stands at the end these images (size, H, W, 3); under `full` it has its own."""
+        if not self.full:
+            self.take(pack, pack.live, images)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Adversarials and queries; those of padding are the first image's."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from attnrobust import ball
 from attnrobust.attacks import engine, losses
 from attnrobust.attacks.packing import fitting
 from attnrobust.models.replicas import Replicas
@@ -79,16 +80,10 @@ class Pool:
         lead = losses.margin(logits, labels, self.target)
         fallen = lead > slack * tf.reduce_max(tf.abs(logits), axis=1)
         if self.momentum is not None:
-            size = tf.reduce_sum(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
-            gradient = self.momentum * sums[0] + gradient / tf.maximum(size, 1e-12)
+            gradient = self.momentum * sums[0] + ball.unit(gradient, "l1")
             sums = (gradient,)
-        moved = x + stepsize * (tf.sign(gradient) if self.norm == "linf" else _unit(gradient))
-        change = moved - x0
-        if self.norm == "linf":
-            change = tf.clip_by_value(change, -epsilon, epsilon)
-        else:
-            change *= tf.minimum(tf.ones((), x.dtype), epsilon / _length(change))
-        moved = tf.clip_by_value(x0 + change, *engine.BOUNDS)
+        moved = x + stepsize * ball.steepest(gradient, self.norm)
+        moved = ball.project(moved, x0, epsilon, self.norm)
         return tf.where(fallen[:, None, None, None], x, moved), fallen, *sums
 
     def run(
@@ -163,6 +158,7 @@ class Pooled:
     Args:
         pool: Its compiled step.
         name: What is said of its progress.
+        attack: Whose random starts it takes; None: those of `name`.
         steps: Gradient steps.
         stepsize: Epsilon to the step's length.
         seed: Of the random starts; None starts at the image.
@@ -172,10 +168,12 @@ class Pooled:
 
     def __init__(
         self, pool: Pool, *, name: str, steps: int, stepsize: Callable[[float], float],
-        seed: int | None, slack: float = SLACK["float32"], first: Sequence[Pooled] = (),
+        seed: int | None, attack: str | None = None, slack: float = SLACK["float32"],
+        first: Sequence[Pooled] = (),
     ) -> None:  # fmt: skip
         self.pool = pool
         self.name = name
+        self.attack = name if attack is None else attack
         self.steps = steps
         self.stepsize = stepsize
         self.seed = seed
@@ -184,8 +182,15 @@ class Pooled:
 
     def in_full(self) -> Pooled:
         """The same attack, without its first passes, that makes all steps on every image."""
-        return Pooled(self.pool, name=self.name, steps=self.steps, stepsize=self.stepsize,
-                      seed=self.seed, slack=np.inf)  # fmt: skip
+        return Pooled(
+            self.pool,
+            name=self.name,
+            attack=self.attack,
+            steps=self.steps,
+            stepsize=self.stepsize,
+            seed=self.seed,
+            slack=np.inf,
+        )
 
     def stream(
         self, items: Iterable[Item], size: int, epsilon: float, restart: int
@@ -197,8 +202,8 @@ class Pooled:
             if self.seed is None:
                 return images
             drawn = engine.random_starts(
-                [item.id for item in fresh], images.shape[1:], seed=self.seed, epsilon=epsilon,
-                restart=restart, norm=self.pool.norm,
+                [item.id for item in fresh], images.shape[1:], attack=self.attack, seed=self.seed,
+                epsilon=epsilon, restart=restart, norm=self.pool.norm,
             )  # fmt: skip
             return np.clip(images + epsilon * drawn.astype(images.dtype), *engine.BOUNDS)
 
@@ -217,13 +222,3 @@ class Pooled:
         )
         adversarials = np.stack([done.adversarial for done in found])
         return adversarials, np.array([done.passes + 1 for done in found])
-
-
-def _length(change: tf.Tensor) -> tf.Tensor:
-    """L2 norm (N, 1, 1, 1), at least 1e-12, as in Foolbox."""
-    squares = tf.reduce_sum(tf.square(change), axis=(1, 2, 3), keepdims=True)
-    return tf.maximum(tf.sqrt(squares), 1e-12)
-
-
-def _unit(gradient: tf.Tensor) -> tf.Tensor:
-    return gradient / _length(gradient)

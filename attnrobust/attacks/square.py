@@ -3,7 +3,6 @@ adversarial attack via random search'): forward passes alone, no gradient that c
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import packing
+from attnrobust.attacks import engine, packing
 from attnrobust.models.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     label's margin; starts from vertical stripes.
 
     An image is done as soon as it falls; one that stands gets back its point of smallest margin.
+    Without `attack.early_stop` all spend every query.
 
     Args:
         replicas: The model.
@@ -35,15 +35,18 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             the unperturbed image not counted; the schedule of window sizes is stretched to it.
         seed: Of the windows and their signs.
     """
-    step = replicas.map(_proposal(replicas))
+    full = not setting.early_stop
+    step = replicas.once(("square", full), lambda: replicas.map(_proposal(replicas, full)))
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=full)
         if not len(outcome.standing):
             return outcome.result()
-        streams = [_stream(seed, id_, epsilon, restart) for id_ in ids]
+        streams = [
+            engine.generator(f"{setting.name} square", seed, id_, epsilon, restart) for id_ in ids
+        ]
         height, width = outcome.images.shape[1:3]
         stripes = np.stack([_signs(stream.random((1, width, 3))) for stream in streams])
         pack = outcome.packed(
@@ -60,7 +63,7 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             if not pack.live.any():
                 return outcome.result()
             pack = pack.shrunk()
-        outcome.take(pack, pack.live, pack.rows["best"])
+        outcome.leave(pack, pack.rows["best"])
         return outcome.result()
 
     return attack
@@ -84,14 +87,10 @@ def _query(
         tf.constant(side), tf.constant(epsilon, tf.float32),
     )  # fmt: skip
     rows.update(best=best, margin=margin)
-    fell = wrong.numpy() & pack.live
-    outcome.queries[pack.where[pack.live]] += 1
-    outcome.take(pack, fell, best)
-    outcome.fallen[pack.where[fell]] = True
-    pack.live &= ~fell
+    outcome.judge(pack, best, wrong.numpy(), -margin.numpy())
 
 
-def _proposal(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _proposal(replicas: Replicas, full: bool) -> Callable[..., tuple[tf.Tensor, ...]]:
     """One query on rows of tensors, to be compiled.
 
     `draw` (n, 5) holds uniform numbers of [0, 1): row and column of the window, signs of R, G, B.
@@ -113,7 +112,8 @@ def _proposal(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
         hidden = tf.one_hot(label, logits.shape[-1], on_value=logits.dtype.max)
         found -= tf.reduce_max(logits - hidden, axis=1)
         wrong = tf.argmax(logits, axis=1, output_type=label.dtype) != label
-        better = (found < margin) | wrong
+        # What has fallen leaves with this point, however the margin was rounded.
+        better = found < margin if full else (found < margin) | wrong
         return (
             tf.where(better[:, None, None, None], tried, best),
             tf.where(better, found, margin),
@@ -128,13 +128,6 @@ def _covered(draw: tf.Tensor, side: tf.Tensor, length: int) -> tf.Tensor:
     first = tf.cast(draw * tf.cast(length - side + 1, tf.float32), tf.int32)[:, None]
     pixels = tf.range(length)[None]
     return (pixels >= first) & (pixels < first + side)
-
-
-def _stream(seed: int, id_: str, epsilon: float, restart: int) -> np.random.Generator:
-    """Random numbers that depend on these four alone."""
-    text = f"square|{seed}|{id_}|{epsilon!r}|{restart}"
-    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=key))
 
 
 def _draws(streams: Sequence[np.random.Generator], pack: packing.Packed) -> np.ndarray:

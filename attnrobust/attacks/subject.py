@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
+from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -22,13 +21,18 @@ from attnrobust.models.replicas import Replicas
 class Subject:
     """A model, part of the test split, and the sweep that is doubted.
 
-    Attributes:
+    Args:
+        experiment: The attack's settings, as the sweep was made; how hard the checks look; seed.
+        replicas: The model.
         files: The sweep's arrays by epsilon, the clean condition under 0.
+        examples: `id`, `image`, `label` of the images that are attacked again.
+        surrogate: Another model of the same records, if there is one: name and how to get it.
+
+    Attributes:
         epsilon: Where robust accuracy is nearest to half the clean one.
         images: (n, H, W, 3) float32 in [0, 1]; with labels (n,) and ids.
         right: (n,) whether the model is right without an attack.
         slack: What a comparison may be off: a hundredth, or one image where that is more.
-        surrogate: Another model of the same records, if there is one: name and how to get it.
 
     Raises:
         UserError: The sweep aimed at a class.
@@ -37,31 +41,64 @@ class Subject:
     def __init__(
         self,
         experiment: config.Experiment,
-        dataset: Dataset,
         replicas: Replicas,
-        sweep_folder: Path,
+        files: Mapping[float, dict[str, np.ndarray]],
+        examples: Mapping[str, np.ndarray],
         surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> None:
-        self.experiment, self.setting, self.replicas = experiment, experiment.attack, replicas
+        self.experiment, self.replicas = experiment, replicas
+        self.setting = settled(experiment.attack)
         untargeted(self.setting, "check")
         self.surrogate = surrogate
-        name = self.setting.name
-        self.norm = ATTACKS[name].norm
-        self.files = {
-            epsilon: runs.load_npz(sweep_folder / runs.attack_file(name, epsilon))
-            for epsilon in (0.0, *self.setting.epsilons)
-        }
-        half = accuracy(self.files[0.0]) / 2
-        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(accuracy(self.files[e]) - half))
-        every = [str(id_) for id_ in self.files[0.0]["id"]]
-        number = min(experiment.checks.samples, len(every))
-        chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
-        examples = inputs.read(dataset, "test", [every[i] for i in chosen], data=experiment.data)
+        self.norm = ATTACKS[self.setting.name].norm
+        self.files = dict(files)
+        share = self.shares
+        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(share[e] - share[0.0] / 2))
         self.images, self.labels = examples["image"], examples["label"]
         self.ids = [str(id_) for id_ in examples["id"]]
         self.clean = self.logits(self.images)
         self.right = self.clean.argmax(axis=1) == self.labels
-        self.slack = max(0.01, 1 / number)
+        self.slack = max(0.01, 1 / len(self.ids))
+
+    @classmethod
+    def of_sweep(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        replicas: Replicas,
+        folder: Path,
+        surrogate: tuple[str, Callable[[], Replicas]] | None = None,
+    ) -> Subject:
+        """The sweep that was written to `folder`, with at most `checks.samples` of its images."""
+        name = experiment.attack.name
+        files = {
+            epsilon: runs.load_npz(folder / runs.attack_file(name, epsilon))
+            for epsilon in (0.0, *experiment.attack.epsilons)
+        }
+        every = [str(id_) for id_ in files[0.0]["id"]]
+        number = min(experiment.checks.samples, len(every))
+        chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
+        examples = inputs.read(dataset, "test", [every[i] for i in chosen], data=experiment.data)
+        return cls(experiment, replicas, files, examples, surrogate)
+
+    def found(self, epsilon: float) -> np.ndarray:
+        """Logits (n, K) that the sweep found for these images."""
+        state = self.files[epsilon]
+        rows = {str(id_): row for row, id_ in enumerate(state["id"])}
+        return np.asarray(state["logits"][[rows[id_] for id_ in self.ids]])
+
+    @property
+    def left(self) -> np.ndarray:
+        """(n,) whether the sweep left the image standing."""
+        return np.asarray(self.right & (self.found(self.epsilon).argmax(axis=1) == self.labels))
+
+    @property
+    def shares(self) -> dict[float, float]:
+        """Share of the test split that is right without the attack and at each epsilon."""
+        clean = self.files[0.0]
+        right = clean["logits"].argmax(axis=1) == clean["label"]
+        return {epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
+                for epsilon, state in self.files.items()}  # fmt: skip
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of images (n, H, W, 3), in padded batches."""
@@ -85,29 +122,40 @@ class Subject:
 
     def under(
         self, name: str, *, epsilon: float | None = None, replicas: Replicas | None = None,
-        **changes: object,
+        todo: np.ndarray | None = None, first: int = 0, **changes: object,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
         They are made on `replicas`, if given, and judged by the subject's own model.
-        Images wrong from the start are left as they are and do not stand. Of several restarts the
-        first that succeeds counts.
+        Of several restarts the first that succeeds counts. Images that are not attacked are given
+        back as they are and do not stand.
+
+        Args:
+            name: Of the attack.
+            epsilon: Radius; that of the subject if None.
+            replicas: The model that is attacked; the subject's own if None.
+            todo: (n,) Which images are attacked; those that are right if None.
+            first: Number of the first restart: none shares its start with those before.
+            changes: Settings; others that belong to another row are that row's own.
         """
-        setting = dataclasses.replace(self.setting, name=name, **changes)  # type: ignore[arg-type]
-        attack = ATTACKS[name].make(replicas or self.replicas, setting, self.experiment.seed)
-        images, stands = self.images.copy(), self.right.copy()
+        setting = of_another(self.setting, name, **changes)
+        row = ATTACKS[name]
+        attack = row.make(replicas or self.replicas, setting, self.experiment.seed)
+        images, stands = self.images.copy(), (self.right if todo is None else todo).copy()
         epsilon = self.epsilon if epsilon is None else epsilon
-        radius = np.inf if ATTACKS[name].kind == "minimal" else epsilon
-        for restart in range(setting.restarts):
-            todo = np.flatnonzero(stands)
-            if not len(todo):
+        radius = np.inf if row.kind == "minimal" else epsilon
+        for restart in range(first, first + setting.restarts):
+            rows = np.flatnonzero(stands)
+            if not len(rows):
                 break
-            adversarials = self._made(attack, todo, radius, restart)
-            wrong = self.classes(adversarials) != self.labels[todo]
+            adversarials = self._made(attack, rows, radius, restart)
+            wrong = self.classes(adversarials) != self.labels[rows]
             most = epsilon + TOLERANCE * max(1, epsilon)
-            near = norms(adversarials - self.images[todo])[ATTACKS[name].norm] <= most
-            images[todo[near]] = adversarials[near]
-            stands[todo[wrong & near]] = False
+            near = norms(adversarials - self.images[rows])[row.norm] <= most
+            # What looks for the nearest may find one that is too far; else all is to be seen.
+            taken = near | (row.kind != "minimal")
+            images[rows[taken]] = adversarials[taken]
+            stands[rows[wrong & near]] = False
         return images, stands
 
     def _made(self, attack: Attack, todo: np.ndarray, radius: float, restart: int) -> np.ndarray:
@@ -128,8 +176,3 @@ class Subject:
             found, _ = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])
         return np.concatenate(made)
-
-
-def accuracy(state: Mapping[str, np.ndarray]) -> float:
-    """Share of images that stand, from a file of the sweep."""
-    return float((state["logits"].argmax(axis=1) == state["label"]).mean())

@@ -6,6 +6,7 @@ sample images, stay in memory.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -14,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust import config, runs
-from attnrobust.attacks import checks
+from attnrobust.attacks import checks, methods
 from attnrobust.attacks.checks import NORMS, TOLERANCE
-from attnrobust.attacks.feed import Attacked, Feed
+from attnrobust.attacks.feed import Attacked, Feed, sample_positions
 from attnrobust.attacks.methods import Attack, row_of, target_of
 from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
@@ -31,23 +32,14 @@ log = logging.getLogger("attnrobust")
 Arrays = dict[str, np.ndarray]
 
 
-def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
-    """Positions of sample images: the first of each class, then the second, and so on."""
-    turn = np.zeros(len(labels), int)
-    for class_ in np.unique(labels):
-        mine = np.flatnonzero(labels == class_)
-        turn[mine] = np.arange(len(mine))
-    return np.lexsort((labels, turn))[:number]
-
-
 class Sweep:
     """One attack on the test split at rising epsilons.
 
     In `carry` mode an image that fell at one epsilon counts as fallen, with that adversarial, at
     every larger one: the smaller ball lies inside the larger. So robust accuracy cannot rise, and
     only survivors are attacked. In `independent` mode every image is attacked at every epsilon.
-    The sample images are attacked at every epsilon in both modes and without an early stop, so that
-    figures show each one.
+    The sample images are attacked at every epsilon in both modes and, by attacks that can do so, in
+    full, so that figures show each one.
     An image has fallen when its prediction is not its label; under `attack.target` when it is the
     target, and images of that class are left alone.
 
@@ -61,7 +53,8 @@ class Sweep:
     """
 
     def __init__(self, experiment: config.Experiment, dataset: Dataset, replicas: Replicas) -> None:
-        self.setting = experiment.attack
+        checks.settings(experiment.attack)
+        self.setting = methods.settled(experiment.attack)
         self.data = experiment.data
         self.dataset = dataset
         self.replicas = replicas
@@ -69,11 +62,14 @@ class Sweep:
         self.row = row_of(self.setting)
         checks.fits(replicas, dataset, self.data.image_size)
         self.target = target_of(self.setting, dataset.classes)
-        aim = {} if self.target is None else {"target": self.target}
-        basis = replicas, self.setting, experiment.seed
-        self.attack: Attack = self.row.make(*basis, **aim)
+        self.attack = self._made(self.setting, experiment.seed)
         # For the samples, which would show less than it can do if they left at the boundary.
-        self.in_full = self.attack.in_full() if isinstance(self.attack, Pooled) else None
+        self.in_full: Attack | None = None
+        if isinstance(self.attack, Pooled):
+            self.in_full = self.attack.in_full()
+        elif self.row.in_full and self.setting.early_stop:
+            whole = dataclasses.replace(self.setting, early_stop=False)
+            self.in_full = self._made(whole, experiment.seed)
         self.restarts = self._restarts()
         self.feed = Feed(dataset, self.data, self.batch_size)
         labels = inputs.labels(dataset, "test", self.data.limit)
@@ -82,10 +78,13 @@ class Sweep:
         self.labels = labels
         self.samples = sample_positions(labels, self.setting.samples)
 
+    def _made(self, setting: config.Attack, seed: int) -> Attack:
+        aim = {} if self.target is None else {"target": self.target}
+        return self.row.make(self.replicas, setting, seed, **aim)
+
     def _restarts(self) -> int:
         """Restarts that are worth their while."""
-        stepped = self.setting.name in {*config.STEPPED, "apgd_ce", "apgd_t"}
-        same = not self.row.random or (stepped and not self.setting.random_start)
+        same = not self.row.random or (self.row.starts and not self.setting.random_start)
         if self.setting.restarts > 1 and same:
             log.warning("warning: %s starts at the image itself, so one start does for all %d",
                         self.setting.name, self.setting.restarts)  # fmt: skip
@@ -95,42 +94,52 @@ class Sweep:
     def run(self, folder: Path) -> None:
         """Write `<attack>-<epsilon>.npz` for the clean condition (0) and for each epsilon.
 
-        Each file holds, in record order: id, label, logits (N, K), linf, l2 and l0 (N,) recomputed
-        from the adversarials, queries (N,) (forward and gradient passes spent at this epsilon;
-        the clean pass, that every file shares, not counted) and sample_id (S,), sample_image
-        (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all False where the
-        records hold no mask. Files that are there already are kept.
+        Each file holds, in record order: id, group, label, logits (N, K), linf, l2 and l0 (N,)
+        recomputed from the adversarials, queries (N,) (forward and gradient passes spent at this
+        epsilon; the clean pass, that every file shares, not counted) and sample_id (S,),
+        sample_image (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all
+        False where the records hold no mask. Files that are there already are kept.
 
         Raises:
             UserError: The model's outputs are not finite, or probabilities.
         """
-        if self.setting.reach < 1:
+        reach = methods.reach(self.setting)
+        if reach < 1:
             epsilon = self.setting.epsilons[-1]
             log.warning(
                 "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "
                 "too high: take more attack.steps or larger ones (attack.rel_stepsize)",
-                self.setting.steps, self.setting.stepsize(epsilon) / epsilon, self.setting.reach,
+                self.setting.steps, self.setting.stepsize(epsilon) / epsilon, reach,
             )  # fmt: skip
-        state: Arrays | None = None
+        for said in methods.departures(self.setting):
+            log.info("%s: %s", self.setting.name, said)
+        state: Arrays = {}
         for epsilon in (0.0, *self.setting.epsilons):
             path = folder / runs.attack_file(self.setting.name, epsilon)
             start = time.monotonic()
-            if path.exists():
+            done = path.exists()
+            if done:
                 state = runs.load_npz(path)
                 log.info("ε %g: done before, kept", epsilon)
-                continue
-            if state is None:
+            elif not epsilon:
                 state = self._clean()
             elif self.row.kind == "minimal":
                 state = self._within(folder, epsilon)
             else:
                 state = self._attacked(state, epsilon)
-            runs.save_npz(path, **state)
-            self._say(state, epsilon, time.monotonic() - start)
+            if not epsilon:
+                clean = state["logits"]
+            if not done:
+                runs.save_npz(path, **state)
+                self._say(state, clean, epsilon, time.monotonic() - start)
+        gap = checks.gaps(clean)
+        log.info("logit gap without an attack: median %.3g, largest %.3g", np.median(gap),
+                 gap.max())  # fmt: skip
 
     def _clean(self) -> Arrays:
         """The unperturbed images, judged."""
         ids: list[str] = []
+        groups: list[bytes] = []
         logits, images, masks = [], {}, {}
         total = len(self.labels)
         with Progress("clean", total) as bar:
@@ -138,6 +147,7 @@ class Sweep:
                 start, number = len(ids), len(batch["id"])
                 logits.append(self._judge(batch["image"], self.batch_size))
                 ids += [id_.decode() for id_ in batch["id"]]
+                groups += list(batch["group"])
                 for position in self.samples[(self.samples >= start)]:
                     if position < start + number:
                         images[position] = batch["image"][position - start]
@@ -148,7 +158,8 @@ class Sweep:
         checks.are_logits(np.concatenate(logits))
         nothing = np.zeros(total, np.float32)
         return {
-            "id": np.array(ids), "label": self.labels, "logits": np.concatenate(logits),
+            "id": np.array(ids), "group": np.array([group.decode() for group in groups]),
+            "label": self.labels, "logits": np.concatenate(logits),
             **dict.fromkeys(NORMS, nothing), "queries": np.zeros(total, np.int64),
             "sample_id": np.array(ids)[self.samples],
             "sample_image": np.stack([images[position] for position in self.samples]),
@@ -230,6 +241,7 @@ class Sweep:
             anew: What the state holds is of another epsilon, and does not count.
         """
         name = attack.name if isinstance(attack, Pooled) else self.setting.name
+        doubtful = np.zeros(len(todo), bool)
         with Progress(f"ε {epsilon:g} {name}", int(todo.sum())) as bar:
             for made in self.feed.attacked(attack, todo, state, epsilon, restart):
                 found = self._measured(made)
@@ -239,7 +251,13 @@ class Sweep:
                 before = self._reached(state["logits"][made.positions], made.positions)
                 self._take(state, made, found, (now >= before) | anew)
                 todo[made.positions[now == 2]] = False
+                early = attack is self.attack and made.queries <= getattr(attack, "steps", 0)
+                doubtful[made.positions] = (now < 2) & early
                 bar.update(len(made.positions))
+        if doubtful.any() and self.in_full:
+            # Fallen for the attack, which let it go, not for the judge, whose rounding is another.
+            self._pass(state, doubtful, self.in_full, epsilon, restart, anew=False)
+            todo &= self._standing(state)
 
     def _take(self, state: Arrays, made: Attacked, found: Arrays, take: np.ndarray) -> None:
         """Put what an attack found into the state, where `take` says so."""
@@ -278,12 +296,14 @@ class Sweep:
     def _standing(self, state: Arrays) -> np.ndarray:
         return np.asarray(self._reached(state["logits"], slice(None)) < 2)
 
-    def _say(self, state: Arrays, epsilon: float, seconds: float) -> None:
+    def _say(self, state: Arrays, clean: np.ndarray, epsilon: float, seconds: float) -> None:
+        """One line; robust is what is right in the clean logits (N, K) and in the state's."""
         predicted = state["logits"].argmax(axis=1)
+        right = (predicted == self.labels) & (clean.argmax(axis=1) == self.labels)
         attacked = int((state["queries"] > 0).sum())
         rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
         kind = "robust accuracy" if epsilon else "clean accuracy"
         aim = f", {np.mean(predicted == self.target):.3f} read as {self.setting.target}"
         log.info("ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s", epsilon, 255 * epsilon,
-                 kind, (predicted == self.labels).mean(), aim if self.setting.target else "",
+                 kind, right.mean(), aim if self.setting.target else "",
                  attacked, len(predicted), rate)  # fmt: skip

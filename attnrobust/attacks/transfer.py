@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,31 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from attnrobust import config, runs
-from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks import checks
+from attnrobust.attacks.methods import ATTACKS, Attack, row_of, settled, untargeted
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
+
+
+def in_full(setting: config.Attack) -> config.Attack:
+    """The settings under which an attack makes what says something about other models.
+
+    Raises:
+        UserError: It cannot, or goes for one class.
+    """
+    checks.settings(setting)
+    untargeted(setting, "transfer")
+    if not row_of(setting).in_full:
+        able = ", ".join(name for name, row in ATTACKS.items() if row.in_full)
+        raise UserError(
+            f"attack.name = {setting.name}: it stops at the border of the model that it attacks, "
+            f"which fools no other; expected one of {able}"
+        )
+    return dataclasses.replace(settled(setting), early_stop=False)
 
 
 def clean(
@@ -35,8 +55,8 @@ def craft(
     """Attack the whole test split on one model, and ask all models what they see.
 
     Nothing is carried from one epsilon to the next and no attack stops early: an adversarial that
-    only just crosses its own model's border says little about others. An attack of the kind
-    `minimal` has one condition, epsilon 0.
+    only just crosses its own model's border says little about others. Images that the model has
+    wrong are attacked like all others.
 
     Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model. Files
     that are there already are kept.
@@ -44,21 +64,18 @@ def craft(
     Args:
         source: Key of the model that is attacked.
         models: All models, over the same image size and classes.
-        experiment: Attack settings, data and seed.
+        experiment: Attack settings as `in_full` gives them, data and seed.
         dataset: Records.
         folder: Where the files go.
     """
     setting = experiment.attack
-    row = row_of(setting)
-    attack = row.make(models[source], setting, experiment.seed)
-    minimal = row.kind == "minimal"
-    for epsilon in (0.0,) if minimal else setting.epsilons:
+    attack = row_of(setting).make(models[source], setting, experiment.seed)
+    for epsilon in setting.epsilons:
         path = folder / runs.attack_file(source, epsilon)
         if path.exists():
             log.info("%s, ε %g: done before, kept", source, epsilon)
             continue
-        runs.save_npz(path, **_judged(attack, models, experiment, dataset,
-                                      np.inf if minimal else epsilon))  # fmt: skip
+        runs.save_npz(path, **_judged(attack, models, experiment, dataset, epsilon))
 
 
 def _judged(
@@ -80,6 +97,7 @@ def _judged(
                                  ids + ids[:1] * (size - number), epsilon, 0)  # fmt: skip
                 images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
+            row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
                 row[f"logits-{name}"] = replicas.forward(images).numpy()[:number]
             for name, value in row.items():

@@ -2,7 +2,6 @@
 
 from attnrobust.config.checking import lookup
 from attnrobust.config.experiment import (
-    STEPPED,
     Attack,
     Checks,
     Corruptions,
@@ -14,6 +13,6 @@ from attnrobust.config.experiment import (
 from attnrobust.config.settings import from_json, to_json, with_settings
 from attnrobust.config.training import UNATTACKED, Training
 
-__all__ = ["STEPPED", "UNATTACKED", "Attack", "Checks", "Corruptions", "Data", "Experiment",
+__all__ = ["UNATTACKED", "Attack", "Checks", "Corruptions", "Data", "Experiment",
            "Explanation", "Model", "Training", "from_json", "lookup", "to_json",
            "with_settings"]  # fmt: skip

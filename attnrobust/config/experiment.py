@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from attnrobust.config.checking import require
 from attnrobust.config.training import Training
 
-# Attacks whose `steps` times step size must reach the edge of the ball; the report, which starts
-# without TensorFlow, cannot look into ATTACKS.
-STEPPED = ("linf_pgd", "l2_pgd", "bim", "mi_fgsm")
+
+def of_the_row() -> Any:
+    """A field that is None until `attacks.methods.settled` puts in the value of the attack's row.
+
+    Typed as what it is from then on, since attacks see no other settings.
+    """
+    return field(default=None, metadata={"optional": True})
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Attack:
-    """What is asked of the model; the PGD defaults are Foolbox's own.
+    """What is asked of the model.
+
+    What is None is settled by the attack's own row (attnrobust/attacks/methods.py): as published,
+    and for the PGD family as in Foolbox, 40 steps of 1/30.
 
     Attributes:
         name: Row of ATTACKS (attnrobust/attacks/methods.py).
         epsilons: Radii in [0, 1] pixel scale, rising; the clean condition (0) is always added.
-        loss: What a gradient attack ascends, on logits: `cross_entropy`, `margin` (best wrong logit
-            minus the label's) or `dlr` (at least 3 classes, Croce and Hein 2020).
+        loss: What the PGD family ascends, on logits: row of LOSSES (attnrobust/attacks/losses.py).
         target: Class to reach (by name), or empty: any but the label.
-        steps: Gradient steps.
+        steps: Gradient steps, or iterations.
         rel_stepsize: Step size as a share of epsilon.
         abs_stepsize: Step size itself, in units of epsilon's norm; replaces `rel_stepsize`.
         momentum: Decay of the gradients' running mean (`mi_fgsm` only).
@@ -109,21 +115,25 @@ class Attack:
         batch_size: Images in one pass, over all replicas.
         mode: `carry` (what fell at a smaller epsilon is not attacked again) or `independent`.
         samples: Images of the test split whose adversarials are kept for figures.
-        early_stop: An image leaves the PGD family at the first iterate that has fallen. False:
-            Foolbox's loop, all steps for every image, and no first passes.
+        early_stop: An image leaves at the first iterate that has fallen. False: all steps for every
+            image, and no first passes; for attacks that look inside a given ball.
         first_passes: Cheaper attacks (rows of FIRST_PASSES, attnrobust/attacks/cheap.py) that the
             PGD family sends ahead; what survives them meets the attack itself.
+        theta: Change of a value, in [-1, 1] (`jsma` only).
+        gamma: Largest share of an image's values that may change (`jsma` only).
+        saliency: Of `logits` or of `probabilities` (`jsma` only).
+        aims: Classes gone for, `every` other one or the `likeliest` (`jsma` only).
     """
 
     name: str = "linf_pgd"
     epsilons: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01)
     loss: str = "cross_entropy"
     target: str = ""
-    steps: int = 40
-    rel_stepsize: float = 1 / 30
+    steps: int = of_the_row()
+    rel_stepsize: float = of_the_row()
     abs_stepsize: float | None = None
     momentum: float = 1.0
-    queries: int = 5000
+    queries: int = of_the_row()
     restarts: int = 1
     random_start: bool = True
     batch_size: int = 32
@@ -131,23 +141,14 @@ class Attack:
     samples: int = 16
     early_stop: bool = True
     first_passes: tuple[str, ...] = ("one_step",)
+    theta: float = of_the_row()
+    gamma: float = of_the_row()
+    saliency: str = of_the_row()
+    aims: str = of_the_row()
 
     def stepsize(self, epsilon: float) -> float:
         """Length of one step in a ball of this radius."""
         return self.rel_stepsize * epsilon if self.abs_stepsize is None else self.abs_stepsize
-
-    @property
-    def reach(self) -> float:
-        """How far all steps together can go in the largest ball, in units of its epsilon.
-
-        Below 1 an attack that starts at the image cannot reach the edge of its own ball, and
-        robust accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3.
-        Infinite for an attack that does not go by `steps` and a step size.
-        """
-        if self.name not in STEPPED:
-            return math.inf
-        # Rounded, since 7 steps of 1/7 do reach it.
-        return round(self.steps * self.stepsize(self.epsilons[-1]) / self.epsilons[-1], 9)
 
     def __post_init__(self) -> None:
         # Six digits, since files and figures name an epsilon by them.
@@ -157,15 +158,16 @@ class Attack:
         # At most 1 for L-inf: the sweep knows the norm.
         require(all(e > 0 for e in self.epsilons), "attack.epsilons", self.epsilons,
                 "above 0, in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
-        require(self.loss in ("cross_entropy", "margin", "dlr"), "attack.loss", self.loss,
-                "cross_entropy, margin or dlr")  # fmt: skip
         for name in ("steps", "queries", "restarts", "batch_size", "samples"):
             value = getattr(self, name)
-            require(value >= 1, f"attack.{name}", value, "at least 1")
-        require(self.rel_stepsize > 0, "attack.rel_stepsize", self.rel_stepsize, "above 0")
-        require(self.abs_stepsize is None or self.abs_stepsize > 0, "attack.abs_stepsize",
-                self.abs_stepsize, "above 0")  # fmt: skip
+            require(value is None or value >= 1, f"attack.{name}", value, "at least 1")
+        for name in ("rel_stepsize", "abs_stepsize"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"attack.{name}", value, "above 0")
         require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
+        require(self.theta is None or 0 < abs(self.theta) <= 1, "attack.theta", self.theta,
+                "in [-1, 1], not 0")  # fmt: skip
+        require(self.gamma is None or 0 < self.gamma <= 1, "attack.gamma", self.gamma, "in (0, 1]")
         require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
                 "carry or independent")  # fmt: skip
 
@@ -199,7 +201,7 @@ class Checks:
 
     samples: int = 100
     draws: int = 10
-    queries: int = 500
+    queries: int = 2000
 
     def __post_init__(self) -> None:
         for name in ("samples", "draws", "queries"):

@@ -65,7 +65,8 @@ def _hints(kind: type, name: str, where: str) -> Any:
     if name not in hints:
         owner = f" in {where}" if where else ""
         raise UserError(f"no field '{name}'{owner}; known: {', '.join(hints)}")
-    return hints[name]
+    (mine,) = (field for field in dataclasses.fields(kind) if field.name == name)
+    return hints[name] | None if mine.metadata.get("optional") else hints[name]
 
 
 def _options(hint: Any) -> tuple[list[Any], bool]:

@@ -54,6 +54,9 @@ class Training:
             the augmentation: in each epoch one of them an image, at a severity from 0 (none) to 5.
         precision: Of the layers while training: `float32`, `bfloat16` or `float16` (with loss
             scaling). Weights and logits stay float32; predict and attack always use float32.
+        tf32: While training, Ampere and newer GPUs may round what float32 convolutions and matrix
+            products take in to 10 bits (TensorFloat-32, TensorFlow's default). What is measured
+            afterwards never is.
         method: Row of METHODS (attnrobust/training/methods.py), which says what each does. All that
             follows is for methods other than `standard`.
         inner_norm: Of the ball in which a step looks for adversarials: `linf` or `l2`.
@@ -109,6 +112,7 @@ class Training:
     augmentation: tuple[str, ...] = ("flip", "rotate", "zoom", "shift")
     corruptions: tuple[str, ...] = ()
     precision: str = "float32"
+    tf32: bool = True
     method: str = "standard"
     inner_norm: str = "linf"
     inner_epsilon: float = 2 / 255

@@ -24,6 +24,7 @@ from attnrobust.errors import UserError
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
+    "group": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "image": tf.io.FixedLenFeature([], tf.string),
     "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "label": tf.io.FixedLenFeature([], tf.int64),
@@ -142,8 +143,8 @@ def evaluation_batches(
     """Every example of a split once, in record order, or those that are `chosen` (N,) bool.
 
     Returns:
-        Batches of dicts: `id` (B,) strings, `image` (B, H, W, 3) float32 in [0, 1], `label` (B,)
-        int64, `mask` (B,) PNG bytes (empty where there is none).
+        Batches of dicts: `id` and `group` (B,) strings, `image` (B, H, W, 3) float32 in [0, 1],
+        `label` (B,) int64, `mask` (B,) PNG bytes (empty where there is none).
     """
     count(dataset, split, data.limit)
     examples = serialized(dataset, split, data.limit)
@@ -228,7 +229,9 @@ def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
     if dataset.label_map:
         table = tf.constant(dataset.label_map, tf.int64)
         parsed["label"] = tf.gather(table, parsed["label"])
-    return dict(parsed)
+    # An image of no group is one by itself.
+    alone = tf.equal(parsed["group"], "")
+    return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}
 
 
 def _parse(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:

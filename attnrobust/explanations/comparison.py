@@ -117,4 +117,4 @@ def _measured(
             defined = values[chosen & ~np.isnan(values)]
             if chosen.any():
                 left_out = int(chosen.sum()) - len(defined)
-                yield subset, name, *metrics.mean(defined), len(defined), left_out
+                yield subset, name, *metrics.mean(defined)[:3], len(defined), left_out

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from attnrobust.attacks.methods import departures
 from attnrobust.report.results import NOTHING, Result, grouped, key, number, once
 from attnrobust.report.tables import Table, combine, heads, of_255
 from attnrobust.report.wording import NORMS
@@ -27,7 +28,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def _of_norm(members: Sequence[Result], norm: str) -> Table:
     dataset, backbone = members[0].architecture
-    by_attack = grouped(members, "attack")
+    by_attack = grouped(members, "named")
     epsilons = sorted({key(e): e for each in members for e in each.epsilons}.values())
     rows = []
     for epsilon in epsilons:
@@ -36,15 +37,12 @@ def _of_norm(members: Sequence[Result], norm: str) -> Table:
             worst = combine([each.worst.get(("accuracy", key(epsilon))) for each in runs])
             if worst == NOTHING:
                 continue
-            cells = [
-                combine([each.under("accuracy", epsilon) for each in mine if each.attack == label])
-                for label in by_attack
-            ]
+            cells = [_cell(runs, mine, label, epsilon) for label in by_attack]
             head = heads(runs)[0][0]
             rows.append((number(epsilon), of_255(members[0], epsilon), head, *cells, worst))
     frame = pd.concat([each.frame for each in once(members)])
     chosen = (frame["condition"] == "worst_case") & (frame["name"] == norm) | (
-        (frame["condition"] == "attack") & frame["name"].isin(list(by_attack))
+        (frame["condition"] == "attack") & frame["name"].isin({each.attack for each in members})
     )
     frame = frame[chosen & (frame["metric"] == "accuracy")]
     columns = ("ε", "255\u00a0ε", "Model", *by_attack, "worst case")
@@ -55,6 +53,23 @@ def _of_norm(members: Sequence[Result], norm: str) -> Table:
         rows=tuple(rows),
         frame=frame.astype({"seed": "Int64", "n": "Int64"}),
         note="Worst case: an image counts only if it is classified right without an attack and "
-        "under every attack that was run at this ε. It is the number to quote.",
+        f"under every attack that was run at this ε. It is the number to quote.{_other(members)}",
         bold=frozenset({len(columns) - 1}),
     )
+
+
+def _other(members: Sequence[Result]) -> str:
+    """What these attacks' settings are, where they are not their rows' own; a sentence or none."""
+    said = dict.fromkeys(
+        f"{each.attack}: {', '.join(words)}"
+        for each in members if (words := departures(each.setting))
+    )  # fmt: skip
+    return f" Other settings than usual: {'; '.join(said)}." if said else ""
+
+
+def _cell(
+    runs: Sequence[Result], mine: Sequence[Result], name: str, epsilon: float
+) -> str:  # fmt: skip
+    """Robust accuracy of an experiment's seeds under one attack; it says where some lack it."""
+    found = {each.run.root: each.under("accuracy", epsilon) for each in mine if each.named == name}
+    return combine([found.get(run.run.root) for run in runs])

@@ -16,12 +16,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from attnrobust import calibration as measures
 from attnrobust import metrics
 from attnrobust.errors import UserError
+from attnrobust.report.commands import again
 from attnrobust.report.figures import GREY, INK, RULE, Look, plain
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import Result, grouped, number, once
 from attnrobust.report.sections import Section
 from attnrobust.report.tables import Table, by_dataset, combine, heads
-from attnrobust.report.wording import command
 from attnrobust.runs import load_npz
 
 METRICS = {
@@ -102,11 +102,11 @@ def _left_out(members: Sequence[Result]) -> list[str]:
     said = []
     without = [each for each in members if "temperature" not in each.clean]
     if without:
-        again = command(without[0], "predict evaluate")
+        made = [again(each.run, "predict evaluate", place="predict", more="--force")
+                for each in without]  # fmt: skip
         said.append(
             f"No temperature is known for {_names(without)}: predict did not keep the validation "
-            f"split’s logits when they were made. This makes them (with the run’s own --set): "
-            f"{again} --force"
+            f"split’s logits when they were made. This makes them: {' && '.join(made)}"
         )
     fitted = [each for each in members if "temperature" in each.clean]
     ends = [each for each in fitted if measures.is_at_end(each.clean["temperature"].value)]

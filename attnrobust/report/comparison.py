@@ -14,7 +14,15 @@ from attnrobust.report import figures
 from attnrobust.report.figures import GREY, INK, Look
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.reading import estimate, tidy
-from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
+from attnrobust.report.results import (
+    NOTHING,
+    Estimate,
+    Result,
+    for_files,
+    grouped,
+    key,
+    number,
+)
 from attnrobust.report.tables import Table, combine, heads
 
 TEXT = ("dataset", "experiment", "method", "condition", "name", "subset", "metric")
@@ -109,7 +117,7 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
     first = seeds[0].result
     # The attack is named where another of the run's could be meant.
     several = first.label != first.name
-    where = (*first.group, first.attack) if several else first.group
+    where = (*first.group, first.named) if several else first.group
     for name, what, columns in (
         ("heatmaps", "heatmaps without and under the attack", MAPS),
         ("region", "shares inside the region of the mask", REGION),
@@ -126,7 +134,7 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
             counts = _count(seeds, method, next(iter(columns)), epsilon)
             rows.append((number(epsilon), number(255 * epsilon), *cells, counts))
         yield Table(
-            name="-".join((name, *where, method)),
+            name=for_files("-".join((name, *where, method))),
             caption=f"{', '.join((head, *where[2:], method))}: {what}.",
             columns=("ε", "255\u00a0ε", *columns.values(), "n"),
             rows=tuple(rows),
@@ -152,7 +160,7 @@ def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
         rows.append((number(epsilon), number(255 * epsilon), *cells))
     panel = compared[0].result.panel
     return Table(
-        name="-".join(("outcome", *panel, method)),
+        name=for_files("-".join(("outcome", *panel, method))),
         caption=f"Correlation of the heatmaps by outcome, {method}: {', '.join(panel)}.",
         columns=("ε", "255\u00a0ε", *("succeeded", "failed") * len(models)),
         rows=tuple(rows),

@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.corruptions.error import corruption_errors
 from attnrobust.errors import UserError
-from attnrobust.report.figures import GREY, INK, RULE, Curve, Look, draw, plain
+from attnrobust.report.commands import again
+from attnrobust.report.figures import GREY, INK, RULE, SEEDS, Curve, Look, draw, plain
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import (
     NOTHING,
@@ -69,9 +70,12 @@ def section(
         return None
     parts = by_dataset(corrupted)
     words = [WORDS]
-    without = [each.name for each in once(results) if not each.corrupted]
-    if without:
-        words.append(f"Without corruptions (--set corruptions.names=…): {', '.join(without)}.")
+    if without := [each for each in once(results) if not each.corrupted]:
+        chosen = f"--force --set corruptions.names={','.join(corrupted[0].corrupted)}"
+        made = [again(each.run, "predict evaluate", place="predict", more=chosen)
+                for each in without]  # fmt: skip
+        words.append(f"Without corruptions: {', '.join(each.name for each in without)}. This "
+                     f"measures them: {' && '.join(made)}")  # fmt: skip
     if any(len(grouped(members, "group")) > 1 for members in parts.values()):
         words.append(FORMULA)
     return Section(
@@ -217,8 +221,7 @@ def _figure(members: Sequence[Result], look: Look) -> Picture:
         pixels=render(figure),
         alt="Line plots of accuracy against severity. " + _in_words(members),
         caption=f"Accuracy against the severity of each corruption, {dataset}; at 0 without it. "
-        "Shaded: 95 % interval. Grey, dotted: majority rate."
-        + (" Several seeds: thin lines are seeds, the thick line is their mean." if seeds else ""),
+        "Shaded: 95 % interval. Grey, dotted: majority rate." + (SEEDS if seeds else ""),
         width=round(size[0] * 100),
     )
 

@@ -17,6 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import NOTHING, Estimate, Result, grouped, number
+from attnrobust.report.tables import of_seeds
 
 # Okabe and Ito's palette without its yellow, which is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
@@ -28,6 +29,8 @@ NORMS = {
     "l0": "number of changed pixels",
 }
 INK, GREY, RULE = "#222222", "#777777", "#d9d9d9"
+
+SEEDS = " Several seeds: thin lines are seeds, the thick line is their mean where all have one."
 
 # Colour and marker of every experiment, by dataset and name.
 Look = Mapping[tuple[str, str], tuple[str, str]]
@@ -90,8 +93,10 @@ def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
         alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
         caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
         "and in steps of a 0–255 pixel above. The axis is logarithmic, with 0 set apart. Shaded: "
-        "95 % interval. Dashed: accuracy without an attack. Grey, dotted: majority rate."
-        + (" Several seeds: thin lines are seeds, the thick line is their mean." if seeds else ""),
+        "95 % interval. Dashed, in the model’s colour: its accuracy without an attack"
+        + (", mean of its seeds" if seeds else "")
+        + ". Grey, dotted: majority rate."
+        + (SEEDS if seeds else ""),
         width=round(size[0] * 100),
     )
 
@@ -104,8 +109,7 @@ def _panel(ax: Axes, members: Sequence[Result], look: Look, *, narrow: bool) -> 
         handles.append(draw(ax, curves, *look[group]))
         clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
         ax.axhline(clean, color=look[group][0], linestyle=(0, (6, 4)), linewidth=1.1)
-        of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
-        labels.append(f"{group[1]}{of_seeds} (clean {clean:.3f})")
+        labels.append(f"{group[1]}{of_seeds(seeds)} (clean {clean:.3f})")
     rates = [each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean]
     for rate in sorted(set(rates)):
         line = ax.axhline(rate, color=GREY, linestyle=":", linewidth=1.4)
@@ -155,11 +159,12 @@ def _curve(result: Result, places: Mapping[float, float]) -> Curve:
 
 
 def _mean(curves: Sequence[Curve]) -> tuple[list[float], list[float]]:
+    """Where all curves have a value, their mean: one of fewer would leap from place to place."""
     values: dict[float, list[float]] = {}
     for x, estimates in curves:
         for place, estimate in zip(x, estimates, strict=True):
             values.setdefault(place, []).append(estimate.value)
-    rising = sorted(values)
+    rising = sorted(place for place, found in values.items() if len(found) == len(curves))
     return rising, [float(np.mean(values[place])) for place in rising]
 
 
@@ -253,7 +258,16 @@ def training_curves(result: Result, colour: str, *, name: str) -> Picture | None
         alt=f"Loss and accuracy of {result.name} by epoch, train and validation. After epoch "
         f"{epochs[-1]}: validation loss {float(end.get('val_loss', math.nan)):.3f}, validation "
         f"accuracy {float(end.get('val_accuracy', math.nan)):.3f}.",
-        caption=f"{result.name}: training by epoch. Dashed: the epoch with the lowest validation "
-        "loss.",
+        caption=f"{result.name}: training by epoch. {_dashed(result)}",
         width=1040,
     )
+
+
+def _dashed(result: Result) -> str:
+    """What the dashed line of a training stands for."""
+    if result.best_epoch() is None:
+        return "No epoch is marked: no validation loss was kept."
+    delta = result.run.experiment.training.min_delta
+    by = f" by more than {number(delta)}" if delta else ""
+    return ("Dashed: the epoch whose weights were kept, the last that bettered the lowest "
+            f"validation loss{by}.")  # fmt: skip

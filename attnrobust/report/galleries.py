@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attnrobust.report import pictures, samples, sheets, wording
-from attnrobust.report.results import Result, grouped, key
+from attnrobust.report import commands, pictures, samples, sheets
+from attnrobust.report.results import Result, for_files, grouped, key
 from attnrobust.runs import atomic
 
 
@@ -45,9 +44,10 @@ class Album:
         if picture is None:
             return []
         self.names.append(f"{picture.name}.png")
+        lossless = pictures.png(picture.pixels)
         with atomic(self.folder / self.names[-1]) as temporary:
-            temporary.write_bytes(pictures.png(picture.pixels))
-        kind, data = pictures.embed(picture, self.limit)
+            temporary.write_bytes(lossless)
+        kind, data = pictures.embed(picture, self.limit, lossless)
         source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
         height, width = picture.pixels.shape[:2]
         shown = round(height * picture.width / width)
@@ -105,7 +105,7 @@ def expected_photos(results: Sequence[Result]) -> int:
 def slug(result: Result) -> str:
     """The name of a run for files."""
     experiment = result.run.experiment
-    return re.sub(r"[^\w.-]", "-", f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
+    return for_files(f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
 
 
 def galleries(
@@ -120,7 +120,7 @@ def galleries(
             found = samples.read(result, method)
             telling = found.telling() if found else None
             if found is None or telling is None:
-                gallery.missing = wording.missing(result)
+                gallery.missing = commands.heatmaps(result)
                 continue
             # Further methods and seeds at one epsilon, or the page would grow beyond reading.
             everything = order == 0 and result.key in full
@@ -144,7 +144,7 @@ def side_by_side(
     together: dict[str, list[samples.Samples]] = {}
     for each in held:
         dataset, _, attack = each.result.panel
-        together.setdefault(f"{dataset}-{attack}", []).append(each)
+        together.setdefault(for_files(f"{dataset}-{attack}"), []).append(each)
     for where, members in together.items():
         chosen = samples.choose(members, 4)
         for sample in chosen[:1]:

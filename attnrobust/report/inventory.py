@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from attnrobust.report.results import NOTHING, Result, once
-from attnrobust.report.tables import Table
+from attnrobust.report.tables import Table, by_dataset
 
 
 def models(results: Sequence[Result]) -> Table:
@@ -50,8 +51,22 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def splits(result: Result) -> Table | None:
-    """How many examples of every class each split holds, or None where it is not recorded."""
+def splits(results: Sequence[Result]) -> list[Table]:
+    """How many examples of every class each split holds, once for all runs on the same records."""
+    made = []
+    for members in by_dataset(results).values():
+        alike: dict[str, list[Result]] = {}
+        for each in members:
+            described = each.provenance.get("dataset", {}).get("splits", {})
+            alike.setdefault(json.dumps(described, sort_keys=True), []).append(each)
+        for number, mine in enumerate(alike.values(), 1):
+            names = [each.name for each in mine] if len(alike) > 1 else []
+            if table := _splits(mine[0], names, number):
+                made.append(table)
+    return made
+
+
+def _splits(result: Result, names_of_runs: Sequence[str], number: int) -> Table | None:
     dataset = result.provenance.get("dataset", {})
     parts = dataset.get("splits", {})
     if not parts:
@@ -61,10 +76,11 @@ def splits(result: Result) -> Table | None:
     classes = result.classes or tuple(dict.fromkeys(c for each in counts.values() for c in each))
     records = [(each, *(counts[name].get(each, 0) for name in names)) for each in classes]
     records.append(("all", *(parts[name]["count"] for name in names)))
-    dataset_name = result.dataset
+    file = f"splits-{result.dataset}" + (f"-{number}" if number > 1 else "")
+    whose = f" (records of {', '.join(names_of_runs)})" if names_of_runs else ""
     return Table(
-        name=f"splits-{dataset_name}",
-        caption=f"Examples of every class and split, {dataset_name}.",
+        name=file,
+        caption=f"Examples of every class and split, {result.dataset}{whose}.",
         columns=("Class", *names),
         rows=tuple((each, *(f"{count:,}" for count in cells)) for each, *cells in records),
         frame=pd.DataFrame(records, columns=["class", *names]),

@@ -130,7 +130,7 @@ def _said(label: str, seeds: Sequence[Result]) -> str:
     if all(_as_theirs(each) for each in seeds):
         return label
     setting = seeds[0].setting
-    target = f" towards {setting.target}" if setting.target else ""
+    target = f" targeted at {setting.target}" if setting.target else ""
     return f"{label} ({setting.name}, {setting.steps} steps{target})"
 
 

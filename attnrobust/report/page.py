@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from attnrobust.report import (
     attacks,
     calibration,
+    commands,
     comparison,
     confusion,
     corruptions,
@@ -81,7 +82,7 @@ def write(
     pictures = _pictures(results, sections, compared, look, album)
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
-        **_words(results, out, baseline) | ({"title": title} if title else {}),
+        **_words(results, out, baseline, title),
         **pictures,
         tables=page_tables[0],
         sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),
@@ -97,15 +98,18 @@ def write(
     return path
 
 
-def _words(results: Sequence[Result], out: Path, baseline: str | None) -> dict[str, Any]:
+def _words(
+    results: Sequence[Result], out: Path, baseline: str | None, title: str | None
+) -> dict[str, Any]:
     """What the page says, by its name in the template."""
     checked = trust.read(results)
     return {
-        "title": wording.title(results),
-        "summary": [*wording.summary(results), *trust.sentences(results, checked)],
+        "title": title or wording.title(results),
+        "summary": [*wording.summary(results), *trust.sentences(checked)],
         "trust": checked,
         "runs": [wording.about(result) for result in once(results)],
-        "commands": wording.commands(results, out, baseline),
+        "commands": commands.repeating(results, out, baseline=baseline, title=title),
+        "intervals": wording.intervals(results),
         "attacks": wording.attacks(results),
         "carry": any(result.setting.mode == "carry" for result in results),
         "smallest": min(result.clean["accuracy"].n for result in results),
@@ -178,8 +182,7 @@ def _tables(
                 *tables.attack(results), inventory.models(results),
                 *published.tables(results, compared)]  # fmt: skip
     changes = comparison.tables(compared)
-    first = {result.dataset: result for result in reversed(results)}
-    counted = [table for result in first.values() if (table := inventory.splits(result))]
+    counted = inventory.splits(results)
     parts = (measured, *(list(each.tables) for each in sections), changes, counted)
     frames = {table.name: table.frame for table in itertools.chain(*parts)}
     for each in sections:

@@ -48,17 +48,17 @@ def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def embed(picture: Picture, limit: int) -> tuple[str, bytes]:
+def embed(picture: Picture, limit: int, lossless: bytes) -> tuple[str, bytes]:
     """A picture for the page: PNG where it fits, else the best JPEG that does.
 
     Args:
         picture: The picture.
         limit: Bytes it may take. Curves stay PNG whatever they take.
+        lossless: The picture as `png` gives it.
 
     Returns:
         Media type and bytes.
     """
-    lossless = png(picture.pixels)
     if not picture.photo or len(lossless) <= limit:
         return "image/png", lossless
     image = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR)

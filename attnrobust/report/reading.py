@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ def read(run_list: Sequence[Run]) -> list[Result]:
     """Every run under every attack that was measured; a run without one stands there once.
 
     Raises:
-        UserError: No run, a run without measurements or with attacks made after them, a damaged
-            file, or two different folders that hold the same experiment and seed.
+        UserError: No run, a run without measurements, with attacks made after them or weights made
+            after its predictions, a damaged file, or two different folders that hold the same
+            experiment and seed.
     """
     if not run_list:
         raise UserError("no run given; name at least one, such as runs/<dataset>/<name>/seed-0")
@@ -45,11 +47,13 @@ def read(run_list: Sequence[Run]) -> list[Result]:
     for (dataset, experiment, seed), run in seen.items():
         several = experiments.count((dataset, experiment)) > 1
         label = (f"{dataset}/" if len(datasets) > 1 else "") + experiment
-        results += _of_run(run, f"{label} seed {seed}" if several else label)
+        shown = f"{label} seed {seed}" if several else label
+        results += _of_run(run, shown, seeds=experiments.count((dataset, experiment)))
     return results
 
 
-def _of_run(run: Run, name: str) -> list[Result]:
+def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
+    run.require_fresh()
     frame, settings = _measurements(run), run.attacks()
     clean = _estimates(frame, "clean")
     if ("accuracy", "") not in clean:
@@ -68,7 +72,7 @@ def _of_run(run: Run, name: str) -> list[Result]:
         results.append(Result(
             run=run,
             name=name,
-            label=f"{name}, {label}" if len(labels) > 1 else name,
+            label=name,
             attack=label,
             setting=settings.get(label, run.experiment.attack),
             norm=norm,
@@ -82,8 +86,11 @@ def _of_run(run: Run, name: str) -> list[Result]:
             classes=tuple(map(str, provenance.get("dataset", {}).get("classes", []))),
             history=_history(run.path("train", "history.jsonl")),
             provenance=provenance,
+            seeds=seeds,
         ))  # fmt: skip
-    return results
+    if len(results) < 2 and not results[0].setting.target:
+        return results
+    return [dataclasses.replace(each, label=f"{name}, {each.named}") for each in results]
 
 
 def _estimates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class Result:
     Attributes:
         run: The run.
         name: Its name on the page; only results of the same run share one.
-        label: The name, with the attack's where the run has several; no two results share one.
+        label: The name, with the attack's where the run has several or it is targeted; no two
+            results share one.
         attack: What the attack is called in the run; empty where none was measured.
         setting: The attack's settings.
         norm: `linf`, `l2` or `l0`: what its epsilons are radii in.
@@ -69,6 +71,7 @@ class Result:
         classes: Class names in the order of the logits; empty where they are not recorded.
         history: One mapping an epoch, rising.
         provenance: Content of `provenance.json`.
+        seeds: How many seeds of its experiment the page has.
     """
 
     run: Run
@@ -87,6 +90,7 @@ class Result:
     classes: tuple[str, ...]
     history: tuple[dict[str, Any], ...]
     provenance: dict[str, Any]
+    seeds: int = 1
 
     @property
     def dataset(self) -> str:
@@ -100,9 +104,15 @@ class Result:
         return self.run.experiment.data.dataset, self.run.experiment.name
 
     @property
+    def named(self) -> str:
+        """The attack's name for readers, with the class that it is targeted at."""
+        name = self.attack or self.setting.name
+        return f"{name} targeted at {self.setting.target}" if self.setting.target else name
+
+    @property
     def panel(self) -> tuple[str, str, str]:
         """Dataset, backbone and attack: what may be drawn in one plot."""
-        return *self.architecture, self.attack or self.setting.name
+        return *self.architecture, self.named
 
     @property
     def architecture(self) -> tuple[str, str]:
@@ -160,6 +170,11 @@ def mean_accuracy(
         return found["mean_accuracy", ""]
     each = [found["accuracy", level] for level in over]
     return Estimate(float(np.mean([one.value for one in each])), n=each[0].n)
+
+
+def for_files(text: str) -> str:
+    """A name as file names may hold it."""
+    return re.sub(r"[^\w.-]", "-", text)
 
 
 def number(value: float, digits: int = 4) -> str:

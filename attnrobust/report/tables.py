@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number, once
+from attnrobust.report.results import (
+    NOTHING,
+    Estimate,
+    Result,
+    for_files,
+    grouped,
+    key,
+    number,
+    once,
+)
 
 # Column heads, and the groups above them as in Table.
 Heads = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
@@ -58,20 +67,31 @@ def of_255(result: Result, epsilon: float) -> str:
 
 
 def combine(estimates: Sequence[Estimate | None]) -> str:
-    """One run: its value and interval. Several seeds: mean ± standard deviation."""
+    """One run: its value and interval. Several seeds: mean ± standard deviation.
+
+    Where only some of the estimates are known it says of how many: `…, 1 of 3`.
+    """
     known = [each for each in estimates if each is not None and math.isfinite(each.value)]
-    if len(known) < 2:
-        return str(known[0]) if known else NOTHING
+    if not known:
+        return NOTHING
     values = [each.value for each in known]
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    one = len(known) == 1
+    text = str(known[0]) if one else f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    return text if len(known) == len(estimates) else f"{text}, {len(known)} of {len(estimates)}"
 
 
 def heads(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
     """Column heads: one for each experiment, its seeds together."""
-    columns = []
-    for (_, name), seeds in grouped(results, "group").items():
-        columns.append((f"{name}, {len(seeds)} seeds" if len(seeds) > 1 else name, seeds))
-    return columns
+    return [(f"{name}{of_seeds(seeds)}", seeds)
+            for (_, name), seeds in grouped(results, "group").items()]  # fmt: skip
+
+
+def of_seeds(seeds: Sequence[Result]) -> str:
+    """How many seeds these are, of those that the page has: `, 3 seeds`, `, 1 of 3 seeds`."""
+    count, most = len(once(seeds)), seeds[0].seeds
+    if count < most:
+        return f", {count} of {most} seeds"
+    return f", {count} seeds" if count > 1 else ""
 
 
 def clean(results: Sequence[Result]) -> Table:
@@ -112,7 +132,8 @@ def recall(results: Sequence[Result]) -> list[Table]:
         rows, records = [], []
         for metric in names:
             cells = [combine([each.clean.get(metric) for each in seeds]) for _, seeds in columns]
-            rows.append((metric[7:-1], *cells, f"{members[0].clean[metric].n:,}"))
+            counts = {each.clean[metric].n for each in members if metric in each.clean}
+            rows.append((metric[7:-1], *cells, _ranged(counts)))
             for result in members:
                 records += _record(result, metric, result.clean.get(metric))
         if rows:
@@ -161,8 +182,9 @@ def attack(results: Sequence[Result]) -> list[Table]:
         caption="Attack success rate and changed predictions",
         columns=columns,
         metrics=("attack_success_rate", "prediction_change_rate"),
-        note="Attack success counts among the images that were right without an attack; "
-        "prediction changed counts among all images (the last column).",
+        note="Attack success counts among the images that were right without an attack; of a "
+        "targeted attack, the images read as its target among those that were right and of another "
+        "class. Prediction changed counts among all images (the last column).",
     )
 
 
@@ -191,7 +213,7 @@ def _by_epsilon(
         middle, groups = columns(members)
         tables.append(
             Table(
-                name=f"{name}-{dataset}-{backbone}-{attack_name}",
+                name=for_files(f"{name}-{dataset}-{backbone}-{attack_name}"),
                 caption=f"{caption} under {attack_name}: {dataset}, {backbone}.",
                 columns=("ε", "255\u00a0ε", f"ε in {backbone} input units", *middle, "n"),
                 rows=tuple(rows),
@@ -217,8 +239,12 @@ def _level(members: Sequence[Result], metrics: Sequence[str], epsilon: float) ->
 
 
 def _count(members: Sequence[Result], metric: str, epsilon: float) -> str:
-    counts = {found.n for each in members if (found := each.under(metric, epsilon))}
-    return "–".join(f"{count:,}" for count in sorted(counts)) or NOTHING
+    return _ranged({found.n for each in members if (found := each.under(metric, epsilon))})
+
+
+def _ranged(counts: set[int]) -> str:
+    return "–".join(f"{count:,}" for count in sorted({min(counts), max(counts)})) if counts else (
+        NOTHING)  # fmt: skip
 
 
 def _record(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,36 +20,39 @@ CLEAN = "clean"
 
 
 def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd.DataFrame:
-    """Accuracy of every model on every model's adversarials, with Wilson's 95 % interval.
+    """Accuracy of every model on every model's adversarials, with 95 % intervals.
+
+    Wilson's, or a bootstrap of groups where the files say that a group has several images.
 
     Args:
         folder: With the files that `attacks/transfer.py` writes.
         names: Of the models.
-        epsilons: Radii; 0 stands for an attack that has none.
+        epsilons: Radii.
 
     Returns:
         A row for each source, target and epsilon; source `clean` is no attack. Metrics are
-        `accuracy`, over all images, and `fooled`, the share of images that both models had right
-        and the target no longer has.
+        `accuracy`, over all images, right only if right without an attack too, and `fooled`, the
+        share of images that both models had right and the target no longer has.
     """
     rows = []
     base = runs.load_npz(folder / f"{CLEAN}.npz")
     right = {name: base[f"logits-{name}"].argmax(axis=1) == base["label"] for name in names}
+    groups = base.get("group")
     for target in names:
-        rows.append(_row(CLEAN, target, 0.0, "accuracy", right[target]))
+        rows.append([CLEAN, target, 0.0, "accuracy", *_share(right[target], groups)])
     for source, epsilon, target in itertools.product(names, epsilons, names):
         found = runs.load_npz(folder / runs.attack_file(source, epsilon))
-        stands = found[f"logits-{target}"].argmax(axis=1) == found["label"]
-        rows.append(_row(source, target, epsilon, "accuracy", stands))
+        stands = right[target] & (found[f"logits-{target}"].argmax(axis=1) == found["label"])
+        rows.append([source, target, epsilon, "accuracy", *_share(stands, groups)])
         both = right[source] & right[target]
-        rows.append(_row(source, target, epsilon, "fooled", ~stands[both]))
+        own = None if groups is None else groups[both]
+        rows.append([source, target, epsilon, "fooled", *_share(~stands[both], own)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(source: str, target: str, epsilon: float, metric: str, hits: np.ndarray) -> list[object]:
-    n, count = len(hits), int(hits.sum())
-    value = count / n if n else math.nan
-    return [source, target, epsilon, metric, value, *metrics.wilson(count, n), n]
+def _share(hits: np.ndarray, groups: np.ndarray | None) -> tuple[float, float, float, int]:
+    value, low, high, _ = metrics.proportion(hits, groups=groups)
+    return value, low, high, len(hits)
 
 
 def weaker_at_home(table: pd.DataFrame) -> list[str]:
@@ -88,7 +90,7 @@ def draw(table: pd.DataFrame, names: Sequence[str], file: Path) -> None:
         axes.set_yticks(range(len(names) + 1), ["no attack", *names])
         axes.set_xlabel("judged")
         axes.set_ylabel("attacked")
-        where = f"ε = {number(epsilon)} (255 ε = {number(255 * epsilon)})" if epsilon else "nearest"
+        where = f"ε = {number(epsilon)} (255 ε = {number(255 * epsilon)})"
         axes.set_title(f"accuracy, {where}", fontsize=10)
     with runs.atomic(file) as temporary:
         temporary.write_bytes(png(render(figure)))

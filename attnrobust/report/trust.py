@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnrobust import stamps
 from attnrobust.errors import UserError
+from attnrobust.report.commands import again
 from attnrobust.report.results import Result, grouped, number
-from attnrobust.runs import load_json
+from attnrobust.runs import digest, load_json
 
 ORDER = ("warn", "note", "pass")
 NEEDED = ("name", "title", "status", "said", "meaning")
@@ -19,15 +21,21 @@ class Trust:
 
     Attributes:
         result: Run and attack.
+        command: What makes the checks anew.
+        changed: What is another than when they were made, `model` or `attack`; empty where nothing
+            is.
         epsilon: Radius at which the attacks were compared.
         images: Images that were attacked again.
-        rows: Of each check its title, status, numbers and meaning; warnings first.
+        rows: Of each check its title, status, numbers and meaning; warnings first. None where there
+            are no checks of the present model and attack.
     """
 
     result: Result
-    epsilon: float
-    images: int
-    rows: tuple[dict[str, str], ...]
+    command: str
+    changed: str = ""
+    epsilon: float = 0.0
+    images: int = 0
+    rows: tuple[dict[str, str], ...] = ()
 
     @property
     def warnings(self) -> list[dict[str, str]]:
@@ -36,7 +44,11 @@ class Trust:
 
     @property
     def heading(self) -> str:
-        """The counts in a line."""
+        """The counts in a line, or why there are none."""
+        if self.changed:
+            return f"{self.result.label}: made before the {self.changed} changed"
+        if not self.rows:
+            return f"{self.result.label}: not checked"
         passed = sum(row["status"] == "pass" for row in self.rows)
         doubts = len(self.warnings)
         found = f"{doubts} of {doubts + passed} raise doubt" if doubts else f"all {passed} pass"
@@ -47,27 +59,54 @@ class Trust:
 
 
 def read(results: Sequence[Result]) -> list[Trust]:
-    """The checks of every result that has them.
+    """The checks of every attacked result, without rows where there are none that belong to it.
 
     Raises:
         UserError: A damaged file.
     """
-    found = []
-    for result in results:
-        path = result.path("check", "checks.json") if result.attack else None
-        if path is None or not path.is_file():
-            continue
+    return [_of(result) for result in results if result.attack]
+
+
+def _of(result: Result) -> Trust:
+    path = result.path("check", "checks.json")
+    if not path.is_file():
+        return Trust(result, _command(result))
+    command = _command(result, "--force")
+    if changed := _changed(result):
+        return Trust(result, command, changed)
+    try:
         value = load_json(path)
-        try:
-            rows = [{key: str(row[key]) for key in NEEDED} for row in value["checks"]]
-            rows.sort(key=lambda row: ORDER.index(row["status"]))
-            found.append(Trust(result, float(value["epsilon"]), int(value["images"]), tuple(rows)))
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: damaged; delete it and run 'check' again") from None
-    return found
+        rows = [{key: str(row[key]) for key in NEEDED} for row in value["checks"]]
+        rows.sort(key=lambda row: ORDER.index(row["status"]))
+        return Trust(result, command, "", float(value["epsilon"]), int(value["images"]),
+                     tuple(rows))  # fmt: skip
+    except (KeyError, TypeError, ValueError, UserError):
+        raise UserError(f"{path}: damaged; make it anew with {command}") from None
 
 
-def sentences(results: Sequence[Result], found: Sequence[Trust]) -> list[str]:
+def _command(result: Result, more: str = "") -> str:
+    """What makes the checks, of a run of any name and place, from the attack's own settings."""
+    named = result.attack if result.attack != result.setting.name else ""
+    place = result.run.place_of("attack", result.attack)
+    return again(result.run, "check", place=place, label=named, more=more)
+
+
+def _changed(result: Result) -> str:
+    """What has changed since the checks were made: `model`, `attack`, or nothing."""
+    run, label = result.run, result.attack
+    stamp = run.stamp(run.place_of("check", label))
+    attack = run.stamp(run.place_of("attack", label))
+    weights = run.path("train", "weights.h5")
+    if stamp and "weights" in stamp and weights.is_file() and stamp["weights"] != digest(weights):
+        return "model"
+    if not stamp or not attack or not stamp["finished"]:
+        return "attack"
+    made = run.attacked(label) / "stage.json"
+    now = stamps.check_inputs(attack["inputs"], made, stamp.get("surrogate"))
+    return "" if stamp["inputs"] == now else "attack"
+
+
+def sentences(found: Sequence[Trust]) -> list[str]:
     """For the page's first screen: what raises doubt, and what was not checked."""
     said = []
     for (_, name), mine in grouped([each.result for each in found], "group").items():
@@ -77,11 +116,14 @@ def sentences(results: Sequence[Result], found: Sequence[Trust]) -> list[str]:
         if titles:
             unique = "; ".join(dict.fromkeys(titles))
             said.append(f"Warning: on {name} these checks of the attack fail: {unique}.")
-    checked = {each.result.key for each in found}
-    without = [each for each in results if each.attack and each.key not in checked]
+    for what in ("model", "attack"):
+        old = sum(each.changed == what for each in found)
+        if old:
+            said.append(f"{old} of {len(found)} attacked runs have sanity checks that were made "
+                        f"before the {what} changed; they are not shown.")  # fmt: skip
+    without = sum(not each.rows and not each.changed for each in found)
     if without:
-        said.append(f"{len(without)} of {sum(bool(each.attack) for each in results)} attacked runs "
-                    "have no sanity checks.")  # fmt: skip
+        said.append(f"{without} of {len(found)} attacked runs have no sanity checks.")
     elif found and not said:
         said.append("All sanity checks of the attacks pass.")
     return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -25,11 +26,14 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
     """A row for each run, by its number of groups (None: standard), and epsilon, 0: no attack."""
     rows = []
     for groups, root in roots.items():
+        clean: np.ndarray | bool = True
         for epsilon in (0.0, *attack.epsilons):
             found = runs.load_npz(root / "attack" / label / runs.attack_file(attack.name, epsilon))
-            right = found["logits"].argmax(axis=1) == found["label"]
-            n, hits = len(right), int(right.sum())
-            rows.append([groups, epsilon, hits / n, *metrics.wilson(hits, n), n])
+            # Robust is what is right without the attack, too.
+            right = clean & (found["logits"].argmax(axis=1) == found["label"])
+            clean = right if not epsilon else clean
+            value, low, high, _ = metrics.proportion(right, groups=found.get("group"))
+            rows.append([groups, epsilon, value, low, high, len(right)])
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"groups": "Int64"})
 
 

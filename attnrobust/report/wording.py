@@ -1,19 +1,20 @@
-"""Sentences and commands of the report, made from the runs' own numbers."""
+"""Sentences of the report, made from the runs' own numbers."""
 
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from attnrobust.config import STEPPED, Attack
+from attnrobust.attacks.methods import departures, reach, settled
+from attnrobust.config import Attack
 from attnrobust.report.results import Estimate, Result, grouped, key, number, once
 from attnrobust.report.tables import combine
-from attnrobust.runs import attack_file
 
+# By metric and epsilon as text.
+Estimates = dict[tuple[str, str], Estimate]
 NORMS = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 
 
@@ -35,11 +36,9 @@ def summary(results: Sequence[Result]) -> list[str]:
         models = "1 model" if len(groups) == 1 else f"{len(groups)} models"
         images = " or ".join(f"{count:,}" for count in counts)
         sentences = [f"{models} on {dataset}, measured on {images} test images."]
-        rate = members[0].clean.get("majority_rate")
-        if rate:
-            sentences.append(
-                f"Always naming the commonest class would give an accuracy of {rate.value:.3f}."
-            )
+        if rates := majority_rates(members):
+            sentences.append(f"Always naming the commonest class would give an accuracy of {rates}"
+                             f"{', by run' * ('–' in rates)}.")  # fmt: skip
         for (_, name), seeds in groups.items():
             sentences += _findings(name, seeds)
         for panel in grouped(members, "panel").values():
@@ -48,16 +47,23 @@ def summary(results: Sequence[Result]) -> list[str]:
     return [*paragraphs, *_too_weak(results), *_elsewhere(results)]
 
 
+def majority_rates(members: Sequence[Result]) -> str:
+    """The accuracy of always naming the commonest class; a range where runs differ."""
+    found = [each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean]
+    return "–".join(sorted({f"{min(found):.3f}", f"{max(found):.3f}"})) if found else ""
+
+
 def _too_weak(results: Sequence[Result]) -> list[str]:
     """What must be said before anybody quotes the numbers of an attack that stops short."""
     weak = {
         (result.group[1], result.attack): result.setting
         for result in results
-        if result.attack and result.setting.reach < 1
+        if result.attack and reach(result.setting) < 1
     }
     return [
-        f"Warning: the attack {label} on {name} is too weak to be quoted; its {attack.steps} steps "
-        f"reach {attack.reach:.2f} of the ball, so robust accuracy comes out too high."
+        f"Warning: the attack {label} on {name} is too weak to be quoted; its "
+        f"{settled(attack).steps} steps reach {reach(attack):.2f} of the ball, so robust accuracy "
+        "comes out too high."
         for (name, label), attack in weak.items()
     ]
 
@@ -65,8 +71,9 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
 def _elsewhere(results: Sequence[Result]) -> list[str]:
     """Runs whose test images may have been trained on."""
     return [
-        f"Warning: {result.name} was measured on other records than it was trained on; test images "
-        "may have been in its training."
+        f"Warning: {result.name} was measured on other records than it was trained on (or, if it "
+        "was made by an early version, before its weights changed); test images may have been in "
+        "its training."
         for result in once(results) if result.run.elsewhere()
     ]  # fmt: skip
 
@@ -78,32 +85,45 @@ def _findings(name: str, members: Sequence[Result]) -> list[str]:
     clean = combine([each.clean["accuracy"] for each in seeds])
     found = [f"{name}: accuracy {clean} without an attack{spread}"]
     for norm, mine in grouped([each for each in members if each.attack], "norm").items():
-        attacks = grouped(mine, "attack")
         worst = [each.worst for each in once(mine)]
         at = sorted({float(level) for each in worst for metric, level in each
                      if metric == "accuracy"})  # fmt: skip
+        missing: list[Estimates] = [{}] * (len(seeds) - len(worst))
         if at:
-            several = f"the worst of {len(attacks)} {NORMS[norm]} attacks"
-            found.append(_robust(worst, at, several))
+            found.append(_robust([*worst, *missing], {
+                epsilon: f"the worst of {_ran(mine, epsilon)} {NORMS[norm]} attacks"
+                for epsilon in at
+            }))  # fmt: skip
         else:
-            found += [
-                _robust([each.attacked for each in every], every[0].epsilons, label)
-                for label, every in attacks.items()
-                if every[0].epsilons
-            ]
+            for attack, every in grouped(mine, "named").items():
+                missing = [{}] * (len(seeds) - len(every))
+                epsilons = sorted({key(e): e for each in every for e in each.epsilons}.values())
+                if epsilons:
+                    found.append(_robust([*(each.attacked for each in every), *missing],
+                                         dict.fromkeys(epsilons, attack)))  # fmt: skip
     return [f"{'; '.join(found)}."]
 
 
+def _ran(results: Sequence[Result], epsilon: float) -> str:
+    """How many attacks of a run were made at an epsilon, where several were; a range by seed."""
+    counts = [sum(each.under("accuracy", epsilon) is not None for each in mine)
+              for mine in grouped(results, "run").values()]  # fmt: skip
+    several = sorted({str(count) for count in counts if count > 1}, key=int)
+    return "–".join(dict.fromkeys((several[0], several[-1])))
+
+
 def _robust(
-    seeds: Sequence[dict[tuple[str, str], Estimate]], epsilons: Sequence[float], attack: str
-) -> str:
-    """Robust accuracy at the middle and the largest epsilon."""
-    values = [
-        f"{combine([each.get(('accuracy', key(epsilon))) for each in seeds])} "
-        f"at ε\u00a0=\u00a0{number(epsilon)}"
-        for epsilon in dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
-    ]
-    return f"robust accuracy {' and '.join(values)} under {attack}"
+    seeds: Sequence[Estimates], under: Mapping[float, str]
+) -> str:  # fmt: skip
+    """Robust accuracy at the middle and the largest epsilon of `under`, which names the attacks."""
+    epsilons = list(under)
+    chosen = dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
+    parts: dict[str, list[str]] = {}
+    for epsilon in chosen:
+        value = combine([each.get(("accuracy", key(epsilon))) for each in seeds])
+        parts.setdefault(under[epsilon], []).append(f"{value} at ε\u00a0=\u00a0{number(epsilon)}")
+    said = [f"{' and '.join(values)} under {attack}" for attack, values in parts.items()]
+    return f"robust accuracy {' and '.join(said)}"
 
 
 def _difference(members: Sequence[Result]) -> list[str]:
@@ -117,7 +137,7 @@ def _difference(members: Sequence[Result]) -> list[str]:
     first, second = (each.under("accuracy", epsilon) for each in members)
     if first is None or second is None or not (first.has_interval and second.has_interval):
         return []
-    under = f" under {members[0].attack}" if members[0].label != members[0].name else ""
+    under = f" under {members[0].named}" if members[0].label != members[0].name else ""
     overlap = first.low <= second.high and second.low <= first.high
     names = " and ".join(each.group[1] for each in members)
     apart = abs(first.value - second.value)
@@ -125,17 +145,6 @@ def _difference(members: Sequence[Result]) -> list[str]:
         f"At ε\u00a0=\u00a0{number(epsilon)}{under} {names} differ by {apart:.3f}; "
         f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
     ]
-
-
-def missing(result: Result) -> str:
-    """The commands that make a run's heatmaps."""
-    there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
-    label = result.attack
-    named = f" --as {label}" if label and label != result.setting.name else ""
-    explain = command(result, "explain") + named
-    if there:
-        return explain
-    return " && ".join([command(result, "attack"), command(result, "evaluate"), explain])
 
 
 def about(result: Result) -> dict[str, Any]:
@@ -175,36 +184,22 @@ def about(result: Result) -> dict[str, Any]:
     }
 
 
-def command(result: Result, stage: str) -> str:
-    """The command line of one stage of a run."""
-    experiment = result.run.experiment
-    module = f"experiments.{experiment.data.dataset}.{experiment.name}"
-    return f"python -m {module} {stage} --seed {experiment.seed}"
-
-
-def commands(results: Sequence[Result], out: Path, baseline: str | None = None) -> list[str]:
-    """The command lines that repeat every run and the report."""
-    results = once(results)
-    folders = " ".join(shlex.quote(str(result.run.root)) for result in results)
-    report = f"python -m attnrobust report {folders} --out {shlex.quote(str(out))}"
-    if baseline is not None:
-        report += f" --baseline {shlex.quote(baseline)}"
-    return [*(command(result, "all") for result in results), report]
-
-
 def attacks(results: Sequence[Result]) -> list[str]:
     """The attacks in words, each once."""
     found = []
     for result in results:
-        attack = result.setting
+        attack = settled(result.setting)
         if not result.attack:
             continue
         words = attack.name if result.attack == attack.name else f"{result.attack} ({attack.name})"
-        if attack.name in STEPPED:
+        words += f" targeted at {attack.target}" if attack.target else ""
+        if reach(attack) < math.inf:
             restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
             where = "at random in the ball" if attack.random_start else "at the image"
             words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
                       f"{where}")  # fmt: skip
+        elif other := departures(attack):
+            words += f" with {', '.join(other)}"
         found.append(words)
     return list(dict.fromkeys(found))
 
@@ -213,6 +208,19 @@ def _size(attack: Attack) -> str:
     if attack.abs_stepsize is not None:
         return number(attack.abs_stepsize, 3)
     return f"{number(attack.rel_stepsize, 3)} ε"
+
+
+def intervals(results: Sequence[Result]) -> str:
+    """What the intervals of the page are made by."""
+    kinds = {kind for result in once(results) if "interval" in result.frame
+             for kind in result.frame["interval"]}  # fmt: skip
+    if "group_bootstrap" in kinds:
+        return ("Where a patient or lesion has several test images, these are not independent: "
+                "whole groups are resampled (1,000 bootstraps). Other proportions have Wilson’s "
+                "interval.")  # fmt: skip
+    said = "" if kinds else " Images of one patient are taken as independent: predict again."
+    return ("Proportions have Wilson’s interval, other measures 1,000 bootstraps over images."
+            + said)  # fmt: skip
 
 
 def half_width(results: Sequence[Result]) -> str:

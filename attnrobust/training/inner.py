@@ -11,11 +11,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from attnrobust import ball
+
 # Images (N, H, W, 3) to what is ascended, (N,).
 Objective = Callable[[tf.Tensor], tf.Tensor]
 
-# Least normal number of float32.
-SMALLEST = 2.0**-126
+# What an image's scale is divided by when its gradient overflows.
+BACK_OFF = 2.0**6
 
 
 def ascend(
@@ -35,41 +37,34 @@ def ascend(
         epsilon: Radius, in [0, 1] pixel scale.
         stepsize: Length of a step, in units of the norm.
         steps: Number of steps.
-        scale: Factor of the objective. float16 loses small gradients without one.
+        scale: Factor of the objective. float16 loses small gradients without one. An image whose
+            gradient overflows goes on with a smaller one.
 
     Returns:
         float32 (N, H, W, 3), cut off from the gradient.
     """
 
-    def step(x: tf.Tensor) -> tuple[tf.Tensor]:
+    def step(x: tf.Tensor, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             # A sum, so that an image's gradient does not depend on its batch.
-            value = tf.reduce_sum(objective(x)) * scale
+            value = tf.reduce_sum(objective(x) * scales)
         gradient = tape.gradient(value, x)
         # An overflow under a loss scale: the optimizer drops its step, such a pixel stands still.
-        gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
-        towards = tf.sign(gradient) if norm == "linf" else _unit(gradient)
-        return (project(x + stepsize * towards, images, norm, epsilon),)
+        held = tf.reduce_all(tf.math.is_finite(gradient), axis=ball.AXES)
+        moved = x + stepsize * ball.steepest(gradient, norm)
+        return (
+            ball.project(moved, images, epsilon, norm),
+            tf.where(held, scales, scales / BACK_OFF),
+        )
 
-    first = project(images + start, images, norm, epsilon)
-    (x,) = tf.while_loop(
-        lambda _: True, step, (first,), maximum_iterations=steps, parallel_iterations=1
+    images = tf.convert_to_tensor(images)
+    first = ball.project(images + start, images, epsilon, norm)
+    scales = tf.fill(tf.shape(images)[:1], tf.cast(scale, tf.float32))
+    x, _ = tf.while_loop(
+        lambda *_: True, step, (first, scales), maximum_iterations=steps, parallel_iterations=1
     )
     return tf.stop_gradient(x)
-
-
-def project(x: tf.Tensor, images: tf.Tensor, norm: str, epsilon: float) -> tf.Tensor:
-    """`x` put into the ball around the images (N, H, W, 3), then into [0, 1].
-
-    Clipping to [0, 1] only brings a point nearer to an image that lies in it, so both hold.
-    """
-    change = x - images
-    if norm == "linf":
-        change = tf.clip_by_value(change, -epsilon, epsilon)
-    else:
-        change *= tf.minimum(1.0, epsilon / _length(change))
-    return tf.clip_by_value(images + change, 0.0, 1.0)
 
 
 def starts(
@@ -107,16 +102,3 @@ def starts(
 
     drawn = batches.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE)
     return drawn.prefetch(tf.data.AUTOTUNE)
-
-
-def _unit(gradient: tf.Tensor) -> tf.Tensor:
-    """Vectors of length 1, (N, H, W, 3), however small the gradient is; 0 where it is 0."""
-    largest = tf.reduce_max(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
-    gradient /= tf.maximum(largest, SMALLEST)  # Squares of small numbers would vanish.
-    return gradient / _length(gradient)
-
-
-def _length(change: tf.Tensor) -> tf.Tensor:
-    """L2 norm (N, 1, 1, 1), at least 1e-12."""
-    squares = tf.reduce_sum(tf.square(change), axis=(1, 2, 3), keepdims=True)
-    return tf.maximum(tf.sqrt(squares), 1e-12)

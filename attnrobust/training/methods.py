@@ -19,11 +19,13 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.training import batchnorm, inner, mixing
-from attnrobust.training.losses import cross_entropy
-from attnrobust.training.steps import Parts, Steps, divergence, jensen_shannon, right
+from attnrobust.training.losses import log_odds_against
+from attnrobust.training.steps import Parts, Steps, divergence, jensen_shannon, parting, right
 
 # Step of `fast`, in epsilons (Wong et al. 2020).
 FAST_STEP = 1.25
+# Of Keras' optimizers in float16.
+FIRST_LOSS_SCALE = 2.0**15
 # `fast` has collapsed where PGD leaves less than this share of what the single step leaves, and of
 # what PGD left before, and by more than a few images that fall by chance.
 COLLAPSE_SHARE, COLLAPSE_GAP = 0.5, 0.1
@@ -112,15 +114,17 @@ class Adversarial(Steps):
         how = {"stepsize": setting.inner_stepsize, "steps": setting.inner_steps, **other}
         scale = 1.0
         if isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer):
-            # As in the loss, which is a mean: it overflows as seldom here as there.
-            scale = self.optimizer.loss_scale / setting.batch_size
+            # As in the loss, which is a mean: it overflows as seldom here as there. But no larger
+            # than it begins: it grows as the loss fades, and what is ascended does not fade.
+            scale = tf.minimum(self.optimizer.loss_scale, FIRST_LOSS_SCALE) / setting.batch_size
         return inner.ascend(
             objective, images, start, norm=setting.inner_norm, epsilon=setting.inner_epsilon,
             scale=scale, **how,
         )  # fmt: skip
 
     def _label_loss(self, labels: tf.Tensor, *, training: bool) -> inner.Objective:
-        return lambda x: cross_entropy(self(x, training=training), labels)
+        # Rises with the cross-entropy, and does not round to 0 where the network is sure.
+        return lambda x: log_odds_against(self(x, training=training), labels)
 
 
 class Trades(Adversarial):
@@ -143,7 +147,7 @@ class Trades(Adversarial):
         del labels
         with batchnorm.kept(self, self.setting) as training:
             clean = tf.stop_gradient(self(images, training=training))
-            return self.pgd(lambda x: divergence(clean, self(x, training=training)), images, start)
+            return self.pgd(lambda x: parting(clean, self(x, training=training)), images, start)
 
     def outer(self, images: tf.Tensor, crafted: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Parts]:
         """Loss of each image (N,), and logits by the name of their accuracy; in training mode."""

@@ -125,6 +125,24 @@ def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.exp(before) * (before - after), axis=1)
 
 
+def parting(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """What rises where `divergence` does, (N,), from logits (N, K): for an attack to ascend.
+
+    Its gradient by `found` is the divergence's, softmax(found) - softmax(clean), times a positive
+    number for each image; its value means nothing. Where both are sure of one class that difference
+    rounds to 0. Here the class with the highest clean logit gets what the others' differences add
+    up to, and those are taken as shares of the largest, reckoned in logarithms.
+    """
+    before, after = tf.nn.log_softmax(clean), tf.nn.log_softmax(tf.stop_gradient(found))
+    size = tf.maximum(before, after) + tf.math.log(-tf.math.expm1(-tf.abs(after - before)))
+    top = tf.one_hot(tf.argmax(clean, axis=1), clean.shape[1], on_value=True, off_value=False)
+    size = tf.where(top, clean.dtype.min, size)
+    largest = tf.maximum(tf.reduce_max(size, axis=1, keepdims=True), clean.dtype.min)
+    pull = tf.where(top, 0.0, tf.sign(after - before) * tf.exp(size - largest))
+    ahead = found - tf.reduce_sum(tf.where(top, found, 0.0), axis=1, keepdims=True)
+    return tf.reduce_sum(tf.stop_gradient(pull) * ahead, axis=1)
+
+
 def jensen_shannon(*logits: tf.Tensor) -> tf.Tensor:
     """Mean KL of each view's probabilities from their mean, of each image (N,); 0 to ln(views).
 

@@ -1,0 +1,80 @@
+"""Command lines of the page: each makes again what it names, with the run's own settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnrobust.report.results import Result, grouped, once
+from attnrobust.runs import Run, attack_file
+
+# Where runs are kept unless --runs says otherwise.
+RUNS = Path("runs")
+
+
+def again(run: Run, stages: str, *, place: str = "train", label: str = "", more: str = "") -> str:
+    """The command line of some stages of a run, whatever it was called and wherever it is kept.
+
+    Args:
+        run: The run.
+        stages: What to walk.
+        place: The stage whose settings are taken, such as `attack/linf_pgd`.
+        label: What the attack is called.
+        more: Further options.
+    """
+    module, *options = run.again(place)
+    words = ["python", "-m", module, *stages.split(), "--seed", str(run.experiment.seed)]
+    if label:
+        words += ["--as", label]
+    folder = (run.root if len(run.root.parts) > 3 else run.root.resolve()).parents[2]
+    if folder != RUNS:
+        words += ["--runs", str(folder)]
+    return shlex.join([*words, *options, *more.split()])
+
+
+def repeating(
+    results: Sequence[Result], out: Path, *, baseline: str | None = None, title: str | None = None
+) -> list[str]:
+    """The command lines that repeat every run and the report."""
+    lines = [line for mine in grouped(results, "run").values() for line in _of_run(mine)]
+    folders = [str(result.run.root) for result in once(results)]
+    report = ["python", "-m", "attnrobust", "report", *folders, "--out", str(out)]
+    for name, value in (("title", title), ("baseline", baseline)):
+        report += [] if value is None else [f"--{name}", value]
+    return [*lines, shlex.join(report)]
+
+
+def _of_run(mine: Sequence[Result]) -> list[str]:
+    """One command where all stages take the same settings; else one for each kind of them."""
+    run = mine[0].run
+    made = [(each, run.place_of("attack", each.attack)) for each in mine if each.attack]
+    places = ["train", "predict", *(place for _, place in made)]
+    if len(made) < 2 and all(run.again(place) == run.again("train") for place in places):
+        return [again(run, "all", label=_label(mine[0]))]
+    lines = [again(run, "train")]
+    if run.again("predict") == run.again("train"):
+        lines = [again(run, "train predict")]
+    else:
+        lines.append(again(run, "predict", place="predict"))
+    for each, place in made:
+        explained = each.path("explain", "stage.json").is_file()
+        stages = "attack explain" if explained else "attack"
+        lines.append(again(run, stages, place=place, label=_label(each)))
+    return [*lines, again(run, "evaluate")]
+
+
+def heatmaps(result: Result) -> str:
+    """The command that makes a run's heatmaps, after what they need."""
+    run = result.run
+    if not result.attack:
+        return again(run, "attack evaluate explain", place="predict")
+    there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
+    return again(run, "explain" if there else "attack evaluate explain",
+                 place=run.place_of("attack", result.attack), label=_label(result),
+                 more="" if there else "--force")  # fmt: skip
+
+
+def _label(result: Result) -> str:
+    """What the attack is called, where that is not its name."""
+    return result.attack if result.attack != result.setting.name else ""

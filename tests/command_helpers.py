@@ -1,0 +1,80 @@
+"""The commands that a page prints, run as far as the first stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import importlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from attnrobust import __main__ as program
+from attnrobust import config, pipeline
+from attnrobust.walk import Walk
+
+MODULE = "experiments.demo.resnet18_gap"
+
+
+class Called(NamedTuple):
+    """What a command of an experiment asks for."""
+
+    walk: Walk
+    stages: list[str]
+
+
+def again(experiment: config.Experiment) -> list[str]:
+    """Module and options that make this experiment out of another one's file."""
+    base = importlib.import_module(MODULE).EXPERIMENT
+    before, now = (_flat(dataclasses.asdict(each)) for each in (base, experiment))
+    changes = [f"{key}={_text(now[key])}" for key in now if now[key] != before[key]]
+    return [MODULE, *(word for each in changes if not each.startswith("seed=")
+                      for word in ("--set", each))]  # fmt: skip
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        deeper = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if deeper else {prefix + key: value}
+    return flat
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def commands(text: str) -> list[str]:
+    """Every command of a page, each once; one that stands in a sentence ends before its end."""
+    found = re.findall(r"python3? -m [^\n<]+", html.unescape(text))
+    return list(dict.fromkeys(each.strip() for line in found for each in line.split(" && ")))
+
+
+def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Called | None:
+    """Run it: an experiment's up to its walk, which is given back; a report's wholly."""
+    _, _, module, *words = shlex.split(command)
+    if module == "attnrobust":
+        assert program.main(words) == 0, command
+        return None
+    seen: list[Called] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "walk_through", lambda walk, stages: seen.append(
+            Called(walk, stages)))  # fmt: skip
+        experiment = importlib.import_module(module).EXPERIMENT
+        assert pipeline.main(experiment, words) == 0, command
+    (called,) = seen
+    return called
+
+
+def all_of(text: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Called]:
+    """Run every command of a page; what those of experiments ask for."""
+    made = {each: call(each, monkeypatch) for each in commands(text)}
+    return {each: called for each, called in made.items() if called}
+
+
+def roots(called: dict[str, Called]) -> set[Path]:
+    """The run folders that commands are about."""
+    return {each.walk.run.root for each in called.values()}

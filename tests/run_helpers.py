@@ -1,0 +1,39 @@
+"""Runs that count as trained and attacked, made of stamps alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attnrobust import config, runs
+from attnrobust.runs import Run
+from attnrobust.walk import Walk
+
+
+def made(
+    experiment: config.Experiment, records: Path, folder: Path, *settings: str,
+    label: str = "linf_pgd", **notes: Any,
+) -> Walk:  # fmt: skip
+    """A run of the experiment with these settings below `folder`.
+
+    Args:
+        experiment: What it does.
+        records: Folder of its records.
+        folder: Where runs are kept.
+        settings: `key=value`.
+        label: What its attack is called.
+        notes: Of the attack's stamp.
+    """
+    walk = Walk(Run.of(config.with_settings(experiment, settings), folder), records, name=label)
+    with walk.run.stage("train", used=walk.used("model", "training"),
+                        inputs=walk.dataset().hash) as place:  # fmt: skip
+        runs.save_text(place / "weights.h5", str(settings))
+    attack(walk, **notes)
+    return walk
+
+
+def attack(walk: Walk, **notes: Any) -> None:
+    """Attack it (anew)."""
+    with walk.run.stage(f"attack/{walk.label}", used=walk.used("attack"), force=True,
+                        inputs=walk.weights_digest(), notes={"norm": "linf", **notes}):  # fmt: skip
+        pass

@@ -1,0 +1,111 @@
+"""Commands of the page, of a run that the command line itself made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import command_helpers
+import numpy as np
+import pytest
+from tensorflow import keras
+
+from attnrobust import pipeline, prediction
+from attnrobust.attacks import sweep
+from attnrobust.report.page import write
+from attnrobust.runs import Run, attack_file, load_json, save_npz, save_text
+from attnrobust.training import fit
+from attnrobust.walk import Walk
+from experiments.demo.resnet18_gap import EXPERIMENT
+
+pytestmark = pytest.mark.usefixtures("cheap_pages")
+FOUND = {
+    "id": np.array(["a", "b", "c"]),
+    "group": np.array(["p", "p", "q"]),
+    "label": np.array([0, 1, 2]),
+    "logits": np.eye(7, dtype=np.float32)[[0, 1, 1]],
+}
+
+
+class Swept(sweep.Sweep):
+    """Files of an attack under which all stand."""
+
+    def __init__(self, experiment, *_) -> None:
+        self.setting = experiment.attack
+
+    def run(self, folder: Path) -> None:
+        for epsilon in (0.0, *self.setting.epsilons):
+            size = np.zeros(3)
+            save_npz(folder / attack_file(self.setting.name, epsilon), **FOUND, linf=size)
+
+
+@pytest.fixture
+def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that write at once what would take minutes; all around them is real."""
+    model = keras.Sequential([keras.layers.Input((8, 8, 3)),
+                              keras.layers.Rescaling(2.0, name="preprocessing")])  # fmt: skip
+
+    def train(experiment, dataset, folder, spread):
+        save_text(folder / "weights.h5", "weights")
+        return model
+
+    monkeypatch.setattr(fit, "train", train)
+    monkeypatch.setattr(prediction, "predict", lambda experiment, dataset, folder, replicas: (
+        save_npz(folder / "clean.npz", **FOUND)))  # fmt: skip
+    monkeypatch.setattr(sweep, "Sweep", Swept)
+    monkeypatch.setattr(Walk, "trained", lambda walk, dataset: None)
+
+
+@pytest.mark.usefixtures("without_work")
+def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = ["--runs", "my runs", "--records", str(records_folder), "--seed", "2", "--smoke",
+             "--set", "name=other", "--set", "model.width=0.5"]  # fmt: skip
+    attacks = (["--as", "strong", "--set", "attack.steps=7"],
+               ["--as", "aimed", "--set", "attack.target=nv"])  # fmt: skip
+    for words in (["train", "predict"], *(["attack", *each] for each in attacks), ["evaluate"]):
+        command = [*words, *where]
+        said = ["python", "-m", "experiments.demo.resnet18_gap", *command]
+        monkeypatch.setattr(sys, "orig_argv", said)
+        assert pipeline.main(EXPERIMENT, command) == 0
+    run = Run.open(Path("my runs/demo/other/seed-2"))
+    started = run.stamp("train")["started"]
+    assert load_json(run.path("provenance.json"))["started"] == started
+    text = write([run], Path("page")).read_text(encoding="utf-8")
+    called = command_helpers.all_of(text, monkeypatch)
+    assert command_helpers.roots(called) == {run.root}
+    assert {each.walk.records for each in called.values()} == {records_folder}
+    made = {(tuple(each.stages), each.walk.label): each.walk.experiment for each in called.values()}
+    # What repeats the run, then what its stages were called by; --as counts for attacks alone.
+    assert {stages for stages, _ in made} >= {("train", "predict"), ("attack",), ("evaluate",)}
+    trained = made[("train", "predict"), "linf_pgd"]
+    assert trained.model == run.experiment.model
+    assert trained.training == run.experiment.training
+    for label, attack in run.attacks().items():
+        assert made[("attack",), label].attack == attack
+    assert run.attacks()["strong"].steps == 7
+    assert run.attacks()["aimed"].target == "nv"
+
+
+@pytest.mark.usefixtures("without_work")
+def test_a_resumed_training_started_when_its_first_part_did(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "--runs", str(tmp_path), "--records", str(records_folder)]
+    finished = fit.train
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "train", cut_off)
+    assert pipeline.main(EXPERIMENT, words) == 130
+    run = Run.of(EXPERIMENT, tmp_path)
+    stamp = run.path("train", "stage.json")
+    then = "2025-01-01T00:00:00+0000"
+    save_text(stamp, stamp.read_text().replace(load_json(stamp)["started"], then))
+    monkeypatch.setattr(fit, "train", finished)
+    assert pipeline.main(EXPERIMENT, words) == 0
+    assert load_json(run.path("provenance.json"))["started"] == then
+    assert run.stamp("train")["started"] == then

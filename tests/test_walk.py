@@ -1,0 +1,117 @@
+"""A run on its way: whose adversarials a check takes, what its stamp holds, what is float32."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+from run_helpers import made
+from tensorflow import keras
+
+from attnrobust import config, pipeline, runs
+from attnrobust.attacks import sanity
+from attnrobust.attacks.subject import Subject
+from attnrobust.errors import UserError
+from attnrobust.models import build, memory
+from attnrobust.runs import Run
+from attnrobust.training import fit
+from attnrobust.walk import Walk
+
+
+@pytest.fixture
+def walk(tiny, records_folder, tmp_path):
+    """A run that counts as trained and attacked."""
+    return made(tiny, records_folder, tmp_path)
+
+
+def test_a_surrogate_learned_from_the_same_images_in_earnest(
+    walk, tiny, records_folder, tmp_path, caplog
+):
+    dataset = walk.dataset()
+    for settings in (["name=a-smoke"], ["name=b", "data.limit=16"], ["name=c", "data.folds=3"],
+                     ["name=d", "data.image_size=64"]):  # fmt: skip
+        made(tiny, records_folder, tmp_path, *settings)
+    assert walk.surrogate(dataset) is None
+    assert walk.surrogate(dataclasses.replace(dataset, hash="another")) is None
+    made(tiny, records_folder, tmp_path, "seed=1")
+    assert walk.surrogate(dataset)["run"] == "tiny/seed-1", "better than nothing"
+    other = made(tiny, records_folder, tmp_path, "name=z")
+    found = walk.surrogate(dataset)
+    assert found == {"run": "z/seed-0", "weights": runs.digest(other.run.path("train/weights.h5"))}
+    fewer = dataclasses.replace(walk, run=Run(
+        walk.run.root, config.with_settings(walk.experiment, ["data.limit=8"])))  # fmt: skip
+    assert fewer.surrogate(dataset) == found, "a limit of the attack's only chooses images"
+    runs.save_json(tmp_path / "demo" / "broken" / "seed-0" / "config.json", {})
+    assert walk.surrogate(dataset) == found
+    assert "no adversarials are taken from that run: " in caplog.text
+
+
+def test_the_stamp_of_a_check_holds_the_surrogates_weights(
+    walk, tiny, records_folder, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(Walk, "trained", lambda *_: None)
+    monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
+    monkeypatch.setattr(sanity, "check", lambda given, folder: asked.append(given[-1]))
+
+    def stamped() -> dict[str, object]:
+        pipeline.check(walk)
+        return walk.run.stamp("check/linf_pgd")
+
+    alone = stamped()
+    assert (asked.pop(), alone["surrogate"]) == (None, None)
+    assert alone["weights"] == runs.digest(walk.run.path("train", "weights.h5"))
+    other = made(tiny, records_folder, tmp_path, "name=z")
+    weights = other.run.path("train", "weights.h5")
+    assert stamped() == alone, "a run that came later does not undo a check"
+
+    walk.force = True
+    beside = stamped()
+    assert asked.pop()[0] == "z, seed 0"
+    assert beside["surrogate"] == {"run": "z/seed-0", "weights": runs.digest(weights)}
+    walk.force = False
+    assert stamped() == beside
+    weights.write_text("trained anew")
+    with pytest.raises(UserError, match="add --force to make it anew"):
+        stamped()
+    shutil.rmtree(other.run.root)
+    assert stamped() == beside, "what a run that is gone has shown still holds"
+    assert asked == []
+
+
+def test_float32_is_float32_from_predict_on(walk, monkeypatch):
+    """And in training where it is asked for."""
+    switch = tf.config.experimental
+    on = switch.tensor_float_32_execution_enabled
+    seen = []
+    before = on()
+    model = keras.Sequential([keras.layers.Input((32, 32, 3)), keras.layers.Flatten()])
+    monkeypatch.setattr(build, "build", lambda *_, **__: seen.append(on()) or model)
+    monkeypatch.setattr(memory, "require", lambda *_: None)
+    monkeypatch.setattr(fit, "train", lambda *_: seen.append(on()))
+    monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
+    try:
+        for asked in ("true", "false"):
+            changed = config.with_settings(walk.experiment, [f"training.tf32={asked}"])
+            again = Walk(Run(walk.run.root, changed), walk.records, force=True)
+            switch.enable_tensor_float_32_execution(True)
+            pipeline.train(again)
+            runs.save_text(again.run.path("train", "weights.h5"), "new")
+            switch.enable_tensor_float_32_execution(True)
+            again.trained(SimpleNamespace(hash="", classes=("a", "b")))
+            assert not on()
+        assert seen == [True, False, False, False]
+    finally:
+        switch.enable_tensor_float_32_execution(before)
+
+
+@pytest.mark.parametrize("stage", ["predict", "attack", "check", "explain", "export"])
+def test_what_measures_gets_its_model_where_the_switch_is(stage, walk, monkeypatch):
+    walk.force = True
+    monkeypatch.setattr(Walk, "trained", lambda *_: pytest.fail("reached", pytrace=False))
+    monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
+    with pytest.raises(pytest.fail.Exception, match="reached"):
+        pipeline.STAGES[stage](walk)
