@@ -266,7 +266,9 @@ def test_an_image_leaves_the_pool_with_the_first_iterate_that_has_fallen():
 def test_results_of_the_pool_do_not_depend_on_its_size_or_order():
     model = shared("float64")
     images, labels = data(model, 24, "float64")
-    attack = ATTACKS["l2_pgd"].make(helpers.replicas_of(model), setting("l2_pgd", early_stop=True), 5)
+    attack = ATTACKS["l2_pgd"].make(
+        helpers.replicas_of(model), setting("l2_pgd", early_stop=True), 5
+    )
     rows = zip(images.numpy(), labels.numpy(), names(24), strict=True)
     items = [Item(position, *row) for position, row in enumerate(rows)]
     whole = {d.item.position: d for d in attack.stream(items, 24, radius("l2_pgd"), 0)}

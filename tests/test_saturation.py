@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
 import attack_helpers as helpers
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.attacks import engine
 from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.subject import Subject
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import inner, losses, steps
 
@@ -269,3 +273,21 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
     every = [key for seen in keys.values() for key in seen]
     assert len(every) == len(set(every))
     assert engine.other_seed(0, "check") not in (0, engine.other_seed(1, "check"))
+
+
+def test_a_check_draws_other_numbers_than_the_sweep(monkeypatch):
+    seeds = []
+    row = dataclasses.replace(ATTACKS["linf_pgd"], make=lambda *basis: seeds.append(basis[-1]))
+    monkeypatch.setitem(ATTACKS, "linf_pgd", row)
+    subject = object.__new__(Subject)
+    vars(subject).update(
+        setting=config.Attack(),
+        experiment=SimpleNamespace(seed=3),
+        replicas=None,
+        epsilon=0.1,
+        images=np.zeros((0, 6, 6, 3)),
+        right=np.zeros(0, bool),
+    )
+    _ = subject.attacked
+    subject.under("linf_pgd")
+    assert seeds == [3, engine.other_seed(3, "check")]
