@@ -33,8 +33,9 @@ def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "
     the schedule, which only compares values, is the paper's; but they do not round to 0 on
     confident models, where neither value nor gradient of the cross-entropy changes any more.
 
-    Each starts at a random point of the ball, or at the image without `attack.random_start`. An
-    image is done as soon as it falls; one that stands gets back its point of largest loss.
+    Each starts at a random point of the ball's surface, as in its authors' code, or at the image
+    without `attack.random_start`. An image is done as soon as it falls; one that stands gets back
+    its point of largest loss.
     Without `attack.early_stop` all make every step, and get back the point of largest margin.
 
     Args:
@@ -101,7 +102,8 @@ def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf
 def checkpoints(steps: int) -> list[int]:
     """Iterations after which the step size is judged, the last one at most `steps`.
 
-    The first window is 22 % of the steps, each later one 3 % shorter, none below 6 %.
+    The first window is 22 % of the steps, each later one 3 % shorter, none below 6 %; in whole
+    iterations, as in its authors' code (at 100 steps the paper's formula gives the same).
     """
     window, shorter, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
     found = []

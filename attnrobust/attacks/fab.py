@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOWARD_IMAGE = 0.1  # alpha_max: largest share of the step that starts at the image
 OVERSHOOT = 1.05  # eta
 BACK = 0.9  # beta: what falls goes back to this share of its distance
-# Within half of it are random starts where there is no ball, and nothing has been found yet.
+# At half of it are random starts where there is no ball, and nothing has been found yet.
 START = 8 / 255
 SEARCH = 8  # halvings of the last stretch to the boundary
 MARGIN = 1e-5  # of the largest logit, by which what is given back must be beyond it
