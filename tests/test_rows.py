@@ -12,8 +12,9 @@ import tensorflow as tf
 from attack_helpers import noise, predicted, smooth
 
 from attnrobust import config
-from attnrobust.attacks import checks, methods, packing
+from attnrobust.attacks import checks, descent, methods, packing
 from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.transfer import in_full
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -76,6 +77,13 @@ def test_a_row_in_full_perturbs_all_images_by_all_it_can(name, replicas, images,
     wrong = leads(replicas, images, labels) > 0
     if name not in ("uniform_noise", "sign_noise", "gaussian_noise"):
         assert strong[wrong].mean() > leads(replicas, images, labels)[wrong].mean()
+
+
+def test_the_pgd_family_is_run_by_the_pool_but_in_full_by_foolbox(replicas):
+    asked = methods.settled(config.Attack(**SMALL))
+    assert isinstance(descent.linf_pgd(replicas, asked, 0), Pooled)
+    whole = in_full(asked)
+    assert not isinstance(descent.linf_pgd(replicas, whole, 0), Pooled)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS.keys() - set(FULL)))
