@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from attack_helpers import noise, predicted, smooth
+from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import checks, descent, methods, packing
+from attnrobust.attacks import checks, descent, methods, packing, square
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.transfer import in_full
@@ -77,6 +78,23 @@ def test_a_row_in_full_perturbs_all_images_by_all_it_can(name, replicas, images,
     wrong = leads(replicas, images, labels) > 0
     if name not in ("uniform_noise", "sign_noise", "gaussian_noise"):
         assert strong[wrong].mean() > leads(replicas, images, labels)[wrong].mean()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_square_in_full_goes_on_from_its_best_point_alone(full):
+    """Of twelve values the sum decides; a brighter pixel is wrong still, but by less."""
+    model = keras.Sequential(
+        [keras.layers.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    model.layers[-1].set_weights([np.repeat([[1.0, -1.0]], 12, axis=0), np.array([0.0, 12.0])])
+    origin, best = (tf.fill((1, 2, 2, 3), value) for value in (0.4, 0.3))
+    kept, margin, wrong = square._proposal(Replicas(model), full)(
+        origin, tf.constant([0], tf.int64), best, tf.constant([2 * 3.6 - 12]),
+        tf.constant([[0.0, 0.0, 0.9, 0.9, 0.9]]), tf.constant(1), tf.constant(0.1),
+    )  # fmt: skip
+    assert wrong.numpy().all()
+    assert margin.numpy()[0] == pytest.approx(-4.8 if full else -3.6, rel=1e-5)
+    assert bool((kept == best).numpy().all()) == full
 
 
 def test_the_pgd_family_is_run_by_the_pool_but_in_full_by_foolbox(replicas):
