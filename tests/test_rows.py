@@ -80,6 +80,25 @@ def test_a_row_in_full_perturbs_all_images_by_all_it_can(name, replicas, images,
         assert strong[wrong].mean() > leads(replicas, images, labels)[wrong].mean()
 
 
+@pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", "autoattack", "square"])
+def test_in_full_fools_a_similar_model_as_pgd_does(name, replicas, images):
+    """At the border of one model another one still stands."""
+    rng = np.random.default_rng(0)
+    other = keras.models.clone_model(replicas.model)
+    other.set_weights([weight + 0.3 * weight.std() * rng.standard_normal(weight.shape)
+                       for weight in replicas.model.get_weights()])  # fmt: skip
+    seen = predicted(other, images)
+
+    def left(name, **settings):
+        found = made(name, replicas, images, seen, **SMALL, **settings)
+        return float((predicted(other, found) == seen).mean())
+
+    mine, pgd, early = (left(name, early_stop=False), left("linf_pgd", early_stop=False),
+                        left(name))  # fmt: skip
+    assert mine < early - 0.1
+    assert name == "square" or mine <= pgd + 0.05, "30 queries are not many"
+
+
 @pytest.mark.parametrize("full", [True, False])
 def test_square_in_full_goes_on_from_its_best_point_alone(full):
     """Of twelve values the sum decides; a brighter pixel is wrong still, but by less."""
