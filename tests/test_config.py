@@ -182,7 +182,6 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.adam_epsilon", [0.0]),
         ("training.min_delta", [-0.001]),
         ("training.epoch_fraction", [0.0, 1.01, float("nan")]),
-        ("training.class_weights", ["balanced"]),
         ("training.focal_gamma", [-0.5, float("nan")]),
         ("training.class_balanced_beta", [-0.1, 1.0, float("nan")]),
         ("training.sampling", ["undersample"]),

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from attack_helpers import noise, predicted, smooth
+from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import checks, methods, packing
+from attnrobust.attacks import checks, descent, methods, packing, square
 from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.transfer import in_full
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -76,6 +78,49 @@ def test_a_row_in_full_perturbs_all_images_by_all_it_can(name, replicas, images,
     wrong = leads(replicas, images, labels) > 0
     if name not in ("uniform_noise", "sign_noise", "gaussian_noise"):
         assert strong[wrong].mean() > leads(replicas, images, labels)[wrong].mean()
+
+
+@pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", "autoattack", "square"])
+def test_in_full_fools_a_similar_model_as_pgd_does(name, replicas, images):
+    """At the border of one model another one still stands."""
+    rng = np.random.default_rng(0)
+    other = keras.models.clone_model(replicas.model)
+    other.set_weights([weight + 0.3 * weight.std() * rng.standard_normal(weight.shape)
+                       for weight in replicas.model.get_weights()])  # fmt: skip
+    seen = predicted(other, images)
+
+    def left(name, **settings):
+        found = made(name, replicas, images, seen, **SMALL, **settings)
+        return float((predicted(other, found) == seen).mean())
+
+    mine, pgd, early = (left(name, early_stop=False), left("linf_pgd", early_stop=False),
+                        left(name))  # fmt: skip
+    assert mine < early - 0.1
+    assert name == "square" or mine <= pgd + 0.05, "30 queries are not many"
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_square_in_full_goes_on_from_its_best_point_alone(full):
+    """Of twelve values the sum decides; a brighter pixel is wrong still, but by less."""
+    model = keras.Sequential(
+        [keras.layers.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    model.layers[-1].set_weights([np.repeat([[1.0, -1.0]], 12, axis=0), np.array([0.0, 12.0])])
+    origin, best = (tf.fill((1, 2, 2, 3), value) for value in (0.4, 0.3))
+    kept, margin, wrong = square._proposal(Replicas(model), full)(
+        origin, tf.constant([0], tf.int64), best, tf.constant([2 * 3.6 - 12]),
+        tf.constant([[0.0, 0.0, 0.9, 0.9, 0.9]]), tf.constant(1), tf.constant(0.1),
+    )  # fmt: skip
+    assert wrong.numpy().all()
+    assert margin.numpy()[0] == pytest.approx(-4.8 if full else -3.6, rel=1e-5)
+    assert bool((kept == best).numpy().all()) == full
+
+
+def test_the_pgd_family_is_run_by_the_pool_but_in_full_by_foolbox(replicas):
+    asked = methods.settled(config.Attack(**SMALL))
+    assert isinstance(descent.linf_pgd(replicas, asked, 0), Pooled)
+    whole = in_full(asked)
+    assert not isinstance(descent.linf_pgd(replicas, whole, 0), Pooled)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS.keys() - set(FULL)))

@@ -111,7 +111,7 @@ def robust(state):
     return float((state["logits"].argmax(1) == state["label"]).mean())
 
 
-RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,200"}
+RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,60"}
 # Without gradients and with few queries, they may find nothing.
 WEAK = ("square", "square_l2", "boundary", "hopskipjump", "uniform_noise", "sign_noise",
         "gaussian_noise", "salt_and_pepper")  # fmt: skip
@@ -123,6 +123,7 @@ CASES = [(name, mode) for name, row in ATTACKS.items() for mode in ("carry", "in
 def test_contract_of_every_attack(name, mode, tiny, dataset, stored, model, learned, tmp_path):
     before = [weight.copy() for weight in model.get_weights()]
     settings = [f"attack.name={name}", f"attack.mode={mode}", "attack.queries=20",
+                "attack.gamma=0.02", "attack.aims=likeliest",
                 f"attack.epsilons={RADII[ATTACKS[name].norm]}"]  # fmt: skip
     states = swept(tiny, dataset, model, learned, tmp_path, *settings)
     ids = stored["id"].astype(str).tolist()

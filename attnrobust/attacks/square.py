@@ -90,7 +90,7 @@ def _query(
     outcome.judge(pack, best, wrong.numpy(), -margin.numpy())
 
 
-def _proposal(replicas: Replicas, full: bool) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _proposal(replicas: Replicas, full: bool = False) -> Callable[..., tuple[tf.Tensor, ...]]:
     """One query on rows of tensors, to be compiled.
 
     `draw` (n, 5) holds uniform numbers of [0, 1): row and column of the window, signs of R, G, B.

@@ -172,9 +172,6 @@ class Training:
 
     def _require_balance(self) -> None:
         require(self.focal_gamma >= 0, "training.focal_gamma", self.focal_gamma, "at least 0")
-        require(self.class_weights in ("inverse_frequency", "effective_number", "none"),
-                "training.class_weights", self.class_weights,
-                "inverse_frequency, effective_number or none")  # fmt: skip
         require(0 <= self.class_balanced_beta < 1, "training.class_balanced_beta",
                 self.class_balanced_beta, "in [0, 1)")  # fmt: skip
         require(self.sampling in ("none", "oversample", "smote"), "training.sampling",
