@@ -168,8 +168,9 @@ def proportion(
 ) -> Measured:  # fmt: skip
     """Share of hits (N,) bool: with Wilson's interval, or a bootstrap of groups of several images.
 
-    Where all or none are hits, every resample is the same: there it is Wilson's for as many
-    independent images as there are groups.
+    A bootstrap of few groups is too narrow, so that it takes Wilson's ends where these lie further
+    out: images of one patient tell no more than as many of different ones. Where all or none are
+    hits, every resample is the same: there it is Wilson's for as many images as there are groups.
     """
     n, count = len(hits), int(hits.sum())
     if not n:
@@ -177,7 +178,8 @@ def proportion(
     draws = _Resampling(n, seed, groups)
     if draws.kind == GROUPS and 0 < count < n:
         ends = draws.ends(lambda weights: weights @ hits / weights.sum(axis=1))
-        return Measured(count / n, *ends, GROUPS)
+        low, high = zip(ends, wilson(count, n), strict=True)
+        return Measured(count / n, min(low), max(high), GROUPS)
     independent = draws.count
     return Measured(count / n, *wilson(round(count / n * independent), independent), WILSON)
 

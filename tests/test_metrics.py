@@ -213,6 +213,13 @@ def test_a_bootstrap_of_groups_resamples_whole_groups_by_hand() -> None:
     assert metrics.measure(one, np.zeros(4, int), np.eye(2)[1 - hits], groups=groups) == found
 
 
+def test_few_groups_never_tell_more_than_independent_images() -> None:
+    # Every pair one right and one wrong image: each resample is 0.5.
+    hits, groups = np.arange(12) % 2 == 0, np.arange(12) // 2
+    found = metrics.proportion(hits, groups=groups)
+    assert found == (0.5, *metrics.wilson(6, 12), "group_bootstrap")
+
+
 @pytest.mark.usefixtures("few")
 def test_groups_of_one_image_change_nothing() -> None:
     labels, probability = drawn(1, n=80)

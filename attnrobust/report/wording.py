@@ -216,8 +216,8 @@ def intervals(results: Sequence[Result]) -> str:
              for kind in result.frame["interval"]}  # fmt: skip
     if "group_bootstrap" in kinds:
         return ("Where a patient or lesion has several test images, these are not independent: "
-                "whole groups are resampled (1,000 bootstraps). Other proportions have Wilson’s "
-                "interval.")  # fmt: skip
+                "whole groups are resampled (1,000 bootstraps; Wilson’s ends where those of few "
+                "groups are narrower). Other proportions have Wilson’s interval.")  # fmt: skip
     said = "" if kinds else " Images of one patient are taken as independent: predict again."
     return ("Proportions have Wilson’s interval, other measures 1,000 bootstraps over images."
             + said)  # fmt: skip
