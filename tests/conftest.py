@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,13 @@ def tiny() -> config.Experiment:
         attack=config.Attack(epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10,
                              samples=6),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tiny: config.Experiment) -> Iterator[config.Experiment]:
+    """The same with two convolutions, for what does not depend on the backbone."""
+    import training_helpers
+
+    with pytest.MonkeyPatch.context() as patch:
+        training_helpers.add_two_convolutions(patch)
+        yield config.with_settings(tiny, ["model.backbone=two_convolutions", "model.width=1"])

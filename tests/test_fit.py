@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
+from training_helpers import history, resumed_as_whole
 
-from attnrobust import config, runs
+from attnrobust import config, pipeline, runs
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.training import fit, strategy
 from attnrobust.training.state import State
-
-
-def history(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+from experiments.demo import resnet18_gap
 
 
 def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
-    tiny, records_folder, tmp_path
+    small, records_folder, tmp_path
 ):
-    experiment = config.with_settings(tiny, ["training.epochs=3", "training.augmentation=flip"])
+    experiment = config.with_settings(
+        small, ["training.epochs=3", "training.augmentation=flip", "training.learning_rate=0.01"]
+    )
     dataset = records.load(records_folder)
     # On one device: on several, each validates with its own BatchNorm statistics.
     model = fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
@@ -47,13 +44,20 @@ def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
     labels = inputs.labels(dataset, "validation")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
     assert float(loss) == pytest.approx(min(row["val_loss"] for row in rows), abs=2e-3)
+    # The weights of a run give the same logits when built again.
+    again = build.build(
+        dataclasses.replace(experiment.model, weights=str(tmp_path / "weights.h5")),
+        classes=7, image_size=32,
+    )  # fmt: skip
+    images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
+    np.testing.assert_allclose(model(images), again(images), rtol=1e-6, atol=1e-6)
 
 
-def test_same_seed_same_history_and_other_seed_another(tiny, records_folder, tmp_path):
+def test_same_seed_same_history_and_other_seed_another(small, records_folder, tmp_path):
     dataset = records.load(records_folder)
     results = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        experiment = config.with_settings(tiny, ["training.epochs=1", f"seed={seed}"])
+        experiment = config.with_settings(small, ["training.epochs=1", f"seed={seed}"])
         fit.train(experiment, dataset, tmp_path / name, tf.distribute.get_strategy())
         results.append(history(tmp_path / name)[0]["loss"])
     assert results[0] == pytest.approx(results[1], rel=1e-6)
@@ -102,9 +106,9 @@ def test_early_stopping_counts_epochs_without_improvement():
 
 
 def test_a_kill_between_the_last_epoch_and_its_state_loses_no_row(
-    tiny, records_folder, tmp_path, monkeypatch
+    small, records_folder, tmp_path, monkeypatch
 ):
-    experiment = config.with_settings(tiny, ["training.epochs=2"])
+    experiment = config.with_settings(small, ["training.epochs=2"])
     dataset = records.load(records_folder)
     real = State.save
 
@@ -121,70 +125,62 @@ def test_a_kill_between_the_last_epoch_and_its_state_loses_no_row(
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
 
 
-def test_training_stops_when_patience_is_over(tiny, records_folder, tmp_path):
+def test_training_stops_when_patience_is_over(small, records_folder, tmp_path):
     experiment = config.with_settings(
-        tiny, ["training.epochs=9", "training.patience=1", "training.min_delta=100"]
+        small, ["training.epochs=9", "training.patience=1", "training.min_delta=100"]
     )
     fit.train(experiment, records.load(records_folder), tmp_path, tf.distribute.get_strategy())
     assert len(history(tmp_path)) == 2
 
 
-def test_resume_after_an_interruption_equals_an_undisturbed_run(
-    tiny, records_folder, tmp_path, monkeypatch
-):
+def test_resume_after_an_interruption_equals_an_undisturbed_run(small, records_folder, tmp_path):
     # Dropout's own random state is the one thing a resume does not restore.
-    experiment = config.with_settings(tiny, ["training.epochs=3", "model.dropout=0"])
+    experiment = config.with_settings(small, ["training.epochs=3", "model.dropout=0"])
     dataset = records.load(records_folder)
-    whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
-
-    real = fit._one_epoch
-
-    def interrupted(*args, epoch, **kwargs):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return real(*args, epoch=epoch, **kwargs)
-
-    monkeypatch.setattr(fit, "_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    monkeypatch.setattr(fit, "_one_epoch", real)
-    resumed = fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    for a, b in zip(history(tmp_path / "a"), history(tmp_path / "b"), strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
-        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-3)
+    resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
 
 
-def test_a_killed_process_goes_on_from_the_last_finished_epoch(tiny, records_folder, tmp_path):
-    command = [
-        sys.executable, "-m", "experiments.demo.resnet18_gap", "train",
-        "--records", str(records_folder), "--runs", str(tmp_path),
-        "--set", "data.image_size=32", "--set", "model.width=0.125", "--set", "training.epochs=6",
-        "--set", "training.epoch_fraction=1",
-    ]  # fmt: skip
+# The command line of a small network, killed by itself as soon as its second epoch is saved.
+KILLED = """
+import os, signal, sys
+import pytest, training_helpers
+from attnrobust import pipeline
+from attnrobust.training.state import State
+from experiments.demo.resnet18_gap import EXPERIMENT
+training_helpers.add_two_convolutions(pytest.MonkeyPatch())
+real = State.save
+def save(self, *args):
+    real(self, *args)
+    if self.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+State.save = save
+pipeline.main(EXPERIMENT, sys.argv[1:])
+"""
+
+
+def test_a_killed_process_goes_on_from_the_last_finished_epoch(
+    small, records_folder, tmp_path, capsys
+):
+    words = ["train", "--records", str(records_folder), "--runs", str(tmp_path)]
+    for setting in ("data.image_size=32", "model.backbone=two_convolutions", "training.epochs=3"):
+        words += ["--set", setting]
     folder = tmp_path / "demo" / "resnet18_gap" / "seed-0" / "train"
-    root = Path(__file__).parents[1]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch   2/6"):
-            break
-    time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    done = State.load(folder / "state").epoch
-    assert 2 <= done < 6
-    second = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert f"going on after epoch {done}" in second.stdout
-    assert [row["epoch"] for row in history(folder)] == [1, 2, 3, 4, 5, 6]
-    third = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert "done before, kept" in third.stdout
+    tests = Path(__file__).parent
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], cwd=tests.parent, text=True, capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tests)}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert State.load(folder / "state").epoch == 2
+    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert [row["epoch"] for row in history(folder)] == [1, 2, 3]
+    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    assert "done before, kept" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_clear_line(
-    tiny, records_folder, tmp_path, monkeypatch
+    small, records_folder, tmp_path, monkeypatch
 ):
     # Logits at the end of float32's range: the first step's loss overflows.
     real = build.build
@@ -197,16 +193,18 @@ def test_a_loss_that_is_not_finite_ends_in_one_clear_line(
 
     monkeypatch.setattr(fit.build, "build", overflowing)
     with pytest.raises(UserError, match=r"not finite in epoch 1; try a smaller"):
-        fit.train(tiny, records.load(records_folder), tmp_path, tf.distribute.get_strategy())
+        fit.train(small, records.load(records_folder), tmp_path, tf.distribute.get_strategy())
 
 
-def test_a_batch_that_does_not_spread_over_the_devices_is_refused(tiny, records_folder, tmp_path):
-    experiment = config.with_settings(tiny, ["training.batch_size=15"])
+def test_a_batch_that_does_not_spread_over_the_devices_is_refused(small, records_folder, tmp_path):
+    experiment = config.with_settings(small, ["training.batch_size=15"])
     with pytest.raises(UserError, match="does not spread evenly over 2 devices"):
         fit.train(experiment, records.load(records_folder), tmp_path, strategy.mirrored())
 
 
-def test_a_full_disk_keeps_the_state_of_the_last_epoch(tiny, records_folder, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_state_of_the_last_epoch(
+    small, records_folder, tmp_path, monkeypatch
+):
     dataset = records.load(records_folder)
     real = runs.save_npz
     calls = []
@@ -220,52 +218,32 @@ def test_a_full_disk_keeps_the_state_of_the_last_epoch(tiny, records_folder, tmp
 
     monkeypatch.setattr(fit.runs, "save_npz", full)
     with pytest.raises(UserError, match=r"no space left on the disk while writing .*state\.npz"):
-        fit.train(tiny, dataset, tmp_path, tf.distribute.get_strategy())
+        fit.train(small, dataset, tmp_path, tf.distribute.get_strategy())
     assert (tmp_path / "state" / "state.npz").exists()
     monkeypatch.setattr(fit.runs, "save_npz", real)
-    fit.train(tiny, dataset, tmp_path, tf.distribute.get_strategy())
+    fit.train(small, dataset, tmp_path, tf.distribute.get_strategy())
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
-
-
-def test_weights_of_a_run_give_the_same_logits_when_built_again(tiny, records_folder, tmp_path):
-    dataset = records.load(records_folder)
-    model = fit.train(tiny, dataset, tmp_path, tf.distribute.get_strategy())
-    again = build.build(
-        dataclasses.replace(tiny.model, weights=str(tmp_path / "weights.h5")),
-        classes=7, image_size=32,
-    )  # fmt: skip
-    images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
-    np.testing.assert_allclose(model(images), again(images), rtol=1e-6, atol=1e-6)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_half_precision_trains_and_resumes_with_float32_weights(
-    name, tiny, records_folder, tmp_path, monkeypatch
+    name, small, records_folder, tmp_path, monkeypatch
 ):
-    experiment = config.with_settings(tiny, [f"training.precision={name}", "training.epochs=2"])
-    dataset = records.load(records_folder)
-    real = fit._one_epoch
+    experiment = config.with_settings(small, [f"training.precision={name}", "model.dropout=0"])
+    dataset, real, seen = records.load(records_folder), fit._one_epoch, set()
 
-    def interrupted(model, *args, epoch, **kwargs):
-        assert model.get_layer("conv2_block1_1_conv").compute_dtype == name
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return real(model, *args, epoch=epoch, **kwargs)
+    def watched(model, *args, **kwargs):
+        seen.add(model.get_layer("conv1_conv").compute_dtype)
+        return real(model, *args, **kwargs)
 
-    monkeypatch.setattr(fit, "_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
-    monkeypatch.setattr(fit, "_one_epoch", real)
-    model = fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    monkeypatch.setattr(fit, "_one_epoch", watched)
+    _, model = resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    assert seen == {name}
     assert keras.mixed_precision.global_policy().name == "float32"
-    assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
-    assert {weight.dtype for weight in model.get_weights()} == {np.dtype("float32")}
     again = build.build(
-        dataclasses.replace(tiny.model, weights=str(tmp_path / "weights.h5")),
-        classes=7,
-        image_size=32,
-    )
+        dataclasses.replace(experiment.model, weights=str(tmp_path / "whole" / "weights.h5")),
+        classes=7, image_size=32,
+    )  # fmt: skip
     images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
     half, full = model(images).numpy(), again(images).numpy()
     # bfloat16 keeps 8 bits: about 1 % after a few layers.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import cohen_kappa_score
 from tensorflow import keras
+from training_helpers import history
 
 from attnrobust import config, metrics
 from attnrobust.data import inputs, records
@@ -174,13 +172,9 @@ def test_two_classes_have_no_kappa() -> None:
     assert steps.agreement(keras.Model(image, keras.layers.Dense(2)(image))) == []
 
 
-def history(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize("method", ["standard", "adversarial"])
-def test_the_history_holds_the_kappa_of_each_epoch(method, tiny, records_folder, tmp_path) -> None:
-    experiment = config.with_settings(tiny, [
+def test_the_history_holds_the_kappa_of_each_epoch(method, small, records_folder, tmp_path) -> None:
+    experiment = config.with_settings(small, [
         "training.epochs=1", f"training.method={method}", "training.loss=focal",
         "training.inner_steps=1", "training.inner_rel_stepsize=1", "training.precision=float16",
         "training.class_weights=effective_number",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from attnrobust import config, pipeline, runs
+from attnrobust.data import records
 from attnrobust.errors import UserError
-from attnrobust.training import state, strategy
+from attnrobust.training import fit, state, strategy
 from experiments.demo import resnet18_gap
 
 ROOT = Path(__file__).parents[1]
@@ -45,11 +48,11 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def start(index: int, ports: list[int], folder: Path, records: Path) -> subprocess.Popen[str]:
+def start(index: int, ports: list[int], folder: Path, shards: Path) -> subprocess.Popen[str]:
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     task = {"type": "worker", "index": index}
     words = [
-        "train", "--strategy", "multi_worker", "--records", str(records),
+        "train", "--strategy", "multi_worker", "--records", str(shards),
         "--runs", str(folder / "runs"), "--set", "data.image_size=32", "--set", "model.width=0.125",
         "--set", f"training.epochs={EPOCHS}",
     ]  # fmt: skip
@@ -60,6 +63,7 @@ def start(index: int, ports: list[int], folder: Path, records: Path) -> subproce
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_workers_end_with_equal_weights_after_one_was_killed(records_folder, tmp_path):
     train = tmp_path / "runs" / "demo" / "resnet18_gap" / "seed-0" / "train"
     ports = [free_port(), free_port()]
@@ -114,6 +118,65 @@ def test_a_wrong_tf_config_ends_in_one_clear_line(text, monkeypatch):
 def test_one_machine_writes_for_itself():
     assert strategy.is_chief(tf.distribute.get_strategy())
     assert strategy.is_chief(strategy.mirrored())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "task", "writes"),
+    [
+        (["worker"], ("worker", 0), True),
+        (["worker"], ("worker", 1), False),
+        (["chief", "worker"], ("chief", 0), True),
+        (["chief", "worker"], ("worker", 0), False),
+    ],
+)
+def test_of_several_machines_the_first_writes(jobs, task, writes):
+    cluster = tf.train.ClusterSpec({job: ["a:1", "b:1"][: 1 + (job == "worker")] for job in jobs})
+    found = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, task_type=task[0], task_id=task[1]
+    )
+    assert strategy.is_chief(SimpleNamespace(cluster_resolver=found)) == writes
+
+
+def test_a_helping_worker_trains_along_and_writes_nothing(
+    small, records_folder, tmp_path, monkeypatch
+):
+    """It sees the chief's folder: what stands there when it ends is what the chief wrote."""
+    dataset, one = records.load(records_folder), tf.distribute.get_strategy()
+    experiment = config.with_settings(small, ["training.epochs=1", "model.dropout=0"])
+    chief = fit.train(experiment, dataset, tmp_path, one)
+    shutil.rmtree(tmp_path / "state")
+
+    def files() -> dict:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    before, trained, real = files(), [], fit._one_epoch
+
+    def noted(*args, **kwargs):
+        trained.append(kwargs["epoch"])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(fit, "_one_epoch", noted)
+    monkeypatch.setattr(fit, "is_chief", lambda _: False)
+    helper = fit.train(experiment, dataset, tmp_path, one)
+    assert trained == [0]
+    assert files() == before
+    for mine, his in zip(helper.get_weights(), chief.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, his)
+
+
+@pytest.mark.parametrize(("machines", "text"), [(True, "Collective ops is aborted by"),
+                                                (False, "Collective ops is aborted by"),
+                                                (True, "OOM when allocating tensor")])  # fmt: skip
+def test_a_lost_worker_ends_in_one_clear_line(machines, text, small, tmp_path, monkeypatch):
+    def lost(*_):
+        raise tf.errors.UnavailableError(None, None, text)
+
+    monkeypatch.setattr(fit, "_train", lost)
+    extended = SimpleNamespace(_in_multi_worker_mode=lambda: machines)
+    expected = UserError if machines and "ollective" in text else tf.errors.UnavailableError
+    with pytest.raises(expected, match=r"another worker was lost; start all|" + text[:8]) as stop:
+        fit.train(small, None, tmp_path, SimpleNamespace(extended=extended))
+    assert isinstance(stop.value, expected)
 
 
 @pytest.mark.parametrize("words", [["predict"], ["all"], ["train", "--force"]])

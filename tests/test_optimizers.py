@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
+from training_helpers import resumed_as_whole
 
 from attnrobust import config
 from attnrobust.data import records
@@ -118,27 +119,16 @@ def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
     monkeypatch.setattr(fit.build, "build", linear)
     rates, real = [], fit._one_epoch
 
-    def watched(model, *args, epoch, **kwargs):
-        if stop_at == epoch:
-            raise KeyboardInterrupt
-        row = real(model, *args, epoch=epoch, **kwargs)
+    def watched(model, *args, **kwargs):
+        row = real(model, *args, **kwargs)
         rates.append(float(model.optimizer.learning_rate))
         return row
 
     monkeypatch.setattr(fit, "_one_epoch", watched)
-    stop_at = None
-    whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
+    resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
     expected = {"cosine": [0.1, 0.075, 0.025], "step": [0.1, 0.01, 0.001],
                 "plateau": [0.1, 0.1, 0.01]}[schedule]  # fmt: skip
-    assert rates == pytest.approx(expected)
-    stop_at = 1
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    stop_at = None
-    resumed = fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    assert rates[3:] == pytest.approx(expected)
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+    assert rates == pytest.approx([*expected, *expected[1:]])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from imblearn.over_sampling import SMOTE
+from training_helpers import resumed_as_whole
 
 from attnrobust import config, runs
 from attnrobust.data import inputs, records, sampling
@@ -194,40 +194,23 @@ def test_the_memory_that_is_stated_is_what_smote_takes(numbers: tuple[int, ...])
     assert 0.8 * stated < peak < 1.2 * stated
 
 
-@pytest.mark.parametrize("kind", ["oversample", "smote"])
+@pytest.mark.parametrize(
+    ("kind", "spread"), [("oversample", strategy.mirrored), ("smote", tf.distribute.get_strategy)]
+)
 def test_a_resume_goes_on_as_if_nothing_had_happened(
-    kind, tiny, dataset, tmp_path, monkeypatch
+    kind, spread, small, dataset, tmp_path
 ) -> None:
-    experiment = config.with_settings(tiny, [
+    experiment = config.with_settings(small, [
         "training.class_weights=none", f"training.sampling={kind}", "model.dropout=0",
         "training.epoch_fraction=0.5", "training.epochs=2", "training.loss=focal",
     ])  # fmt: skip
-    fit.train(experiment, dataset, tmp_path / "a", strategy.mirrored())
-    real = fit._one_epoch
-
-    def interrupted(*args, epoch, **kwargs):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return real(*args, epoch=epoch, **kwargs)
-
-    monkeypatch.setattr(fit, "_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
-    monkeypatch.setattr(fit, "_one_epoch", real)
-    fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
-    whole, resumed = (
-        [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
-        for name in "ab"
-    )
-    assert [row["epoch"] for row in resumed] == [1, 2]
-    for one, two in zip(whole, resumed, strict=True):
-        assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
+    resumed_as_whole(experiment, dataset, tmp_path, spread())
 
 
 def test_a_run_starts_from_another_of_the_same_seed(
-    tiny, dataset, tmp_path, monkeypatch, caplog
+    small, dataset, tmp_path, monkeypatch, caplog
 ) -> None:
-    short = config.with_settings(tiny, ["training.epochs=1", "name=first", "seed=3"])
+    short = config.with_settings(small, ["training.epochs=1", "name=first", "seed=3"])
     first = runs.Run.of(short, tmp_path)
     again = config.with_settings(short, ["training.start=first", "name=second"])
     second = runs.Run.of(again, tmp_path)

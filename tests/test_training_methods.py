@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 
 import foolbox
 import numpy as np
@@ -12,7 +10,18 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from tensorflow import keras
-from training_helpers import IMAGES, LABELS, WEIGHTS, made, network, setting, softmax_loss, stepped
+from training_helpers import (
+    IMAGES,
+    LABELS,
+    WEIGHTS,
+    history,
+    made,
+    network,
+    resumed_as_whole,
+    setting,
+    softmax_loss,
+    stepped,
+)
 
 from attnrobust import config
 from attnrobust.data import inputs, records
@@ -23,10 +32,6 @@ from attnrobust.training import fit, inner, methods, state, strategy
 
 RNG = np.random.default_rng(1)
 ROBUST = ["adversarial", "trades", "fast"]
-
-
-def history(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 def test_a_clean_share_of_one_takes_the_step_of_standard_training():
@@ -106,32 +111,6 @@ def test_both_batches_are_normalised_by_their_own_statistics_and_move_the_averag
     np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["standard", "adversarial"])
-def test_a_resume_on_two_replicas_equals_an_undisturbed_run(
-    name, tiny, records_folder, tmp_path, monkeypatch
-):
-    experiment = config.with_settings(tiny, [f"training.method={name}", "training.epochs=2"])
-    dataset = records.load(records_folder)
-    monkeypatch.setattr(fit.build, "build", small)
-    whole = fit.train(experiment, dataset, tmp_path / "a", strategy.mirrored())
-    real = fit._one_epoch
-
-    def interrupted(*args, epoch, **kwargs):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return real(*args, epoch=epoch, **kwargs)
-
-    monkeypatch.setattr(fit, "_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
-    monkeypatch.setattr(fit, "_one_epoch", real)
-    resumed = fit.train(experiment, dataset, tmp_path / "b", strategy.mirrored())
-    for one, two in zip(history(tmp_path / "a"), history(tmp_path / "b"), strict=True):
-        assert one["val_loss"] == pytest.approx(two["val_loss"], rel=1e-5)
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
-
-
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_which_methods_attack_their_validation_is_known_without_tensorflow(name):
     model = methods.METHODS[name](network(batchnorm=False), setting(name))
@@ -203,12 +182,11 @@ def test_averages_that_cannot_follow_are_told(caplog):
     assert not caplog.records
 
 
-def test_batchnorm_averages_move_as_fast_as_asked(tiny, records_folder, tmp_path, monkeypatch):
+def test_batchnorm_averages_move_as_fast_as_asked(small, records_folder, tmp_path):
     dataset = records.load(records_folder)
-    monkeypatch.setattr(fit.build, "build", small)
     means = {}
     for momentum in ("none", "0.5", "0.0"):
-        experiment = config.with_settings(tiny, [
+        experiment = config.with_settings(small, [
             "training.epochs=1", "training.method=adversarial", "training.learning_rate=1e-9",
             f"training.batchnorm_momentum={momentum}",
         ])  # fmt: skip
@@ -244,60 +222,36 @@ def test_one_and_two_replicas_take_the_same_step(name):
     assert first["loss"] > 0
 
 
-def small(*_, classes: int, image_size: int) -> keras.Model:
-    """In place of `build.build`: float16 convolutions take long on a CPU."""
-    image = keras.Input((image_size, image_size, 3))
-    x = keras.layers.Conv2D(4, 3, strides=4)(image)
-    x = keras.layers.Activation("softplus")(keras.layers.BatchNormalization()(x))
-    x = keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling2D()(x))
-    return keras.Model(image, keras.layers.Activation("linear", dtype="float32")(x))
-
-
 KEYS = ("loss", "robust_accuracy", "val_loss", "val_clean_loss", "val_accuracy",
         "val_robust_accuracy")  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"), [("adversarial", "float32"), ("trades", "float16"), ("fast", "bfloat16")]
-)
+    ("name", "precision", "spread"),
+    [("standard", "float32", strategy.mirrored), ("adversarial", "float32", strategy.mirrored),
+     ("trades", "float16", tf.distribute.get_strategy),
+     ("fast", "bfloat16", tf.distribute.get_strategy)],
+)  # fmt: skip
 def test_a_resume_equals_an_undisturbed_run(
-    name, precision, tiny, records_folder, tmp_path, monkeypatch
+    name, precision, spread, small, records_folder, tmp_path
 ):
     experiment = config.with_settings(
-        tiny, [f"training.method={name}", f"training.precision={precision}"]
+        small,
+        [f"training.method={name}", f"training.precision={precision}", "model.dropout=0"],
     )
     dataset = records.load(records_folder)
-    monkeypatch.setattr(fit.build, "build", small)
-    whole = fit.train(experiment, dataset, tmp_path / "a", tf.distribute.get_strategy())
-
-    real = fit._one_epoch
-
-    def interrupted(*args, epoch, **kwargs):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return real(*args, epoch=epoch, **kwargs)
-
-    monkeypatch.setattr(fit, "_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    monkeypatch.setattr(fit, "_one_epoch", real)
-    resumed = fit.train(experiment, dataset, tmp_path / "b", tf.distribute.get_strategy())
-    rows = history(tmp_path / "a")
-    assert {"epoch", "seconds", *KEYS} <= set(rows[0])
-    assert ("accuracy" in rows[0]) == (name == "trades")
-    assert ("val_one_step_accuracy" in rows[0]) == (name == "fast")
-    for one, two in zip(rows, history(tmp_path / "b"), strict=True):
-        assert [one[key] for key in KEYS] == pytest.approx([two[key] for key in KEYS], rel=1e-3)
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        assert one.dtype == np.float32
-        np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-3)
+    rows, _ = resumed_as_whole(experiment, dataset, tmp_path, spread())
+    if name != "standard":
+        assert {"epoch", *KEYS} <= set(rows[0])
+        assert ("accuracy" in rows[0]) == (name == "trades")
+        assert ("val_one_step_accuracy" in rows[0]) == (name == "fast")
 
 
 def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightly(
-    tiny, records_folder, tmp_path
+    small, records_folder, tmp_path
 ):
     experiment = config.with_settings(
-        tiny, ["training.method=adversarial", "model.head=gap", "training.inner_steps=8",
+        small, ["training.method=adversarial", "model.head=gap", "training.inner_steps=8",
                "training.inner_epsilon=0.001", "training.inner_rel_stepsize=0.4"],
     )  # fmt: skip
     dataset = records.load(records_folder)
@@ -346,10 +300,10 @@ def test_a_collapse_is_a_gap_between_one_step_and_several_and_a_loss_of_what_was
 
 
 def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
-    tiny, records_folder, tmp_path, monkeypatch, caplog
+    small, records_folder, tmp_path, monkeypatch, caplog
 ):
     experiment = config.with_settings(
-        tiny, ["training.method=fast", "model.head=gap", "training.epochs=5"]
+        small, ["training.method=fast", "model.head=gap", "training.epochs=5"]
     )
     dataset = records.load(records_folder)
     rows = [row(0.5, 0.45), row(0.6, 0.02, loss=4.0)]
@@ -367,9 +321,9 @@ def test_a_collapse_ends_training_at_the_last_good_weights_and_says_so(
 
 
 def test_weights_that_stand_the_single_step_alone_are_told(
-    tiny, records_folder, tmp_path, monkeypatch, caplog
+    small, records_folder, tmp_path, monkeypatch, caplog
 ):
-    experiment = config.with_settings(tiny, ["training.method=fast"])
+    experiment = config.with_settings(small, ["training.method=fast"])
     rows = [row(0.9, 0.01, loss=0.5), row(0.9, 0.0, loss=0.7)]
     monkeypatch.setattr(
         fit, "_one_epoch", lambda *_, epoch, **__: {"epoch": epoch + 1, **rows[epoch]}
@@ -401,10 +355,10 @@ def test_weights_that_stand_the_single_step_alone_are_told(
         (["method=standard", "batch_size=1"], r"batch_size = 1 on 1 device.* at least 2 images"),
     ],
 )
-def test_bad_settings_end_in_one_clear_line(settings, words, tiny, records_folder, tmp_path):
+def test_bad_settings_end_in_one_clear_line(settings, words, small, records_folder, tmp_path):
     with pytest.raises(UserError, match=words):
         fit.train(
-            config.with_settings(tiny, [f"training.{text}" for text in settings]),
+            config.with_settings(small, [f"training.{text}" for text in settings]),
             records.load(records_folder), tmp_path, tf.distribute.get_strategy(),
         )  # fmt: skip
 

@@ -1,14 +1,24 @@
-"""Eight images, a small network, and one step of training on them."""
+"""Eight images, a small network, one step of training on them; a run and what is left of it."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+from unittest import mock
+
 import numpy as np
+import pytest
 import scipy.special
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, runs
+from attnrobust.data.records import Dataset
+from attnrobust.models.backbones import BACKBONES
+from attnrobust.models.backbones.base import Backbone, Preprocessing, at
 from attnrobust.training import fit, methods
+from attnrobust.training.state import State
 
 IMAGES = np.random.default_rng(0).random((8, 16, 16, 3), dtype=np.float32)
 LABELS = np.arange(8) % 3
@@ -51,3 +61,66 @@ def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model,
 def softmax_loss(logits: np.ndarray) -> np.ndarray:
     """Cross-entropy of each image, in float64."""
     return -scipy.special.log_softmax(logits.astype(float), axis=1)[np.arange(8), LABELS]
+
+
+def _two_convolutions(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
+    """The smallest backbone that has all that a large one has: stages, BatchNorm, any width."""
+    assert weights is None
+    x = Preprocessing("tf", name="preprocessing")(images)
+    for stage, filters in enumerate((4, 8), start=1):
+        x = keras.layers.Conv2D(round(width * filters), 3, strides=4 // stage, padding="same",
+                                name=f"conv{stage}_conv")(x)  # fmt: skip
+        x = keras.layers.BatchNormalization(name=f"conv{stage}_bn")(x)
+        x = keras.layers.Activation("softplus", name=f"conv{stage}_out")(x)
+    return keras.Model(images, x, name="two_convolutions")
+
+
+# A row that no table of the program holds; see the fixture `small`.
+TWO_CONVOLUTIONS = Backbone(
+    build=_two_convolutions, size=32, smallest=8, taps=("conv1_out", "conv2_out"),
+    cuts={"full": at("conv2_out")},
+)  # fmt: skip
+
+
+def add_two_convolutions(patch: pytest.MonkeyPatch) -> None:
+    """Have `model.backbone=two_convolutions` until the patch is undone."""
+    patch.setitem(BACKBONES, "two_convolutions", TWO_CONVOLUTIONS)
+
+
+def history(folder: Path) -> list[dict]:
+    """Rows of a train stage's folder."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def resumed_as_whole(
+    experiment: config.Experiment, dataset: Dataset, folder: Path,
+    spread: tf.distribute.Strategy, *, after: int = 1,
+) -> tuple[list[dict], keras.Model]:  # fmt: skip
+    """A resume is the unkilled run: goes on from a copy made after so many epochs, and compares.
+
+    Returns:
+        The history of the whole run, and its model.
+    """
+    parts, real = [folder / "whole", folder / "resumed"], State.save
+
+    def copied(state: State, where: Path, model: keras.Model) -> None:
+        real(state, where, model)
+        if state.epoch == after:
+            shutil.copytree(where.parent, parts[1])
+
+    with mock.patch.object(State, "save", copied):
+        whole = fit.train(experiment, dataset, parts[0], spread)
+    assert State.load(parts[1] / "state").epoch == after
+    resumed = fit.train(experiment, dataset, parts[1], spread)
+    rows, again = ([{key: value for key, value in row.items() if key != "seconds"}
+                    for row in history(part)] for part in parts)  # fmt: skip
+    assert len(rows) > after, "something was left to do"
+    for one, two in zip(rows, again, strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+    last, same = (runs.load_npz(part / "state" / "state.npz") for part in parts)
+    for name in last.keys() - {"words"}:
+        np.testing.assert_allclose(last[name], same[name], rtol=1e-4, atol=1e-6)
+    return rows, whole
