@@ -48,7 +48,8 @@ def train(walk: Walk) -> None:
         spread = strategy.multi_worker()
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
-    with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
+    used = {**walk.used("model", "training"), **walk.started_from()}
+    with walk.run.stage("train", used=used, inputs=dataset.hash,
                         force=walk.force, writes=chief) as folder:  # fmt: skip
         if folder is not None:
             from attnrobust.training import fit, strategy

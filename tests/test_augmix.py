@@ -328,7 +328,7 @@ ROBUST = {"robust_accuracy", "val_clean_loss", "val_robust_accuracy"}
 )  # fmt: skip
 def test_a_resume_equals_an_undisturbed_run(name, precision, keys, small, records_folder, tmp_path):
     experiment = config.with_settings(
-        small, [f"training.method={name}", f"training.precision={precision}", "model.dropout=0",
+        small, [f"training.method={name}", f"training.precision={precision}",
                 "training.optimizer=sgd", "training.schedule=cosine"],
     )  # fmt: skip
     dataset = records.load(records_folder)

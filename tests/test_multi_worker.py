@@ -142,7 +142,7 @@ def test_a_helping_worker_trains_along_and_writes_nothing(
 ):
     """It sees the chief's folder: what stands there when it ends is what the chief wrote."""
     dataset, one = records.load(records_folder), tf.distribute.get_strategy()
-    experiment = config.with_settings(small, ["training.epochs=1", "model.dropout=0"])
+    experiment = config.with_settings(small, ["training.epochs=1"])
     chief = fit.train(experiment, dataset, tmp_path, one)
     shutil.rmtree(tmp_path / "state")
 

@@ -51,6 +51,7 @@ def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
 def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model, dict]:
     """The model after one step of Keras' fit, and what fit said."""
     model = made(training, batchnorm=batchnorm)
+    model.run_eagerly = True  # To compile takes longest; see the tests on one and two replicas.
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
     if training.method != "standard":
         batches = model.prepare(batches, (0, 0))
@@ -115,6 +116,7 @@ def resumed_as_whole(
     rows, again = ([{key: value for key, value in row.items() if key != "seconds"}
                     for row in history(part)] for part in parts)  # fmt: skip
     assert len(rows) > after, "something was left to do"
+    assert whole.train_function.experimental_get_tracing_count() == 1, "compiled once, not an epoch"
     for one, two in zip(rows, again, strict=True):
         assert one == pytest.approx(two, rel=1e-5)
     for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
