@@ -70,7 +70,17 @@ def test_weights_files_and_inference_know_nothing_of_it(small, tmp_path):
     assert [layer.name for layer in dropout.layers(model)] == ["head_dropout"]
     assert [weight.name for weight in model.weights] == names
     np.testing.assert_array_equal(model(images), before)
-    assert not np.array_equal(model(images, training=True), before)
     model.save_weights(tmp_path / "weights.h5", save_format="h5")
+    assert not np.array_equal(model(images, training=True), before)
     read = config.with_settings(small, [f"model.weights={tmp_path / 'weights.h5'}"]).model
     np.testing.assert_array_equal(build.build(read, classes=7, image_size=32)(images), before)
+
+
+def test_an_efficientnets_own_chance_is_dropout_by_image_as_above():
+    model = config.Model(backbone="efficientnet_b0", head="flatten", weights="none")
+    network = build.build(model, classes=3, image_size=32)
+    found = list(dropout.layers(network))
+    # One for each block that has a way around it, and the head's.
+    assert len(found) == 9 + 1
+    assert {type(layer) for layer in found} == {keras.layers.Dropout}
+    assert all(layer.noise_shape == (None, 1, 1, 1) for layer in found if "head" not in layer.name)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
-from training_helpers import history, resumed_as_whole
+from training_helpers import history, leave_uncompiled, resumed_as_whole
 
 from attnrobust import config, pipeline, runs
 from attnrobust.data import inputs, records
@@ -53,7 +53,10 @@ def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
     np.testing.assert_allclose(model(images), again(images), rtol=1e-6, atol=1e-6)
 
 
-def test_same_seed_same_history_and_other_seed_another(small, records_folder, tmp_path):
+def test_same_seed_same_history_and_other_seed_another(
+    small, records_folder, tmp_path, monkeypatch
+):
+    leave_uncompiled(monkeypatch)
     dataset = records.load(records_folder)
     results = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -210,8 +213,9 @@ pipeline.main(EXPERIMENT, sys.argv[1:])
 
 
 def test_a_killed_process_goes_on_from_the_last_finished_epoch(
-    small, records_folder, tmp_path, capsys
+    small, records_folder, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(strategy, "mirrored", tf.distribute.get_strategy)
     words = ["train", "--records", str(records_folder), "--runs", str(tmp_path)]
     for setting in ("data.image_size=32", "model.backbone=two_convolutions", "training.epochs=3"):
         words += ["--set", setting]
@@ -289,7 +293,9 @@ def test_half_precision_trains_and_resumes_with_float32_weights(
         return real(model, *args, **kwargs)
 
     monkeypatch.setattr(fit, "_one_epoch", watched)
-    _, model = resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    _, model = resumed_as_whole(
+        experiment, dataset, tmp_path, tf.distribute.get_strategy(), compiled=False
+    )
     assert seen == {name}
     assert keras.mixed_precision.global_policy().name == "float32"
     again = build.build(

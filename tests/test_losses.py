@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import cohen_kappa_score
 from tensorflow import keras
-from training_helpers import history
+from training_helpers import history, leave_uncompiled
 
 from attnrobust import config, metrics
 from attnrobust.data import inputs, records
@@ -165,14 +165,17 @@ def test_two_classes_have_no_kappa() -> None:
 
 
 @pytest.mark.parametrize("method", ["standard", "adversarial"])
-def test_the_history_holds_the_kappa_of_each_epoch(method, small, records_folder, tmp_path) -> None:
+def test_the_history_holds_the_kappa_of_each_epoch(
+    method, small, records_folder, tmp_path, monkeypatch
+) -> None:
+    leave_uncompiled(monkeypatch)
     experiment = config.with_settings(small, [
         "training.epochs=1", f"training.method={method}", "training.loss=focal",
         "training.inner_steps=1", "training.inner_rel_stepsize=1", "training.precision=float16",
         "training.class_weights=effective_number",
     ])  # fmt: skip
     dataset = records.load(records_folder)
-    fit.train(experiment, dataset, tmp_path, strategy.mirrored())
+    fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
     (row,) = history(tmp_path)
     assert -1 <= row["val_kappa"] <= 1
     assert np.isfinite(row["val_loss"])

@@ -205,7 +205,7 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(
         "training.epoch_fraction=0.5", "training.epochs=2", "training.loss=focal",
         "training.corruptions=gaussian_noise", "training.augmentation=flip",
     ])  # fmt: skip
-    resumed_as_whole(experiment, dataset, tmp_path, spread())
+    resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=kind == "oversample")
 
 
 def test_a_run_starts_from_another_of_the_same_seed(
