@@ -42,9 +42,9 @@ def train(walk: Walk) -> None:
         spread = strategy.multi_worker()
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
-    with walk.run.stage("train", used=walk.used("model", "training"), inputs=dataset.hash,
-                        notes={"again": list(walk.again)}, force=walk.force,
-                        writes=chief) as folder:  # fmt: skip
+    used = {**walk.used("model", "training"), **walk.started_from()}
+    with walk.run.stage("train", used=used, inputs=dataset.hash, notes={"again": list(walk.again)},
+                        force=walk.force, writes=chief) as folder:  # fmt: skip
         if folder is not None:
             from attnrobust.models import precision
             from attnrobust.training import fit, strategy

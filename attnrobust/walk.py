@@ -172,6 +172,24 @@ class Walk:
         made_with = {"weights": runs.digest(weights)} if weights.is_file() else {}
         return {"again": list(self.again), **made_with}
 
+    def started_from(self) -> dict[str, str]:
+        """Digest of the weights file that training starts from; the settings hold its place alone.
+
+        Nothing where it starts from no file, or where an older stamp does not tell; what the stamp
+        says where the file has gone since.
+        """
+        training, weights = self.experiment.training, self.experiment.model.weights
+        if not training.start and weights in ("none", "imagenet"):
+            return {}
+        file = Path(weights).expanduser()
+        if training.start:
+            seed = f"seed-{self.experiment.seed}"
+            file = self.run.root.parents[1] / training.start / seed / "train" / "weights.h5"
+        name, before = "starting_weights", None if self.force else self.run.stamp("train")
+        if before and (name not in before["used"] or not file.is_file()):
+            return {key: value for key, value in before["used"].items() if key == name}
+        return {name: runs.digest(file)} if file.is_file() else {}
+
     def weights_digest(self) -> str:
         """Digest of the trained weights and the records: what every later stage depends on.
 

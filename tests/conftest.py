@@ -151,7 +151,10 @@ def small(tiny: config.Experiment) -> Iterator[config.Experiment]:
 
     with pytest.MonkeyPatch.context() as patch:
         training_helpers.add_two_convolutions(patch)
-        yield config.with_settings(tiny, ["model.backbone=two_convolutions", "model.width=1"])
+        yield config.with_settings(
+            tiny, ["model.backbone=two_convolutions", "model.width=1", "model.head=flatten",
+                   "training.optimizer=sgd", "training.learning_rate=0.01"],
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import keras
 from training_helpers import resumed_as_whole
 
-from attnrobust import config
+from attnrobust import config, pipeline, runs, walk
 from attnrobust.data import records
 from attnrobust.errors import UserError
 from attnrobust.models import build
@@ -20,7 +20,8 @@ from attnrobust.training import fit, optimizers, phases
 
 def made(backbone: str, cut: str = "full") -> keras.Model:
     row = BACKBONES[backbone]
-    model = config.Model(backbone=backbone, weights="none", cut=cut)
+    width = 0.25 if backbone in ("mobilenet", "resnet18") else 1
+    model = config.Model(backbone=backbone, weights="none", cut=cut, width=width)
     return build.build(model, classes=3, image_size=max(row.smallest, 32))
 
 
@@ -43,7 +44,13 @@ def test_groups_of_a_resnet_by_name():
 
 @pytest.mark.parametrize(
     ("backbone", "cut"),
-    [(name, cut) for name, row in BACKBONES.items() for cut in row.cuts],
+    # The EfficientNets differ in the number and width of blocks alone.
+    [
+        (name, cut)
+        for name, row in BACKBONES.items()
+        for cut in row.cuts
+        if name not in ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3")
+    ],
 )
 def test_every_group_of_every_backbone_adds_weights(backbone, cut):
     model = made(backbone, cut)
@@ -75,7 +82,7 @@ def test_the_head_learns_first_and_a_resume_between_the_phases_changes_nothing(
     small, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
-        small, ["training.epochs=3", "training.head_epochs=1", "model.dropout=0",
+        small, ["training.epochs=3", "training.head_epochs=1",
                 "training.patience=1", "training.min_delta=100", "data.limit=32"],
     )  # fmt: skip
     dataset, real, kept = records.load(records_folder), fit._one_epoch, []
@@ -92,10 +99,39 @@ def test_the_head_learns_first_and_a_resume_between_the_phases_changes_nothing(
         return row
 
     monkeypatch.setattr(fit, "_one_epoch", watched)
-    resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy(), compiled=False)
     # Patience counts from the second epoch on, which is the last since nothing counts as better.
     # The backbone stays, BatchNorm included, then learns; after the resume, too.
     assert kept == [True, False, False]
+
+
+@pytest.mark.parametrize("setting", ["model.weights={file}", "training.start=first"])
+def test_other_weights_in_the_file_that_training_starts_from_are_noticed(
+    setting, tiny, records_folder, tmp_path, monkeypatch
+):
+    file = tmp_path / "demo" / "first" / "seed-0" / "train" / "weights.h5"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"one")
+    monkeypatch.setattr(fit, "train", lambda *_: None)
+    monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
+    experiment = config.with_settings(tiny, [setting.format(file=file)])
+    run = runs.Run.of(experiment, tmp_path)
+    pipeline.train(walk.Walk(run, records_folder))
+    file.write_bytes(b"two")
+    with pytest.raises(
+        UserError, match=r"made with starting_weights .*add --force to make it anew"
+    ):
+        pipeline.train(walk.Walk(run, records_folder))
+    pipeline.train(walk.Walk(run, records_folder, force=True))
+    pipeline.train(walk.Walk(run, records_folder))
+    file.unlink()
+    pipeline.train(walk.Walk(run, records_folder))
+    # A stamp from before it held that is no reason to train again.
+    stamp = runs.load_json(run.path("train", "stage.json"))
+    del stamp["used"]["starting_weights"]
+    runs.save_json(run.path("train", "stage.json"), stamp)
+    file.write_bytes(b"three")
+    pipeline.train(walk.Walk(run, records_folder))
 
 
 @pytest.mark.parametrize(("values", "words"), [

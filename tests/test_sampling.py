@@ -201,10 +201,11 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(
     kind, spread, small, dataset, tmp_path
 ) -> None:
     experiment = config.with_settings(small, [
-        "training.class_weights=none", f"training.sampling={kind}", "model.dropout=0",
+        "training.class_weights=none", f"training.sampling={kind}",
         "training.epoch_fraction=0.5", "training.epochs=2", "training.loss=focal",
+        "training.corruptions=gaussian_noise", "training.augmentation=flip",
     ])  # fmt: skip
-    resumed_as_whole(experiment, dataset, tmp_path, spread())
+    resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=kind == "oversample")
 
 
 def test_a_run_starts_from_another_of_the_same_seed(

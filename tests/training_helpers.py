@@ -51,6 +51,7 @@ def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
 def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model, dict]:
     """The model after one step of Keras' fit, and what fit said."""
     model = made(training, batchnorm=batchnorm)
+    model.run_eagerly = True  # To compile takes longest; see the tests on one and two replicas.
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
     if training.method != "standard":
         batches = model.prepare(batches, (0, 0))
@@ -64,14 +65,14 @@ def softmax_loss(logits: np.ndarray) -> np.ndarray:
 
 
 def _two_convolutions(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
-    """The smallest backbone that has all that a large one has: stages, BatchNorm, any width."""
+    """The smallest backbone that has what a large one has: two stages, BatchNorm, any width."""
     assert weights is None
     x = Preprocessing("tf", name="preprocessing")(images)
-    for stage, filters in enumerate((4, 8), start=1):
-        x = keras.layers.Conv2D(round(width * filters), 3, strides=4 // stage, padding="same",
-                                name=f"conv{stage}_conv")(x)  # fmt: skip
-        x = keras.layers.BatchNormalization(name=f"conv{stage}_bn")(x)
-        x = keras.layers.Activation("softplus", name=f"conv{stage}_out")(x)
+    x = keras.layers.Conv2D(round(width * 4), 3, strides=4, use_bias=False, name="conv1_conv")(x)
+    x = keras.layers.BatchNormalization(name="conv1_bn")(x)
+    x = keras.layers.Activation("softplus", name="conv1_out")(x)
+    x = keras.layers.Conv2D(round(width * 8), 3, strides=2, use_bias=False, name="conv2_conv")(x)
+    x = keras.layers.Activation("softplus", name="conv2_out")(x)
     return keras.Model(images, x, name="two_convolutions")
 
 
@@ -92,11 +93,27 @@ def history(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
+def leave_uncompiled(patch: pytest.MonkeyPatch) -> None:
+    """Have training run step by step: to compile a small network takes longer than to train it."""
+    real = fit.compile_model
+
+    def compile_model(model: keras.Model, training: config.Training) -> None:
+        real(model, training)
+        model.run_eagerly = True
+
+    patch.setattr(fit, "compile_model", compile_model)
+
+
 def resumed_as_whole(
     experiment: config.Experiment, dataset: Dataset, folder: Path,
-    spread: tf.distribute.Strategy, *, after: int = 1,
+    spread: tf.distribute.Strategy, *, compiled: bool = True,
 ) -> tuple[list[dict], keras.Model]:  # fmt: skip
-    """A resume is the unkilled run: goes on from a copy made after so many epochs, and compares.
+    """A resume is the unkilled run: goes on from a copy made after an epoch, and compares.
+
+    The copy is made as soon as the state is written, before the files that follow from it.
+
+    Args:
+        compiled: As in earnest; to compile both runs takes longest, though.
 
     Returns:
         The history of the whole run, and its model.
@@ -105,16 +122,21 @@ def resumed_as_whole(
 
     def copied(state: State, where: Path, model: keras.Model) -> None:
         real(state, where, model)
-        if state.epoch == after:
+        if state.epoch == 1:
             shutil.copytree(where.parent, parts[1])
 
-    with mock.patch.object(State, "save", copied):
-        whole = fit.train(experiment, dataset, parts[0], spread)
-    assert State.load(parts[1] / "state").epoch == after
-    resumed = fit.train(experiment, dataset, parts[1], spread)
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiled:
+            leave_uncompiled(patch)
+        with mock.patch.object(State, "save", copied):
+            whole = fit.train(experiment, dataset, parts[0], spread)
+        assert State.load(parts[1] / "state").epoch == 1
+        resumed = fit.train(experiment, dataset, parts[1], spread)
     rows, again = ([{key: value for key, value in row.items() if key != "seconds"}
                     for row in history(part)] for part in parts)  # fmt: skip
-    assert len(rows) > after, "something was left to do"
+    assert len(rows) > 1, "something was left to do"
+    if compiled:
+        assert whole.train_function.experimental_get_tracing_count() == 1, "once, not an epoch"
     for one, two in zip(rows, again, strict=True):
         assert one == pytest.approx(two, rel=1e-5)
     for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):

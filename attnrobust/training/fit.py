@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import logging
 import math
 import tempfile
@@ -17,17 +17,18 @@ import tensorflow as tf
 from tensorflow import keras
 from tqdm import tqdm
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import batchnorm, inner, losses, optimizers, phases
+from attnrobust.training import batchnorm, dropout, losses, optimizers, phases
 from attnrobust.training.balance import class_weights, synthetic
 from attnrobust.training.methods import METHODS, Adversarial, one_step_alone
 from attnrobust.training.state import State
 from attnrobust.training.steps import Steps, agreement
 from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
+from attnrobust.training.validation import Validation, validation_batches
 
 log = logging.getLogger("attnrobust")
 
@@ -80,12 +81,14 @@ def _train(
     _learn(model, experiment, groups, strategy)
     with strategy.scope():  # Makes the optimizer's variables: a copy on each device.
         state.restore(model)
-    validation = validation_batches(model, experiment, dataset)
+    validation = _validation(model, experiment, dataset, strategy)
     writer = None
     if is_chief(strategy):
         writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
     else:
         log.info("a helping worker: the first one writes and says what happens")
+    if state.epoch:  # What a kill cut off between the state and the files that follow from it.
+        _write(folder, model, state, strategy, new=False)
     while not state.collapsed and state.epoch < setting.epochs and state.wait < setting.patience:
         if phases.learning(setting, state.epoch) != groups:
             groups = phases.learning(setting, state.epoch)
@@ -100,13 +103,10 @@ def _train(
                 f"the loss is not finite in epoch {row['epoch']}; try a smaller "
                 f"training.learning_rate than {setting.learning_rate:g}"
             )
-        # Reading a variable can take a mean over all machines, so every one of them saves, and all
-        # but the chief into the void.
-        with contextlib.nullcontext(folder) if writer else tempfile.TemporaryDirectory() as place:
-            improved = state.add(row, setting.min_delta)
-            if state.epoch <= setting.head_epochs:
-                state.wait = 0
-            _keep(Path(place), model, state, improved=improved)
+        improved = state.add(row, setting.min_delta)
+        if state.epoch <= setting.head_epochs:
+            state.wait = 0
+        _write(folder, model, state, strategy, new=True)
         if writer:
             _tensorboard(writer, row)
             log.info("%s", _line(row, setting.epochs, best=improved))
@@ -127,18 +127,45 @@ def _built(
             f"training.batch_size {setting.batch_size} does not spread evenly over {devices} "
             "devices"
         )
-    method = config.lookup("training.method", METHODS, setting.method)
     first = phases.start(experiment, dataset, folder)
     keras.utils.set_random_seed(experiment.seed)
-    with strategy.scope(), precision(setting.precision):
-        network = build.build(
-            first, classes=len(dataset.classes), image_size=experiment.data.image_size
-        )
-        model = method(network, setting)
+    model = _network(dataclasses.replace(experiment, model=first), dataset, strategy)
+    with strategy.scope():
+        dropout.prepare(model)
     batchnorm.prepare(model, setting, devices, inputs.steps(dataset, experiment.data, setting))
     passes = model.passes if isinstance(model, Steps) else 1
     memory.require(model, setting.batch_size, "training.batch_size", passes)
     return model
+
+
+def _network(
+    experiment: config.Experiment, dataset: Dataset, strategy: tf.distribute.Strategy
+) -> keras.Model:
+    setting = experiment.training
+    method = config.lookup("training.method", METHODS, setting.method)
+    with strategy.scope(), precision(setting.precision):
+        network = build.build(
+            experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
+        )
+        return method(network, setting)
+
+
+def _validation(
+    model: keras.Model, experiment: config.Experiment, dataset: Dataset,
+    strategy: tf.distribute.Strategy,
+) -> Validation:  # fmt: skip
+    """What judges the model, with a twin in float32 where it computes in less."""
+    setting, judge = experiment.training, model
+    if setting.precision != "float32":
+        plain = config.with_settings(
+            experiment, ["training.precision=float32", "model.weights=none"]
+        )
+        judge = _network(plain, dataset, strategy)
+        with strategy.scope():
+            compile_model(judge, plain.training)
+        if isinstance(judge, Adversarial):
+            memory.require(judge, setting.batch_size, "training.batch_size")
+    return Validation(model, judge, validation_batches(judge, experiment, dataset))
 
 
 def _learn(
@@ -150,6 +177,8 @@ def _learn(
     with strategy.scope(), precision(setting.precision):
         phases.choose(model, experiment.model.backbone, groups)
         compile_model(model, setting)
+        # Variables that came into being inside the compiled step would have it compiled twice.
+        model.optimizer.build(model.trainable_variables)
     if groups is not None or setting.head_epochs:
         log.info("%s", {None: "the whole network learns", 1: "the head alone learns"}.get(
             groups, f"the last {groups} layer groups learn"))  # fmt: skip
@@ -157,9 +186,8 @@ def _learn(
 
 def _say_end(state: State, setting: config.Training) -> None:
     last = state.history[-1]
-    kept = next(row for row in state.history if row["val_loss"] == state.best)
-    overfitted = last if state.collapsed else kept
-    if state.collapsed or one_step_alone(kept):
+    overfitted = last if state.collapsed else state.kept
+    if state.collapsed or one_step_alone(state.kept):
         log.warning(
             "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step "
             "of training, %.3f under PGD; %s; try a smaller training.inner_epsilon, or "
@@ -173,16 +201,18 @@ def _say_end(state: State, setting: config.Training) -> None:
         log.info("no better validation loss for %d epochs: stopped", setting.patience)
 
 
-def _keep(folder: Path, model: keras.Model, state: State, *, improved: bool) -> None:
-    """Best weights, what a resume needs, and the history of a finished epoch."""
-    if improved:
-        with runs.atomic(folder / "weights.h5") as temporary:
-            model.save_weights(temporary, save_format="h5")
-    # The state last: an epoch that it does not hold is trained, and written, again.
-    runs.save_text(
-        folder / "history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history)
-    )
-    state.save(folder / "state", model)
+def _write(
+    folder: Path, model: keras.Model, state: State, strategy: tf.distribute.Strategy, *, new: bool
+) -> None:
+    """A new state, and what follows from a state."""
+    # Reading a variable can take a mean over all machines, so every one of them saves, and all but
+    # the chief into the void.
+    chief = is_chief(strategy)
+    with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as place:
+        # First of all and at once: an epoch that it does not hold is trained again.
+        if new:
+            state.save(Path(place) / "state", model)
+        state.derive(Path(place), model)
 
 
 @contextlib.contextmanager
@@ -205,33 +235,6 @@ def compile_model(model: keras.Model, setting: config.Training) -> None:
     )
 
 
-def validation_batches(
-    model: keras.Model, experiment: config.Experiment, dataset: Dataset
-) -> tf.data.Dataset:
-    """What an epoch is judged by: (image, label), with random starts where a method attacks."""
-    setting = experiment.training
-    batches = inputs.evaluation_batches(
-        dataset, "validation", data=experiment.data, batch_size=setting.batch_size
-    ).map(lambda batch: (batch["image"], batch["label"]))
-    if isinstance(model, Adversarial):
-        if setting.validation_share < 1:
-            batches = _thinned(batches.unbatch(), setting.validation_share)
-            batches = batches.batch(setting.batch_size)
-        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
-                               (experiment.seed, -1), gaussian=False)  # fmt: skip
-    return batches.with_options(whole_files())
-
-
-def _thinned(examples: tf.data.Dataset, share: float) -> tf.data.Dataset:
-    """The first example, and as many others evenly spread as the share asks for."""
-
-    def step(index: tf.Tensor) -> tf.Tensor:
-        return tf.floor(tf.cast(index, tf.float64) * share)
-
-    kept = examples.enumerate().filter(lambda index, _: step(index) > step(index - 1))
-    return kept.map(lambda _, pair: pair)
-
-
 def _one_epoch(
     model: keras.Model,
     experiment: config.Experiment,
@@ -239,7 +242,7 @@ def _one_epoch(
     *,
     epoch: int,
     weights: np.ndarray,
-    validation: tf.data.Dataset,
+    validation: Validation,
     rate: float,
     made: tf.data.Dataset | None = None,
 ) -> dict[str, Any]:
@@ -253,24 +256,19 @@ def _one_epoch(
     if own:
         batches = model.prepare(batches, (experiment.seed, epoch))
     model.optimizer.learning_rate = rate
+    dropout.begin(model, experiment.seed, epoch)
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
     with tqdm(desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False,
               disable=None) as bar:  # fmt: skip
         history = model.fit(
-            batches, validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(
-                on_batch_end=lambda *_, **__: bar.update(),
-                on_test_begin=lambda *_: batchnorm.level(model),
-            )],
+            batches, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_, **__: bar.update())],
         ).history  # fmt: skip
+    found = {key: float(values[-1]) for key, values in history.items()} | validation.judged()
     seconds = round(time.monotonic() - start, 2)
-    measured = {
-        key: float(values[-1])
-        for key, values in history.items()
-        if not own or key in model.recorded
-    }
+    measured = {key: value for key, value in found.items() if not own or key in model.recorded}
     return {"epoch": epoch + 1, **measured, "seconds": seconds}
 
 

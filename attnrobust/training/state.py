@@ -1,7 +1,6 @@
 """What lies between two epochs: all that a killed run needs to go on.
 
-Not dropout's random state: a resumed run of a network with dropout (EfficientNet has some of its
-own) differs by chance.
+Chance is not part of it: everything that is drawn in training is keyed by seed, epoch and step.
 """
 
 from __future__ import annotations
@@ -48,6 +47,11 @@ class State:
         """Whether the last epoch shows catastrophic overfitting."""
         return bool(self.history) and collapsed(self.history)
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The row of the epoch whose weights are the best; there must be one."""
+        return next(row for row in self.history if row["val_loss"] == self.best)
+
     def add(self, row: dict[str, Any], min_delta: float) -> bool:
         """Take in an epoch; whether it is the best so far."""
         self.history.append(row)
@@ -61,6 +65,18 @@ class State:
         words = {"history": self.history, "best": self.best, "wait": self.wait}
         arrays = {f"v{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
         runs.save_npz(folder / "state.npz", words=np.array(json.dumps(words)), **arrays)
+
+    def derive(self, folder: Path, model: keras.Model) -> None:
+        """Write `history.jsonl`, then `weights.h5` if the last epoch is the best.
+
+        Both follow from the state, so that a resume makes them again. In this order the weights
+        are never of an epoch that the history does not hold.
+        """
+        lines = (json.dumps(row) + "\n" for row in self.history)
+        runs.save_text(folder / "history.jsonl", "".join(lines))
+        if self.kept is self.history[-1]:
+            with runs.atomic(folder / "weights.h5") as temporary:
+                model.save_weights(temporary, save_format="h5")
 
     @classmethod
     def load(cls, folder: Path) -> State:
