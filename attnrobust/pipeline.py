@@ -103,13 +103,16 @@ def attack(walk: Walk) -> None:
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
-    notes = {"norm": row.norm, "command": provenance.command()}
+    scale = walk.epsilon_scale()
+    notes = {"norm": row.norm, "command": provenance.command(), "epsilon_scale": scale}
     with walk.run.stage(walk.run.place_of("attack", walk.label), used=walk.used("attack"),
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
             dataset = walk.dataset()
-            Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
+            setting = walk.experiment.attack.in_pixels(scale)
+            experiment = dataclasses.replace(walk.experiment, attack=setting)
+            Sweep(experiment, dataset, walk.trained(dataset)).run(folder)
 
 
 def check(walk: Walk) -> None:

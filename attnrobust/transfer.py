@@ -34,6 +34,7 @@ def transfer(
     """
     from attnrobust.attacks import transfer as crafting
     from attnrobust.attacks.methods import ATTACKS, untargeted
+    from attnrobust.attacks.outputs import require_plain
     from attnrobust.report import transfer as matrix
 
     names = _names(chosen)
@@ -41,6 +42,7 @@ def transfer(
     walks = [Walk(run, records / run.experiment.data.folder) for run in chosen]
     dataset = walks[0].dataset()
     untargeted(first.attack, "transfer")
+    require_plain(first.attack, "transfer")
     used = {
         "attack": dataclasses.asdict(first.attack), "seed": first.seed,
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},

@@ -13,6 +13,7 @@ import tensorflow as tf
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, untargeted
+from attnrobust.attacks.outputs import make, on_logits
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -81,7 +82,7 @@ class Subject:
     @functools.cached_property
     def attacked(self) -> tuple[np.ndarray, np.ndarray]:
         """The sweep's own attack, anew: adversarials and whether each image stands."""
-        return self.under(self.setting.name)
+        return self.under(self.setting.name, outputs=self.setting.outputs)
 
     def under(
         self, name: str, *, epsilon: float | None = None, replicas: Replicas | None = None,
@@ -89,12 +90,14 @@ class Subject:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
+        On the logits unless said otherwise: the others doubt an attack through the softmax, too.
         They are made on `replicas`, if given, and judged by the subject's own model.
         Images wrong from the start are left as they are and do not stand. Of several restarts the
         first that succeeds counts.
         """
-        setting = dataclasses.replace(self.setting, name=name, **changes)  # type: ignore[arg-type]
-        attack = ATTACKS[name].make(replicas or self.replicas, setting, self.experiment.seed)
+        plain = on_logits(self.setting)
+        setting = dataclasses.replace(plain, name=name, **changes)  # type: ignore[arg-type]
+        attack = make(replicas or self.replicas, setting, self.experiment.seed)
         images, stands = self.images.copy(), self.right.copy()
         epsilon = self.epsilon if epsilon is None else epsilon
         radius = np.inf if ATTACKS[name].kind == "minimal" else epsilon

@@ -18,6 +18,7 @@ from attnrobust.attacks import checks
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed
 from attnrobust.attacks.methods import Attack, row_of, target_of
+from attnrobust.attacks.outputs import make
 from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
@@ -71,7 +72,7 @@ class Sweep:
         self.target = target_of(self.setting, dataset.classes)
         aim = {} if self.target is None else {"target": self.target}
         basis = replicas, self.setting, experiment.seed
-        self.attack: Attack = self.row.make(*basis, **aim)
+        self.attack: Attack = make(*basis, **aim)
         # For the samples, which would show less than it can do if they left at the boundary.
         self.in_full = self.attack.in_full() if isinstance(self.attack, Pooled) else None
         self.restarts = self._restarts()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from attnrobust import config, runs
 from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks.outputs import make
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.models.replicas import Replicas
@@ -50,7 +51,7 @@ def craft(
     """
     setting = experiment.attack
     row = row_of(setting)
-    attack = row.make(models[source], setting, experiment.seed)
+    attack = make(models[source], setting, experiment.seed)
     minimal = row.kind == "minimal"
     for epsilon in (0.0,) if minimal else setting.epsilons:
         path = folder / runs.attack_file(source, epsilon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from attnrobust.config.checking import require
 from attnrobust.config.training import Training
@@ -11,6 +11,8 @@ from attnrobust.config.training import Training
 # Attacks whose `steps` times step size must reach the edge of the ball; the report, which starts
 # without TensorFlow, cannot look into ATTACKS.
 STEPPED = ("linf_pgd", "l2_pgd", "bim", "mi_fgsm")
+# Ends the label of every attack with `outputs=probabilities`, so that no table can leave it out.
+THROUGH_SOFTMAX = "-through-softmax"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class Attack:
             Foolbox's loop, all steps for every image, and no first passes.
         first_passes: Cheaper attacks (rows of FIRST_PASSES, attnrobust/attacks/cheap.py) that the
             PGD family sends ahead; what survives them meets the attack itself.
+        outputs: What the attack sees of the model: `logits`, or `probabilities`, which stock
+            Foolbox takes for logits where a model ends in a softmax. A reading of a paper, not a
+            measurement of robustness: its label and every page say so.
+        scale: What epsilons and `abs_stepsize` are given in: `pixels` or `model_input`, the numbers
+            that the backbone's first layer receives. Files and pages have pixels in both cases.
     """
 
     name: str = "linf_pgd"
@@ -131,6 +138,30 @@ class Attack:
     samples: int = 16
     early_stop: bool = True
     first_passes: tuple[str, ...] = ("one_step",)
+    outputs: str = "logits"
+    scale: str = "pixels"
+
+    def in_pixels(self, input_scale: float) -> Attack:
+        """The same attack with its radii and step size in [0, 1] pixel scale.
+
+        Args:
+            input_scale: What 1 in [0, 1] pixels is in the numbers of the model's first layer.
+        """
+        if self.scale == "pixels":
+            return self
+        step = self.abs_stepsize
+        return replace(
+            self,
+            scale="pixels",
+            epsilons=tuple(epsilon / input_scale for epsilon in self.epsilons),
+            abs_stepsize=None if step is None else step / input_scale,
+        )
+
+    def labelled(self, label: str = "") -> str:
+        """What the attack is called in its run: a label or its name, the reading never left out."""
+        own = label or self.name
+        plain = self.outputs == "logits" or own.endswith(THROUGH_SOFTMAX)
+        return own if plain else own + THROUGH_SOFTMAX
 
     def stepsize(self, epsilon: float) -> float:
         """Length of one step in a ball of this radius."""
@@ -157,14 +188,21 @@ class Attack:
         # At most 1 for L-inf: the sweep knows the norm.
         require(all(e > 0 for e in self.epsilons), "attack.epsilons", self.epsilons,
                 "above 0, in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
-        require(self.loss in ("cross_entropy", "margin", "dlr"), "attack.loss", self.loss,
-                "cross_entropy, margin or dlr")  # fmt: skip
+        require(self.loss in ("cross_entropy", "margin", "dlr", "foolbox_cross_entropy"),
+                "attack.loss", self.loss, "cross_entropy, margin or dlr")  # fmt: skip
+        # It stands still on confident models: never without the reading's mark.
+        marked = self.loss != "foolbox_cross_entropy" or self.outputs == "probabilities"
+        require(marked, "attack.loss", self.loss, "cross_entropy, where attack.outputs = logits")
         for name in ("steps", "queries", "restarts", "batch_size", "samples"):
             value = getattr(self, name)
             require(value >= 1, f"attack.{name}", value, "at least 1")
         require(self.rel_stepsize > 0, "attack.rel_stepsize", self.rel_stepsize, "above 0")
         require(self.abs_stepsize is None or self.abs_stepsize > 0, "attack.abs_stepsize",
                 self.abs_stepsize, "above 0")  # fmt: skip
+        require(self.outputs in ("logits", "probabilities"), "attack.outputs", self.outputs,
+                "logits or probabilities")  # fmt: skip
+        require(self.scale in ("pixels", "model_input"), "attack.scale", self.scale,
+                "pixels or model_input")  # fmt: skip
         require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
         require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
                 "carry or independent")  # fmt: skip

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from attnrobust import stamps
-from attnrobust.config import Explanation
+from attnrobust.config import Attack, Explanation
 from attnrobust.errors import UserError
 from attnrobust.report.results import Estimate, Result, key
 from attnrobust.runs import Run, load_json
@@ -68,7 +68,7 @@ def _of_run(run: Run, name: str) -> list[Result]:
         results.append(Result(
             run=run,
             name=name,
-            label=f"{name}, {label}" if len(labels) > 1 else name,
+            label=f"{name}, {label}" if len(labels) > 1 or _marked(label, settings) else name,
             attack=label,
             setting=settings.get(label, run.experiment.attack),
             norm=norm,
@@ -84,6 +84,11 @@ def _of_run(run: Run, name: str) -> list[Result]:
             provenance=provenance,
         ))  # fmt: skip
     return results
+
+
+def _marked(label: str, settings: Mapping[str, Attack]) -> bool:
+    """Whether the attack is named wherever its run is, even where there is no other."""
+    return label in settings and settings[label].outputs != "logits"
 
 
 def _estimates(

@@ -45,7 +45,7 @@ def summary(results: Sequence[Result]) -> list[str]:
         for panel in grouped(members, "panel").values():
             sentences += _difference(panel)
         paragraphs.append(" ".join(sentences))
-    return [*paragraphs, *_too_weak(results), *_elsewhere(results)]
+    return [*paragraphs, *_too_weak(results), *_through_softmax(results), *_elsewhere(results)]
 
 
 def _too_weak(results: Sequence[Result]) -> list[str]:
@@ -59,6 +59,18 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
         f"Warning: the attack {label} on {name} is too weak to be quoted; its {attack.steps} steps "
         f"reach {attack.reach:.2f} of the ball, so robust accuracy comes out too high."
         for (name, label), attack in weak.items()
+    ]
+
+
+def _through_softmax(results: Sequence[Result]) -> list[str]:
+    """Readings of a paper that must not be taken for measurements."""
+    found = dict.fromkeys((each.group[1], each.attack) for each in results
+                          if each.attack and each.setting.outputs != "logits")  # fmt: skip
+    return [
+        f"Warning: what {label} leaves of {name} is not the model’s robustness; it attacks through "
+        "the softmax, whose gradient vanishes where the model is sure, as stock Foolbox does with "
+        "a model that ends in one."
+        for name, label in found
     ]
 
 
@@ -205,6 +217,10 @@ def attacks(results: Sequence[Result]) -> list[str]:
             where = "at random in the ball" if attack.random_start else "at the image"
             words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
                       f"{where}")  # fmt: skip
+        if attack.outputs != "logits":
+            words += ", through the softmax: what it leaves is not the model’s robustness"
+        if result.asked_scale != 1:
+            words += ", its ε given in the numbers of the model’s first layer"
         found.append(words)
     return list(dict.fromkeys(found))
 
