@@ -105,11 +105,11 @@ def test_a_single_such_attack_is_named_beside_its_run(tmp_path):
 def test_the_table_sets_each_reading_at_the_epsilon_that_was_given(page):
     (table,) = as_published.section(reading.read([page[0]])).tables
     assert [text for text, _ in table.groups[1:]] == list(as_published.READINGS.values())
-    assert [row[0] for row in table.rows] == ["0", "0.00125", "0.31875", "0.32", "81.6"]
+    assert [row[0] for row in table.rows] == ["0", "0.00125", "0.3187", "0.32", "81.6"]
     by_epsilon = {row[0]: row for row in table.rows}
-    assert by_epsilon["0.32"][1] == "0.805 (both)"
+    assert by_epsilon["0.32"][1] == "0.805, both"
     # Columns: logits in pixels, logits in first-layer numbers, and both through the softmax.
-    assert [cell[:5] for cell in by_epsilon["0.31875"][2:]] == ["–", "0.515", "–", "0.818"]
+    assert [cell[:5] for cell in by_epsilon["0.3187"][2:]] == ["–", "0.515", "–", "0.818"]
     assert [cell[:5] for cell in by_epsilon["0.32"][2:]] == ["0.250", "–", "0.616", "–"]
     assert set(table.frame["outputs"]) == {"logits", "probabilities"}
     assert table.frame.loc[table.frame["attack"] == "first", "epsilon"].tolist() == pytest.approx(

@@ -35,8 +35,10 @@ def through(asked, model, images, labels):
     return made, model(made).numpy().argmax(1) != labels.numpy()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float32") for name in STOCK), ("linf_pgd", "float64"), ("l2_pgd", "float64")],
+)
 def test_through_the_softmax_is_stock_foolbox_on_a_model_that_ends_in_one(name, dtype):
     model = small_model(dtype)
     images, labels = data(model, 24, dtype)

@@ -114,7 +114,8 @@ def _stated(dataset: str, backbone: str, epsilon: float) -> str:
     """What the paper says of accuracy there, of its ResNet-50 where it has no such network."""
     backbone = backbone if _in_paper(dataset, backbone) else PAPERS
     who = {True: "with", False: "without", None: "both"}
-    said = [f"{each.said} ({who[each.attention]})" for each in PUBLISHED
+    said = [each.said if each.said.endswith("both") else f"{each.said} ({who[each.attention]})"
+            for each in PUBLISHED
             if (each.dataset, each.backbone, each.what) == (dataset, backbone, "accuracy")
             and key(each.epsilon) == key(epsilon)]  # fmt: skip
     return "; ".join(said) or NOTHING
