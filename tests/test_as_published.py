@@ -12,6 +12,7 @@ import pytest
 from test_report import make_run
 
 import experiments
+from attnrobust import evaluation
 from attnrobust.report import as_published, martinez, reading, wu_figures
 from attnrobust.report.page import write
 from attnrobust.runs import Run, load_json, save_json, save_text
@@ -115,6 +116,12 @@ def test_the_table_sets_each_reading_at_the_epsilon_that_was_given(page):
     assert table.frame.loc[table.frame["attack"] == "first", "epsilon"].tolist() == pytest.approx(
         [0.00125, 0.32]
     )
+
+
+def test_no_worst_case_counts_what_was_attacked_through_the_softmax(page):
+    shared = evaluation._shared(page[0])
+    assert {norm for norm, _ in shared} == {"linf"}
+    assert {tuple(labels) for _, labels in shared.values()} == {("first", "linf_pgd")}
 
 
 def test_without_another_reading_there_is_no_such_section(tmp_path):

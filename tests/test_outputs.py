@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
+import eagerpy as ep
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +15,7 @@ from tensorflow import keras
 from test_engine import STOCK, data, names, radius, setting, small_model, stock
 
 from attnrobust import config, pipeline, runs
-from attnrobust.attacks import methods, outputs
+from attnrobust.attacks import losses, methods, outputs
 from attnrobust.attacks.subject import Subject
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -48,6 +49,23 @@ def test_through_the_softmax_is_stock_foolbox_on_a_model_that_ends_in_one(name, 
     np.testing.assert_array_equal(my_success, their_success)
     if dtype == "float64":
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_the_loss_through_the_softmax_is_foolbox_s_own_where_it_rounds_away():
+    outputs_ = tf.constant([[40.0, 0.0, 1.0], [0.2, 0.5, 0.3], [0.0, 40.0, 1.0]])
+    labels = tf.constant([0, 0, 0], tf.int64)
+    theirs, slope = ep.value_and_grad(
+        lambda x: ep.crossentropy(x, ep.astensor(labels)).sum(), ep.astensor(outputs_)
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(outputs_)
+        mine = losses.foolbox_cross_entropy(outputs_, labels, None)
+    found = tape.gradient(mine, outputs_).numpy()
+    np.testing.assert_array_equal(found, slope.numpy())
+    assert theirs.item() == pytest.approx(float(tf.reduce_sum(mine)))
+    assert found[0, 0] == 0, "Foolbox's fault is part of the reading"
+    aimed = losses.foolbox_cross_entropy(outputs_, labels, 1).numpy()
+    np.testing.assert_allclose(aimed[[0, 2]], [-40, 0], atol=1e-3)
 
 
 def sure(gap: float) -> tuple[keras.Model, tf.Tensor, tf.Tensor]:
