@@ -71,8 +71,7 @@ class Sweep:
         checks.fits(replicas, dataset, self.data.image_size)
         self.target = target_of(self.setting, dataset.classes)
         aim = {} if self.target is None else {"target": self.target}
-        basis = replicas, self.setting, experiment.seed
-        self.attack: Attack = make(*basis, **aim)
+        self.attack: Attack = make(replicas, self.setting, experiment.seed, **aim)
         # For the samples, which would show less than it can do if they left at the boundary.
         self.in_full = self.attack.in_full() if isinstance(self.attack, Pooled) else None
         self.restarts = self._restarts()

@@ -14,7 +14,7 @@ validation set, what level 1 to 4 of a corruption is (the paper's are Zeiss' own
 are weak: quote no robust accuracy from them. Corrupted test images: `mixture` at severity 4, one of
 four corruptions at a level from 1 to 4.
 The paper's pixels are in [-1, 1] and it does not say in which scale its epsilon is: its 2.5/255 may
-be 1.25/255 here.
+be 1.25/255 here, which attack --as wu --set attack.scale=model_input measures beside it.
 Records: python -m tfrecords.eyepacs --raw DIR --fit disc; without a filter, which a camera's faults
 would come before.
 Command: python -m experiments.eyepacs.wu_baseline train predict attack evaluate
