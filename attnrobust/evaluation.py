@@ -138,7 +138,8 @@ def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
     """Epsilon and labels, by norm and epsilon as text, where two attacks or more share both."""
     found: dict[tuple[str, str], tuple[float, list[str]]] = {}
     for label, attack in run.attacks().items():
-        for epsilon in attack.epsilons:
+        # Through the softmax stands what a paper may have measured, no worst case of ours.
+        for epsilon in attack.epsilons if attack.outputs == "logits" else ():
             found.setdefault((run.norm(label), f"{epsilon:g}"), (epsilon, []))[1].append(label)
     return {key: found[key] for key in sorted(found, key=lambda key: (key[0], found[key][0]))
             if len(found[key][1]) > 1}  # fmt: skip

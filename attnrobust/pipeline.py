@@ -101,7 +101,9 @@ def attack(walk: Walk) -> None:
     name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
     if walk.label in ATTACKS and walk.label != name:
         raise UserError(f"--as {walk.label}: that is another attack than {name}")
-    notes = {**walk.notes(), "norm": row.norm, "command": provenance.command()}
+    scale = walk.epsilon_scale()
+    notes = {**walk.notes(), "norm": row.norm, "command": provenance.command(),
+             "epsilon_scale": scale}  # fmt: skip
     # What was done, and not what a row would do by the time it is read.
     used = {**walk.used("attack"), "attack": dataclasses.asdict(settled(walk.experiment.attack))}
     with walk.run.stage(walk.run.place_of("attack", walk.label), used=used,
@@ -109,7 +111,9 @@ def attack(walk: Walk) -> None:
                         force=walk.force) as folder:  # fmt: skip
         if folder:
             dataset = walk.dataset()
-            Sweep(walk.experiment, dataset, walk.trained(dataset)).run(folder)
+            setting = walk.experiment.attack.in_pixels(scale)
+            experiment = dataclasses.replace(walk.experiment, attack=setting)
+            Sweep(experiment, dataset, walk.trained(dataset)).run(folder)
 
 
 def check(walk: Walk) -> None:

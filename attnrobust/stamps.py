@@ -87,12 +87,16 @@ def _completed(section: str, values: Any) -> Any:
 
 
 def attack(stamp: Mapping[str, Any], place: Path) -> config.Attack:
-    """The settings that an attack was made with.
+    """The settings that an attack was made with, its radii in [0, 1] pixel scale.
 
     Raises:
         UserError: There are none, or not valid ones.
     """
-    return _section(stamp, place, "attack").attack
+    setting, scale = _section(stamp, place, "attack").attack, stamp.get("epsilon_scale", 1.0)
+    if not isinstance(scale, int | float) or not scale > 0:
+        raise UserError(f"{place}: epsilon_scale = {scale!r}: expected a number above 0; run its "
+                        "stage again with --force")  # fmt: skip
+    return setting.in_pixels(scale)
 
 
 def explanation(stamp: Mapping[str, Any], place: Path) -> config.Explanation:

@@ -59,6 +59,7 @@ def unfreeze(
             results of other weights or settings in `out`.
     """
     from attnrobust.attacks.methods import untargeted
+    from attnrobust.attacks.outputs import require_plain
     from attnrobust.report import unfreezing as page
     from attnrobust.training import phases
 
@@ -69,6 +70,7 @@ def unfreeze(
         _require_alike(standard, run)
     asked = _asked(base, settings)
     untargeted(asked.attack, "unfreeze")
+    require_plain(asked.attack, "unfreeze")
     if force:
         (out / "settings.json").unlink(missing_ok=True)
     runs.claim(out / "settings.json", {"weights": runs.digest(weights), "settings": list(settings),

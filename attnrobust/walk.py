@@ -58,8 +58,8 @@ class Walk:
 
     @property
     def label(self) -> str:
-        """What the attack is called in this run, and its folder."""
-        return self.name or self.experiment.attack.name
+        """What the attack is called in this run, and its folder; never without its reading."""
+        return self.experiment.attack.labelled(self.name)
 
     def dataset(self) -> Dataset:
         """The records, with the classes of the task, and with the fold as validation split."""
@@ -157,6 +157,22 @@ class Walk:
         stamp = self.run.stamp("train") or {"used": {}}
         limit = stamp["used"].get("data", {}).get("limit", self.experiment.data.limit)
         return dataclasses.replace(self.experiment.data, limit=limit)
+
+    def epsilon_scale(self) -> float:
+        """What 1 in [0, 1] pixels is in the scale that the attack's epsilons are given in.
+
+        Raises:
+            UserError: Given in the first layer's numbers, and those of these weights are not known.
+        """
+        setting, place = self.experiment.attack, self.run.path("provenance.json")
+        if setting.scale == "pixels":
+            return 1.0
+        self.run.require("train")
+        found = runs.load_json(place).get("input_scale") if place.is_file() else None
+        if not isinstance(found, int | float) or not found > 0:
+            raise UserError(f"{place}: no input_scale, which attack.scale = {setting.scale} needs; "
+                            "train again, or take pixels")  # fmt: skip
+        return float(found)
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

@@ -177,10 +177,11 @@ def test_pooled_and_flattened_widths() -> None:
     assert widths == {"soft_attention": 4096, "soft_attention_flatten": 4 * 4 * 384}
 
 
-def test_dropout_follows_the_config(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("head", ["flatten", "gap_dropout", "soft_attention"])
+def test_dropout_follows_the_config(head: str) -> None:
     features = keras.Input((4, 4, 6))
-    model = config.Model(head="flatten", weights="none", dropout=0.25)
-    network = keras.Model(features, HEADS["flatten"](features, classes=2, model=model))
+    model = config.Model(head=head, weights="none", dropout=0.25)
+    network = keras.Model(features, HEADS[head](features, classes=2, model=model))
     assert network.get_layer("head_dropout").rate == 0.25
 
 

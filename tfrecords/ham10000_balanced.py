@@ -12,7 +12,7 @@ be off by one lesion's (never more than 299/1099; `--split-by image` gives the e
 lets test lesions be seen in training); and an eighth of the other 800 is for validation, of which
 the paper says nothing.
 
-    python -m tfrecords.ham10000_balanced --raw DIR --size 224 --fit crop    as the paper crops
+    python -m tfrecords.ham10000_balanced --raw DIR --size 224    the centre square, as the paper
 """
 
 from __future__ import annotations
@@ -90,4 +90,4 @@ def _hash(name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("lesion", "image")))
+    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("lesion", "image"), fit="crop"))

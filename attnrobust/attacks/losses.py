@@ -44,6 +44,19 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> t
     return -log_odds_against(logits, aims)
 
 
+def foolbox_cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
+    """Cross-entropy exactly as stock Foolbox ascends it, taking what it gets for logits.
+
+    Only for `attack.outputs=probabilities`: on a model that ends in a softmax the gradient vanishes
+    with the softmax's own, so what this leaves is Foolbox's number, not the model's robustness.
+    """
+    aims = (
+        labels if target is None else tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
+    )
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(aims, outputs)
+    return loss if target is None else -loss
+
+
 def margin(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
     """Best other logit minus the label's; with a target, the target's minus the best other.
 
@@ -78,4 +91,9 @@ def _best_other(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=1)
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "foolbox_cross_entropy": foolbox_cross_entropy,
+}

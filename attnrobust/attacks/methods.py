@@ -135,7 +135,10 @@ def row_of(setting: config.Attack) -> Row:
     """
     row = config.lookup("attack", ATTACKS, setting.name)
     largest = setting.epsilons[-1]
-    if row.norm == "linf" and largest > 1:
+    if row.norm == "l0" and setting.scale != "pixels":
+        raise UserError(f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; "
+                        "expected pixels")  # fmt: skip
+    if row.norm == "linf" and largest > 1 and setting.scale == "pixels":
         raise UserError(
             f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
             "[0, 1] pixel scale (8/255 is fine)"

@@ -12,6 +12,7 @@ import tensorflow as tf
 from attnrobust import config, runs
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
+from attnrobust.attacks.outputs import make, on_logits
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -118,7 +119,7 @@ class Subject:
     @functools.cached_property
     def attacked(self) -> tuple[np.ndarray, np.ndarray]:
         """The sweep's own attack, anew: adversarials and whether each image stands."""
-        return self.under(self.setting.name)
+        return self.under(self.setting.name, outputs=self.setting.outputs)
 
     def under(
         self, name: str, *, epsilon: float | None = None, replicas: Replicas | None = None,
@@ -126,6 +127,7 @@ class Subject:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Adversarials of an attack with changed settings, and whether each image stands.
 
+        On the logits unless said otherwise: the others doubt an attack through the softmax, too.
         They are made on `replicas`, if given, and judged by the subject's own model.
         Of several restarts the first that succeeds counts. Images that are not attacked are given
         back as they are and do not stand.
@@ -138,9 +140,9 @@ class Subject:
             first: Number of the first restart: none shares its start with those before.
             changes: Settings; others that belong to another row are that row's own.
         """
-        setting = of_another(self.setting, name, **changes)
+        setting = of_another(on_logits(self.setting), name, **changes)
         row = ATTACKS[name]
-        attack = row.make(replicas or self.replicas, setting, self.experiment.seed)
+        attack = make(replicas or self.replicas, setting, self.experiment.seed)
         images, stands = self.images.copy(), (self.right if todo is None else todo).copy()
         epsilon = self.epsilon if epsilon is None else epsilon
         radius = np.inf if row.kind == "minimal" else epsilon

@@ -19,6 +19,7 @@ from attnrobust.attacks import checks, methods
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed, sample_positions
 from attnrobust.attacks.methods import Attack, row_of, target_of
+from attnrobust.attacks.outputs import make
 from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
@@ -80,7 +81,7 @@ class Sweep:
 
     def _made(self, setting: config.Attack, seed: int) -> Attack:
         aim = {} if self.target is None else {"target": self.target}
-        return self.row.make(self.replicas, setting, seed, **aim)
+        return make(self.replicas, setting, seed, **aim)
 
     def _restarts(self) -> int:
         """Restarts that are worth their while."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from attnrobust import config, runs
 from attnrobust.attacks import checks
 from attnrobust.attacks.methods import ATTACKS, Attack, row_of, settled, untargeted
+from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
@@ -30,6 +31,7 @@ def in_full(setting: config.Attack) -> config.Attack:
     """
     checks.settings(setting)
     untargeted(setting, "transfer")
+    require_plain(setting, "transfer")
     if not row_of(setting).in_full:
         able = ", ".join(name for name, row in ATTACKS.items() if row.in_full)
         raise UserError(
@@ -69,7 +71,7 @@ def craft(
         folder: Where the files go.
     """
     setting = experiment.attack
-    attack = row_of(setting).make(models[source], setting, experiment.seed)
+    attack = make(models[source], setting, experiment.seed)
     for epsilon in setting.epsilons:
         path = folder / runs.attack_file(source, epsilon)
         if path.exists():

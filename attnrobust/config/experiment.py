@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnrobust.config.checking import require
@@ -15,6 +15,10 @@ def of_the_row() -> Any:
     Typed as what it is from then on, since attacks see no other settings.
     """
     return field(default=None, metadata={"optional": True})
+
+
+# Ends the label of every attack with `outputs=probabilities`, so that no table can leave it out.
+THROUGH_SOFTMAX = "-through-softmax"
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,11 @@ class Attack:
         gamma: Largest share of an image's values that may change (`jsma` only).
         saliency: Of `logits` or of `probabilities` (`jsma` only).
         aims: Classes gone for, `every` other one or the `likeliest` (`jsma` only).
+        outputs: What the attack sees of the model: `logits`, or `probabilities`, which stock
+            Foolbox takes for logits where a model ends in a softmax. A reading of a paper, not a
+            measurement of robustness: its label and every page say so.
+        scale: What epsilons and `abs_stepsize` are given in: `pixels` or `model_input`, the numbers
+            that the backbone's first layer receives. Files and pages have pixels in both cases.
     """
 
     name: str = "linf_pgd"
@@ -145,6 +154,30 @@ class Attack:
     gamma: float = of_the_row()
     saliency: str = of_the_row()
     aims: str = of_the_row()
+    outputs: str = "logits"
+    scale: str = "pixels"
+
+    def in_pixels(self, input_scale: float) -> Attack:
+        """The same attack with its radii and step size in [0, 1] pixel scale.
+
+        Args:
+            input_scale: What 1 in [0, 1] pixels is in the numbers of the model's first layer.
+        """
+        if self.scale == "pixels":
+            return self
+        step = self.abs_stepsize
+        return replace(
+            self,
+            scale="pixels",
+            epsilons=tuple(epsilon / input_scale for epsilon in self.epsilons),
+            abs_stepsize=None if step is None else step / input_scale,
+        )
+
+    def labelled(self, label: str = "") -> str:
+        """What the attack is called in its run: a label or its name, the reading never left out."""
+        own = label or self.name
+        plain = self.outputs == "logits" or own.endswith(THROUGH_SOFTMAX)
+        return own if plain else own + THROUGH_SOFTMAX
 
     def stepsize(self, epsilon: float) -> float:
         """Length of one step in a ball of this radius."""
@@ -164,6 +197,13 @@ class Attack:
         for name in ("rel_stepsize", "abs_stepsize"):
             value = getattr(self, name)
             require(value is None or value > 0, f"attack.{name}", value, "above 0")
+        # It stands still on confident models: never without the reading's mark.
+        marked = self.loss != "foolbox_cross_entropy" or self.outputs == "probabilities"
+        require(marked, "attack.loss", self.loss, "cross_entropy, where attack.outputs = logits")
+        require(self.outputs in ("logits", "probabilities"), "attack.outputs", self.outputs,
+                "logits or probabilities")  # fmt: skip
+        require(self.scale in ("pixels", "model_input"), "attack.scale", self.scale,
+                "pixels or model_input")  # fmt: skip
         require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
         require(self.theta is None or 0 < abs(self.theta) <= 1, "attack.theta", self.theta,
                 "in [-1, 1], not 0")  # fmt: skip

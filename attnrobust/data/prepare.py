@@ -25,6 +25,7 @@ def main(
     split_by: Sequence[str],
     tasks: Mapping[str, records.Task] | None = None,
     image_filter: str = "none",
+    fit: str = "stretch",
     draw: Drawing | None = None,
     draw_fitted: bool = True,
     argv: Sequence[str] | None = None,
@@ -38,6 +39,7 @@ def main(
         split_by: What a split may be made by; the first is the default.
         tasks: What else the labels may stand for.
         image_filter: Default of --filter.
+        fit: Default of --fit.
         draw: `draw(image, file)` makes the figure that --figure asks for; without it there is no
             such option.
         draw_fitted: Whether it is given the image fitted as for the records, or the photograph.
@@ -46,7 +48,7 @@ def main(
     Returns:
         Exit code.
     """
-    default = shards.Preparation(filter=image_filter)
+    default = shards.Preparation(filter=image_filter, fit=fit)
     options = _parser(name, default, split_by, figure=draw is not None).parse_args(argv)
     how = {"size": options.size, "fit": options.fit, "filter": options.filter,
            "fractions": tuple(options.split), "seed": options.seed,

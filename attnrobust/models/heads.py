@@ -126,6 +126,13 @@ def _gap(features: tf.Tensor, *, classes: int, model: config.Model) -> tf.Tensor
     return _logits(x, classes)
 
 
+def _gap_dropout(features: tf.Tensor, *, classes: int, model: config.Model) -> tf.Tensor:
+    """Global average pooling, dropout, dense: EfficientNet's own top."""
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    x = keras.layers.Dropout(model.dropout, name="head_dropout")(x)
+    return _logits(x, classes)
+
+
 def _flatten(features: tf.Tensor, *, classes: int, model: config.Model) -> tf.Tensor:
     """ReLU, dropout, flatten, dense: the twin without attention of `soft_attention_flatten`."""
     x = keras.layers.Activation("relu", name="head_relu")(features)
@@ -167,6 +174,7 @@ def _logits(x: tf.Tensor, classes: int) -> tf.Tensor:
 
 HEADS: dict[str, Head] = {
     "gap": _gap,
+    "gap_dropout": _gap_dropout,
     "flatten": _flatten,
     # Pooled as the paper's ResNet-50; the row below flattens, as its InceptionResNetV2.
     "soft_attention": _soft_attention,

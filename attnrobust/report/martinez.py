@@ -122,7 +122,8 @@ def _parts(mine: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
 
 def _as_theirs(result: Result) -> bool:
     setting = result.setting
-    return setting.name == "linf_pgd" and setting.steps == STEPS and not setting.target
+    return (setting.name == "linf_pgd" and setting.steps == STEPS and not setting.target
+            and setting.outputs == "logits")  # fmt: skip
 
 
 def _said(label: str, seeds: Sequence[Result]) -> str:

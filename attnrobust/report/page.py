@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from attnrobust.report import (
+    as_published,
     attacks,
     calibration,
     commands,
@@ -48,7 +49,7 @@ OURS = re.compile(
     r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions|"
     r"confusion|wu)-[^/]+)\.png|"
     r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
-    r"region|outcome|splits|calibration|corruptions|martinez|confusion|wu)-[^/]+)\.csv"
+    r"region|outcome|readings|splits|calibration|corruptions|martinez|confusion|wu)-[^/]+)\.csv"
 )
 
 
@@ -151,6 +152,7 @@ def _sections(results: Sequence[Result], look: figures.Look, baseline: str | Non
         martinez.section(results),
         wu.section(results, look),
         imbalance.section(results),
+        as_published.section(results),
     )
     return [each for each in found if each]
 

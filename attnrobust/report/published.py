@@ -71,8 +71,9 @@ def tables(results: Sequence[Result], held: Sequence[Compared]) -> list[Table]:
                 rows=tuple(rows),
                 frame=pd.DataFrame(rows, columns=list(columns)),
                 note="The paper’s models, training, test images and attack steps are its own; it "
-                "does not say in which scale its ε is. Ours stands where the same ε was run: "
-                "accuracy on our test split, or correlation of the heatmaps.",
+                "does not say in which scale its ε is. Ours stands where the same ε was run, "
+                "in the scale that the attack was given: accuracy on our test split, or "
+                "correlation of the heatmaps.",
             )
         )
     return made
@@ -97,10 +98,11 @@ def _value(
 ) -> Estimate | None:
     if said.what == "accuracy":
         if said.epsilon:
-            return result.under("accuracy", said.epsilon)
+            return result.under("accuracy", said.epsilon / result.asked_scale)
         return result.clean["accuracy"]
     mine = compared.get(result.key)
-    return mine.at(mine.methods[0], "all", "correlation", said.epsilon) if mine else None
+    epsilon = said.epsilon / result.asked_scale
+    return mine.at(mine.methods[0], "all", "correlation", epsilon) if mine else None
 
 
 SKIN, EYE, CHEST = "ham10000", "eyepacs-binary", "chestxray14"

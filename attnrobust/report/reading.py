@@ -88,7 +88,9 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
             provenance=provenance,
             seeds=seeds,
         ))  # fmt: skip
-    if len(results) < 2 and not results[0].setting.target:
+    # A reading of a paper is named wherever its run is, even where there is no other attack.
+    only = results[0].setting
+    if len(results) < 2 and not only.target and only.outputs == "logits":
         return results
     return [dataclasses.replace(each, label=f"{name}, {each.named}") for each in results]
 

@@ -124,6 +124,12 @@ class Result:
         """What tells it from every other result."""
         return self.run.root, self.attack
 
+    @property
+    def asked_scale(self) -> float:
+        """What 1 in [0, 1] pixels is in the scale that the attack's epsilons were given in."""
+        place = self.run.place_of("attack", self.attack or self.setting.name)
+        return float((self.run.stamp(place) or {}).get("epsilon_scale", 1.0))
+
     def path(self, stage: str, *parts: str) -> Path:
         """A file of the `attack` or `explain` stage under this attack."""
         return self.run.path(self.run.place_of(stage, self.attack or self.setting.name), *parts)

@@ -44,7 +44,7 @@ def summary(results: Sequence[Result]) -> list[str]:
         for panel in grouped(members, "panel").values():
             sentences += _difference(panel)
         paragraphs.append(" ".join(sentences))
-    return [*paragraphs, *_too_weak(results), *_elsewhere(results)]
+    return [*paragraphs, *_too_weak(results), *_through_softmax(results), *_elsewhere(results)]
 
 
 def majority_rates(members: Sequence[Result]) -> str:
@@ -65,6 +65,18 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
         f"{settled(attack).steps} steps reach {reach(attack):.2f} of the ball, so robust accuracy "
         "comes out too high."
         for (name, label), attack in weak.items()
+    ]
+
+
+def _through_softmax(results: Sequence[Result]) -> list[str]:
+    """Readings of a paper that must not be taken for measurements."""
+    found = dict.fromkeys((each.group[1], each.attack) for each in results
+                          if each.attack and each.setting.outputs != "logits")  # fmt: skip
+    return [
+        f"Warning: what {label} leaves of {name} is not the model’s robustness; it attacks through "
+        "the softmax, whose gradient vanishes where the model is sure, as stock Foolbox does with "
+        "a model that ends in one."
+        for name, label in found
     ]
 
 
@@ -200,6 +212,10 @@ def attacks(results: Sequence[Result]) -> list[str]:
                       f"{where}")  # fmt: skip
         elif other := departures(attack):
             words += f" with {', '.join(other)}"
+        if attack.outputs != "logits":
+            words += ", through the softmax: what it leaves is not the model’s robustness"
+        if result.asked_scale != 1:
+            words += ", its ε given in the numbers of the model’s first layer"
         found.append(words)
     return list(dict.fromkeys(found))
 

@@ -76,6 +76,7 @@ def as_wu(attack: Attack) -> bool:
     """
     return (attack.name == "linf_pgd" and attack.steps == STEPS and not attack.early_stop
             and attack.mode == "independent" and not attack.target and attack.random_start
+            and attack.outputs == "logits"
             and (attack.restarts, attack.loss) == (1, "cross_entropy"))  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Its twin balance_cross_entropy with the class-balanced loss, beta 0.99.
 
 Claim: beta 0.99 raises balanced accuracy from 0.586 to 0.621 at the same accuracy (Wu, Table 5).
-Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; settings of mobilenet_gap.
+Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; all else is the twin's.
 Command: python -m experiments.eyepacs.balance_class_balanced all
 Other rows (it has 0.9, 0.99 and 0.999): the same with --set training.class_balanced_beta=0.999
     --set name=balance_class_balanced_0.999

@@ -2,10 +2,8 @@
 
 Claim: repeated images are learned by heart: accuracy falls from 0.852 to 0.704, balanced accuracy
 from 0.586 to 0.399; dropout of 0.75 brings most of it back (Wu, Table 5).
-Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; settings of mobilenet_gap.
+Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; all else is the twin's.
 Command: python -m experiments.eyepacs.balance_oversampling all
-With dropout 0.75: the same with --set model.head=flatten --set model.dropout=0.75
-    --set name=balance_oversampling_0.75
 Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras names it.
 """
 

@@ -2,7 +2,7 @@
 
 Claim: the most balanced of all (0.630 against 0.586) at the cost of the commonest grade: accuracy
 0.760 (Wu, Table 5, five epochs; its text says that one is best).
-Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; settings of mobilenet_gap.
+Ours: MobileNet 0.75 at 128 px where it has EfficientNet-B0 at 512 px; all else is the twin's.
 Command: python -m experiments.eyepacs.balance_oversampling_restart all
 First: python -m experiments.eyepacs.balance_cross_entropy all, with the same seed.
 """

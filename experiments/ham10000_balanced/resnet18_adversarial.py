@@ -3,10 +3,9 @@
 Claim: its gradients show the lesion where those of its twin are noise, for less accuracy on clean
 images (Margeloiu et al., figures 1 and 5: epsilon 4 and 7 show it best).
 From the paper: L2, epsilon 4 at 224 px, 7 steps of a fifth of epsilon (together 1.4 times its
-length), a random start, adversarials alone. Ours: the attack, and all that the twin says. The paper
-would scale epsilon with the input size; with the side, the change a pixel stays, so for 64 px
-    --set data.image_size=64 --set training.inner_epsilon=8/7
-    --set attack.epsilons=0.5/7,1/7,2/7,4/7,8/7,12/7
+length), a random start, adversarials alone. Ours: the attack, and all that the twin says. For other
+sizes the paper scales epsilon in proportion to pixels, 4 for 50,000 of them, which
+resnet18_small_adversarial does; resnet18_small_adversarial_by_side scales it with the side.
 Command: python -m experiments.ham10000_balanced.resnet18_adversarial all
 """
 

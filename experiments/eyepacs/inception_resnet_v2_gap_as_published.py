@@ -1,0 +1,15 @@
+"""inception_resnet_v2_gap through its softmax, ε in its first layer's numbers.
+
+Claim: slightly ahead of its twin with attention (Wasserman, figure 7). What is left here is a
+reading of that number, not the network's robustness, which the twin measures.
+Command: python -m experiments.eyepacs.inception_resnet_v2_gap_as_published all
+"""
+
+from attnrobust.pipeline import main
+from experiments import as_published
+from experiments.eyepacs.inception_resnet_v2_gap import EXPERIMENT as TWIN
+
+EXPERIMENT = as_published(TWIN)
+
+if __name__ == "__main__":
+    raise SystemExit(main(EXPERIMENT))
