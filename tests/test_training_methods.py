@@ -16,6 +16,7 @@ from training_helpers import (
     LABELS,
     WEIGHTS,
     history,
+    leave_uncompiled,
     made,
     network,
     resumed_as_whole,
@@ -268,12 +269,13 @@ def judged_in_float32(
 
 
 def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightly(
-    small, records_folder, tmp_path
+    small, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
         small, ["training.method=adversarial", "model.head=gap", "training.inner_steps=8",
-               "training.inner_epsilon=0.001", "training.inner_rel_stepsize=0.4"],
+               "training.inner_epsilon=0.02", "training.inner_rel_stepsize=0.4"],
     )  # fmt: skip
+    leave_uncompiled(monkeypatch)
     dataset = records.load(records_folder)
     fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
     best = min(history(tmp_path), key=lambda row: row["val_loss"])
@@ -284,14 +286,14 @@ def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightl
     images, labels = batch["image"], batch["label"]
     attack = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=20, random_start=False)
     judge = foolbox.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")
-    adversarials = attack.run(judge, images, labels, epsilon=0.001)
+    adversarials = attack.run(judge, images, labels, epsilon=0.02)
     for name, x in (("val_clean_loss", images), ("val_loss", adversarials)):
         loss = float(tf.reduce_mean(methods.cross_entropy(model(x), labels)))
         # In so small a ball, PGD with a few steps comes as far as with many.
         assert loss == pytest.approx(best[name], rel=1e-2)
     right = model(images).numpy().argmax(1) == labels.numpy()
     assert right.mean() == pytest.approx(best["val_accuracy"], abs=1e-6)
-    assert best["val_loss"] > 1.01 * best["val_clean_loss"]
+    assert best["val_loss"] > 1.005 * best["val_clean_loss"]
 
 
 def row(one_step: float, pgd: float, loss: float = 1.0) -> dict:
