@@ -88,7 +88,8 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
             provenance=provenance,
             seeds=seeds,
         ))  # fmt: skip
-    if len(results) < 2 and not results[0].setting.target:
+    targeted = any(each.attack and each.setting.target for each in results)
+    if len(results) < 2 and not targeted:
         return results
     return [dataclasses.replace(each, label=f"{name}, {each.named}") for each in results]
 
