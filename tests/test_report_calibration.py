@@ -18,7 +18,7 @@ from test_report import COLUMNS, make_run
 
 from attnrobust import __main__ as command_line
 from attnrobust import calibration as measures
-from attnrobust import config, evaluation
+from attnrobust import config, evaluation, metrics
 from attnrobust.errors import UserError
 from attnrobust.report import calibration, corruptions, figures, martinez, reading, sections
 from attnrobust.report.page import write
@@ -139,7 +139,7 @@ def test_a_temperature_that_means_nothing_is_said(tmp_path: Path) -> None:
 
 def test_at_most_six_diagrams_are_drawn_first_seeds_first() -> None:
     labels, probability = np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]])
-    found = measures.reliability(labels, probability)
+    found = calibration.bins(labels, probability)
     made = [
         SimpleNamespace(name=f"{model} seed {seed}", group=("demo", model), clean={})
         for model in ("first", "second")
@@ -350,3 +350,18 @@ def test_mean_robust_accuracy_is_that_of_the_five(tmp_path: Path) -> None:
     expected = 0.6 * np.mean([1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6])
     assert found.tables[0].frame.iloc[1]["Adversarial"] == pytest.approx(expected)
     assert martinez.section(reading.read([make_run(tmp_path, method="trades")])) is None
+
+
+def test_the_bins_of_a_diagram_know_the_groups() -> None:
+    # Confidence 0.9, 8 of 12 right: patients of four images, two wholly right, one wholly wrong.
+    labels, probability = np.repeat([0, 0, 1], 4), np.tile([0.9, 0.1], (12, 1))
+    groups = np.arange(12) // 4
+    alone, together = (calibration.bins(labels, probability, each) for each in (None, groups))
+    full = int(np.flatnonzero(alone["count"])[0])
+    assert alone["upper"][full] == pytest.approx(14 / 15), "from 13/15 = 0.867 on"
+    assert alone["accuracy"][full] == pytest.approx(2 / 3)
+    assert (alone["low"][full], alone["high"][full]) == pytest.approx(metrics.wilson(8, 12))
+    found = metrics.proportion(labels == 0, groups=groups)
+    assert (together["low"][full], together["high"][full]) == found[1:3]
+    assert found.interval == "group_bootstrap"
+    assert np.isnan(np.delete(alone["low"], full)).all()

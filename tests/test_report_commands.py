@@ -8,9 +8,10 @@ from pathlib import Path
 import command_helpers
 import numpy as np
 import pytest
+from command_helpers import MODULE
 from tensorflow import keras
 
-from attnrobust import pipeline, prediction
+from attnrobust import config, pipeline, prediction, unfreezing
 from attnrobust.attacks import sweep
 from attnrobust.report.page import write
 from attnrobust.runs import Run, attack_file, load_json, save_npz, save_text
@@ -67,8 +68,7 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
                ["--as", "aimed", "--set", "attack.target=nv"])  # fmt: skip
     for words in (["train", "predict"], *(["attack", *each] for each in attacks), ["evaluate"]):
         command = [*words, *where]
-        said = ["python", "-m", "experiments.demo.resnet18_gap", *command]
-        monkeypatch.setattr(sys, "orig_argv", said)
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, *command])
         assert pipeline.main(EXPERIMENT, command) == 0
     run = Run.open(Path("my runs/demo/other/seed-2"))
     started = run.stamp("train")["started"]
@@ -87,6 +87,25 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
         assert made[("attack",), label].attack == attack
     assert run.attacks()["strong"].steps == 7
     assert run.attacks()["aimed"].target == "nv"
+
+
+@pytest.mark.usefixtures("without_work")
+def test_predictions_alone_have_a_page_whose_commands_attack_them(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = ["--records", str(records_folder), "--set", "attack.target=nv"]
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, "train", *where])
+    assert pipeline.main(EXPERIMENT, ["train", "predict", "evaluate", *where]) == 0
+    run = Run.of(EXPERIMENT, Path("runs"))
+    text = write([run], Path("page")).read_text(encoding="utf-8")
+    assert "No attack has been measured yet" in text
+    assert "targeted at nv" not in text
+    called = command_helpers.all_of(text, monkeypatch)
+    assert command_helpers.roots(called) == {run.root}
+    stages = [each.stages for each in called.values()]
+    assert ["attack", "evaluate", "explain"] in stages
+    assert list(pipeline.STAGES) in stages
 
 
 @pytest.mark.usefixtures("without_work")
@@ -109,3 +128,11 @@ def test_a_resumed_training_started_when_its_first_part_did(
     assert pipeline.main(EXPERIMENT, words) == 0
     assert load_json(run.path("provenance.json"))["started"] == then
     assert run.stamp("train")["started"] == then
+
+
+def test_an_attack_of_any_settings_can_be_put_into_words() -> None:
+    attack = config.Attack(name="bim", abs_stepsize=None, first_passes=(), early_stop=False,
+                           epsilons=(8 / 255, 0.1 / 3), target="nv")  # fmt: skip
+    assert EXPERIMENT.attack != attack
+    made = config.with_settings(EXPERIMENT, unfreezing._texts(attack))
+    assert made.attack == attack

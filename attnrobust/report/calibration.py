@@ -49,7 +49,7 @@ class Diagram:
 
     Attributes:
         result: The run.
-        before: As `attnrobust.calibration.reliability` gives them.
+        before: As `bins` gives them.
         after: The same with the temperature, or None where there is none.
     """
 
@@ -91,10 +91,24 @@ def read(result: Result) -> Diagram | None:
         raise UserError(f"{path}: no {error.args[0]} in it; run 'predict' again") from None
     fitted = result.clean.get("temperature")
     before, *after = (
-        measures.reliability(labels, metrics.probabilities(logits / by))
+        bins(labels, metrics.probabilities(logits / by), found.get("group"))
         for by in (1.0, *([fitted.value] if fitted else []))
     )
     return Diagram(result, before, after[0] if after else None)
+
+
+def bins(
+    labels: np.ndarray, probability: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """`attnrobust.calibration.reliability` with `low` and `high` ends of the accuracy, (15,)."""
+    found = measures.reliability(labels, probability)
+    right = probability.argmax(axis=1) == labels
+    # A softmax may end a rounding error above 1, which would be outside the last bin.
+    place = np.searchsorted(measures.ENDS, np.minimum(probability.max(axis=1), 1.0))
+    each = [metrics.proportion(right[mine], groups=None if groups is None else groups[mine])
+            for mine in (place == number for number in range(measures.BINS))]  # fmt: skip
+    return {**found, "low": np.array([one.low for one in each]),
+            "high": np.array([one.high for one in each])}  # fmt: skip
 
 
 def _left_out(members: Sequence[Result]) -> list[str]:
@@ -163,26 +177,19 @@ def _scaled(seeds: Sequence[Result], metric: str) -> str:
 
 
 def _bins(diagram: Diagram) -> pd.DataFrame:
-    """The diagram as rows, a bin each, with Wilson's interval of the accuracy."""
+    """The diagram as rows, a bin each."""
     rows = []
     experiment = diagram.result.run.experiment
     for scaled, found in (("no", diagram.before), ("yes", diagram.after)):
         if found is None:
             continue
         for index, count in enumerate(found["count"]):
-            low, high = _interval(found, index)
             values = {name: values[index] for name, values in found.items()}
             rows.append({
                 "dataset": experiment.data.dataset, "experiment": experiment.name,
-                "seed": experiment.seed, "scaled": scaled, **values, "low": low, "high": high,
-                "count": int(count),
+                "seed": experiment.seed, "scaled": scaled, **values, "count": int(count),
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _interval(found: dict[str, np.ndarray], index: int) -> tuple[float, float]:
-    count = int(found["count"][index])
-    return metrics.wilson(round(found["accuracy"][index] * count) if count else 0, count)
 
 
 def draw(diagrams: Sequence[Diagram], look: Look) -> Picture:
@@ -210,9 +217,9 @@ def draw(diagrams: Sequence[Diagram], look: Look) -> Picture:
         name="calibration",
         pixels=render(figure),
         alt="Reliability diagrams: accuracy against confidence. " + _in_words(shown),
-        caption="Accuracy of the test images in 15 bins of confidence, with 95 % intervals "
-        "(Wilson). On the dotted line a model is calibrated, below it too sure. Bars: how many "
-        "images a bin holds; bins of few say little." + left_out,
+        caption="Accuracy of the test images in 15 bins of confidence, with 95 % intervals. On "
+        "the dotted line a model is calibrated, below it too sure. Bars: how many images a bin "
+        "holds; bins of few say little." + left_out,
         width=round(size[0] * 100),
     )
 
@@ -229,7 +236,7 @@ def _panel(ax: Axes, below: Axes, diagram: Diagram, look: Look, *, first: bool) 
     for turn, (found, shade, words, metric) in enumerate(parts):
         full = np.flatnonzero(found["count"])
         x, y = found["confidence"][full], found["accuracy"][full]
-        low, high = np.transpose([_interval(found, index) for index in full])
+        low, high = found["low"][full], found["high"][full]
         label = f"{words}: ECE {clean[metric].value:.3f}" if metric in clean else words
         ax.errorbar(x, y, np.stack((y - low, high - y)), color=shade, marker=marker, markersize=4.5,
                     linewidth=1.5, elinewidth=0.8, capsize=2, label=label)  # fmt: skip

@@ -88,9 +88,12 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
             provenance=provenance,
             seeds=seeds,
         ))  # fmt: skip
-    # A reading of a paper is named wherever its run is, even where there is no other attack.
-    only = results[0].setting
-    if len(results) < 2 and not only.target and only.outputs == "logits":
+    # A class aimed at and a paper's reading are named even where there is no other attack.
+    marked = any(
+        each.attack and (each.setting.target or each.setting.outputs != "logits")
+        for each in results
+    )
+    if len(results) < 2 and not marked:
         return results
     return [dataclasses.replace(each, label=f"{name}, {each.named}") for each in results]
 
