@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import attack_helpers as helpers
 import foolbox
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ L2 = [minimal.deepfool_l2, minimal.cw, minimal.ddn]
 ALL = [*L2, minimal.deepfool_linf]
 
 
+@functools.cache  # what one test has compiled another need not
 def affine(classes=2, scale=1.0):
     """Classes alike on grey, so that all occur."""
     weights = scale * np.random.default_rng(0).normal(size=(108, classes)).astype(np.float32)
@@ -28,6 +32,7 @@ def affine(classes=2, scale=1.0):
     return model
 
 
+@functools.cache
 def curved(classes=4):
     """A small smooth network, its classes mixed."""
     keras.utils.set_random_seed(1)
@@ -49,7 +54,8 @@ def some(number):
 
 
 def attacked(make, model, images, labels, ids=None, steps=100, spread=None):
-    attack = make(Replicas(model, spread), config.Attack(steps=steps), 0)
+    replicas, setting = helpers.replicas_of(model, spread), config.Attack(steps=steps)
+    attack = replicas.once((make, steps), lambda: make(replicas, setting, 0))
     ids = ids or [f"image-{i}" for i in range(len(images))]
     made, queries = attack(tf.constant(images), tf.constant(labels), ids, np.inf, 0)
     return np.asarray(made), queries
@@ -148,7 +154,7 @@ def test_an_image_is_attacked_alike_in_any_batch_and_on_replicas(make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_image_itself_where_nothing_is_found(make):
-    model = affine()
+    model = affine.__wrapped__()
     weights, _ = model.layers[-1].get_weights()
     model.layers[-1].set_weights([weights, np.array([1000, 0], np.float32)])
     images = some(2)
@@ -177,7 +183,7 @@ def test_ddn_reaches_the_same_distances_at_any_number_of_steps(steps):
 
 
 def test_a_model_without_gradient_is_left_in_peace_and_alike_every_time():
-    model = affine()
+    model = affine.__wrapped__()
     model.layers[-1].set_weights([np.zeros((108, 2), np.float32), np.array([1, 0], np.float32)])
     for make in ALL:
         made, _ = attacked(make, model, some(2), np.array([0, 0]), steps=5)
