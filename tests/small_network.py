@@ -6,6 +6,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
+from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.backbones.base import Backbone, Preprocessing, at
 
 NAME = "small"
@@ -37,3 +38,8 @@ ROW = Backbone(
     taps=("conv1_relu", "conv2_relu"),
     cuts={"full": at("conv2_relu")},
 )
+
+
+def add() -> None:
+    """Have `model.backbone=small` in this process."""
+    BACKBONES[NAME] = ROW

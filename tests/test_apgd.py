@@ -167,7 +167,7 @@ def test_it_walks_as_published(norm, epsilon, steps, monkeypatch):
 
         def spy(*rows):
             made = step(*rows)
-            if len(made) == 7:
+            if isinstance(made, tuple):
                 iterates.append(made[0].numpy().reshape(24, -1))
             return made
 
@@ -182,7 +182,8 @@ def test_it_walks_as_published(norm, epsilon, steps, monkeypatch):
     assert (queries == steps + 2).all(), "none falls"
     start, *walked = iterates
     size = np.linalg.norm(start - images, ord={"linf": np.inf, "l2": 2}[norm], axis=1)
-    np.testing.assert_allclose(size, epsilon, rtol=1e-3)
+    assert size.max() == pytest.approx(epsilon, rel=1e-3)
+    assert np.median(size) == pytest.approx(epsilon, rel=1e-3), "all but where the box cuts"
     path = published(loss, slope, images.astype(float), start.astype(float), epsilon, steps, norm)
     apart = np.abs(np.stack(walked) - path).max(axis=(1, 2))
     assert apart.max() < 1e-4

@@ -130,7 +130,14 @@ def test_starts_are_adversarial_and_count_their_draws():
     labels = tf.zeros(8, tf.int64)
     ids = [f"image-{row}" for row in range(8)]
     start, has, queries = decision._starts(
-        Replicas(model), tf.constant(some(8)), labels, ids, seed=0, restart=0, draws=40
+        Replicas(model),
+        tf.constant(some(8)),
+        labels,
+        ids,
+        attack="boundary",
+        seed=0,
+        restart=0,
+        draws=40,
     )
     assert has.all()
     assert (model(start).numpy().argmax(1) == 1).all()
@@ -139,6 +146,13 @@ def test_starts_are_adversarial_and_count_their_draws():
     assert moved[~wrong].all()
     assert len(set(queries)) > 1
     few = decision._starts(
-        Replicas(model), tf.constant(some(8)), labels, ids, seed=0, restart=0, draws=1
+        Replicas(model),
+        tf.constant(some(8)),
+        labels,
+        ids,
+        attack="boundary",
+        seed=0,
+        restart=0,
+        draws=1,
     )
     assert few[1].tolist() == (queries == queries.min()).tolist()

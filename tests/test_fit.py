@@ -197,11 +197,11 @@ def test_resume_after_an_interruption_equals_an_undisturbed_run(small, records_f
 # The command line of a small network, killed by itself as soon as its second epoch is saved.
 KILLED = """
 import os, signal, sys
-import pytest, training_helpers
+import small_network
 from attnrobust import pipeline
 from attnrobust.training.state import State
 from experiments.demo.resnet18_gap import EXPERIMENT
-training_helpers.add_two_convolutions(pytest.MonkeyPatch())
+small_network.add()
 real = State.save
 def save(self, *args):
     real(self, *args)
@@ -217,7 +217,7 @@ def test_a_killed_process_goes_on_from_the_last_finished_epoch(
 ):
     monkeypatch.setattr(strategy, "mirrored", tf.distribute.get_strategy)
     words = ["train", "--records", str(records_folder), "--runs", str(tmp_path)]
-    for setting in ("data.image_size=32", "model.backbone=two_convolutions", "training.epochs=3"):
+    for setting in ("data.image_size=32", "model.backbone=small", "training.epochs=3"):
         words += ["--set", setting]
     folder = tmp_path / "demo" / "resnet18_gap" / "seed-0" / "train"
     tests = Path(__file__).parent

@@ -58,6 +58,9 @@ TABLES: dict[str, tuple[list[str], str]] = {
 }
 # Modules whose functions tests reach by the package or module that hands them on.
 HANDED_ON = {
+    "attnrobust.attacks.sanity": ["attnrobust.attacks.comparisons"],
+    "attnrobust.training.methods": ["attnrobust.training.validation"],
+    "attnrobust.pipeline": ["attnrobust.models.precision"],
     "attnrobust.config": [f"attnrobust.config.{m}" for m in ("experiment", "settings", "training")],
     "attnrobust.runs": ["attnrobust.files", "attnrobust.stamps"],
     "attnrobust.transfer": ["attnrobust.attacks.transfer"],

@@ -16,6 +16,7 @@ from test_engine import STOCK, data, names, radius, setting, small_model, stock
 
 from attnrobust import config, pipeline, runs
 from attnrobust.attacks import losses, methods, outputs
+from attnrobust.attacks.methods import settled
 from attnrobust.attacks.subject import Subject
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -182,7 +183,7 @@ def test_the_sweep_and_every_later_stage_see_pixels_and_the_stamp_what_was_asked
     label = "linf_pgd-through-softmax"
     stamp = walk.run.stamp(f"attack/{label}")
     assert swept[0].epsilons == pytest.approx((0.001, 0.002))
-    assert walk.run.attacks() == {label: swept[0]}
+    assert walk.run.attacks() == {label: settled(swept[0])}
     assert stamp["used"]["attack"]["epsilons"] == [0.255, 0.51]
     assert stamp["epsilon_scale"] == 255.0
     pipeline.attack(walk)

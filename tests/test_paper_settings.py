@@ -70,6 +70,7 @@ def test_the_balanced_subset_is_cropped_to_the_centre_as_in_its_paper(drawn, tmp
     monkeypatch.setattr(writing, "write", lambda out, *, how, **_: made.append(how))
     words = ["--raw", str(drawn), "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["tfrecords.ham10000_balanced", *words])
+    monkeypatch.delitem(sys.modules, "tfrecords.ham10000_balanced", raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("tfrecords.ham10000_balanced", run_name="__main__")
     assert (ended.value.code, made[0].fit) == (0, "crop")

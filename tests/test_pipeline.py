@@ -15,6 +15,7 @@ import pytest
 
 from attnrobust import __main__ as program
 from attnrobust import config, pipeline, runs
+from attnrobust.attacks.methods import settled
 from attnrobust.data import inputs, records
 from attnrobust.training import fit
 from experiments.demo import resnet18_soft_attention
@@ -199,8 +200,8 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
     assert call(records_folder, tmp_path / "runs", "attack", *more) == 0
     copy = runs.find_runs([tmp_path / "runs"])[0]
     assert copy.attacks() == {
-        "linf_pgd": run.experiment.attack,
-        "pgd-3": dataclasses.replace(run.experiment.attack, steps=3),
+        "linf_pgd": settled(run.experiment.attack),
+        "pgd-3": settled(dataclasses.replace(run.experiment.attack, steps=3)),
     }
     assert copy.norm("pgd-3") == "linf"
     assert copy.stamp("attack/pgd-3")["command"].startswith("python")

@@ -160,7 +160,7 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     anchors = [a["href"] for tag, a in tags if tag == "a"]
     sections = [f"#{a['id']}" for tag, a in tags if tag == "section"]
     assert sections == [a for a in anchors if a and a.startswith("#")]
-    assert len(sections) == 7
+    assert len(sections) == 8
     for word in ("Table 1.", "Table 6.", "Figure 1.", "One image at every ε", "1,234,567", "d00d",
                  "upper bound", "python -m attnrobust report"):  # fmt: skip
         assert word in text
@@ -197,7 +197,10 @@ def test_every_command_of_the_page_does_what_it_says(
     made = {run: [each.stages for each in mine if each.walk.run.root == run.root]
             for run in (first, second)}  # fmt: skip
     everything = list(pipeline.STAGES)
-    assert made == {first: [everything], second: [["attack", "evaluate", "explain"], everything]}
+    assert made == {
+        first: [["check"], everything],
+        second: [["check"], ["attack", "evaluate", "explain"], everything],
+    }
 
 
 def test_commands_of_stages_with_other_settings_are_told_apart(

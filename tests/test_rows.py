@@ -227,6 +227,7 @@ class Shown:
     attack: str
     setting: config.Attack
     group: tuple[str, str] = ("demo", "net")
+    asked_scale: float = 1.0
 
 
 @pytest.fixture

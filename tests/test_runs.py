@@ -1,6 +1,7 @@
 """The run directory: nothing half-written, no result taken for that of another configuration."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from attnrobust import config, provenance, runs
+from attnrobust.attacks.methods import settled
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 
@@ -425,10 +427,12 @@ def test_runs_of_when_there_was_one_attack_are_read_and_go_on(run: Run) -> None:
 
 
 def test_a_setting_that_came_later_is_no_difference(run: Run) -> None:
-    old = {"attack": {"name": "linf_pgd", "epsilons": [0.01], "steps": 40}}
+    own = {"steps": 40, "rel_stepsize": 1 / 30, "queries": 5000}  # once every attack's defaults
+    old = {"attack": {"name": "linf_pgd", "epsilons": [0.01], **own}}
     with run.stage("attack/x", used=old):
         pass
-    now = json.loads(config.to_json(config.with_settings(EXPERIMENT, ["attack.epsilons=0.01"])))
+    asked = config.with_settings(EXPERIMENT, ["attack.epsilons=0.01"])
+    now = {"attack": json.loads(json.dumps(dataclasses.asdict(settled(asked.attack))))}
     with run.stage("attack/x", used={"attack": now["attack"]}) as folder:
         assert folder is None
     now["attack"]["loss"] = "margin"

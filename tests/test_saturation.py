@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.attacks import engine
-from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import inner, losses, steps
 
@@ -21,6 +21,7 @@ EPSILONS = {"linf": 0.004, "l2": 0.03, "l0": 3}
 # margin in units of the logits, by few weights, so that its answer depends a little on their scale.
 OTHERS = {
     "square",
+    "square_l2",
     "boundary",
     "hopskipjump",
     "jsma",
@@ -264,7 +265,7 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
         monkeypatch.setattr(
             engine, "generator", lambda *key, seen=seen: seen.add(key) or real(*key)
         )
-        setting = config.Attack(name=name, steps=1, queries=30, first_passes=())
+        setting = settled(config.Attack(name=name, steps=1, queries=30, first_passes=()))
         radius = np.inf if row.kind == "minimal" else 1e-4
         row.make(replicas, setting, 0)(tf.constant(images), labels, ["a", "b"], radius, 1)
         assert seen, name

@@ -30,7 +30,7 @@ from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.training import batchnorm as averages
-from attnrobust.training import fit, inner, methods, state, strategy
+from attnrobust.training import fit, inner, losses, methods, state, strategy
 
 RNG = np.random.default_rng(1)
 ROBUST = ["adversarial", "trades", "fast"]
@@ -132,7 +132,7 @@ def test_what_each_method_crafts():
     with tf.GradientTape() as tape:
         x = tf.constant(first)
         tape.watch(x)
-        value = tf.reduce_sum(methods.cross_entropy(fast(x), LABELS))
+        value = tf.reduce_sum(losses.cross_entropy(fast(x), LABELS))
     moved = first + 0.0625 * np.sign(tape.gradient(value, x))
     expected = np.clip(IMAGES + np.clip(moved - IMAGES, -0.05, 0.05), 0, 1)
     np.testing.assert_allclose(fast.craft(IMAGES, start, LABELS), expected, atol=1e-6)
@@ -288,7 +288,7 @@ def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightl
     judge = foolbox.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")
     adversarials = attack.run(judge, images, labels, epsilon=0.02)
     for name, x in (("val_clean_loss", images), ("val_loss", adversarials)):
-        loss = float(tf.reduce_mean(methods.cross_entropy(model(x), labels)))
+        loss = float(tf.reduce_mean(losses.cross_entropy(model(x), labels)))
         # In so small a ball, PGD with a few steps comes as far as with many.
         assert loss == pytest.approx(best[name], rel=1e-2)
     right = model(images).numpy().argmax(1) == labels.numpy()

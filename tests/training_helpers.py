@@ -15,8 +15,6 @@ from tensorflow import keras
 
 from attnrobust import config, runs
 from attnrobust.data.records import Dataset
-from attnrobust.models.backbones import BACKBONES
-from attnrobust.models.backbones.base import Backbone, Preprocessing, at
 from attnrobust.training import fit, methods
 from attnrobust.training.state import State
 
@@ -62,30 +60,6 @@ def stepped(training: config.Training, *, batchnorm: bool) -> tuple[keras.Model,
 def softmax_loss(logits: np.ndarray) -> np.ndarray:
     """Cross-entropy of each image, in float64."""
     return -scipy.special.log_softmax(logits.astype(float), axis=1)[np.arange(8), LABELS]
-
-
-def _two_convolutions(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
-    """The smallest backbone that has what a large one has: two stages, BatchNorm, any width."""
-    assert weights is None
-    x = Preprocessing("tf", name="preprocessing")(images)
-    x = keras.layers.Conv2D(round(width * 4), 3, strides=4, use_bias=False, name="conv1_conv")(x)
-    x = keras.layers.BatchNormalization(name="conv1_bn")(x)
-    x = keras.layers.Activation("softplus", name="conv1_out")(x)
-    x = keras.layers.Conv2D(round(width * 8), 3, strides=2, use_bias=False, name="conv2_conv")(x)
-    x = keras.layers.Activation("softplus", name="conv2_out")(x)
-    return keras.Model(images, x, name="two_convolutions")
-
-
-# A row that no table of the program holds; see the fixture `small`.
-TWO_CONVOLUTIONS = Backbone(
-    build=_two_convolutions, size=32, smallest=8, taps=("conv1_out", "conv2_out"),
-    cuts={"full": at("conv2_out")},
-)  # fmt: skip
-
-
-def add_two_convolutions(patch: pytest.MonkeyPatch) -> None:
-    """Have `model.backbone=two_convolutions` until the patch is undone."""
-    patch.setitem(BACKBONES, "two_convolutions", TWO_CONVOLUTIONS)
 
 
 def history(folder: Path) -> list[dict]:
