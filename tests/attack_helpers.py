@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
+from attnrobust.attacks import methods
 from attnrobust.models.replicas import Replicas
 
 SIDE = 6
@@ -72,7 +73,7 @@ def run(make, model, images, labels, epsilon, *, ids=None, restart=0, spread=Non
         **settings):  # fmt: skip
     """Adversarials, who fell as the model judges them anew, and queries; ball and box checked."""
     replicas = Replicas(model, spread)
-    attack = make(replicas, config.Attack(**settings), seed)
+    attack = make(replicas, methods.settled(config.Attack(**settings)), seed)
     names = [f"image-{i}" for i in range(len(images))] if ids is None else ids
     made, queries = attack(tf.constant(images), tf.constant(labels), names, epsilon, restart)
     adversarials = np.asarray(made)

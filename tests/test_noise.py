@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.attacks import noise
-from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.models.replicas import Replicas
 
 SHAPE = (8, 8, 3)
@@ -35,7 +35,7 @@ def names(number):
 
 
 def drawn(make, images, epsilon, ids=None, labels=None, seed=0, restart=0, model=None):
-    attack = make(Replicas(model or affine()), config.Attack(), seed)
+    attack = make(Replicas(model or affine()), settled(config.Attack()), seed)
     labels = np.zeros(len(images), int) if labels is None else labels
     ids = ids or names(len(images))
     made, queries = attack(tf.constant(images), tf.constant(labels), ids, epsilon, restart)
