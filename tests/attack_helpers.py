@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
+from attnrobust.attacks import methods
 from attnrobust.models.replicas import Replicas
 
 SIDE = 6
@@ -79,7 +80,7 @@ def replicas_of(model, spread=None):
 def run(make, model, images, labels, epsilon, *, ids=None, restart=0, spread=None, seed=0,
         **settings):  # fmt: skip
     """Adversarials, who fell as the model judges them anew, and queries; ball and box checked."""
-    setting, replicas = config.Attack(**settings), replicas_of(model, spread)
+    setting, replicas = methods.settled(config.Attack(**settings)), replicas_of(model, spread)
     attack = replicas.once((make, setting, seed), lambda: make(replicas, setting, seed))
     names = [f"image-{i}" for i in range(len(images))] if ids is None else ids
     made, queries = attack(tf.constant(images), tf.constant(labels), names, epsilon, restart)
