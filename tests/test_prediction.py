@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config, prediction, runs
+from attnrobust.attacks import sweep
 from attnrobust.corruptions import corrupt
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
@@ -53,6 +54,21 @@ def test_the_group_of_every_image_is_kept(tiny, records_folder, tmp_path, model)
         examples = data_helpers.stored(dataset, split)
         assert list(found["group"]) == [examples[id_]["group"] for id_ in found["id"]]
     assert len(set(found["group"])) < len(found["group"]), "a lesion was photographed twice"
+
+
+def test_an_attacks_files_keep_the_group_too(tiny, records_folder, tmp_path):
+    image = keras.Input((32, 32, 3))
+    colours = keras.layers.GlobalAveragePooling2D()(image)
+    seven = keras.layers.Lambda(lambda x: tf.pad(x, [[0, 0], [0, 4]]) - 1.0)(colours)
+    model = Replicas(keras.Model(image, seven))
+    asked = config.with_settings(tiny, ["attack.name=sign_noise", "attack.epsilons=0.01"])
+    dataset = records.load(records_folder)
+    prediction.predict(tiny, dataset, tmp_path, model)
+    clean = runs.load_npz(tmp_path / "clean.npz")
+    sweep.Sweep(asked, dataset, model).run(tmp_path)
+    for epsilon in (0.0, 0.01):
+        found = runs.load_npz(tmp_path / runs.attack_file("sign_noise", epsilon))
+        np.testing.assert_array_equal(found["group"], clean["group"])
 
 
 def test_an_image_without_a_group_is_one_by_itself(tiny, records_folder, tmp_path, model):
