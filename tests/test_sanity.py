@@ -223,6 +223,11 @@ def test_noise_is_the_strongest_of_the_ball_and_no_start_of_the_sweep(name, monk
     assert asked.get("first", 9) >= 9, "the sweep drew 0 to 2, more starts 3 to 8"
 
 
+def test_a_huge_ball_is_entered_from_the_image(monkeypatch):
+    """A random start in it is noise, which may fell a model that no gradient leads anywhere."""
+    assert _asked(monkeypatch, "huge")["random_start"] is False
+
+
 def test_a_sweep_that_aimed_at_a_class_is_not_judged():
     one = sound()
     aimed = config.with_settings(one.experiment, ["attack.target=nv"])
