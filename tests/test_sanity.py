@@ -170,7 +170,7 @@ def test_images_are_measured_not_records_alone(monkeypatch):
 
 
 def test_l2_is_asked_by_queries_too():
-    """A walk along the border finds nothing on steps of such a model; falling margins do."""
+    """As the transfer check, which sees that it can be felled."""
     subject = checking.doubted(
         masked(), "attack.name=l2_pgd", "attack.epsilons=0.5", "attack.random_start=false",
         surrogate=honest(),
