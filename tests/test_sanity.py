@@ -170,7 +170,7 @@ def test_images_are_measured_not_records_alone(monkeypatch):
 
 
 def test_l2_is_asked_by_queries_too():
-    """A walk along the border finds nothing on steps of such a model; falling margins do."""
+    """As the transfer check, which sees that it can be felled."""
     subject = checking.doubted(
         masked(), "attack.name=l2_pgd", "attack.epsilons=0.5", "attack.random_start=false",
         surrogate=honest(),
@@ -221,6 +221,11 @@ def test_noise_is_the_strongest_of_the_ball_and_no_start_of_the_sweep(name, monk
     strongest = {"linf": "sign_noise", "l2": "gaussian_noise", "l0": "salt_and_pepper"}
     assert asked.get("name", name) == strongest[methods.ATTACKS[name].norm]
     assert asked.get("first", 9) >= 9, "the sweep drew 0 to 2, more starts 3 to 8"
+
+
+def test_a_huge_ball_is_entered_from_the_image(monkeypatch):
+    """A random start in it is noise, which may fell a model that no gradient leads anywhere."""
+    assert _asked(monkeypatch, "huge")["random_start"] is False
 
 
 def test_a_sweep_that_aimed_at_a_class_is_not_judged():

@@ -114,7 +114,7 @@ ATTACKS: dict[str, Row] = {
     "boundary": Row(late("decision", "boundary"), norm="l2", kind="minimal", in_full=False,
                     own={"queries": 5000}, source="default"),
     "hopskipjump": Row(late("decision", "hopskipjump"), norm="l2", kind="minimal", in_full=False,
-                       own={"queries": 5000}, source="default", role="black_box"),
+                       own={"queries": 5000}, source="default"),
     "jsma": Row(late("jsma", "jsma"), norm="l0", kind="minimal", targeted=True, random=False,
                 in_full=False,
                 own={"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"},
