@@ -3,9 +3,10 @@ everything spread over replicas is really exercised."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,27 +109,48 @@ def one_device() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A raw folder of 120 drawn images, 32 px, in HAM10000's layout."""
-    from tfrecords import synthetic
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder by name that the first test process to ask for it fills, for all of them."""
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent
 
-    folder = tmp_path_factory.mktemp("raw") / "demo"
-    synthetic.write_dataset(folder, images=120, size=32, workers=1)
-    return folder
+    def ask(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / "shared" / name, root / "shared" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with done.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return ask
 
 
 @pytest.fixture(scope="session")
-def records_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Their records."""
+def drawn(shared: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A raw folder of 120 drawn images, 32 px, in HAM10000's layout; not to be changed."""
+    from tfrecords import synthetic
+
+    return shared("raw", lambda folder: synthetic.write_dataset(
+        folder / "demo", images=120, size=32, workers=1)) / "demo"  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def records_folder(drawn: Path, shared: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Their records; not to be changed."""
     from attnrobust.data import shards, writing
     from tfrecords import ham10000
 
-    folder = tmp_path_factory.mktemp("records") / "demo"
-    rows, rejects = ham10000.read(drawn)
-    how = shards.Preparation(size=32, shard_size=40, workers=1)
-    writing.write(folder, name="demo", classes=ham10000.CLASSES, rows=rows, rejects=rejects,
-                  how=how)  # fmt: skip
-    return folder
+    def write(folder: Path) -> None:
+        rows, rejects = ham10000.read(drawn)
+        how = shards.Preparation(size=32, shard_size=40, workers=1)
+        writing.write(folder / "demo", name="demo", classes=ham10000.CLASSES, rows=rows,
+                      rejects=rejects, how=how)  # fmt: skip
+
+    return shared("records", write) / "demo"
 
 
 @pytest.fixture(scope="session")

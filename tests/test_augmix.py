@@ -299,7 +299,7 @@ def test_robust_augmix_attacks_the_clean_view_by_its_label():
     assert (after > before).all()
 
 
-@pytest.mark.parametrize("name", ["augmix", "robust_augmix"])
+@pytest.mark.parametrize("name", ["augmix", pytest.param("robust_augmix", marks=pytest.mark.slow)])
 def test_one_and_two_replicas_take_the_same_step(name):
     ends = []
     for spread in (tf.distribute.get_strategy(), strategy.mirrored()):
@@ -329,7 +329,7 @@ ROBUST = {"robust_accuracy", "val_clean_loss", "val_robust_accuracy"}
 def test_a_resume_equals_an_undisturbed_run(name, precision, keys, small, records_folder, tmp_path):
     experiment = config.with_settings(
         small, [f"training.method={name}", f"training.precision={precision}",
-                "training.schedule=cosine", "data.limit=32",
+                "training.schedule=cosine", "data.limit=16",
                 "training.inner_steps=2", "training.inner_rel_stepsize=0.5"],
     )  # fmt: skip
     dataset = records.load(records_folder)

@@ -50,7 +50,13 @@ def known(model):
     return np.abs(logits[:, 0] - logits[:, 1]) / np.linalg.norm(kernel[:, 0] - kernel[:, 1])
 
 
-@pytest.mark.parametrize(("make", "most"), [(decision.boundary, 3), (decision.hopskipjump, 1.2)])
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        pytest.param(decision.boundary, 3, marks=pytest.mark.slow),  # a thousand single steps
+        (decision.hopskipjump, 1.2),
+    ],
+)
 def test_distances_come_near_what_is_known_within_the_budget(make, most):
     model, rows = affine(), list(range(8))
     labels = right(model)

@@ -13,7 +13,7 @@ from attnrobust.models import build
 
 
 @pytest.mark.parametrize(("head", "outputs"), [
-    ("gap", {"logits", "probabilities"}),
+    pytest.param("gap", {"logits", "probabilities"}, marks=pytest.mark.slow),
     ("soft_attention", {"logits", "probabilities", "attention_map"}),
 ])  # fmt: skip
 def test_saved_model_gives_named_outputs_and_equal_logits(head, outputs, tiny, tmp_path):

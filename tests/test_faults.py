@@ -356,6 +356,7 @@ def undisturbed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return contents(write_records(whole, out, size=1000, shard_size=1).root)
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_exit_code_130_and_one_line(
     raw: Path, out: Path, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,6 +212,7 @@ pipeline.main(EXPERIMENT, sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_from_the_last_finished_epoch(
     small, records_folder, tmp_path, capsys, monkeypatch
 ):

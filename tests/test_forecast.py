@@ -21,6 +21,7 @@ def test_steps_and_hours_follow_from_the_measured_step(tiny, caplog, monkeypatch
     assert "8 steps on 95 test images: at most 0.0 h" in caplog.text
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_real_step_is_measured(tiny, caplog):
     forecast.forecast(tiny, classes=7, train=100, test=20)
     rate = re.search(r"train: .*?\(([0-9.]+) images/s\)", caplog.text)
@@ -31,6 +32,7 @@ def test_a_real_step_is_measured(tiny, caplog):
     assert 0.1 < float(memory[1]) < 24
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_robust_step_is_measured_with_its_attack(tiny, caplog, monkeypatch):
     seen = []
     monkeypatch.setattr(inner, "ascend", lambda f, x, start, **kw: seen.append(kw) or x + start)

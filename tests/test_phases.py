@@ -17,6 +17,9 @@ from attnrobust.models import build
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.training import fit, optimizers, phases
 
+# Hundreds of layers: seconds a build.
+LARGE = ("inception_resnet_v2", "efficientnet_b0")
+
 
 def made(backbone: str, cut: str = "full") -> keras.Model:
     row = BACKBONES[backbone]
@@ -46,7 +49,7 @@ def test_groups_of_a_resnet_by_name():
     ("backbone", "cut"),
     # The EfficientNets differ in the number and width of blocks alone.
     [
-        (name, cut)
+        pytest.param(name, cut, marks=[pytest.mark.slow] * (name in LARGE))
         for name, row in BACKBONES.items()
         for cut in row.cuts
         if name not in ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3")

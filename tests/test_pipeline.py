@@ -55,9 +55,15 @@ def attacked(trained, records_folder):
 
 
 @pytest.fixture(scope="module")
-def walked(attacked, records_folder):
+def explained(attacked, records_folder):
+    """The same folder, further on."""
+    return stages(records_folder, attacked, "evaluate", "explain")
+
+
+@pytest.fixture(scope="module")
+def walked(explained, records_folder):
     """The same folder after the whole walk."""
-    return stages(records_folder, attacked, "all")
+    return stages(records_folder, explained, "all")
 
 
 @pytest.fixture
@@ -75,6 +81,12 @@ def test_attack_and_check_leave_their_files(attacked):
     (run,) = runs.find_runs([attacked / "runs"])
     for file in ("predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
                  "check/linf_pgd/checks.json"):  # fmt: skip
+        assert run.path(file).is_file(), file
+
+
+def test_evaluate_and_explain_leave_their_files(explained):
+    (run,) = runs.find_runs([explained / "runs"])
+    for file in ("evaluate/measurements.csv", "explain/linf_pgd/comparison.csv"):
         assert run.path(file).is_file(), file
 
 

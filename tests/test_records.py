@@ -190,6 +190,7 @@ def test_records_are_the_same_again_and_others_with_another_seed(
     assert other.hash != dataset.hash
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(
     folder: Path, dataset: records.Dataset, tmp_path: Path
 ) -> None:

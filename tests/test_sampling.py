@@ -195,7 +195,12 @@ def test_the_memory_that_is_stated_is_what_smote_takes(numbers: tuple[int, ...])
 
 
 @pytest.mark.parametrize(
-    ("kind", "spread"), [("oversample", strategy.mirrored), ("smote", tf.distribute.get_strategy)]
+    ("kind", "spread"),
+    [
+        pytest.param("oversample", strategy.mirrored, marks=pytest.mark.slow),
+        ("oversample", tf.distribute.get_strategy),
+        ("smote", tf.distribute.get_strategy),
+    ],
 )
 def test_a_resume_goes_on_as_if_nothing_had_happened(
     kind, spread, small, dataset, tmp_path

@@ -197,7 +197,9 @@ def test_batchnorm_averages_move_as_fast_as_asked(small, records_folder, tmp_pat
         np.testing.assert_allclose(5 * slow, fast, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ROBUST)
+@pytest.mark.parametrize(
+    "name", ["adversarial", "trades", pytest.param("fast", marks=pytest.mark.slow)]
+)
 def test_one_and_two_replicas_take_the_same_step(name):
     """Without BatchNorm's per-replica statistics; what fit says is not added up either."""
     ends = []
@@ -236,7 +238,7 @@ def test_a_resume_equals_an_undisturbed_run(
 ):
     experiment = config.with_settings(
         small, [f"training.method={name}", f"training.precision={precision}",
-                "training.inner_steps=2", "training.inner_rel_stepsize=0.5", "data.limit=32",
+                "training.inner_steps=2", "training.inner_rel_stepsize=0.5", "data.limit=16",
                 # So that dropout draws inside the attack, too.
                 "training.inner_batchnorm=training"],
     )  # fmt: skip

@@ -27,17 +27,19 @@ SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=
 
 
 @pytest.fixture(scope="module")
-def trained(one_device, records_folder, tmp_path_factory):
-    """Two small trained models."""
-    folder = tmp_path_factory.mktemp("runs")
-    for module in (resnet18_gap, resnet18_soft_attention):
-        words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(folder),
-                 "--set", "training.epochs=8", "--set", "training.learning_rate=5e-3",
-                 "--set", "training.augmentation=", "--set", "training.class_weights=none",
-                 "--set", "training.patience=8", "--set", "data.image_size=32",
-                 "--set", "data.limit=100", "--set", "model.backbone=small"]  # fmt: skip
-        assert pipeline.main(module.EXPERIMENT, words) == 0
-    return folder
+def trained(one_device, records_folder, shared):
+    """Two small trained models; not to be changed."""
+
+    def train(folder):
+        for module in (resnet18_gap, resnet18_soft_attention):
+            words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(folder),
+                     "--set", "training.epochs=8", "--set", "training.learning_rate=5e-3",
+                     "--set", "training.augmentation=", "--set", "training.class_weights=none",
+                     "--set", "training.patience=8", "--set", "data.image_size=32",
+                     "--set", "data.limit=100", "--set", "model.backbone=small"]  # fmt: skip
+            assert pipeline.main(module.EXPERIMENT, words) == 0
+
+    return shared("transfer-runs", train)
 
 
 def test_both_models_are_trained(trained):
