@@ -7,11 +7,9 @@ only see what the sweep left, which is also what keeps thousands of queries bear
 from __future__ import annotations
 
 import numpy as np
-from tensorflow import keras
 
 from attnrobust.attacks.methods import ATTACKS, in_role, in_steps
 from attnrobust.attacks.subject import Subject
-from attnrobust.models.replicas import Replicas
 
 # Whether it holds (None: of no consequence here), and the numbers in words.
 Finding = tuple[bool | None, str]
@@ -131,11 +129,7 @@ def probabilities(subject: Subject) -> Finding:
     """What an attack through the softmax would have reported."""
     if not ATTACKS[subject.setting.name].loss:
         return None, "this attack ascends no loss but its own"
-    model = subject.replicas.model
-    with subject.replicas.strategy.scope():
-        softened = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
-    through = Replicas(softened, subject.replicas.strategy)
-    stands = subject.under(subject.setting.name, replicas=through)[1]
+    stands = subject.under(subject.setting.name, outputs="probabilities")[1]
     held, _ = _against(subject, stands, "")
     flattered = float(stands.mean() - subject.left.mean())
     return held, f"an attack on probabilities would leave {flattered:+.3f}"
