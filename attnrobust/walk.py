@@ -21,7 +21,8 @@ SMOKE = (
     "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
     "training.epoch_fraction=1", "training.sampling=none", "training.start=",
     "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
-    "attack.restarts=1", "checks.samples=4", "checks.draws=2", "checks.queries=10",
+    "attack.queries=50", "attack.restarts=1",
+    "checks.samples=4", "checks.draws=2", "checks.queries=10",
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ os.environ.update(TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1")
 from attnrobust import commands, config
 
 commands.quiet()
+
+pytest.register_assert_rewrite("attack_helpers", "command_helpers", "training_helpers")
 
 import small_network  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -122,6 +125,7 @@ def shared(
         with done.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed half-way
                 fill(folder)
                 done.touch()
         return folder

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import cheap, engine, losses
+from attnrobust.attacks import cheap, descent, engine, losses
 from attnrobust.attacks.checks import norms
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.pool import Item
@@ -144,7 +144,7 @@ def stock(asked, model, images, labels, target=None):
     attack = type("StockAttack", (Stock, STOCK[asked.name]), {})(**sizes)
     attack.loss, attack.labels, attack.target = asked.loss, labels, target
     attack.start = engine.random_starts(
-        names(len(images)), images.shape[1:], attack=asked.name, seed=5,
+        names(len(images)), images.shape[1:], attack=descent._key(asked), seed=5,
         epsilon=radius(asked.name), restart=0, norm=row.norm,
     )  # fmt: skip
     wrapped = foolbox.models.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")

@@ -18,7 +18,7 @@ from attnrobust.models.backbones import BACKBONES
 from attnrobust.training import fit, optimizers, phases
 
 # Hundreds of layers: seconds a build.
-LARGE = ("inception_resnet_v2", "efficientnet_b0")
+LARGE = ("inception_resnet_v2", *(f"efficientnet_b{number}" for number in range(4)))
 
 
 def made(backbone: str, cut: str = "full") -> keras.Model:
@@ -47,12 +47,10 @@ def test_groups_of_a_resnet_by_name():
 
 @pytest.mark.parametrize(
     ("backbone", "cut"),
-    # The EfficientNets differ in the number and width of blocks alone.
     [
         pytest.param(name, cut, marks=[pytest.mark.slow] * (name in LARGE))
         for name, row in BACKBONES.items()
         for cut in row.cuts
-        if name not in ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3")
     ],
 )
 def test_every_group_of_every_backbone_adds_weights(backbone, cut):

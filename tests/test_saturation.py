@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import engine
+from attnrobust.attacks import descent, engine
 from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import inner, losses, steps
@@ -271,3 +271,10 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
         assert seen, name
     every = [key for seen in keys.values() for key in seen]
     assert len(every) == len(set(every))
+
+
+def test_another_loss_or_aim_of_an_attack_starts_elsewhere():
+    asked = [{}, {"loss": "margin"}, {"loss": "dlr"}, {"target": "nv"}]
+    keys = [descent._key(config.Attack(**each)) for each in asked]
+    assert len(set(keys)) == len(asked)
+    assert keys[0] == "linf_pgd"

@@ -400,6 +400,19 @@ def test_a_targeted_attack_leaves_images_of_its_class_alone(
     assert not state["queries"][spared].any(), "what reads as the target is not attacked again"
 
 
+def test_what_looks_for_the_nearest_leaves_images_of_its_class_alone(
+    tiny, dataset, model, learned, tmp_path
+):
+    wrong = np.roll(learned, 1)  # most of the class aimed at are read as another
+    name = dataset.classes[int(np.bincount(wrong).argmax())]
+    states = swept(tiny, dataset, model, wrong, tmp_path, f"attack.target={name}",
+                   "attack.name=jsma", "attack.epsilons=20")  # fmt: skip
+    own = wrong == dataset.classes.index(name)
+    assert (states[0.0]["logits"].argmax(1) != wrong)[own].any()
+    assert states[20]["l0"].any()
+    assert not states[20]["l0"][own].any()
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     (["attack.target=nvv"], "no class 'nvv'; did you mean nv.*known: "),
     (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),

@@ -58,7 +58,7 @@ def descent(
         return made
 
     full = Pooled(
-        pool(replicas), name=setting.name, seed=keys,
+        pool(replicas), name=setting.name, attack=_key(setting), seed=keys,
         steps=1 if one_step else setting.steps,
         stepsize=(lambda epsilon: epsilon) if one_step else setting.stepsize,
     )  # fmt: skip
@@ -66,6 +66,12 @@ def descent(
         rows = [config.lookup("first pass", FIRST_PASSES, name) for name in setting.first_passes]
         full.first = tuple(row(full, replicas, pool) for row in rows)
     return full
+
+
+def _key(setting: config.Attack) -> str:
+    """Whose random starts it takes: with another loss or aim those of another attack."""
+    loss = "" if "cross_entropy" in setting.loss else f" {setting.loss}"
+    return f"{setting.name}{loss}" + f" {setting.target}" * bool(setting.target)
 
 
 def _loop(
@@ -82,7 +88,7 @@ def _loop(
         start = None
         if seed is not None:
             start = engine.random_starts(
-                ids, images.shape[1:], attack=setting.name, seed=seed, epsilon=epsilon,
+                ids, images.shape[1:], attack=_key(setting), seed=seed, epsilon=epsilon,
                 restart=restart, norm=norm,
             )  # fmt: skip
         made = build(ascend=lambda x: gradient(x, labels)[1], start=start)

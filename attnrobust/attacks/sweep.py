@@ -214,7 +214,7 @@ class Sweep:
     def _minimal(self, clean: Arrays) -> Arrays:
         """The nearest adversarial of every image that was right; the images as they were else."""
         state = {name: np.copy(array) for name, array in clean.items()}
-        todo = self._standing(clean)
+        todo = self._standing(clean) & (self.labels != self.target)
         for restart in range(self.restarts):
             with Progress("nearest", int(todo.sum())) as bar:
                 for made in self.feed.attacked(self.attack, todo, state, math.inf, restart):
