@@ -74,7 +74,9 @@ def test_distances_come_near_what_is_known_within_the_budget(make, most):
     assert np.median(size / start) < 0.8, "queries are worth their while"
 
 
-@pytest.mark.parametrize("make", BOTH)
+@pytest.mark.parametrize(
+    "make", [pytest.param(decision.boundary, marks=pytest.mark.slow), decision.hopskipjump]
+)
 def test_an_image_is_attacked_alike_in_any_batch_and_on_replicas(make):
     model = affine()
     labels = right(model)

@@ -193,7 +193,10 @@ EVERY = [*((case, None) for case in CASES), *((case, 2) for case in AIMED)]
     ("case", "target", "dtype"),
     [
         *((*each, "float64") for each in EVERY),
-        *((*each, "float32") for each in EVERY if "loss" not in each[0]),
+        *(
+            pytest.param(*each, "float32", marks=[pytest.mark.slow] * ("loss" in each[0]))
+            for each in EVERY
+        ),
     ],
     ids=lambda value: say(value) if isinstance(value, dict) else str(value),
 )

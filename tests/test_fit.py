@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
-from training_helpers import history, leave_uncompiled, resumed_as_whole
+from training_helpers import history, leave_uncompiled, made, resumed_as_whole
 
 from attnrobust import config, pipeline, runs
 from attnrobust.data import inputs, records
@@ -98,6 +98,15 @@ def test_class_weights_are_inverse_frequency_with_mean_one(tiny, records_folder)
     np.testing.assert_allclose(products, products[0], rtol=1e-5)
     none = config.with_settings(tiny, ["training.class_weights=none"])
     assert fit.class_weights(dataset, none).tolist() == [1] * 7
+
+
+def test_a_state_on_disk_keeps_how_long_nothing_improved(tmp_path):
+    state = State()
+    for loss in (1.0, 0.9, 0.95, 0.97):
+        state.add({"val_loss": loss}, min_delta=0.001)
+    state.save(tmp_path, made(config.Training(), batchnorm=True))
+    again = State.load(tmp_path)
+    assert (again.best, again.wait, again.history) == (0.9, 2, state.history)
 
 
 def test_early_stopping_counts_epochs_without_improvement():

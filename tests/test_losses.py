@@ -115,13 +115,16 @@ def network() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(4)(keras.layers.Flatten()(image)))
 
 
-def stepped(method: str, loss: str) -> list:
+def stepped(
+    method: str, loss: str, gamma: float = 2.0, spread: tf.distribute.Strategy | None = None
+) -> list:
     """Weights after a step on a batch that lacks two of four classes, and what was said."""
-    setting = config.Training(method=method, loss=loss, batch_size=8, learning_rate=0.1,
-                              inner_epsilon=0.05)  # fmt: skip
-    model = methods.METHODS[method](network(), setting)
-    fit.compile_model(model, setting)
-    model.run_eagerly = True  # To compile takes longest.
+    setting = config.Training(method=method, loss=loss, focal_gamma=gamma, batch_size=8,
+                              learning_rate=0.1, inner_epsilon=0.05)  # fmt: skip
+    with (spread or tf.distribute.get_strategy()).scope():
+        model = methods.METHODS[method](network(), setting)
+        fit.compile_model(model, setting)
+    model.run_eagerly = spread is None  # To compile takes longest.
     rng = np.random.default_rng(0)
     images = rng.random((8, 8, 8, 3), dtype=np.float32)
     weights = np.linspace(0.5, 2, 8).astype(np.float32)
@@ -137,6 +140,23 @@ def test_every_method_learns_by_the_chosen_loss(method: str) -> None:
     plain, other = stepped(method, "cross_entropy"), stepped(method, "focal")
     assert np.abs(plain[0] - other[0]).max() > 1e-3
     assert other[-1] < plain[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_every_method_learns_by_it_on_two_devices_as_on_one(method: str) -> None:
+    plain, same = stepped(method, "cross_entropy"), stepped(method, "focal", 0.0)
+    for a, b in zip(plain, same, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    one, two = stepped(method, "focal"), stepped(method, "focal", spread=strategy.mirrored())
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_class_weights_are_refused_by_name(tiny, records_folder) -> None:
+    chosen = config.with_settings(tiny, ["training.class_weights=balanced"])
+    with pytest.raises(UserError, match=r"no training\.class_weights 'balanced'; known: "):
+        balance.class_weights(records.load(records_folder), chosen)
 
 
 @pytest.mark.parametrize("method", ["standard", "adversarial", "augmix"])

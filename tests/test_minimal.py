@@ -112,7 +112,11 @@ STOCK = {
 }
 
 
-@pytest.mark.parametrize("make", ALL)
+# Foolbox's search of Carlini and Wagner makes hundreds of steps one by one.
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(make, marks=[pytest.mark.slow] * (make is minimal.cw)) for make in ALL],
+)
 def test_never_farther_than_stock_foolbox(make):
     model, images = curved(), some(16)
     labels = model(images).numpy().argmax(1)

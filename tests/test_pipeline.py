@@ -34,36 +34,48 @@ def call(records: Path, runs_folder: Path, *words: str, experiment=EXPERIMENT) -
     )  # fmt: skip
 
 
-def stages(records: Path, folder: Path, *names: str) -> Path:
+def stages(records: Path, folder: Path, *names: str) -> None:
     """Walk them; the report goes below the current folder."""
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call(records, folder / "runs", *names) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
-def trained(one_device, records_folder, tmp_path_factory):
-    """A smoke walk that ends after training."""
-    return stages(records_folder, tmp_path_factory.mktemp("walk"), "train")
+def trained(one_device, records_folder, shared):
+    """A smoke walk that ends after training, in a folder of all test processes."""
+    return shared("walk", lambda folder: stages(records_folder, folder, "train"))
 
 
 @pytest.fixture(scope="module")
-def attacked(trained, records_folder):
+def attacked(trained, records_folder, shared):
     """The same folder, a part of the way on."""
-    return stages(records_folder, trained, "predict", "attack", "check")
+    names = ("predict", "attack", "check")
+    shared("walk-attacked", lambda _: stages(records_folder, trained, *names))
+    return trained
 
 
 @pytest.fixture(scope="module")
-def explained(attacked, records_folder):
+def explained(attacked, records_folder, shared):
     """The same folder, further on."""
-    return stages(records_folder, attacked, "evaluate", "explain")
+    names = ("evaluate", "explain")
+    shared("walk-explained", lambda _: stages(records_folder, attacked, *names))
+    return attacked
 
 
 @pytest.fixture(scope="module")
-def walked(explained, records_folder):
+def exported(explained, records_folder, shared):
+    """The same folder, with a SavedModel."""
+    shared("walk-exported", lambda _: stages(records_folder, explained, "export"))
+    return explained
+
+
+@pytest.fixture(scope="module")
+def walked(exported, records_folder, shared):
     """The same folder after the whole walk."""
-    return stages(records_folder, explained, "all")
+    shared("walk-whole", lambda _: stages(records_folder, exported, "all"))
+    return exported
 
 
 @pytest.fixture
@@ -88,6 +100,11 @@ def test_evaluate_and_explain_leave_their_files(explained):
     (run,) = runs.find_runs([explained / "runs"])
     for file in ("evaluate/measurements.csv", "explain/linf_pgd/comparison.csv"):
         assert run.path(file).is_file(), file
+
+
+def test_export_leaves_its_files(exported):
+    (run,) = runs.find_runs([exported / "runs"])
+    assert run.path("export", "saved_model", "saved_model.pb").is_file()
 
 
 def test_every_stage_leaves_its_files(walked, run):

@@ -33,9 +33,9 @@ def trained(one_device, records_folder, shared):
     def train(folder):
         for module in (resnet18_gap, resnet18_soft_attention):
             words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(folder),
-                     "--set", "training.epochs=8", "--set", "training.learning_rate=5e-3",
+                     "--set", "training.epochs=4", "--set", "training.learning_rate=1e-2",
                      "--set", "training.augmentation=", "--set", "training.class_weights=none",
-                     "--set", "training.patience=8", "--set", "data.image_size=32",
+                     "--set", "training.patience=4", "--set", "data.image_size=32",
                      "--set", "data.limit=100", "--set", "model.backbone=small"]  # fmt: skip
             assert pipeline.main(module.EXPERIMENT, words) == 0
 
