@@ -20,7 +20,7 @@ from attnrobust import config, provenance, runs, search, stamps
 from attnrobust.commands import guarded, log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
-from attnrobust.walk import Walk, smoke
+from attnrobust.walk import SMOKE, Walk, smoke
 
 if TYPE_CHECKING:
     from tensorflow import keras
@@ -257,7 +257,9 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
-    chosen = config.with_settings(base, [*options.settings, *seed])
+    # Once more, for the settings of another attack that is asked for.
+    tiny = SMOKE if options.smoke else ()
+    chosen = config.with_settings(base, [*tiny, *options.settings, *seed])
     return Walk(
         Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
         options.force, machines=options.strategy, name=options.label or "",

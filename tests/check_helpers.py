@@ -14,6 +14,8 @@ from attnrobust.attacks.checks import norms
 from attnrobust.attacks.subject import Subject
 from attnrobust.models.replicas import Replicas
 
+# Said anew with every other attack, which takes its own settings otherwise.
+FEW = ("attack.steps=10", "attack.rel_stepsize=0.25")
 EXPERIMENT = config.with_settings(
     config.Experiment(name="doubted", data=config.Data("drawn", image_size=8)),
     ["attack.epsilons=0.02,0.05,0.1", "attack.steps=10", "attack.rel_stepsize=0.25",
@@ -53,7 +55,7 @@ def doubted(
         surrogate: Another model.
         swept: The model that the sweep saw, if it was another one.
     """
-    experiment = config.with_settings(EXPERIMENT, settings)
+    experiment = config.with_settings(EXPERIMENT, [*FEW, *settings])
     images = helpers.noise(24) if images is None else images
     if labels is None:
         logits = replicas.forward(images).numpy()

@@ -282,3 +282,15 @@ def test_the_json_of_a_run_that_wrote_all_its_numbers_is_read() -> None:
     old = changed(PLAIN, "attack", {"name": "apgd_ce", "epsilons": [0.01], "steps": 40,
                                     "rel_stepsize": 1 / 30, "queries": 5000})  # fmt: skip
     assert config.from_json(old).attack.steps == 40
+
+
+def test_another_attack_takes_its_own_settings_unless_they_are_said() -> None:
+    given = config.Experiment(
+        name="a", data=config.Data("demo"), attack=config.Attack(steps=5, rel_stepsize=0.4)
+    )
+    other = config.with_settings(given, ["attack.name=autoattack"]).attack
+    assert (other.steps, other.rel_stepsize) == (None, None)
+    said = config.with_settings(given, ["attack.steps=7", "attack.name=autoattack"]).attack
+    assert (said.steps, said.rel_stepsize) == (7, None)
+    same = config.with_settings(given, ["attack.name=linf_pgd", "attack.epsilons=0.1"]).attack
+    assert (same.steps, same.rel_stepsize) == (5, 0.4)

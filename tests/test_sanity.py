@@ -191,7 +191,7 @@ def _asked(monkeypatch: pytest.MonkeyPatch, check: str, *settings: str) -> dict[
 
     one = sound()
     monkeypatch.setattr(Subject, "under", under)
-    experiment = config.with_settings(one.experiment, settings)
+    experiment = config.with_settings(one.experiment, [*checking.FEW, *settings])
     examples = {"id": np.array(one.ids), "image": one.images, "label": one.labels}
     sanity.CHECKS[check].find(Subject(experiment, one.replicas, one.files, examples))
     return asked
@@ -206,8 +206,8 @@ def test_converged_always_does_more_than_the_sweep(name, monkeypatch):
     row = methods.ATTACKS[asked["name"]]
     assert row.norm == methods.ATTACKS[name].norm
     assert row.random or "steps" in row.own
-    before = methods.settled(config.with_settings(checking.EXPERIMENT,
-                                                  [f"attack.name={name}"]).attack)  # fmt: skip
+    sweep = config.with_settings(checking.EXPERIMENT, [*checking.FEW, f"attack.name={name}"])
+    before = methods.settled(sweep.attack)
     assert (asked["steps"], asked["queries"]) == (20, 2 * before.queries)
     if row.random:
         assert (asked["first"], asked["restarts"], asked["random_start"]) == (3, 6, True)

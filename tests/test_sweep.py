@@ -94,7 +94,10 @@ def learned(stored, model):
 
 
 def swept(tiny, dataset, model, labels, folder, *settings, spread=None):
-    experiment = config.with_settings(tiny, ["attack.epsilons=0.0002,0.001,0.01", *settings])
+    few = [f"attack.{name}={getattr(tiny.attack, name)}" for name in ("steps", "rel_stepsize")]
+    experiment = config.with_settings(
+        tiny, [*few, "attack.epsilons=0.0002,0.001,0.01", *settings]
+    )  # Said, since another attack takes its own otherwise.
     work = sweep.Sweep(experiment, dataset, one_device(model) if spread is None else
                        Replicas(model, spread))  # fmt: skip
     work.labels = labels

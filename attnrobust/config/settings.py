@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attnrobust.config.experiment import Experiment
@@ -35,13 +35,14 @@ def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment
     """A copy with `key=value` settings put in, for example `training.epochs=2`.
 
     Values are read by the field's type; tuples are comma-separated; floats may be fractions
-    such as `8/255`; `none` stands for None where the field allows it.
+    such as `8/255`; `none` stands for None where the field allows it. Another `attack.name` leaves
+    open what belongs to an attack's row, unless it is among the settings, too.
 
     Raises:
         UserError: No `=`, unknown field (with the known ones), value of another type.
     """
-    values = dataclasses.asdict(experiment)
-    for setting in settings:
+    values, settings = dataclasses.asdict(experiment), list(settings)
+    for setting in _of_another_attack(experiment, settings) + settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: expected key=value, such as training.epochs=2")
@@ -58,6 +59,16 @@ def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment
             raise UserError(f"--set {key}: name one of its fields: {fields}")
         node[name] = _parse(text, hint, key)
     return from_json(json.dumps(values))
+
+
+def _of_another_attack(experiment: Experiment, settings: Sequence[str]) -> list[str]:
+    """Settings that leave open what is not to be taken over from the attack that is replaced."""
+    parts = [setting.partition("=") for setting in settings]
+    names = [text for key, _, text in parts if key == "attack.name"]
+    if not names or names[-1] == experiment.attack.name:
+        return []
+    fields = dataclasses.fields(experiment.attack)
+    return [f"attack.{field.name}=none" for field in fields if field.metadata.get("optional")]
 
 
 def _hints(kind: type, name: str, where: str) -> Any:
