@@ -110,6 +110,18 @@ def test_checks_of_another_model_or_attack_are_not_shown(attacked):
     assert read(retrained)[0].heading == "retrained: made before the model changed"
 
 
+def test_checks_of_before_they_became_stricter_are_not_shown(attacked):
+    """Their stamps name no weights: `huge` and others passed then where they warn today."""
+    walk = attacked("long-ago", "a pass", "c pass")
+    place = walk.run.path("check", "linf_pgd", "stage.json")
+    stamp = runs.load_json(place)
+    del stamp["weights"]
+    runs.save_json(place, stamp)
+    found = read(walk)
+    assert found[0].heading == "long-ago: made before the checks changed"
+    assert "made before the checks changed; they are not shown" in trust.sentences(found)[0]
+
+
 @pytest.mark.parametrize("state", ["missing", "old", "damaged"])
 def test_what_the_page_advises_works(state, attacked, records_folder):
     """Whatever the run and its attack are called, and wherever runs and records are."""

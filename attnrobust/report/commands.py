@@ -51,7 +51,7 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     made = [(each, run.place_of("attack", each.attack)) for each in mine if each.attack]
     places = ["train", "predict", *(place for _, place in made)]
     if len(made) < 2 and all(run.again(place) == run.again("train") for place in places):
-        return [again(run, "all", label=_label(mine[0]))]
+        return [again(run, "all", label=called(mine[0]))]
     lines = [again(run, "train")]
     if run.again("predict") == run.again("train"):
         lines = [again(run, "train predict")]
@@ -60,7 +60,7 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     for each, place in made:
         explained = each.path("explain", "stage.json").is_file()
         stages = "attack explain" if explained else "attack"
-        lines.append(again(run, stages, place=place, label=_label(each)))
+        lines.append(again(run, stages, place=place, label=called(each)))
     return [*lines, again(run, "evaluate")]
 
 
@@ -71,10 +71,10 @@ def heatmaps(result: Result) -> str:
         return again(run, "attack evaluate explain", place="predict")
     there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
     return again(run, "explain" if there else "attack evaluate explain",
-                 place=run.place_of("attack", result.attack), label=_label(result),
+                 place=run.place_of("attack", result.attack), label=called(result),
                  more="" if there else "--force")  # fmt: skip
 
 
-def _label(result: Result) -> str:
-    """What the attack is called, where that is not its name."""
+def called(result: Result) -> str:
+    """What the attack is called in its run, where that is not its name; else nothing."""
     return result.attack if result.attack != result.setting.name else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attnrobust import stamps
 from attnrobust.errors import UserError
-from attnrobust.report.commands import again
+from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
 from attnrobust.runs import digest, load_json
 
@@ -22,8 +22,8 @@ class Trust:
     Attributes:
         result: Run and attack.
         command: What makes the checks anew.
-        changed: What is another than when they were made, `model` or `attack`; empty where nothing
-            is.
+        changed: What is another than when they were made, `model`, `attack` or `checks`
+            themselves; empty where nothing is.
         epsilon: Radius at which the attacks were compared.
         images: Images that were attacked again.
         rows: Of each check its title, status, numbers and meaning; warnings first. None where there
@@ -86,21 +86,22 @@ def _of(result: Result) -> Trust:
 
 def _command(result: Result, more: str = "") -> str:
     """What makes the checks, of a run of any name and place, from the attack's own settings."""
-    named = result.attack if result.attack != result.setting.name else ""
     place = result.run.place_of("attack", result.attack)
-    return again(result.run, "check", place=place, label=named, more=more)
+    return again(result.run, "check", place=place, label=called(result), more=more)
 
 
 def _changed(result: Result) -> str:
-    """What has changed since the checks were made: `model`, `attack`, or nothing."""
+    """What has changed since the checks were made: `model`, `attack`, `checks`, or nothing."""
     run, label = result.run, result.attack
     stamp = run.stamp(run.place_of("check", label))
     attack = run.stamp(run.place_of("attack", label))
     weights = run.path("train", "weights.h5")
-    if stamp and "weights" in stamp and weights.is_file() and stamp["weights"] != digest(weights):
-        return "model"
     if not stamp or not attack or not stamp["finished"]:
         return "attack"
+    if "weights" not in stamp:  # of a time when they saw less
+        return "checks"
+    if weights.is_file() and stamp["weights"] != digest(weights):
+        return "model"
     made = run.attacked(label) / "stage.json"
     now = stamps.check_inputs(attack["inputs"], made, stamp.get("surrogate"))
     return "" if stamp["inputs"] == now else "attack"
@@ -116,7 +117,7 @@ def sentences(found: Sequence[Trust]) -> list[str]:
         if titles:
             unique = "; ".join(dict.fromkeys(titles))
             said.append(f"Warning: on {name} these checks of the attack fail: {unique}.")
-    for what in ("model", "attack"):
+    for what in ("model", "attack", "checks"):
         old = sum(each.changed == what for each in found)
         if old:
             said.append(f"{old} of {len(found)} attacked runs have sanity checks that were made "
