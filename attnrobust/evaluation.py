@@ -62,6 +62,9 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     for place in run.root.glob("attack/*/stage.json"):
         if place.parent.name not in attacks:
             log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
+    for label in run.outdated():
+        log.warning("warning: attack '%s' was made by an earlier version, which may have left more "
+                    "standing; make it anew with --force", label)  # fmt: skip
     rows += _attacks(run, clean, classes)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     with runs.atomic(folder / "measurements.csv") as temporary:

@@ -101,7 +101,8 @@ class Run:
             writes: False for a helping worker: another process writes the stamp.
 
         Raises:
-            UserError: Results of another configuration or input stand there and `force` is off.
+            UserError: Results of another configuration, input or version stand there and `force`
+                is off.
         """
         folder = self.path(name)
         used = json.loads(json.dumps(used))
@@ -110,12 +111,18 @@ class Run:
         before = self.stamp(name)
         if before:
             now = stamps.completed(used)
+            other = "keep both with --as LABEL" if name.startswith("attack") else (
+                "give this run a name of its own with --set name=…")  # fmt: skip
             if before["used"] != now or before["inputs"] != inputs:
-                other = "keep both with --as LABEL" if name.startswith("attack") else (
-                    "give this run a name of its own with --set name=…")  # fmt: skip
                 raise UserError(
                     f"{folder} was made with {stamps.difference(before['used'], now)}; add "
                     f"--force to make it anew, or {other}"
+                )
+            if stamps.outdated(before, name):
+                raise UserError(
+                    f"{folder} was made by an earlier version of this stage, which gave other "
+                    f"numbers (CHANGELOG.md says what changed); add --force to make it anew, or "
+                    f"{other}"
                 )
             if before["finished"]:
                 log.info("%s: done before, kept (%s)", name, folder)
@@ -126,7 +133,8 @@ class Run:
             yield folder
             return
         self._remember(used)
-        record = {"used": used, "inputs": inputs, **(notes or {}), **stamps.clock(before, folder)}
+        record = {"used": used, "inputs": inputs, "version": stamps.version(name),
+                  **(notes or {}), **stamps.clock(before, folder)}  # fmt: skip
         yield from self._timed(name, record)
 
     def _timed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
@@ -246,6 +254,15 @@ class Run:
                 below = folder != self.path("attack")
                 found[folder.name if below else setting.name] = setting
         return dict(sorted(found.items()))
+
+    def outdated(self) -> list[str]:
+        """Labels of the finished attacks that an earlier version of the attacks made, sorted.
+
+        Their robust accuracies may be too high.
+        """
+        places = {label: self.place_of("attack", label) for label in self.attacks()}
+        return [label for label, place in places.items()
+                if stamps.outdated(self.stamp(place) or {}, place)]  # fmt: skip
 
     def attacked(self, label: str) -> Path:
         """The folder of a finished attack.

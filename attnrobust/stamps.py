@@ -16,6 +16,9 @@ from attnrobust.files import digest
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
             "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
             "explanation": config.Explanation}  # fmt: skip
+# Raised when a stage comes to give other numbers from the same settings and inputs (CHANGELOG.md
+# says what changed); 1 where nothing stands here, and in stamps that hold none.
+VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
 PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 
@@ -33,14 +36,24 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
     """
     values = stamp if isinstance(stamp, dict) else {}
     wrong = [name for name, kinds in PARTS.items() if not isinstance(values.get(name), kinds)]
-    if not isinstance(values.get("seconds", 0.0), int | float):
-        wrong.append("seconds")
+    wrong += [name for name in ("seconds", "version")
+              if not isinstance(values.get(name, 0.0), int | float)]  # fmt: skip
     if wrong:
         raise UserError(
             f"{place}: damaged ({' and '.join(wrong)} missing or wrong); run its stage again with "
             "--force"
         )
     return {**values, "used": completed(values["used"])}
+
+
+def version(place: str) -> int:
+    """The version of the stage that writes to this folder, such as `attack/linf_pgd`."""
+    return VERSIONS.get(place.partition("/")[0], 1)
+
+
+def outdated(stamp: Mapping[str, Any], place: str) -> bool:
+    """Whether an earlier version of the stage made what the stamp speaks of."""
+    return bool(stamp.get("version", 1) != version(place))
 
 
 def check_inputs(weights: str, attack: Path, surrogate: Mapping[str, str] | None) -> str:

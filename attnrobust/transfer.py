@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, runs
+from attnrobust import config, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
@@ -44,6 +44,7 @@ def transfer(
     experiment = dataclasses.replace(first, attack=attack)
     used = {
         "attack": dataclasses.asdict(attack), "seed": first.seed,
+        "version": stamps.version("attack"),
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
     }  # fmt: skip
     runs.claim(out / "settings.json", used)

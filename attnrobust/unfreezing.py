@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config, pipeline, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
@@ -73,8 +73,10 @@ def unfreeze(
     require_plain(asked.attack, "unfreeze")
     if force:
         (out / "settings.json").unlink(missing_ok=True)
-    runs.claim(out / "settings.json", {"weights": runs.digest(weights), "settings": list(settings),
-                                       "attack": dataclasses.asdict(asked.attack)})  # fmt: skip
+    used = {"weights": runs.digest(weights), "settings": list(settings),
+            "attack": dataclasses.asdict(asked.attack),
+            "version": stamps.version("attack")}  # fmt: skip
+    runs.claim(out / "settings.json", used)
     roots: dict[int | None, Path] = {}
     for number, given in ((None, standard), (0, run)):
         if given:

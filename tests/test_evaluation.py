@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import run_helpers
 
 from attnrobust import config, evaluation, runs
 from attnrobust.calibration import CALIBRATION
@@ -269,6 +270,16 @@ def test_an_attack_that_has_not_finished_is_left_out_and_said(
     table = evaluation.evaluate(run, run.path("evaluate"))
     assert set(table["name"]) == {"", "linf_pgd"}
     assert "attack 'cut' has not finished; it is left out" in caplog.text
+
+
+def test_an_attack_of_an_earlier_version_is_measured_and_named(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluation.evaluate(run, run.path("evaluate"))
+    assert "earlier version" not in caplog.text
+    run_helpers.age(run.path("attack", "linf_pgd"))
+    evaluation.evaluate(run, run.path("evaluate"))
+    assert "attack 'linf_pgd' was made by an earlier version" in caplog.text
 
 
 def test_an_attack_on_other_weights_is_refused_by_name(run: Run) -> None:

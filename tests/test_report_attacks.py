@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import run_helpers
 from test_report import make_run
 
 from attnrobust.errors import UserError
@@ -169,6 +170,9 @@ def test_measurements_older_than_an_attack_are_refused(several: list[Run]) -> No
     place = run.path("evaluate", "stage.json")
     save_json(place, {**load_json(place), "inputs": run.measured()})
     assert len(reading.read([run])) == 3
+    run_helpers.age(place.parent)
+    with pytest.raises(UserError, match=r"by an earlier version.*run 'evaluate' again"):
+        reading.read([run])
     place.unlink()
     shutil.rmtree(run.path("attack", "weak"))
     with pytest.raises(UserError, match=r"'weak' was measured, but is not there.*run 'evaluate'"):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import run_helpers
 
 from attnrobust import config, provenance, runs
 from attnrobust.attacks.methods import settled
@@ -315,6 +316,22 @@ def test_predictions_older_than_the_weights_are_refused(run: Run) -> None:
         run.require_fresh()
     weights.unlink()
     run.require_fresh()
+
+
+@pytest.mark.parametrize("place", ["attack/linf_pgd", "check/linf_pgd"])
+def test_what_an_earlier_version_made_is_not_kept_as_todays(run: Run, place: str) -> None:
+    used = {"attack": {"name": "linf_pgd"}}
+    with run.stage(place, used=used):
+        pass
+    run_helpers.age(run.path(place))
+    assert run.outdated() == ["linf_pgd"] * (place == "attack/linf_pgd")
+    with pytest.raises(UserError, match=r"made by an earlier version .* --force"):
+        run.stage(place, used=used).__enter__()
+    with run.stage(place, used=used, force=True) as folder:
+        assert folder is not None
+    assert run.outdated() == []
+    with run.stage(place, used=used) as folder:
+        assert folder is None, "kept"
 
 
 def test_a_run_without_attacks_can_be_measured(run: Run) -> None:

@@ -111,15 +111,28 @@ def test_checks_of_another_model_or_attack_are_not_shown(attacked):
 
 
 def test_checks_of_before_they_became_stricter_are_not_shown(attacked):
-    """Their stamps name no weights: `huge` and others passed then where they warn today."""
+    """Their stamps name no version: `huge` and others passed then where they warn today."""
     walk = attacked("long-ago", "a pass", "c pass")
     place = walk.run.path("check", "linf_pgd", "stage.json")
     stamp = runs.load_json(place)
-    del stamp["weights"]
+    del stamp["version"]
     runs.save_json(place, stamp)
     found = read(walk)
     assert found[0].heading == "long-ago: made before the checks changed"
     assert "made before the checks changed; they are not shown" in trust.sentences(found)[0]
+
+
+def test_an_attack_of_before_it_became_stronger_is_named_on_the_first_screen(attacked):
+    again = ["experiments.demo.resnet18_gap", "--set", "name=long-ago"]
+    walk, today = attacked("long-ago", "a pass", again=again), attacked("today", "a pass")
+    run_helpers.age(walk.run.path("attack", "linf_pgd"))
+    check(walk, "a pass")
+    first, *_ = trust.sentences(read(walk, today))
+    assert first.startswith("Warning: 1 of 2 attacks were made by an earlier version")
+    command = first.rpartition("long-ago with: ")[2]
+    assert "attack evaluate" in command
+    assert command.endswith("--set name=long-ago --force")
+    assert trust.sentences(read(today)) == ["All sanity checks of the attacks pass."]
 
 
 @pytest.mark.parametrize("state", ["missing", "old", "damaged"])

@@ -131,6 +131,9 @@ def _measurements(run: Run) -> pd.DataFrame:
     if stamp and stamp["inputs"] != run.measured():
         raise UserError(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
                         "again")  # fmt: skip
+    if stamp and stamps.outdated(stamp, "evaluate"):
+        raise UserError(f"{run.root}: measured by an earlier version, which counted otherwise "
+                        "(CHANGELOG.md); run 'evaluate' again")  # fmt: skip
     frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
     # A temperature is no measurement of the validation split, but fitted there.
     ours = frame[(frame["split"] == "test") | (frame["metric"] == "temperature")]

@@ -98,9 +98,9 @@ def _changed(result: Result) -> str:
     weights = run.path("train", "weights.h5")
     if not stamp or not attack or not stamp["finished"]:
         return "attack"
-    if "weights" not in stamp:  # of a time when they saw less
+    if stamps.outdated(stamp, "check"):  # of a time when they saw less
         return "checks"
-    if weights.is_file() and stamp["weights"] != digest(weights):
+    if weights.is_file() and stamp.get("weights") != digest(weights):
         return "model"
     made = run.attacked(label) / "stage.json"
     now = stamps.check_inputs(attack["inputs"], made, stamp.get("surrogate"))
@@ -110,6 +110,16 @@ def _changed(result: Result) -> str:
 def sentences(found: Sequence[Trust]) -> list[str]:
     """For the page's first screen: what raises doubt, and what was not checked."""
     said = []
+    if weaker := [
+        each.result for each in found if each.result.attack in each.result.run.outdated()
+    ]:
+        first = weaker[0]
+        anew = again(first.run, "attack evaluate", label=called(first), more="--force",
+                     place=first.run.place_of("attack", first.attack))  # fmt: skip
+        said.append(f"Warning: {len(weaker)} of {len(found)} attacks were made by an earlier "
+                    "version, which may have left more standing than today's; their robust "
+                    "accuracies are not to be quoted. Make each anew, as that on "
+                    f"{first.label} with: {anew}")  # fmt: skip
     for (_, name), mine in grouped([each.result for each in found], "group").items():
         keys = {result.key for result in mine}
         titles = [row["title"] for each in found if each.result.key in keys
