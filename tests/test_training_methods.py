@@ -235,7 +235,7 @@ def test_one_and_two_replicas_take_the_same_step(name):
     for spread in (tf.distribute.get_strategy(), strategy.mirrored()):
         with spread.scope():
             model = made(setting(name, clean_share=0.5), batchnorm=False)
-        # Step by step on one: compiled there, too, stands in the tests of a resume.
+        # To compile takes longest; on one device a resume of `adversarial` does it.
         model.run_eagerly = spread.num_replicas_in_sync == 1
         train, check = (
             inner.starts(batches.batch(8), "linf", 0.05, (0, 0), gaussian=model.gaussian)
