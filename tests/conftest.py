@@ -111,6 +111,16 @@ def one_device() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def uncompiled() -> Iterator[None]:
+    """Training step by step where a test is about what comes of it: to compile takes longest."""
+    from training_helpers import leave_uncompiled
+
+    with pytest.MonkeyPatch.context() as patch:
+        leave_uncompiled(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared(
     tmp_path_factory: pytest.TempPathFactory, worker_id: str

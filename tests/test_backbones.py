@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES, efficientnet, inception, mobilenet, resnet
 from attnrobust.models.backbones.base import Preprocessing
+from attnrobust.models.build import build
+from attnrobust.models.heads import HEADS
 
 NAMES = list(BACKBONES)  # before the tests add theirs
 EFFICIENTNETS = tuple(efficientnet.ROWS)
@@ -63,6 +67,55 @@ LARGE = ("inception_resnet_v2", *EFFICIENTNETS[1:])
 )
 def uncut(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
     return request.param, _network(request.param)
+
+
+@pytest.mark.parametrize("variant", ["paper", "literal"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_fits_on_the_map_of_every_backbone(head: str, variant: str) -> None:
+    """In a graph, so that no weights are drawn; that those are the maps stands below."""
+    assert {name for name, _ in MAPS} == set(NAMES)
+    for (name, cut), shape in MAPS.items():
+        with tf.Graph().as_default():
+            features = keras.Input(shape)
+            model = config.Model(name, head, cut=cut, variant=variant)
+            logits = HEADS[head](features, classes=5, model=model)
+            assert logits.shape.as_list() == [None, 5]
+            keras.Model(features, logits)
+
+
+def test_a_cut_down_efficientnet_is_that_of_keras_on_standardised_images(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth as wide and deep, built as the rows are: whole ones take many seconds."""
+    made = []
+    family = importlib.import_module(keras.applications.EfficientNetB0.__module__)
+
+    def constructor(**options: object) -> keras.Model:
+        made.append(family.EfficientNet(0.1, 0.1, 32, **options))
+        return made[-1]
+
+    row = efficientnet._row("cut_down", constructor, 32)
+    monkeypatch.setitem(BACKBONES, "cut_down", row)
+    model = config.Model("cut_down", "soft_attention", weights="none", maps=4)
+    network = build(model, classes=3, image_size=32)
+    for tap, side in zip(row.taps, (16, 8, 4, 2, 1), strict=True):
+        assert network.get_layer(tap).output.shape[1] == side
+    (original,) = made
+    for layer in original.layers:  # so that BatchNorm does something
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, each.shape) for each in layer.get_weights()])
+    weights = original.get_weights()[3:]
+    features = keras.Model(network.input, network.get_layer("features").output)
+    features.set_weights([*features.get_weights()[:2], *weights])
+    images = rng.random((2, 32, 32, 3), dtype=np.float32)
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = original(255 * (images - np.float32(mean)) / np.float32(deviation)).numpy()
+    assert np.isfinite(expected).all()
+    assert expected.std() > 0
+    np.testing.assert_allclose(features(images), expected, rtol=1e-3, atol=1e-5)
+    logits = network(images)
+    assert logits.shape == (2, 3)
+    assert np.isfinite(logits).all()
 
 
 def test_every_family_is_in_the_table() -> None:

@@ -383,6 +383,7 @@ def test_ctrl_c_while_workers_start_is_one_line_too(raw: Path, out: Path) -> Non
     running = process(raw, out, "--workers", "2")
     while len(alive(running.pid)) < 4:  # itself, two workers and Python's resource tracker
         assert running.poll() is None, running.communicate()
+        time.sleep(0.02)  # to look takes time on the processor, too
     time.sleep(0.05)  # the workers are importing
     os.killpg(running.pid, signal.SIGINT)
     stdout, stderr = running.communicate(timeout=30)

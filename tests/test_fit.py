@@ -88,6 +88,32 @@ def test_one_and_two_replicas_take_the_same_step(tiny, records_folder):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
+def test_a_run_trains_on_two_devices_and_leaves_one_network(small, records_folder, tmp_path):
+    experiment = config.with_settings(
+        small, ["training.epochs=1", "training.augmentation=", "data.limit=32"]
+    )
+    dataset, two = records.load(records_folder), strategy.mirrored()
+    assert two.num_replicas_in_sync == 2
+    model = fit.train(experiment, dataset, tmp_path, two)
+    (row,) = history(tmp_path)
+    batches = list(inputs.evaluation_batches(
+        dataset, "validation", data=experiment.data, batch_size=99))  # fmt: skip
+    labels = np.concatenate([batch["label"] for batch in batches])
+    weights = str(tmp_path / "weights.h5")
+    again = build.build(
+        dataclasses.replace(experiment.model, weights=weights), classes=7, image_size=32
+    )
+    logits = np.concatenate([again(batch["image"]).numpy() for batch in batches])
+    each = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    assert row["val_loss"] == pytest.approx(np.mean(each), rel=1e-4)
+    assert row["val_accuracy"] == pytest.approx(np.mean(logits.argmax(1) == labels), abs=1e-6)
+    for variable, one in zip(model.weights, again.get_weights(), strict=True):
+        assert len({value.device for value in variable.values}) == 2
+        for value in variable.values:
+            np.testing.assert_allclose(value, one, rtol=1e-6, atol=1e-7)
+    assert model.optimizer.iterations.numpy() == 32 // 16
+
+
 def test_class_weights_are_inverse_frequency_with_mean_one(tiny, records_folder):
     dataset = records.load(records_folder)
     weights = fit.class_weights(dataset, tiny)
@@ -295,7 +321,9 @@ def test_a_full_disk_keeps_the_state_of_the_last_epoch(
 def test_half_precision_trains_and_resumes_with_float32_weights(
     name, small, records_folder, tmp_path, monkeypatch
 ):
-    experiment = config.with_settings(small, [f"training.precision={name}"])
+    experiment = config.with_settings(
+        small, [f"training.precision={name}", "training.augmentation=", "data.limit=32"]
+    )
     dataset, real, seen = records.load(records_folder), fit._one_epoch, set()
 
     def watched(model, *args, **kwargs):

@@ -3,68 +3,86 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from attnrobust import config
-from attnrobust.attacks.cheap import FIRST_PASSES
-from attnrobust.attacks.losses import LOSSES
 from attnrobust.attacks.methods import ATTACKS
-from attnrobust.attacks.sanity import CHECKS
-from attnrobust.calibration import CALIBRATION
-from attnrobust.corruptions import CORRUPTIONS
-from attnrobust.data.augmentation import AUGMENTATIONS
-from attnrobust.data.preprocessing import FILTERS, FITS
-from attnrobust.explanations.methods import EXPLANATIONS
-from attnrobust.heatmaps import HEATMAP_METRICS
-from attnrobust.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
-from attnrobust.training.losses import CLASS_WEIGHTS
-from attnrobust.training.losses import LOSSES as TRAINING_LOSSES
-from attnrobust.training.methods import METHODS
-from attnrobust.training.mixing import OPERATIONS
-from attnrobust.training.optimizers import OPTIMIZERS, SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-# Table of the code -> its names, and the place of the README where they must stand: the first cell
-# of a row, the head of a column (whose first cells are names), or the start of a paragraph.
-TABLES: dict[str, tuple[list[str], str]] = {
-    "ATTACKS": (list(ATTACKS), "attacks, L"),
-    "AUGMENTATIONS": (list(AUGMENTATIONS), "augmentation"),
-    "BACKBONES": (list(BACKBONES), "backbone"),
-    "CALIBRATION": (list(CALIBRATION), "metrics"),
-    "CHECKS": (list(CHECKS), "sanity checks"),
-    "CLASS_WEIGHTS": (list(CLASS_WEIGHTS), "rare classes"),
-    "CORRUPTIONS": (list(CORRUPTIONS), "corruptions"),
-    "EXPLANATIONS": (list(EXPLANATIONS), "explanations"),
-    "FILTERS": (list(FILTERS), "filter"),
-    "FIRST_PASSES": (list(FIRST_PASSES), "first passes"),
-    "FITS": (list(FITS), "A rectangle becomes a square"),
-    "HEADS": (list(HEADS), "head"),
-    "HEATMAP_METRICS": (list(HEATMAP_METRICS), "heatmap metrics"),
-    "LOSSES": (list(LOSSES), "losses of attacks"),
-    "METHODS": (list(METHODS), "training methods"),
-    "METRICS": (list(METRICS), "metrics"),
-    "OPERATIONS": (list(OPERATIONS), "AugMix operations"),
-    "OPTIMIZERS": (list(OPTIMIZERS), "optimizers"),
-    "SCHEDULES": (list(SCHEDULES), "optimizers"),
-    "TRAINING_LOSSES": (list(TRAINING_LOSSES), "losses of training"),
+
+
+NAME = "`([a-z0-9_]+)`"
+
+
+def row(first_cell: str, names: str = "(.+)") -> tuple[str, str, str]:
+    """Rows of the README's tables that begin so, and which part of them lists the names."""
+    return rf"^\| {first_cell}.*$", names, NAME
+
+
+def column(head: str) -> tuple[str, str, str]:
+    """First cells of the table whose first column is called so."""
+    return rf"^\| {head} \|.*\n\|[-|]+\n(?:\|.*\n)+", rf"^\| (?!{head} )(.*?) \|", NAME
+
+
+def block(start: str, names: str = r"((?:.|\n)+)", name: str = NAME) -> tuple[str, str, str]:
+    """The paragraph or listing that begins so."""
+    return rf"(?<=\n\n){start}(?:.*\n)+?(?=\n)", names, name
+
+
+# Tables of rows that a user chooses from -> where the README lists their names, and them alone.
+TABLES = {
+    "__main__.COMMANDS": block(r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
+                               r"^(?:make (?=demo)|python -m attnrobust )(\w+)\b(?! --)", r"(\w+)"),
+    "attacks.cheap.FIRST_PASSES": row("first passes"),
+    "attacks.losses.LOSSES": row("losses of attacks"),
+    "attacks.methods.ATTACKS": row("attacks, L"),
+    "attacks.sanity.CHECKS": row("sanity checks"),
+    "calibration.CALIBRATION": row("metrics", "; calibration: (.+?);"),
+    "corruptions.CORRUPTIONS": row("corruptions"),
+    "data.augmentation.AUGMENTATIONS": row("augmentation", "(.+?)(?:, with `flip`|$)"),
+    "data.preprocessing.FILTERS": column("filter"),
+    "data.preprocessing.FITS": block("A rectangle becomes a square"),
+    "explanations.methods.EXPLANATIONS": row("explanations"),
+    "heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
+    "metrics.METRICS": row("metrics"),
+    "models.backbones.BACKBONES": column("backbone"),
+    "models.heads.HEADS": column("head"),
+    "pipeline.STAGES": block("```\nraw folder", "[│▼] ([a-z]+) ", r"(\w+)"),
+    "training.losses.CLASS_WEIGHTS": row("rare classes", "`training.class_weights`: (.+?); `"),
+    "training.losses.LOSSES": row("losses of training"),
+    "training.methods.METHODS": row("training methods"),
+    "training.mixing.OPERATIONS": row("AugMix operations"),
+    "training.optimizers.OPTIMIZERS": row("optimizers", "(.+); learning-rate schedules"),
+    "training.optimizers.SCHEDULES": row("optimizers", "; learning-rate schedules (.+)"),
+}  # fmt: skip
+FAMILY = "a family's part of BACKBONES, where its rows are asked for"
+NO_CHOICE = {
+    "models.backbones.base.PREPROCESSING": "comes with a backbone",
+    "models.backbones.efficientnet.ROWS": FAMILY,
+    "models.backbones.inception.ROWS": FAMILY,
+    "models.backbones.mobilenet.ROWS": FAMILY,
+    "models.backbones.resnet.ROWS": FAMILY,
+    "stamps.PARTS": "the types in a stamp",
+    "stamps.SECTIONS": "the parts of a configuration, not rows of one",
 }
-# Modules whose functions tests reach by the package or module that hands them on.
-HANDED_ON = {
-    "attnrobust.attacks.sanity": ["attnrobust.attacks.comparisons"],
-    "attnrobust.training.methods": ["attnrobust.training.validation"],
-    "attnrobust.pipeline": ["attnrobust.models.precision"],
-    "attnrobust.config": [f"attnrobust.config.{m}" for m in ("experiment", "settings", "training")],
-    "attnrobust.runs": ["attnrobust.files", "attnrobust.stamps"],
-    "tfrecords.synthetic": ["tfrecords.synthetic_drawing", "tfrecords.synthetic_lesions"],
+# Modules that no test takes anything from -> the one that the tests call instead.
+BEHIND = {
+    "attnrobust.attacks.comparisons": "attnrobust.attacks.sanity",  # rows of CHECKS
+    "attnrobust.models.precision": "attnrobust.pipeline",
+    "attnrobust.stamps": "attnrobust.runs",
 }
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -80,37 +98,89 @@ def test_imports_go_in_one_direction():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def place(readme: str, start: str) -> str:
-    """What the README says there: rows and paragraphs by their start, first cells by their head."""
-    found: list[str] = []
-    for block in readme.split("\n\n"):
-        lines = block.split("\n")
-        head = lines[0].strip("| ").split(" | ")[0]
-        if lines[0].startswith("|") and head == start:
-            found += [line.strip("| ").split(" | ")[0] for line in lines[2:]]
-        elif lines[0].startswith("|"):
-            found += [line for line in lines if line.startswith(f"| {start}")]
-        elif lines[0].startswith(start):
-            found.append(block)
-    return "\n".join(found)
-
-
-def test_a_name_counts_only_where_its_table_stands() -> None:
-    readme = (
-        "Take `none`.\n\n| head | what |\n|---|---|\n| `gap` | not `flat` |\n\n"
-        "| losses of a | `ce` |\n| attacks, L2 | `pgd` |\n| attacks, L0 | `one` |\n\nA fit: `pad`\n"
+def modules(*folders: str) -> list[str]:
+    """Of these folders."""
+    return sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
     )
-    assert place(readme, "head") == "`gap`"
-    assert place(readme, "attacks, L") == "| attacks, L2 | `pgd` |\n| attacks, L0 | `one` |"
-    assert place(readme, "A fit") == "A fit: `pad`\n"
-    assert place(readme, "none") == ""
+
+
+MODULES = modules("attnrobust", "tfrecords")
+
+
+def source(module: str) -> str:
+    return Path(str(importlib.util.find_spec(module).origin)).read_text()
+
+
+def is_row(value: object) -> bool:
+    """A function, a data class, or a tuple with a function in it."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return dataclasses.is_dataclass(value) or any(callable(part) for part in parts)
+
+
+def found_tables() -> dict[str, list[str]]:
+    """Every dict of rows that a module of attnrobust defines in capitals, and the rows' names."""
+    tables = {}
+    for module in MODULES:
+        if not module.startswith("attnrobust."):
+            continue
+        loaded = importlib.import_module(module)
+        for node in ast.parse(source(module)).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
+            for name in (each.id for each in targets if isinstance(each, ast.Name)):
+                table = getattr(loaded, name)
+                if name.isupper() and isinstance(table, dict) and any(
+                    isinstance(key, str) and is_row(value) for key, value in table.items()
+                ):  # fmt: skip
+                    tables[f"{module}.{name}".removeprefix("attnrobust.")] = list(table)
+    return tables
+
+
+FOUND = found_tables()
+
+
+def listed(readme: str, table: str) -> Iterator[tuple[str, int, int]]:
+    """Names that the README lists for a table, each with its first and last character."""
+    place, names, name = (re.compile(pattern, re.MULTILINE) for pattern in TABLES[table])
+    for there in place.finditer(readme):
+        for part in names.finditer(readme, *there.span()):
+            for each in name.finditer(readme, *part.span(1)):
+                yield each[1], *each.span()
+
+
+def difference(readme: str, table: str) -> list[str]:
+    """Rows that the README does not list, and what it lists twice or though there is no such row.
+
+    None of it is sorted away: a name counts once, and only in its own list.
+    """
+    rows, written = Counter(FOUND[table]), Counter(name for name, *_ in listed(readme, table))
+    return sorted(((rows - written) + (written - rows)).elements())
+
+
+def test_every_table_of_rows_is_known():
+    assert set(TABLES).isdisjoint(NO_CHOICE)
+    assert set(FOUND) == {*TABLES, *NO_CHOICE}
+    families = [name for name, why in NO_CHOICE.items() if why == FAMILY]
+    assert {row for name in families for row in FOUND[name]} == set(
+        FOUND["models.backbones.BACKBONES"]
+    )
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_row_stands_in_the_readme_where_its_table_does(table: str) -> None:
-    names, start = TABLES[table]
-    written = place(README, start)
-    assert [name for name in names if f"`{name}`" not in written] == []
+def test_the_readme_lists_exactly_the_rows_of_every_table(table):
+    assert FOUND[table]
+    assert difference(README, table) == []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_missing_in_its_own_list_is_seen_wherever_else_it_stands(table):
+    places = list(listed(README, table))
+    assert {name for name, *_ in places} == set(FOUND[table])
+    for name, start, end in places:
+        elsewhere = f"Take `{name}`.\n\n{README[:start]}{README[end:]}\n`{name}` is one.\n"
+        assert difference(elsewhere, table) == [name]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -142,29 +212,35 @@ def test_every_data_set_reader_stands_in_the_readme():
             assert re.search(rf"tfrecords\.{path.stem}\b", readme)
 
 
-def imported() -> set[str]:
-    """Modules, and names in them, that the tests import."""
-    names: set[str] = set()
+def used() -> set[str]:
+    """Modules that tests import, and those where what they take from these is defined."""
+    found: set[str] = set()
     for path in (ROOT / "tests").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree, known = ast.parse(path.read_text()), {}
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                names |= {each.name for each in node.names}
-            if isinstance(node, ast.ImportFrom):
-                names |= {f"{node.module}.{each.name}" for each in node.names} | {str(node.module)}
-    return names
+                known |= {each.asname or each.name: (each.name, "") for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                known |= {each.asname or each.name: (str(node.module), each.name)
+                          for each in node.names}  # fmt: skip
+        taken = {(module, name) for module, name in known.values() if module in MODULES}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = ".".join(filter(None, known.get(node.value.id, ())))
+                if module in MODULES:
+                    taken.add((module, node.attr))
+        for module, name in taken:
+            it = getattr(importlib.import_module(module), name, None)
+            found |= {module, f"{module}.{name}", getattr(it, "__module__", "")}
+    return found
 
 
-def test_every_module_is_imported_by_a_test() -> None:
+def test_every_module_is_used_by_a_test() -> None:
     """Ruff refuses an import that is not used, so what stands there is called."""
-    names = imported()
-    for package, modules in HANDED_ON.items():
-        assert package in names
-        names |= set(modules)
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for folder in ("attnrobust", "tfrecords")
-        for path in (ROOT / folder).rglob("*.py")
-        if "def " in path.read_text()
-    ]
-    assert len(modules) > 100
-    assert [module for module in modules if module not in names] == []
+    names = used()
+    with_functions = [module for module in MODULES if "def " in source(module)]
+    assert len(with_functions) > 100
+    assert [module for module in with_functions if module not in names] == sorted(BEHIND)
+    for module, caller in BEHIND.items():
+        assert module.rpartition(".")[2] in source(caller)
+        assert caller in names

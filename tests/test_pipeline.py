@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+from training_helpers import leave_uncompiled
 
 from attnrobust import __main__ as program
 from attnrobust import config, pipeline, runs
 from attnrobust.attacks.methods import settled
 from attnrobust.data import inputs, records
-from attnrobust.training import fit
+from attnrobust.training import fit, strategy
 from experiments.demo import resnet18_soft_attention
 from experiments.ham10000 import inception_resnet_v2_soft_attention
 
@@ -220,14 +223,20 @@ def test_force_makes_a_stage_anew(walked, records_folder, run, tmp_path):
     assert copy.experiment.attack.steps == 3
 
 
-def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
-    walked, records_folder, run, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(walked / "runs", tmp_path / "runs")
+@pytest.fixture(scope="module")
+def several(walked, records_folder, shared):
+    """A copy of the walk with another attack beside the first; not to be changed."""
     more = ["--as", "pgd-3", "--set", "attack.steps=3", "--set", "model.weights=other.h5"]
-    assert call(records_folder, tmp_path / "runs", "attack", *more) == 0
-    copy = runs.find_runs([tmp_path / "runs"])[0]
+
+    def attack(folder):
+        shutil.copytree(walked / "runs", folder / "runs")
+        assert call(records_folder, folder / "runs", "attack", *more) == 0
+
+    return shared("walk-several", attack)
+
+
+def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(several, run):
+    copy = runs.find_runs([several / "runs"])[0]
     assert copy.attacks() == {
         "linf_pgd": settled(run.experiment.attack),
         "pgd-3": settled(dataclasses.replace(run.experiment.attack, steps=3)),
@@ -235,13 +244,20 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
     assert copy.norm("pgd-3") == "linf"
     assert copy.stamp("attack/pgd-3")["command"].startswith("python")
     assert copy.experiment.model == run.experiment.model, "as trained"
+
+
+def test_the_worst_of_several_attacks_is_measured_and_on_the_page(
+    several, records_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(several / "runs", tmp_path / "runs")
     for stage in ("evaluate", "report"):
         assert call(records_folder, tmp_path / "runs", stage) == 0
-    assert call(records_folder, tmp_path / "runs", "explain", "--as", "pgd-3") == 0
+    copy = runs.find_runs([tmp_path / "runs"])[0]
     place = copy.path("evaluate", "measurements.csv")
     table = pd.read_csv(place, float_precision="round_trip")
     accuracy = table[table["metric"] == "accuracy"].set_index(["condition", "name", "level"])
-    for epsilon in run.experiment.attack.epsilons:
+    for epsilon in copy.experiment.attack.epsilons:
         right = [
             (found["logits"].argmax(1) == found["label"])
             for label in ("linf_pgd", "pgd-3")
@@ -249,11 +265,17 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(
         ]
         worst = accuracy.loc[("worst_case", "linf", epsilon), "value"]
         assert worst == pytest.approx(np.minimum(*right).mean())
+    (page,) = tmp_path.glob("reports/*/index.html")
+    assert "All L-infinity attacks" in page.read_text(encoding="utf-8")
+
+
+def test_one_of_several_attacks_is_explained_by_its_name(several, records_folder, tmp_path, capsys):
+    shutil.copytree(several / "runs", tmp_path / "runs")
+    assert call(records_folder, tmp_path / "runs", "explain", "--as", "pgd-3") == 0
+    copy = runs.find_runs([tmp_path / "runs"])[0]
     compared = pd.read_csv(copy.path("explain", "pgd-3", "comparison.csv"))
     assert set(compared["name"]) == {"pgd-3"}
     assert copy.path("explain", "linf_pgd", "comparison.csv").is_file(), "both are kept"
-    (page,) = tmp_path.glob("reports/*/index.html")
-    assert "All L-infinity attacks" in page.read_text(encoding="utf-8")
     capsys.readouterr()
     assert call(records_folder, tmp_path / "runs", "explain", "--as", "nope") == 1
     assert "name one of these with --as: linf_pgd, pgd-3" in capsys.readouterr().err
@@ -309,6 +331,28 @@ def test_smoke_keeps_a_grid_and_needs_no_download():
     assert small.name.endswith("-smoke")
     one = config.with_settings(EXPERIMENT, ["attack.epsilons=0.1"])
     assert pipeline.smoke(one).attack.epsilons == (0.1,)
+
+
+def test_an_experiment_is_a_command(records_folder, tmp_path, monkeypatch, capsys):
+    """As `python -m experiments.demo.resnet18_gap`, in this process and with a small network."""
+    name = "experiments.demo.resnet18_gap"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(strategy, "mirrored", tf.distribute.get_strategy)
+    leave_uncompiled(monkeypatch)
+    words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(tmp_path)]
+    for setting in ("data.image_size=32", "model.backbone=small", "training.augmentation="):
+        words += ["--set", setting]
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(name, run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr()
+    assert "epoch   1/1" in said.out
+    assert said.err == ""
+    (run,) = runs.find_runs([tmp_path])
+    assert run.experiment.name == "resnet18_gap-smoke"
+    assert run.stamp("train")["finished"]
+    assert run.path("train", "weights.h5").is_file()
 
 
 @pytest.mark.parametrize("command", [

@@ -197,6 +197,35 @@ def test_batchnorm_averages_move_as_fast_as_asked(small, records_folder, tmp_pat
         np.testing.assert_allclose(5 * slow, fast, rtol=1e-3)
 
 
+def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
+    small, records_folder, tmp_path, monkeypatch
+):
+    """By the momentum asked for; neither crafting nor validation's attack moves them."""
+    experiment = config.with_settings(
+        small, ["training.method=adversarial", "training.batchnorm_momentum=0.75",
+                "training.epochs=1", "training.inner_batchnorm=training",
+                "training.inner_steps=2", "training.inner_rel_stepsize=0.5",
+                "training.augmentation=", "data.limit=48", "model.head=gap"],
+    )  # fmt: skip
+    leave_uncompiled(monkeypatch)
+    steps, real = [], methods.Adversarial.outer
+
+    def watched(model, images, crafted, labels):
+        norm = model.get_layer("conv1_bn")
+        batch = keras.Model(model.input, norm.input)(crafted).numpy().mean(axis=(0, 1, 2))
+        steps.append((norm.moving_mean.numpy(), batch))
+        return real(model, images, crafted, labels)
+
+    monkeypatch.setattr(methods.Adversarial, "outer", watched)
+    dataset = records.load(records_folder)
+    model = fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
+    ends = [before for before, _ in steps[1:]]
+    ends.append(model.get_layer("conv1_bn").moving_mean.numpy())
+    assert len(steps) > 1
+    for (before, batch), after in zip(steps, ends, strict=True):
+        np.testing.assert_allclose(after, 0.75 * before + 0.25 * batch, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "name", ["adversarial", "trades", pytest.param("fast", marks=pytest.mark.slow)]
 )
@@ -206,6 +235,8 @@ def test_one_and_two_replicas_take_the_same_step(name):
     for spread in (tf.distribute.get_strategy(), strategy.mirrored()):
         with spread.scope():
             model = made(setting(name, clean_share=0.5), batchnorm=False)
+        # To compile takes longest; on one device a resume of `adversarial` does it.
+        model.run_eagerly = spread.num_replicas_in_sync == 1
         train, check = (
             inner.starts(batches.batch(8), "linf", 0.05, (0, 0), gaussian=model.gaussian)
             for batches in (

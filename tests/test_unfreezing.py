@@ -19,12 +19,13 @@ SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
 
 
 @pytest.fixture(scope="module")
-def trained(one_device, records_folder, tmp_path_factory):
+def trained(one_device, uncompiled, records_folder, tmp_path_factory):
     """Folder of a small run, trained on adversarials."""
     folder = tmp_path_factory.mktemp("trained")
     words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(folder),
              "--set", "data.image_size=32", "--set", "model.backbone=small",
-             "--set", "training.method=adversarial"]  # fmt: skip
+             "--set", "training.method=adversarial", "--set", "training.inner_steps=2",
+             "--set", "training.inner_rel_stepsize=0.5"]  # fmt: skip
     assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
     return folder
 

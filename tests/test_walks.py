@@ -6,19 +6,21 @@ depend on the backbone. Slow: each network whole, as a user starts it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from data_helpers import SIZE, make_chestxray14, make_eyepacs, make_raw
+from training_helpers import leave_uncompiled
 
 from attnrobust import pipeline, runs
 from attnrobust.data import shards, writing
-from tfrecords import chestxray14, eyepacs, ham10000
+from tfrecords import chestxray14, ham10000
 
 CLASSES = {
     "ham10000": list(ham10000.CLASSES),
@@ -35,24 +37,26 @@ SMALL = "eyepacs.mobilenet_soft_attention"
 
 
 @pytest.fixture(scope="module")
-def shards_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of all three data sets."""
-    root, raw = tmp_path_factory.mktemp("shards"), tmp_path_factory.mktemp("raw")
-    how = shards.Preparation(size=SIZE, workers=1)
-    folders = {
-        ham10000: make_raw(raw / "ham10000", lesions=9),
-        eyepacs: make_eyepacs(raw / "eyepacs", patients=40),
-        chestxray14: make_chestxray14(raw / "chestxray14", patients=40),
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Records of a data set."""
+    make = {
+        "ham10000": lambda raw: make_raw(raw, lesions=9),
+        "eyepacs": lambda raw: make_eyepacs(raw, patients=40),
+        "chestxray14": lambda raw: make_chestxray14(raw, patients=40),
     }
-    for module, folder in folders.items():
-        rows, rejects = module.read(folder)
-        name = module.__name__.rpartition(".")[2]
-        tasks = getattr(module, "TASKS", {})
+
+    @functools.cache
+    def write(name: str) -> Path:
+        module = importlib.import_module(f"tfrecords.{name}")
+        folder = tmp_path_factory.mktemp(name)
+        rows, rejects = module.read(make[name](folder / "raw"))
         writing.write(
-            root / name, name=name, classes=module.CLASSES, rows=rows, rejects=rejects, how=how,
-            tasks=tasks,
+            folder / name, name=name, classes=module.CLASSES, rows=rows, rejects=rejects,
+            how=shards.Preparation(size=SIZE, workers=1), tasks=getattr(module, "TASKS", {}),
         )  # fmt: skip
-    return root
+        return folder / name
+
+    return write
 
 
 def check(folder: Path, name: str, stages: Sequence[str]) -> None:
@@ -74,16 +78,18 @@ def check(folder: Path, name: str, stages: Sequence[str]) -> None:
     assert len(list((folder / "reports").rglob("index.html"))) == ("report" in stages)
 
 
-@pytest.mark.usefixtures("one_device")
+@pytest.mark.usefixtures("one_device", "cheap_pages")
 @pytest.mark.parametrize("dataset", CLASSES)
 def test_every_data_set_walks(
-    dataset: str, shards_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: str, stored: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     name = f"{dataset}.resnet50_soft_attention"
     stages = ["train", "predict", "attack", "evaluate"]
-    words = [*stages, "--smoke", "--records", str(shards_root / dataset)]
+    words = [*stages, "--smoke", "--records", str(stored(dataset))]
     words += ["--set", "model.backbone=small", "--set", "data.image_size=32"]
+    words += ["--set", "training.augmentation="]
+    leave_uncompiled(monkeypatch)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     assert pipeline.main(experiment, words) == 0
     check(tmp_path, name, stages)
@@ -92,7 +98,7 @@ def test_every_data_set_walks(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [SMALL, *PAPER])
 def test_every_network_walks_as_a_user_starts_it(
-    name: str, shards_root: Path, tmp_path: Path
+    name: str, stored: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A process of its own, on the devices of the machine as they are."""
     # With 780 layers the checks, which compile half a dozen attacks more, and the export take
@@ -101,7 +107,7 @@ def test_every_network_walks_as_a_user_starts_it(
     if "inception" in name and name != "ham10000.inception_resnet_v2_soft_attention":
         left_out |= {"explain", "report"}
     stages = [each for each in pipeline.STAGES if each not in left_out]
-    words = [*stages, "--smoke", "--records", str(shards_root / name.partition(".")[0])]
+    words = [*stages, "--smoke", "--records", str(stored(name.partition(".")[0]))]
     walked = subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *words], cwd=tmp_path, text=True, check=False,
         capture_output=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
