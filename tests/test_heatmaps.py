@@ -16,7 +16,7 @@ from scipy import stats
 from attnrobust import config, heatmaps, metrics
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison
-from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
 
 SIDE = 10
@@ -111,7 +111,7 @@ def test_contract_of_every_heatmap_metric(name: str) -> None:
     assert metric(scaled) == pytest.approx(metric(whole), rel=1e-3)
     nothing = metric(pair(ZERO, ZERO))
     assert math.isnan(nothing), "warnings are errors, so it is silent as well"
-    assert math.isnan(metric(pair(drawn(1), drawn(2), noise))) == (name in NEED_MASK)
+    assert math.isnan(metric(pair(drawn(1), drawn(2), noise))) == metric.masked
 
 
 def test_a_constant_map_has_no_correlation() -> None:
@@ -190,7 +190,7 @@ def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
 
 def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
     table = comparison.write(make_run(tmp_path, masks=False), "linf_pgd")
-    assert set(table["metric"]) == set(HEATMAP_METRICS) - NEED_MASK
+    assert set(table["metric"]) == {name for name, row in HEATMAP_METRICS.items() if not row.masked}
 
 
 def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from attnrobust import metrics, runs, stamps
 from attnrobust.errors import UserError
-from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run
 
 COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "level", "subset",
@@ -110,7 +110,7 @@ def _measured(
     subsets = {"all": np.ones(len(pairs), bool), "fooled": before & ~after,
                "standing": before & after}  # fmt: skip
     for name, metric in HEATMAP_METRICS.items():
-        if name in NEED_MASK and not masks.any():
+        if metric.masked and not masks.any():
             continue
         values = np.array([metric(pair) for pair in pairs])
         for subset, chosen in subsets.items():
