@@ -19,7 +19,7 @@ from attnrobust.attacks.methods import settled
 from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import fit, strategy
-from attnrobust.training.methods import METHODS
+from attnrobust.training.methods import row_of
 from attnrobust.training.steps import Steps
 
 log = logging.getLogger("attnrobust")
@@ -40,13 +40,13 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     """
     setting, size = experiment.training, experiment.data.image_size
     spread = strategy.mirrored()
-    method = config.lookup("training.method", METHODS, setting.method)
+    method = row_of(setting)
     with spread.scope(), fit.precision(setting.precision):
         network = build.build(
             config.with_settings(experiment, ["model.weights=none"]).model,
             classes=classes, image_size=size,
         )  # fmt: skip
-        model = method(network, setting)
+        model = method.make(network, setting)
         fit.compile_model(model, setting)
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
     labels = np.zeros(setting.batch_size, np.int64)
