@@ -234,7 +234,7 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
         caption=f"{method}: how alike the heatmaps without and under the attack are, mean over the "
         "sample images. Left: correlation; right: share of the top 20 % of pixels in common. "
         "Dotted: chance. At ε = 0 both are 1 by definition. Shaded: 95 % interval over the sample "
-        "images; with several seeds, thin lines are seeds.",
+        "images, whole groups where one has several; with several seeds, thin lines are seeds.",
         width=round(size[0] * 100),
     )
 
