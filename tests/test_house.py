@@ -20,6 +20,7 @@ from attnrobust.calibration import CALIBRATION
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.data.augmentation import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
+from attnrobust.data.sampling import SAMPLING
 from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.metrics import METRICS
@@ -54,13 +55,14 @@ TABLES: dict[str, tuple[list[str], str]] = {
     "METRICS": (list(METRICS), "metrics"),
     "OPERATIONS": (list(OPERATIONS), "AugMix operations"),
     "OPTIMIZERS": (list(OPTIMIZERS), "optimizers"),
+    "SAMPLING": (list(SAMPLING), "rare classes"),
     "SCHEDULES": (list(SCHEDULES), "optimizers"),
     "TRAINING_LOSSES": (list(TRAINING_LOSSES), "losses of training"),
 }
 # Modules whose functions tests reach by the package or module that hands them on.
 HANDED_ON = {
     "attnrobust.attacks.sanity": ["attnrobust.attacks.comparisons"],
-    "attnrobust.training.methods": ["attnrobust.training.validation"],
+    "attnrobust.training.methods": ["attnrobust.training.augmix", "attnrobust.training.validation"],
     "attnrobust.pipeline": ["attnrobust.models.precision"],
     "attnrobust.config": [f"attnrobust.config.{m}" for m in ("experiment", "settings", "training")],
     "attnrobust.runs": ["attnrobust.files", "attnrobust.stamps"],
