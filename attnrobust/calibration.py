@@ -11,6 +11,7 @@ probability, is the share of right predictions; the marginal ones ask it of ever
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -245,18 +246,45 @@ def _debiased_square(sums: Sums) -> float:
     return max(0.0, float((count * square).sum() / sums[0].sum()))
 
 
-CALIBRATION: dict[str, Metric] = {
-    "ece": ece,
-    "adaptive_ece": adaptive_ece,
-    "rmsce": rmsce,
-    "rmsce_plugin": rmsce_plugin,
-    "rmsce_top": rmsce_top,
-    "rmsce_top_plugin": rmsce_top_plugin,
-    "brier": brier,
-    "nll": nll,
-    "entropy": entropy,
+@dataclass(frozen=True)
+class Row:
+    """A metric of the table.
+
+    Attributes:
+        of: Labels, probabilities and weights to values.
+        title: What the page calls it; empty: no table of the page shows it.
+        headline: Whether the page shows it of every model without an attack.
+        attacked: Whether it is measured of adversarials, too.
+        share: Whether it is the share of right predictions, whose interval is a proportion's.
+        biased: A resample is biased once more, so a bootstrap interval need not hold even the
+            value: it gets none.
+        plugin: Of a debiased one the plug-in estimator of the same error, through which it gets
+            its interval.
+    """
+
+    of: Metric
+    title: str = ""
+    headline: bool = False
+    attacked: bool = False
+    share: bool = False
+    biased: bool = False
+    plugin: Metric | None = None
+
+    def __call__(
+        self, labels: np.ndarray, probability: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Values (B,) of labels (N,), probabilities (N, K) and weights (B, N)."""
+        return self.of(labels, probability, weights)
+
+
+CALIBRATION: dict[str, Row] = {
+    "ece": Row(ece, "ECE", biased=True),
+    "adaptive_ece": Row(adaptive_ece, "Adaptive ECE", biased=True),
+    "rmsce": Row(rmsce, "RMSCE", plugin=rmsce_plugin),
+    "rmsce_plugin": Row(rmsce_plugin, biased=True),
+    "rmsce_top": Row(rmsce_top, plugin=rmsce_top_plugin),
+    "rmsce_top_plugin": Row(rmsce_top_plugin, biased=True),
+    "brier": Row(brier, "Brier score"),
+    "nll": Row(nll, "NLL"),
+    "entropy": Row(entropy, "Entropy"),
 }
-# A resample is biased once more, so a bootstrap interval of these need not hold even their value:
-# they get none. The debiased ones get theirs through the plug-in estimator of the same error.
-BIASED: tuple[Metric, ...] = (ece, adaptive_ece, rmsce_plugin, rmsce_top_plugin)
-PLUGIN_OF: dict[Metric, Metric] = {rmsce: rmsce_plugin, rmsce_top: rmsce_top_plugin}

@@ -97,12 +97,12 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     dataset = records.load(folder / experiment.data.folder).as_task(experiment.data.task)
     if experiment.data.folds:
         dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
-    train = dataset.count("train")
-    if experiment.training.sampling != "none":
-        train = len(dataset.classes) * int(inputs.class_counts(dataset).max())
+    data = experiment.data
     measuring.forecast(
-        experiment, classes=len(dataset.classes), train=train, test=dataset.count("test")
-    )
+        experiment, classes=len(dataset.classes),
+        train=inputs.total(dataset, data, experiment.training),
+        test=inputs.count(dataset, "test", data.limit),
+    )  # fmt: skip
 
 
 def _devices() -> None:

@@ -224,12 +224,12 @@ def _attack_metrics(
     clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str],
     norm: str, target: str | None = None,
 ) -> Iterator[Measurement]:  # fmt: skip
-    """What an attack leaves. No AUC: adversarials are made to cross the decision, not to rank."""
+    """What an attack leaves."""
     labels, groups = attacked["label"], clean.get("group")
     probability = metrics.probabilities(_worst(clean, [attacked], norm)["logits"])
-    for name in ("accuracy", "balanced_accuracy"):
-        value = metrics.measure(metrics.METRICS[name], labels, probability, groups=groups)
-        yield name, value, len(labels)
+    for name, metric in metrics.METRICS.items():
+        if metric.attacked:
+            yield name, metrics.measure(metric, labels, probability, groups=groups), len(labels)
     yield from _recalls(labels, probability, classes, groups)
     before, after = (each["logits"].argmax(axis=1) for each in (clean, attacked))
     # A targeted attack has succeeded where its class is read; images of that class it leaves alone.

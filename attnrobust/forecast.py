@@ -1,4 +1,4 @@
-"""What an experiment will take: one training step and one attack step, measured on this machine."""
+"""What an experiment will take: a training step and passes of the attack, measured here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.attacks import engine
+from attnrobust.attacks.methods import row_of as row_of_attack
 from attnrobust.attacks.methods import settled
 from attnrobust.models import build
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import fit, strategy
-from attnrobust.training.methods import METHODS
+from attnrobust.training.methods import row_of
 from attnrobust.training.steps import Steps
 
 log = logging.getLogger("attnrobust")
@@ -40,13 +41,13 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     """
     setting, size = experiment.training, experiment.data.image_size
     spread = strategy.mirrored()
-    method = config.lookup("training.method", METHODS, setting.method)
+    method = row_of(setting)
     with spread.scope(), fit.precision(setting.precision):
         network = build.build(
             config.with_settings(experiment, ["model.weights=none"]).model,
             classes=classes, image_size=size,
         )  # fmt: skip
-        model = method(network, setting)
+        model = method.make(network, setting)
         fit.compile_model(model, setting)
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
     labels = np.zeros(setting.batch_size, np.int64)
@@ -76,21 +77,28 @@ def _float32(experiment: config.Experiment, classes: int) -> keras.Model:
 
 def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: int) -> None:
     attack, size = settled(experiment.attack), experiment.data.image_size
+    row, classes = row_of_attack(attack), replicas.model.output_shape[-1]
     gradient = engine.loss_gradient(replicas)
     images = tf.zeros((attack.batch_size, size, size, 3)) + 0.5
     labels = tf.zeros(attack.batch_size, tf.int64)
 
-    def one_step() -> None:
+    def back() -> None:
         loss, _ = gradient(images, labels)
         loss.numpy()  # waits until it is computed
 
-    step = _seconds(one_step)
-    passes = attack.steps * attack.restarts * len(attack.epsilons)
-    hours = passes * -(-test // attack.batch_size) * step / 3600
+    there = _seconds(lambda: replicas.forward(images).numpy())
+    both = _seconds(back)
+    each = row.passes(attack, classes, size * size)
+    runs = row.starts_of(attack) * (len(attack.epsilons) if row.kind == "fixed" else 1)
+    seconds = runs * -(-test // attack.batch_size) * (each.forward * there + each.gradient * both)
+    ahead = row.stepped and attack.early_stop and bool(attack.first_passes)
     log.info(
-        "attack: %.2f s a step of %d images on one device (%.1f images/s), %d steps on %d test "
-        "images: at most %.1f h, if no image falls before the largest epsilon", step,
-        attack.batch_size, attack.batch_size / step, passes, test, hours,
+        "attack: %.2f s a gradient and %.2f s a pass forward of %d images on one device (%.1f and "
+        "%.1f images/s); %s, %s gradients and %s passes forward an image%s, on %d test images: at "
+        "most %.1f h, if no image falls before the end", both, there, attack.batch_size,
+        attack.batch_size / both, attack.batch_size / there, attack.name,
+        f"{runs * each.gradient:,.0f}", f"{runs * each.forward:,.0f}",
+        " beside first passes" if ahead else "", test, seconds / 3600,
     )  # fmt: skip
 
 

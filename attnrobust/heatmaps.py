@@ -126,19 +126,36 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64).ravel()
 
 
-HeatmapMetric = Callable[[Pair], float]
+@dataclass(frozen=True)
+class Row:
+    """A heatmap metric of the table.
 
-HEATMAP_METRICS: dict[str, HeatmapMetric] = {
-    "correlation": correlation,
-    "top_overlap": top_overlap,
-    "entropy_clean": entropy_clean,
-    "entropy_attacked": entropy_attacked,
-    "energy_inside": energy_inside,
-    "mask_area": mask_area,
-    "concentration": concentration,
-    "heat_inside_clean": heat_inside_clean,
-    "heat_inside_attacked": heat_inside_attacked,
+    Attributes:
+        of: A pair to the number.
+        title: What the page calls it.
+        chance: What maps that have nothing to do with each other come to, for what says how alike
+            two are, which the page draws against epsilon; None for all others.
+        masked: Undefined for every image of a data set without masks, which then gets no row of it.
+    """
+
+    of: Callable[[Pair], float]
+    title: str
+    chance: float | None = None
+    masked: bool = False
+
+    def __call__(self, pair: Pair) -> float:
+        """The number of a pair; NaN where it is not defined."""
+        return self.of(pair)
+
+
+HEATMAP_METRICS: dict[str, Row] = {
+    "correlation": Row(correlation, "Correlation", chance=0.0),
+    "top_overlap": Row(top_overlap, "Top-20\u00a0% overlap", chance=TOP),
+    "entropy_clean": Row(entropy_clean, "Entropy, clean"),
+    "entropy_attacked": Row(entropy_attacked, "Entropy, attacked"),
+    "energy_inside": Row(energy_inside, "Perturbation\u2019s energy", masked=True),
+    "mask_area": Row(mask_area, "Area", masked=True),
+    "concentration": Row(concentration, "Energy over area", masked=True),
+    "heat_inside_clean": Row(heat_inside_clean, "Heatmap, clean", masked=True),
+    "heat_inside_attacked": Row(heat_inside_attacked, "Heatmap, attacked", masked=True),
 }
-# Undefined for every image of a data set without masks, which then gets no row of them.
-NEED_MASK = frozenset({"energy_inside", "mask_area", "concentration", "heat_inside_clean",
-                       "heat_inside_attacked"})  # fmt: skip

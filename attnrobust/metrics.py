@@ -19,6 +19,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from attnrobust import calibration
+from attnrobust.calibration import Row
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -124,19 +125,18 @@ def quadratic_kappa(labels: np.ndarray, probability: np.ndarray, weights: np.nda
         return 1 - apart / (squares - 2 * (weights @ labels) * (weights @ predicted))
 
 
-Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "macro_auc": macro_auc,
-    "quadratic_kappa": quadratic_kappa,
+METRICS: dict[str, Row] = {
+    "accuracy": Row(accuracy, "Accuracy", headline=True, attacked=True, share=True),
+    "balanced_accuracy": Row(balanced_accuracy, "Balanced accuracy", headline=True, attacked=True),
+    # Not under attack: adversarials are made to cross the decision, not to rank.
+    "macro_auc": Row(macro_auc, "Macro AUC", headline=True),
+    "quadratic_kappa": Row(quadratic_kappa),
     **calibration.CALIBRATION,
 }
 
 
 def measure(
-    metric: Metric, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0,
+    metric: Row, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> Measured:  # fmt: skip
     """Value and 95 % interval of a metric.
@@ -151,14 +151,15 @@ def measure(
         seed: Of the resampling.
         groups: (N,) what images are resampled together; each by itself if None.
     """
-    if metric is accuracy:
+    if metric.share:
         return proportion(probability.argmax(axis=1) == labels, seed=seed, groups=groups)
     value = float(metric(labels, probability, np.ones((1, len(labels))))[0])
-    if metric in calibration.BIASED:
+    if metric.biased:
         return Measured(value)
     draws = _Resampling(len(labels), seed, groups)
-    if metric in calibration.PLUGIN_OF:
-        return Measured(value, *_pivotal(metric, value, labels, probability, draws), draws.kind)
+    if metric.plugin:
+        ends = _pivotal(metric, value, labels, probability, draws)
+        return Measured(value, *ends, draws.kind)
     ends = draws.ends(lambda weights: metric(labels, probability, weights))
     return Measured(value, *ends, draws.kind)
 
@@ -185,7 +186,7 @@ def proportion(
 
 
 def _pivotal(
-    metric: Metric, value: float, labels: np.ndarray, probability: np.ndarray, draws: _Resampling
+    metric: Row, value: float, labels: np.ndarray, probability: np.ndarray, draws: _Resampling
 ) -> tuple[float, float]:
     """Ends for a debiased calibration error, on the scale of its square, where it is a mean.
 
@@ -193,10 +194,11 @@ def _pivotal(
     that tells how far ours is from the real one (as `bootstrap_uncertainty` of
     uncertainty-calibration 0.1.4, which does it without the square).
     """
+    assert metric.plugin is not None
     ones = np.ones((1, len(labels)))
-    plugin = float(calibration.PLUGIN_OF[metric](labels, probability, ones)[0])
+    biased = float(metric.plugin(labels, probability, ones)[0])
     low, high = draws.ends(lambda weights: metric(labels, probability, weights) ** 2)
-    middle = value**2 + plugin**2
+    middle = value**2 + biased**2
     return max(0.0, middle - high) ** 0.5, max(0.0, middle - low) ** 0.5
 
 

@@ -25,6 +25,7 @@ from attnrobust import config, runs
 from attnrobust.commands import log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
+from attnrobust.training.methods import row_of
 from attnrobust.walk import Walk
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _require_one_measure(tried: Sequence[Point]) -> None:
     """Accuracies can be compared where validation makes the same attack, or none, everywhere."""
 
     def measure(training: config.Training) -> tuple[object, ...]:
-        if training.method in config.UNATTACKED:
+        if not row_of(training).attacked:
             return ()
         return (training.inner_norm, training.inner_epsilon, training.inner_steps,
                 training.inner_stepsize, training.validation_share)  # fmt: skip

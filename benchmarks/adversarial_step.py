@@ -33,7 +33,7 @@ def made(options: argparse.Namespace, method: str) -> keras.Model:
     keras.utils.set_random_seed(0)
     shape = config.Model(backbone=options.backbone, head="gap", weights="none", width=options.width)
     network = build.build(shape, classes=7, image_size=options.size)
-    model = methods.METHODS[method](network, setting)
+    model = methods.METHODS[method].make(network, setting)
     fit.compile_model(model, setting)
     return model
 

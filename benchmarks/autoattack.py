@@ -100,7 +100,8 @@ def theirs(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: 
     # The same numbers, sooner: eager, its thousands of queries cost mostly Python.
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     classifier = TensorFlowV2Classifier(
-        lambda x, training=False: compiled(x), nb_classes=classes, input_shape=images.shape[1:], clip_values=(0, 1),
+        lambda x, training=False: compiled(x), nb_classes=classes,
+        input_shape=images.shape[1:], clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )  # fmt: skip
     apgd = [

@@ -39,7 +39,7 @@ def made(options: argparse.Namespace, training: config.Training, classes: int) -
     """The network, ready to be trained."""
     shape = config.Model(backbone=options.backbone, head="gap", weights="none")
     network = build.build(shape, classes=classes, image_size=options.size)
-    model = methods.METHODS[training.method](network, training)
+    model = methods.METHODS[training.method].make(network, training)
     fit.compile_model(model, training)
     return model
 

@@ -25,7 +25,7 @@ from attnrobust import config
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.data import records
 from attnrobust.errors import UserError
-from attnrobust.training import methods, mixing, steps, strategy
+from attnrobust.training import adversarial, mixing, steps, strategy
 
 RNG = np.random.default_rng(1)
 KEY = tf.constant([3, 5], tf.int64)
@@ -309,7 +309,7 @@ def test_one_and_two_replicas_take_the_same_step(name):
         train = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, WEIGHTS)).batch(8)
         check = tf.data.Dataset.from_tensor_slices((IMAGES[:5], LABELS[:5])).batch(8)
         if name == "robust_augmix":
-            check = methods.Adversarial.prepare(model, check, (0, -1))
+            check = adversarial.Adversarial.prepare(model, check, (0, -1))
         said = model.fit(model.prepare(train, (0, 0)), validation_data=check, verbose=0).history
         ends.append((model.get_weights(), {key: said[key][0] for key in model.recorded}))
     (one, first), (two, second) = ends

@@ -184,7 +184,6 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.epoch_fraction", [0.0, 1.01, float("nan")]),
         ("training.focal_gamma", [-0.5, float("nan")]),
         ("training.class_balanced_beta", [-0.1, 1.0, float("nan")]),
-        ("training.sampling", ["undersample"]),
         ("training.start", ["../x", ".x"]),
         ("training.weight_decay", [-0.1, float("nan")]),
         ("training.decay_epochs", [[0], [3, 2], [2, 2]]),

@@ -174,7 +174,7 @@ def test_class_weights_and_validation_are_those_of_the_fold(parts: list[records.
                                 keras.layers.Dense(7)])  # fmt: skip
     setting = config.Training(batch_size=4, method="adversarial", validation_share=0.5)
     experiment = dataclasses.replace(experiment, training=setting)
-    model = METHODS["adversarial"](network, setting)
+    model = METHODS["adversarial"].make(network, setting)
     seen = [len(batch[1]) for batch in fit.validation_batches(model, experiment, parts[0])]
     held_out = parts[0].count("validation")
     assert abs(sum(seen) - held_out / 2) <= 1

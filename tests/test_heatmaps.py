@@ -16,7 +16,7 @@ from scipy import stats
 from attnrobust import config, heatmaps, metrics
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison
-from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
 
 SIDE = 10
@@ -111,7 +111,7 @@ def test_contract_of_every_heatmap_metric(name: str) -> None:
     assert metric(scaled) == pytest.approx(metric(whole), rel=1e-3)
     nothing = metric(pair(ZERO, ZERO))
     assert math.isnan(nothing), "warnings are errors, so it is silent as well"
-    assert math.isnan(metric(pair(drawn(1), drawn(2), noise))) == (name in NEED_MASK)
+    assert math.isnan(metric(pair(drawn(1), drawn(2), noise))) == metric.masked
 
 
 def test_a_constant_map_has_no_correlation() -> None:
@@ -188,9 +188,41 @@ def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
     assert found.loc[(0.02, "fooled", "correlation"), "value"] == pytest.approx(0)
 
 
+def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
+    """Six samples of two patients, whose maps invert for the first and stay for the second."""
+    run = make_run(tmp_path, masks=False)
+    ids, patients = np.array(list("abcdef")), np.array(["p", "q"] * 3)
+    maps = np.stack([RAMP, RAMP] * 3)
+    for epsilon in (0.0, 0.01, 0.02):
+        place = run.path("attack", f"linf_pgd-{epsilon:g}.npz")
+        save_npz(place, id=ids[::-1], group=patients[::-1], label=np.zeros(6, int),
+                 logits=np.tile([1.0, 0.0], (6, 1)), sample_id=ids,
+                 sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32))  # fmt: skip
+        moved = np.stack([RAMP.max() - RAMP, RAMP] * 3) if epsilon else maps
+        name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
+        save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids, heatmap=moved)
+
+    def first() -> pd.Series:
+        table = comparison.write(run, "linf_pgd").set_index(["level", "subset", "metric"])
+        return table.loc[(0.01, "all", "correlation")]
+
+    # Of two patients a resample takes one alone in half of all cases: the ends are its values.
+    grouped = first()
+    assert grouped["value"] == pytest.approx(0)
+    assert (grouped["low"], grouped["high"]) == pytest.approx((-1, 1))
+    assert grouped["n"] == 6
+    # Files of before do not know patients: six images, of which all alike is rare.
+    for epsilon in (0.0, 0.01, 0.02):
+        place = run.path("attack", f"linf_pgd-{epsilon:g}.npz")
+        save_npz(place, **{key: kept for key, kept in load_npz(place).items() if key != "group"})
+    alone = first()
+    assert alone["value"] == grouped["value"]
+    assert -1 < alone["low"] < 0 < alone["high"] < 1
+
+
 def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
     table = comparison.write(make_run(tmp_path, masks=False), "linf_pgd")
-    assert set(table["metric"]) == set(HEATMAP_METRICS) - NEED_MASK
+    assert set(table["metric"]) == {name for name, row in HEATMAP_METRICS.items() if not row.masked}
 
 
 def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ TABLES = {
     "data.augmentation.AUGMENTATIONS": row("augmentation", "(.+?)(?:, with `flip`|$)"),
     "data.preprocessing.FILTERS": column("filter"),
     "data.preprocessing.FITS": block("A rectangle becomes a square"),
+    "data.sampling.SAMPLING": row("rare classes", "`training.sampling`: (.+?); `"),
     "explanations.methods.EXPLANATIONS": row("explanations"),
     "heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
     "metrics.METRICS": row("metrics"),
@@ -83,6 +84,7 @@ BEHIND = {
     "attnrobust.attacks.comparisons": "attnrobust.attacks.sanity",  # rows of CHECKS
     "attnrobust.models.precision": "attnrobust.pipeline",
     "attnrobust.stamps": "attnrobust.runs",
+    "attnrobust.training.augmix": "attnrobust.training.methods",
 }
 EXPERIMENTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -122,7 +122,7 @@ def stepped(
     setting = config.Training(method=method, loss=loss, focal_gamma=gamma, batch_size=8,
                               learning_rate=0.1, inner_epsilon=0.05)  # fmt: skip
     with (spread or tf.distribute.get_strategy()).scope():
-        model = methods.METHODS[method](network(), setting)
+        model = methods.METHODS[method].make(network(), setting)
         fit.compile_model(model, setting)
     model.run_eagerly = spread is None  # To compile takes longest.
     rng = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def test_unknown_class_weights_are_refused_by_name(tiny, records_folder) -> None
 def test_the_kappa_of_validation_is_scikit_learns(method: str, spread) -> None:
     setting = config.Training(method=method, batch_size=8)
     with spread().scope():
-        model = methods.METHODS[method](network(), setting)
+        model = methods.METHODS[method].make(network(), setting)
         fit.compile_model(model, setting)
     rng = np.random.default_rng(1)
     images, labels = rng.random((30, 8, 8, 3), dtype=np.float32), rng.integers(0, 4, 30)

@@ -6,14 +6,15 @@ import dataclasses
 import subprocess
 import sys
 
+import foolbox
 import numpy as np
 import pytest
 import tensorflow as tf
-from attack_helpers import noise, predicted, smooth
+from attack_helpers import linear, noise, predicted, smooth
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import checks, descent, methods, packing, square
+from attnrobust.attacks import checks, descent, fab, methods, minimal, packing, passes, square
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.transfer import in_full
@@ -244,7 +245,8 @@ def brighten(monkeypatch):
 
         return attack
 
-    row = Row(make, starts=True, own={"steps": 9, "rel_stepsize": 0.5, "aims": "up"},
+    row = Row(make, passes.stepped, starts=True,
+              own={"steps": 9, "rel_stepsize": 0.5, "aims": "up"},
               source="invented", choices={"aims": ("up", "down")}, role="brightness")  # fmt: skip
     monkeypatch.setitem(ATTACKS, "brighten", row)
     return row
@@ -267,3 +269,58 @@ def test_a_new_row_is_known_to_configuration_and_report(brighten):
     )
     (weak,) = wording._too_weak([Shown("brighten", config.Attack("brighten", steps=1))])
     assert "its 1 steps reach 0.50 of the ball" in weak
+
+
+def spent(name, replicas, images, labels, **settings):
+    """Queries of an attack, and what its row says."""
+    row = ATTACKS[name]
+    asked = methods.settled(config.Attack(name, epsilons=(RADII[row.norm],), **settings))
+    radius = RADII[row.norm] if row.kind == "fixed" else np.inf
+    _, queries = row.make(replicas, asked, 0)(
+        tf.constant(images), tf.constant(labels), [str(i) for i in range(len(images))], radius, 0
+    )
+    said = row.passes(asked, CLASSES, images.shape[1] * images.shape[2])
+    return np.asarray(queries), said.forward + said.gradient
+
+
+@pytest.fixture(scope="module")
+def stubborn():
+    """Of class 0 whatever is done to an image, and with gradients all the same."""
+    model = linear(CLASSES)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias + 1e3 * np.eye(CLASSES)[0]])
+    return Replicas(model)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_row_says_the_passes_that_are_counted(name, replicas, stubborn, images, labels):
+    of = stubborn if name == "autoattack" else replicas  # FAB in it ends at an image's fall
+    truth = np.zeros(len(images), int) if of is stubborn else labels
+    queries, said = spent(name, of, images, truth, **SMALL, early_stop=False)
+    assert set(queries) == {said}
+    queries, said = spent(name, replicas, images, labels, **SMALL)
+    assert (queries <= said).all()
+
+
+# Passes that are only made where something is found.
+UNLESS_FOUND = {"fab_t": passes.FAB_SEARCH}
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in FULL])
+def test_the_others_make_no_more_passes_than_their_row_says(name, replicas, stubborn, images):
+    asked = {"steps": 6, "queries": 100}
+    queries, said = spent(name, replicas, images, predicted(replicas.model, images), **asked)
+    assert (queries <= said).all()
+    first = np.zeros(len(images), int)
+    queries, said = spent(name, stubborn, images, first, **asked)
+    assert (queries <= said).all()
+    by_chance = ("boundary", "hopskipjump", "jsma")  # no start; no pair of values that helps
+    if name not in by_chance:
+        assert set(queries) == {said - UNLESS_FOUND.get(name, 0)}
+
+
+def test_numbers_that_passes_repeats():
+    assert passes.DRAWN_IN == minimal.HALVINGS + 2
+    assert passes.FAB_SEARCH == fab.SEARCH
+    assert foolbox.attacks.L2CarliniWagnerAttack().binary_search_steps == passes.CW_WEIGHTS
+    assert packing.targets(np.zeros((1, 30)), np.zeros(1, int)).shape[1] == passes.MOST_TARGETS

@@ -108,6 +108,14 @@ def test_a_class_without_examples_is_refused(dataset: records.Dataset, tiny) -> 
     sampling.require(np.array([5, 0]), ("a", "b"), "none")
 
 
+def test_an_unknown_way_of_drawing_is_refused_with_the_known_ones(dataset) -> None:
+    chosen = training("oversampel")
+    for ask in (inputs.steps, inputs.total):
+        with pytest.raises(UserError, match=r"no training\.sampling 'oversampel'; did you mean "
+                                            r"oversample\?"):  # fmt: skip
+            ask(dataset, DATA, chosen)
+
+
 @pytest.fixture(scope="module")
 def images(dataset: records.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Training images, float32, and labels in record order."""

@@ -29,8 +29,8 @@ from attnrobust import config
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
 from attnrobust.models import build
+from attnrobust.training import adversarial, fit, inner, losses, methods, state, steps, strategy
 from attnrobust.training import batchnorm as averages
-from attnrobust.training import fit, inner, losses, methods, state, strategy
 
 RNG = np.random.default_rng(1)
 ROBUST = ["adversarial", "trades", "fast"]
@@ -115,8 +115,15 @@ def test_both_batches_are_normalised_by_their_own_statistics_and_move_the_averag
 
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_which_methods_attack_their_validation_is_known_without_tensorflow(name):
-    model = methods.METHODS[name](network(batchnorm=False), setting(name))
-    assert isinstance(model, methods.Adversarial) == (name not in config.UNATTACKED)
+    model = methods.METHODS[name].make(network(batchnorm=False), setting(name))
+    assert isinstance(model, adversarial.Adversarial) == methods.METHODS[name].attacked
+
+
+def test_a_norm_that_a_method_does_not_know_is_refused():
+    methods.row_of(config.Training(method="trades", inner_norm="l2"))
+    with pytest.raises(UserError, match=r"^training.inner_norm = l2: expected linf, the norm of "
+                                        r"training.method = fast$"):  # fmt: skip
+        methods.row_of(config.Training(method="fast", inner_norm="l2"))
 
 
 def test_what_each_method_crafts():
@@ -143,7 +150,7 @@ def test_what_each_method_crafts():
     crafted = trades.craft(IMAGES, noise, LABELS)
     np.testing.assert_array_equal(crafted, trades.craft(IMAGES, noise, (LABELS + 1) % 3))
     clean = trades(IMAGES)
-    near, far = (methods.divergence(clean, trades(x)) for x in (IMAGES + noise, crafted))
+    near, far = (steps.divergence(clean, trades(x)) for x in (IMAGES + noise, crafted))
     assert (far.numpy() > 100 * near.numpy()).all()
 
 
@@ -292,7 +299,7 @@ def judged_in_float32(
     """What validation says of a model that computes in float32."""
     model = dataclasses.replace(experiment.model, weights=str(weights))
     network = build.build(model, classes=7, image_size=32)
-    judge = methods.METHODS[experiment.training.method](network, experiment.training)
+    judge = methods.METHODS[experiment.training.method].make(network, experiment.training)
     plain = dataclasses.replace(experiment.training, precision="float32")
     fit.compile_model(judge, plain)
     judge.run_eagerly = True
@@ -339,14 +346,18 @@ def row(one_step: float, pgd: float, loss: float = 1.0) -> dict:
 def test_a_collapse_is_a_gap_between_one_step_and_several_and_a_loss_of_what_was():
     good = row(0.5, 0.45)
     gone = row(0.6, 0.02, loss=4.0)
-    assert methods.collapsed([good, gone])
-    assert not methods.collapsed([gone]), "nothing to lose yet"
-    assert not methods.collapsed([row(0.04, 0.03), row(0.14, 0.03, loss=3.0)]), "it begins to learn"
+    assert adversarial.collapsed([good, gone])
+    assert not adversarial.collapsed([gone]), "nothing to lose yet"
+    assert not adversarial.collapsed([row(0.04, 0.03), row(0.14, 0.03, loss=3.0)]), (
+        "it begins to learn"
+    )
     noise = [row(0.2, 0.09), row(0.22, 0.03, loss=1.1)]
-    assert not methods.collapsed(noise), "never robust, so nothing is lost but a few images"
-    assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.25, loss=2.0)]), "one class before"
-    assert not methods.collapsed([row(0.7, 0.7), row(0.3, 0.1, loss=0.9)]), "never the best epoch"
-    assert not methods.collapsed([good, {"val_robust_accuracy": 0.0, "val_loss": 4.0}])
+    assert not adversarial.collapsed(noise), "never robust, so nothing is lost but a few images"
+    assert not adversarial.collapsed([row(0.7, 0.7), row(0.3, 0.25, loss=2.0)]), "one class before"
+    assert not adversarial.collapsed([row(0.7, 0.7), row(0.3, 0.1, loss=0.9)]), (
+        "never the best epoch"
+    )
+    assert not adversarial.collapsed([good, {"val_robust_accuracy": 0.0, "val_loss": 4.0}])
     kept = state.State()
     assert kept.add(good, 0.0)
     assert not kept.collapsed
@@ -386,8 +397,8 @@ def test_weights_that_stand_the_single_step_alone_are_told(
     fit.train(experiment, records.load(records_folder), tmp_path, tf.distribute.get_strategy())
     assert "catastrophic overfitting in epoch 1" in caplog.text
     assert "its weights are the best there are" in caplog.text
-    assert not methods.one_step_alone(row(0.5, 0.45))
-    assert not methods.one_step_alone({"val_robust_accuracy": 0.0})
+    assert not adversarial.one_step_alone(row(0.5, 0.45))
+    assert not adversarial.one_step_alone({"val_robust_accuracy": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def network(*, batchnorm: bool) -> keras.Model:
 
 def made(training: config.Training, *, batchnorm: bool) -> keras.Model:
     """It, ready to learn by the method."""
-    model = methods.METHODS[training.method](network(batchnorm=batchnorm), training)
+    model = methods.METHODS[training.method].make(network(batchnorm=batchnorm), training)
     fit.compile_model(model, training)
     return model
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from attnrobust import config
+from attnrobust.attacks import passes
 from attnrobust.errors import UserError
 
 # (images, labels, ids, epsilon, restart) to adversarials of the images' shape, a tensor or an
@@ -37,6 +38,7 @@ class Row:
         make: (replicas, settings, seed) to the attack; a row that is `targeted` also takes
             `target`, the index of the class to reach, by name. What comes as a `Pooled` is fed a
             stream of images, after the cheaper attacks that it brings along.
+        passes: What it costs: (settings, classes, pixels) to the passes of an image and a start.
         norm: Of its ball: `linf`, `l2` or `l0` (changed pixels, any channel counting once).
         kind: `fixed`: looks inside the ball of a given epsilon. `minimal`: looks for the smallest
             perturbation, whatever epsilon is; runs once and is judged at each by its distance.
@@ -56,6 +58,7 @@ class Row:
     """
 
     make: Callable[..., Attack]
+    passes: Callable[[config.Attack, int, int], passes.Passes]
     norm: str = "linf"
     kind: str = "fixed"
     targeted: bool = False
@@ -73,6 +76,11 @@ class Row:
         """Whether it goes by steps of a size that the settings give."""
         return "rel_stepsize" in self.own
 
+    def starts_of(self, setting: config.Attack) -> int:
+        """Restarts that are another attempt each: one where chance has no part in it."""
+        same = not self.random or (self.starts and not setting.random_start)
+        return 1 if same else setting.restarts
+
 
 def late(module: str, name: str) -> Callable[..., Attack]:
     """A function of `attnrobust.attacks.<module>`, imported when it is called."""
@@ -89,41 +97,47 @@ def late(module: str, name: str) -> Callable[..., Attack]:
 FOOLBOX: dict[str, Any] = {"own": {"steps": 40, "rel_stepsize": 1 / 30}, "source": "Foolbox's own"}
 
 ATTACKS: dict[str, Row] = {
-    "linf_pgd": Row(late("descent", "linf_pgd"), targeted=True, starts=True, loss=True, **FOOLBOX),
-    "l2_pgd": Row(late("descent", "l2_pgd"), norm="l2", targeted=True, starts=True, loss=True,
-                  **FOOLBOX),
-    "bim": Row(late("descent", "bim"), targeted=True, random=False, loss=True, **FOOLBOX),
-    "mi_fgsm": Row(late("descent", "mi_fgsm"), targeted=True, random=False, loss=True, **FOOLBOX),
-    "fgsm": Row(late("descent", "fgsm"), random=False, loss=True, role="one_step"),
-    "l2_fgm": Row(late("descent", "l2_fgm"), norm="l2", random=False, loss=True, role="one_step"),
-    "autoattack": Row(late("autoattack", "autoattack"), own={"steps": 100, "queries": 5000}),
-    "apgd_ce": Row(late("apgd", "apgd_ce"), starts=True, own={"steps": 100}),
-    "apgd_t": Row(late("apgd", "apgd_t"), starts=True, own={"steps": 100}),
-    "fab_t": Row(late("fab", "fab_t"), kind="minimal", in_full=False, own={"steps": 100}),
-    "square": Row(late("square", "square"), own={"queries": 5000}, role="black_box"),
-    "square_l2": Row(late("square_l2", "square_l2"), norm="l2", in_full=False,
+    "linf_pgd": Row(late("descent", "linf_pgd"), passes.stepped, targeted=True, starts=True,
+                    loss=True, **FOOLBOX),
+    "l2_pgd": Row(late("descent", "l2_pgd"), passes.stepped, norm="l2", targeted=True, starts=True,
+                  loss=True, **FOOLBOX),
+    "bim": Row(late("descent", "bim"), passes.stepped, targeted=True, random=False, loss=True,
+               **FOOLBOX),
+    "mi_fgsm": Row(late("descent", "mi_fgsm"), passes.stepped, targeted=True, random=False,
+                   loss=True, **FOOLBOX),
+    "fgsm": Row(late("descent", "fgsm"), passes.single, random=False, loss=True, role="one_step"),
+    "l2_fgm": Row(late("descent", "l2_fgm"), passes.single, norm="l2", random=False, loss=True,
+                  role="one_step"),
+    "autoattack": Row(late("autoattack", "autoattack"), passes.one_after_the_other,
+                      own={"steps": 100, "queries": 5000}),
+    "apgd_ce": Row(late("apgd", "apgd_ce"), passes.climbed, starts=True, own={"steps": 100}),
+    "apgd_t": Row(late("apgd", "apgd_t"), passes.climbed_to_each, starts=True, own={"steps": 100}),
+    "fab_t": Row(late("fab", "fab_t"), passes.walked_to_each, kind="minimal", in_full=False,
+                 own={"steps": 100}),
+    "square": Row(late("square", "square"), passes.asked, own={"queries": 5000}, role="black_box"),
+    "square_l2": Row(late("square_l2", "square_l2"), passes.asked, norm="l2", in_full=False,
                      own={"queries": 10_000}, role="black_box"),
-    "deepfool_linf": Row(late("minimal", "deepfool_linf"), kind="minimal", random=False,
-                         in_full=False, own={"steps": 50}),
-    "deepfool_l2": Row(late("minimal", "deepfool_l2"), norm="l2", kind="minimal", random=False,
-                       in_full=False, own={"steps": 50}),
-    "cw": Row(late("minimal", "cw"), norm="l2", kind="minimal", random=False, in_full=False,
-              own={"steps": 10_000}),
-    "ddn": Row(late("minimal", "ddn"), norm="l2", kind="minimal", random=False, in_full=False,
-               own={"steps": 100}),
-    "boundary": Row(late("decision", "boundary"), norm="l2", kind="minimal", in_full=False,
-                    own={"queries": 5000}, source="default"),
-    "hopskipjump": Row(late("decision", "hopskipjump"), norm="l2", kind="minimal", in_full=False,
-                       own={"queries": 5000}, source="default"),
-    "jsma": Row(late("jsma", "jsma"), norm="l0", kind="minimal", targeted=True, random=False,
-                in_full=False,
+    "deepfool_linf": Row(late("minimal", "deepfool_linf"), passes.faced, kind="minimal",
+                         random=False, in_full=False, own={"steps": 50}),
+    "deepfool_l2": Row(late("minimal", "deepfool_l2"), passes.faced, norm="l2", kind="minimal",
+                       random=False, in_full=False, own={"steps": 50}),
+    "cw": Row(late("minimal", "cw"), passes.weighed, norm="l2", kind="minimal", random=False,
+              in_full=False, own={"steps": 10_000}),
+    "ddn": Row(late("minimal", "ddn"), passes.shrunk, norm="l2", kind="minimal", random=False,
+               in_full=False, own={"steps": 100}),
+    "boundary": Row(late("decision", "boundary"), passes.asked_in_all, norm="l2", kind="minimal",
+                    in_full=False, own={"queries": 5000}, source="default"),
+    "hopskipjump": Row(late("decision", "hopskipjump"), passes.asked_in_all, norm="l2",
+                       kind="minimal", in_full=False, own={"queries": 5000}, source="default"),
+    "jsma": Row(late("jsma", "jsma"), passes.paired, norm="l0", kind="minimal", targeted=True,
+                random=False, in_full=False,
                 own={"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"},
                 choices={"saliency": ("logits", "probabilities"), "aims": ("every", "likeliest")}),
-    "uniform_noise": Row(late("noise", "uniform_noise")),
-    "sign_noise": Row(late("noise", "sign_noise"), role="noise"),
-    "gaussian_noise": Row(late("noise", "gaussian_noise"), norm="l2", role="noise"),
-    "salt_and_pepper": Row(late("noise", "salt_and_pepper"), norm="l0", kind="minimal",
-                           in_full=False, role="noise"),
+    "uniform_noise": Row(late("noise", "uniform_noise"), passes.judged),
+    "sign_noise": Row(late("noise", "sign_noise"), passes.judged, role="noise"),
+    "gaussian_noise": Row(late("noise", "gaussian_noise"), passes.judged, norm="l2", role="noise"),
+    "salt_and_pepper": Row(late("noise", "salt_and_pepper"), passes.halved, norm="l0",
+                           kind="minimal", in_full=False, role="noise"),
 }  # fmt: skip
 
 

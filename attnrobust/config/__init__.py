@@ -11,8 +11,8 @@ from attnrobust.config.experiment import (
     Model,
 )
 from attnrobust.config.settings import from_json, to_json, with_settings
-from attnrobust.config.training import UNATTACKED, Training
+from attnrobust.config.training import Training
 
-__all__ = ["UNATTACKED", "Attack", "Checks", "Corruptions", "Data", "Experiment",
+__all__ = ["Attack", "Checks", "Corruptions", "Data", "Experiment",
            "Explanation", "Model", "Training", "from_json", "lookup", "to_json",
            "with_settings"]  # fmt: skip

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from attnrobust.config.checking import require
 
-# Methods whose validation looks at clean images alone; those of all others attack them.
-UNATTACKED = ("standard", "augmix")
-
 
 @dataclass(frozen=True)
 class Training:
@@ -41,9 +38,9 @@ class Training:
             `none`.
         class_balanced_beta: Of `effective_number`, in [0, 1): 0 weighs all classes equally, towards
             1 it becomes the inverse frequency.
-        sampling: `none`, `oversample` (every class as often as the commonest, by repetition) or
-            `smote` (the same, by mixtures of two images of a class); both let an epoch grow to the
-            number of classes times the commonest one, see attnrobust/data/sampling.py.
+        sampling: Row of SAMPLING (attnrobust/data/sampling.py): `none`, `oversample` (every class
+            as often as the commonest, by repetition) or `smote` (the same, by mixtures of two
+            images of a class); both let an epoch grow to the number of classes times the commonest.
         start: Experiment on the same data set whose run with the same seed, beside this one, gives
             the starting weights (empty: `model.weights` does).
         patience: Epochs without improvement of the validation loss before training stops.
@@ -174,8 +171,6 @@ class Training:
         require(self.focal_gamma >= 0, "training.focal_gamma", self.focal_gamma, "at least 0")
         require(0 <= self.class_balanced_beta < 1, "training.class_balanced_beta",
                 self.class_balanced_beta, "in [0, 1)")  # fmt: skip
-        require(self.sampling in ("none", "oversample", "smote"), "training.sampling",
-                self.sampling, "none, oversample or smote")  # fmt: skip
         require(self.sampling == "none" or self.class_weights == "none", "training.class_weights",
                 self.class_weights, f"none, since training.sampling = {self.sampling} balances the "
                 "classes already")  # fmt: skip
@@ -196,8 +191,6 @@ class Training:
     def _require_inner(self) -> None:
         require(self.inner_norm in ("linf", "l2"), "training.inner_norm", self.inner_norm,
                 "linf or l2")  # fmt: skip
-        require(self.method != "fast" or self.inner_norm == "linf", "training.inner_norm",
-                self.inner_norm, "linf, the norm of training.method = fast")  # fmt: skip
         # At 0.5 every image can be made grey: mostly 8 for 8/255.
         most = 0.5 if self.inner_norm == "linf" else math.inf
         require(0 < self.inner_epsilon < most, "training.inner_epsilon", self.inner_epsilon,

@@ -50,14 +50,15 @@ def steps(dataset: Dataset, data: config.Data, training: config.Training) -> int
 
 def _share(dataset: Dataset, data: config.Data, training: config.Training) -> int:
     """Examples that an epoch sees."""
-    return max(1, math.ceil(training.epoch_fraction * _total(dataset, data, training) - 1e-6))
+    return max(1, math.ceil(training.epoch_fraction * total(dataset, data, training) - 1e-6))
 
 
-def _total(dataset: Dataset, data: config.Data, training: config.Training) -> int:
+def total(dataset: Dataset, data: config.Data, training: config.Training) -> int:
     """Examples in one pass: those of the split, or every class as often as the commonest."""
-    total = count(dataset, "train", data.limit)
+    number = count(dataset, "train", data.limit)
+    config.lookup("training.sampling", sampling.SAMPLING, training.sampling)
     if training.sampling == "none":
-        return total
+        return number
     counts = class_counts(dataset, data.limit)
     return len(counts) * int(counts.max())
 
@@ -85,21 +86,22 @@ def training_batches(
         training: Batch size, share of the data in an epoch, corruptions, augmentation.
         seed: Of the run.
         epoch: From 0.
-        made: What `sampling.smote` made, for `training.sampling` = smote.
+        made: Where the row of SAMPLING makes examples: these.
 
     Returns:
         Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
     """
-    if training.sampling == "smote" and made is None:
-        raise ValueError("training.sampling = smote without the examples it makes")
-    total = _total(dataset, data, training)
+    drawn = config.lookup("training.sampling", sampling.SAMPLING, training.sampling)
+    if drawn.made and made is None:
+        raise ValueError(f"training.sampling = {training.sampling} without the examples it makes")
+    every = total(dataset, data, training)
     share = _share(dataset, data, training)
-    number, done = divmod(epoch * share, total)
+    number, done = divmod(epoch * share, every)
 
     def order(number: int) -> tf.data.Dataset:
         examples, key = serialized(dataset, "train", data.limit), seed * 10_007 + number
         if training.sampling == "none":
-            size = min(total, sampling.SHUFFLE_BUFFER)
+            size = min(every, sampling.SHUFFLE_BUFFER)
             return examples.shuffle(size, seed=key, reshuffle_each_iteration=False)
         counts = class_counts(dataset, data.limit)
         return sampling.balanced(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from attnrobust import config
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -61,7 +63,7 @@ def require(counts: np.ndarray, classes: Sequence[str], sampling: str) -> None:
     Raises:
         UserError: A class without a training example, or for `smote` with a single one.
     """
-    least = {"none": 0, "oversample": 1, "smote": 2}[sampling]
+    least = config.lookup("training.sampling", SAMPLING, sampling).least
     few = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True)
            if count < least]  # fmt: skip
     if few:
@@ -149,3 +151,25 @@ def _serialized(name: str, image: np.ndarray, label: int) -> bytes:
     }
     example = tf.train.Example(features=tf.train.Features(feature=values))
     return bytes(example.SerializeToString())
+
+
+# (batches, examples of each class (K,), stored labels; size, seed, free bytes) to examples.
+Maker = Callable[..., tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way of drawing training examples.
+
+    Attributes:
+        least: Examples that each class must have.
+        made: What makes examples that are drawn beside the stored ones; None: these alone.
+    """
+
+    least: int = 0
+    made: Maker | None = None
+
+
+SAMPLING: dict[str, Row] = {
+    "none": Row(), "oversample": Row(least=1), "smote": Row(least=2, made=smote),
+}  # fmt: skip

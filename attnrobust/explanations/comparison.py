@@ -11,7 +11,7 @@ import pandas as pd
 
 from attnrobust import metrics, runs, stamps
 from attnrobust.errors import UserError
-from attnrobust.heatmaps import HEATMAP_METRICS, NEED_MASK, Pair
+from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run
 
 COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "level", "subset",
@@ -22,9 +22,10 @@ def write(run: Run, label: str) -> pd.DataFrame:
     """Measure the sample images of every method and epsilon of an attack into `comparison.csv`.
 
     A value is the mean over the images for which the metric is defined (n), with a bootstrap
-    interval over them; `left_out` counts the others. The subset `fooled` holds the images that
-    were right without the attack and wrong with it, `standing` those right in both, `all` these
-    and those wrong from the start. A subset without images gets no row.
+    interval over them, or over their groups where one has several; `left_out` counts the others.
+    The subset `fooled` holds the images that were right without the attack and wrong with it,
+    `standing` those right in both, `all` these and those wrong from the start. A subset without
+    images gets no row.
 
     Args:
         run: With finished attack and explain stages.
@@ -60,7 +61,7 @@ def write(run: Run, label: str) -> pd.DataFrame:
 def _condition(
     attacked_folder: Path, explained_folder: Path, attack: str, method: str, epsilon: float
 ) -> dict[str, np.ndarray]:
-    """The sample images at one epsilon: id, image, right, heatmap and, if there, mask."""
+    """The sample images at one epsilon: id, image, right, heatmap and, if there, group and mask."""
     place = attacked_folder / runs.attack_file(attack, epsilon)
     attacked = runs.load_npz(place)
     name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
@@ -80,6 +81,8 @@ def _condition(
             f"{explained_place}: does not fit {place} (no {error.args[0]}); run 'explain' again "
             "with --force"
         ) from None
+    if "group" in attacked:
+        found["group"] = attacked["group"][rows]
     if "sample_mask" in attacked:
         found["mask"] = attacked["sample_mask"]
     return found
@@ -97,7 +100,8 @@ def _measured(
     if not np.array_equal(clean["id"], attacked["id"]):
         raise UserError("the attack kept other sample images at one epsilon than at another; "
                         "run 'attack' again with --force")  # fmt: skip
-    # Files of earlier versions hold no masks.
+    # Files of earlier versions hold no groups, and no masks.
+    groups = clean.get("group", clean["id"])
     masks = clean.get("mask", np.zeros(clean["heatmap"].shape, bool))
     pairs = [
         Pair(before, after, image - original, mask)
@@ -110,11 +114,12 @@ def _measured(
     subsets = {"all": np.ones(len(pairs), bool), "fooled": before & ~after,
                "standing": before & after}  # fmt: skip
     for name, metric in HEATMAP_METRICS.items():
-        if name in NEED_MASK and not masks.any():
+        if metric.masked and not masks.any():
             continue
         values = np.array([metric(pair) for pair in pairs])
         for subset, chosen in subsets.items():
-            defined = values[chosen & ~np.isnan(values)]
+            defined = chosen & ~np.isnan(values)
             if chosen.any():
-                left_out = int(chosen.sum()) - len(defined)
-                yield subset, name, *metrics.mean(defined)[:3], len(defined), left_out
+                found = metrics.mean(values[defined], groups=groups[defined])
+                n = int(defined.sum())
+                yield subset, name, *found[:3], n, int(chosen.sum()) - n

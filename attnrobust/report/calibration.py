@@ -24,10 +24,6 @@ from attnrobust.report.sections import Section
 from attnrobust.report.tables import Table, by_dataset, combine, heads
 from attnrobust.runs import load_npz
 
-METRICS = {
-    "accuracy": "Accuracy", "ece": "ECE", "adaptive_ece": "Adaptive ECE", "rmsce": "RMSCE",
-    "brier": "Brier score", "nll": "NLL", "entropy": "Entropy",
-}  # fmt: skip
 PANELS = 6
 WORDS = (
     "A model is calibrated if 80 % of the images that it is 80 % sure of are right. Temperature "
@@ -144,7 +140,8 @@ def table(members: Sequence[Result]) -> Table:
         combine([each.clean.get("temperature") for each in seeds]) for _, seeds in columns
     ]
     rows = [("Temperature T", *(cell for found in temperatures for cell in ("1.000", found)))]
-    for metric, head in METRICS.items():
+    shown = {"accuracy": metrics.METRICS["accuracy"], **measures.CALIBRATION}
+    for metric, head in ((name, row.title) for name, row in shown.items() if row.title):
         both = ((_as_trained(seeds, metric), _scaled(seeds, metric)) for _, seeds in columns)
         rows.append((head, *itertools.chain.from_iterable(both)))
     frame = pd.concat([each.frame for each in members])

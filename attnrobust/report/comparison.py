@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from attnrobust.heatmaps import TOP
+from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.report import figures
 from attnrobust.report.figures import GREY, INK, Look
 from attnrobust.report.pictures import Picture, render
@@ -27,22 +27,6 @@ from attnrobust.report.tables import Table, combine, heads
 
 TEXT = ("dataset", "experiment", "method", "condition", "name", "subset", "metric")
 NUMBERS = ("seed", "level", "value", "low", "high", "n", "left_out")
-# Column heads of the two tables of a model; the second is for data sets with masks.
-MAPS = {
-    "correlation": "Correlation",
-    "top_overlap": "Top-20\u00a0% overlap",
-    "entropy_clean": "Entropy, clean",
-    "entropy_attacked": "Entropy, attacked",
-}
-# What maps that have nothing to do with each other come to.
-CHANCE = {"correlation": 0.0, "top_overlap": TOP}
-REGION = {
-    "energy_inside": "Perturbation\u2019s energy",
-    "mask_area": "Area",
-    "concentration": "Energy over area",
-    "heat_inside_clean": "Heatmap, clean",
-    "heat_inside_attacked": "Heatmap, attacked",
-}
 
 
 @dataclass(frozen=True)
@@ -70,6 +54,12 @@ class Compared:
     def epsilons(self) -> tuple[float, ...]:
         """Radii compared, rising."""
         return tuple(sorted(set(self.frame["level"])))
+
+    @property
+    def masked(self) -> bool:
+        """Whether the region that matters was known."""
+        return any(HEATMAP_METRICS[name].masked for name in self.frame["metric"].unique()
+                   if name in HEATMAP_METRICS)  # fmt: skip
 
     def at(self, method: str, subset: str, metric: str, epsilon: float) -> Estimate | None:
         """One estimate, or None where it was not measured."""
@@ -119,8 +109,8 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
     several = first.label != first.name
     where = (*first.group, first.named) if several else first.group
     for name, what, columns in (
-        ("heatmaps", "heatmaps without and under the attack", MAPS),
-        ("region", "shares inside the region of the mask", REGION),
+        ("heatmaps", "heatmaps without and under the attack", _titles(masked=False)),
+        ("region", "shares inside the region of the mask", _titles(masked=True)),
     ):
         frame = _rows(seeds, method, tuple(columns))
         if not len(frame):
@@ -140,6 +130,11 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
             rows=tuple(rows),
             frame=frame,
         )
+
+
+def _titles(*, masked: bool) -> dict[str, str]:
+    """Column heads by metric."""
+    return {name: row.title for name, row in HEATMAP_METRICS.items() if row.masked == masked}
 
 
 def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
@@ -209,22 +204,23 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
     by_key = {each.result.key: each for each in held if method in each.methods}
     panels = grouped([each.result for each in by_key.values()], "panel")
     most = max(len(grouped(members, "group")) for members in panels.values())
-    size = (10.4, len(panels) * (4.0 + 0.2 * most))
+    alike = {name: row for name, row in HEATMAP_METRICS.items() if row.chance is not None}
+    size = (5.2 * len(alike), len(panels) * (4.0 + 0.2 * most))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-    for line, members in zip(figure.subplots(len(panels), 2, squeeze=False), panels.values(),
-                             strict=True):  # fmt: skip
+    axes = figure.subplots(len(panels), len(alike), squeeze=False)
+    for line, members in zip(axes, panels.values(), strict=True):
         compared = [by_key[result.key] for result in members]
         places = figures.positions(_epsilons(compared))
-        for ax, metric in zip(line, ("correlation", "top_overlap"), strict=True):
+        for ax, metric in zip(line, alike, strict=True):
             handles, labels = [], []
             for head, seeds in heads(members):
                 points = [_curve(by_key[each.key], method, metric, places) for each in seeds]
                 handles.append(figures.draw(ax, points, *look[seeds[0].group]))
                 labels.append(head)
-            slanted = figures.epsilon_axis(ax, places, MAPS[metric].lower(), narrow=True,
+            slanted = figures.epsilon_axis(ax, places, alike[metric].title.lower(), narrow=True,
                                            norm=members[0].norm)  # fmt: skip
             lowest = min(float(each.get_ydata().min()) for each in handles)  # type: ignore[union-attr]
-            ax.axhline(CHANCE[metric], color=GREY, linestyle=":", linewidth=1.4)
+            ax.axhline(alike[metric].chance, color=GREY, linestyle=":", linewidth=1.4)
             ax.set_ylim(min(-0.02, lowest - 0.1), 1.02)
             figures.legend_below(ax, handles, labels, narrow=True, slanted=slanted)
         if len(panels) > 1:
@@ -238,7 +234,7 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
         caption=f"{method}: how alike the heatmaps without and under the attack are, mean over the "
         "sample images. Left: correlation; right: share of the top 20 % of pixels in common. "
         "Dotted: chance. At ε = 0 both are 1 by definition. Shaded: 95 % interval over the sample "
-        "images; with several seeds, thin lines are seeds.",
+        "images, whole groups where one has several; with several seeds, thin lines are seeds.",
         width=round(size[0] * 100),
     )
 

@@ -87,7 +87,7 @@ def write(
         **pictures,
         tables=page_tables[0],
         sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),
-        masks=any("mask_area" in set(each.frame["metric"]) for each in compared),
+        masks=any(each.masked for each in compared),
         change_tables=page_tables[-2],
         splits=page_tables[-1],
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnrobust.metrics import METRICS
 from attnrobust.report.results import (
     NOTHING,
     Estimate,
@@ -96,7 +97,7 @@ def of_seeds(seeds: Sequence[Result]) -> str:
 
 def clean(results: Sequence[Result]) -> Table:
     """Every run without an attack; several seeds of an experiment get a row of their mean."""
-    metrics = ("accuracy", "balanced_accuracy", "macro_auc")
+    metrics = {name: row.title for name, row in METRICS.items() if row.headline}
     rows, records = [], []
     for seeds in grouped(once(results), "group").values():
         for result in seeds:
@@ -111,7 +112,7 @@ def clean(results: Sequence[Result]) -> Table:
     return Table(
         name="clean",
         caption="Without an attack, on the test split.",
-        columns=("Model", "Accuracy", "Balanced accuracy", "Macro AUC", "Majority rate", "n"),
+        columns=("Model", *metrics.values(), "Majority rate", "n"),
         rows=tuple(rows),
         frame=pd.DataFrame(records),
         note="The majority rate is the accuracy of always naming the commonest class.",

@@ -28,20 +28,20 @@ def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray
 
 
 def synthetic(dataset: Dataset, experiment: config.Experiment) -> tf.data.Dataset | None:
-    """Examples that SMOTE makes where it is asked for; the same after a resume.
+    """Examples that the row of SAMPLING makes, if it makes any; the same after a resume.
 
     Raises:
-        UserError: A class with too few examples for `training.sampling`, or too little memory.
+        UserError: No such `training.sampling`, a class with too few examples for it, or too
+            little memory.
     """
     data, kind = experiment.data, experiment.training.sampling
-    if kind == "none":
-        return None
+    row = config.lookup("training.sampling", sampling.SAMPLING, kind)
     counts = inputs.class_counts(dataset, data.limit)
     sampling.require(counts, dataset.classes, kind)
-    if kind != "smote":
+    if row.made is None:
         return None
     batches = inputs.evaluation_batches(dataset, "train", data=data, batch_size=32)
     stored = [dataset.label_map.index(label) if dataset.label_map else label
               for label in range(len(counts))]  # fmt: skip
-    return sampling.smote(batches, counts, stored, size=data.image_size, seed=experiment.seed,
-                          free=memory.available())  # fmt: skip
+    return row.made(batches, counts, stored, size=data.image_size, seed=experiment.seed,
+                    free=memory.available())  # fmt: skip

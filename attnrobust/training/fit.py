@@ -23,8 +23,9 @@ from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
 from attnrobust.training import batchnorm, dropout, losses, optimizers, phases
+from attnrobust.training.adversarial import Adversarial, one_step_alone
 from attnrobust.training.balance import class_weights, synthetic
-from attnrobust.training.methods import METHODS, Adversarial, one_step_alone
+from attnrobust.training.methods import row_of
 from attnrobust.training.state import State
 from attnrobust.training.steps import Steps, agreement
 from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
@@ -142,12 +143,12 @@ def _network(
     experiment: config.Experiment, dataset: Dataset, strategy: tf.distribute.Strategy
 ) -> keras.Model:
     setting = experiment.training
-    method = config.lookup("training.method", METHODS, setting.method)
+    method = row_of(setting)
     with strategy.scope(), precision(setting.precision):
         network = build.build(
             experiment.model, classes=len(dataset.classes), image_size=experiment.data.image_size
         )
-        return method(network, setting)
+        return method.make(network, setting)
 
 
 def _validation(

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import runs
-from attnrobust.training.methods import collapsed
+from attnrobust.training.adversarial import collapsed
 
 log = logging.getLogger("attnrobust")
 

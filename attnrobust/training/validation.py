@@ -9,7 +9,7 @@ from attnrobust import config
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.training import batchnorm, inner
-from attnrobust.training.methods import Adversarial
+from attnrobust.training.adversarial import Adversarial
 from attnrobust.training.strategy import whole_files
 
 
