@@ -215,7 +215,7 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
                 "training.augmentation=", "data.limit=48", "model.head=gap"],
     )  # fmt: skip
     leave_uncompiled(monkeypatch)
-    steps, real = [], methods.Adversarial.outer
+    steps, real = [], adversarial.Adversarial.outer
 
     def watched(model, images, crafted, labels):
         norm = model.get_layer("conv1_bn")
@@ -223,7 +223,7 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
         steps.append((norm.moving_mean.numpy(), batch))
         return real(model, images, crafted, labels)
 
-    monkeypatch.setattr(methods.Adversarial, "outer", watched)
+    monkeypatch.setattr(adversarial.Adversarial, "outer", watched)
     dataset = records.load(records_folder)
     model = fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
     ends = [before for before, _ in steps[1:]]

@@ -112,6 +112,7 @@ def training_batches(
     for name in training.corruptions:
         config.lookup("corruption", CORRUPTIONS, name)
 
+    @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
     def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(example, dataset, data.image_size)
         image = parsed["image"]
@@ -128,6 +129,7 @@ def training_batches(
     rows = [config.lookup("augmentation", AUGMENTATIONS, name) for name in training.augmentation]
     if rows:
 
+        @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
         def augmented(
             index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -61,6 +61,7 @@ def with_mixed(
     """
     rows = chosen(setting)
 
+    @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
     def add(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         first, *rest = batch
         parts = tf.nest.flatten(first)
