@@ -11,7 +11,8 @@ from typing import Any
 
 from tensorflow import keras
 
-from attnrobust.attacks.pool import SLACK, Pool, Pooled
+from attnrobust.attacks.border import SLACK
+from attnrobust.attacks.pool import Pool, Pooled
 from attnrobust.models.replicas import Replicas
 
 # (the full attack, its model, a model to a pool of its kind) to the cheaper attack.
