@@ -107,7 +107,7 @@ ATTACKS: dict[str, Row] = {
                          in_full=False, own={"steps": 50}),
     "deepfool_l2": Row(late("minimal", "deepfool_l2"), norm="l2", kind="minimal", random=False,
                        in_full=False, own={"steps": 50}),
-    "cw": Row(late("minimal", "cw"), norm="l2", kind="minimal", random=False, in_full=False,
+    "cw": Row(late("carlini_wagner", "cw"), norm="l2", kind="minimal", random=False, in_full=False,
               own={"steps": 10_000}),
     "ddn": Row(late("minimal", "ddn"), norm="l2", kind="minimal", random=False, in_full=False,
                own={"steps": 100}),

@@ -1,4 +1,4 @@
-"""Gradient attacks that look for the smallest perturbation: Foolbox's DeepFool, C&W and DDN.
+"""Gradient attacks that look for the smallest perturbation: Foolbox's DeepFool and DDN.
 
 Foolbox's loops run as they are, on a model that is compiled in both directions and remembers the
 nearest adversarial it was ever shown. So nothing found is lost, whatever a loop returns at its end.
@@ -21,8 +21,6 @@ from attnrobust.models.replicas import Replicas
 from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]
-# Way that all Adam steps of C&W can go, in units of its tanh space.
-CW_REACH = 0.4
 # Of Foolbox's DDN: in 100 steps of 5 % its radius can fall from 1 to this.
 DDN_REACH = 0.95**100
 
@@ -39,21 +37,6 @@ def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Comp
     del seed
     attack = foolbox.attacks.LinfDeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, norm="linf", until_fallen=True)
-
-
-def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
-    """L2 by Adam on distance plus a margin, its weight searched (Carlini and Wagner 2017).
-
-    `setting.steps` are those of each of the nine weights tried. All together go as far as Foolbox's
-    step size of 0.01 does in 40; more are finer. At 0.01 Adam's first step, by which every value
-    moves, can be farther than the nearest adversarial. Foolbox's early stop is off: it looks at the
-    loss of the whole batch, so that an image's result would depend on its neighbours.
-    """
-    del seed
-    attack = foolbox.attacks.L2CarliniWagnerAttack(
-        steps=setting.steps, stepsize=min(0.01, CW_REACH / setting.steps), abort_early=False
-    )
-    return _minimal(replicas, attack)
 
 
 def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
