@@ -28,9 +28,10 @@ def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., o
     """Each weight of the margin gets `attack.steps` steps of Adam of 0.01, in tanh space.
 
     As published (and in Foolbox, whose numbers these are), a weight is given up where its loss has
-    not fallen over a tenth of the steps. Foolbox asks that of the whole batch; here each image is
-    asked alone, so that its result does not depend on its neighbours. The nearest adversarial of
-    all iterates is drawn in to the border, since Adam's steps can be coarse for its distance.
+    not fallen over a tenth of the steps; but not over the first tenth, where near images would lose
+    theirs to the overshoot. Foolbox asks that of the whole batch; here each image is asked alone,
+    so that its result does not depend on its neighbours. The nearest adversarial of all iterates is
+    drawn in to the border, since Adam's steps can be coarse for its distance.
     """
     del seed
     step = replicas.once(("cw",), lambda: replicas.map(_step(replicas)))
@@ -85,7 +86,8 @@ def _descend(
         nearer = wrong & (distance < nearest[pack.where])
         nearest[pack.where[nearer]] = distance[nearer]
         outcome.take(pack, nearer, points)
-        if turn % -(-steps // 10) == 0:
+        # Not against the start, at no distance: steps of the same length overshoot at first.
+        if turn and turn % -(-steps // 10) == 0:
             pack.live &= loss <= PROGRESS * rows["loss"]
             rows["loss"] = loss
             if not pack.live.any():
