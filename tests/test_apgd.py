@@ -211,7 +211,8 @@ def test_no_weaker_than_pgd():
         assert not (fell & ~targeted).any()
         assert ours_fell.sum() >= fell.sum() - 1
         standing = ~fell & ~ours_fell  # what falls stops climbing
-        assert loss(ours)[standing].mean() >= loss(pgd)[standing].mean()
+        # Given back is the point of largest margin, not of largest loss.
+        assert loss(ours)[standing].mean() >= loss(pgd)[standing].mean() - 1e-4
 
 
 @pytest.mark.parametrize("make", [apgd.apgd_ce, apgd.apgd_t])

@@ -81,7 +81,6 @@ NO_CHOICE = {
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
-    "attnrobust.attacks.comparisons": "attnrobust.attacks.sanity",  # rows of CHECKS
     "attnrobust.models.precision": "attnrobust.pipeline",
     "attnrobust.stamps": "attnrobust.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",

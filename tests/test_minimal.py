@@ -12,12 +12,12 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import minimal
+from attnrobust.attacks import border, carlini_wagner, minimal
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import strategy
 
 SHAPE = (6, 6, 3)
-L2 = [minimal.deepfool_l2, minimal.cw, minimal.ddn]
+L2 = [minimal.deepfool_l2, carlini_wagner.cw, minimal.ddn]
 ALL = [*L2, minimal.deepfool_linf]
 
 
@@ -93,10 +93,14 @@ def test_affine_distances_are_met_and_never_undercut(make, classes):
     assert ratio.min() > 1 - 1e-3
     assert np.median(ratio) < 1.03
     assert ratio.max() < 1.1
-    last = minimal.HALVINGS + 2
-    expected = {"cw": 2 * 9 * 50 + 2, "ddn": 2 * 50 + 2}.get(make.__name__)
-    if expected:
-        assert queries.tolist() == [expected + last] * 12
+    last = border.HALVINGS + 2
+    if make is minimal.ddn:
+        assert queries.tolist() == [2 * 50 + 2 + last] * 12
+    elif make is carlini_wagner.cw:
+        # A weight is given up at a tenth of the steps, so after one to all of them.
+        assert (queries >= 1 + last + 2 * 9 * 6).all()
+        assert (queries <= 1 + last + 2 * 9 * 50).all()
+        assert len(set(queries)) > 1, "each image by itself"
     else:
         # Clean twice, then K - 1 forward and gradient passes a step.
         step = 2 * (classes - 1)
@@ -107,7 +111,7 @@ def test_affine_distances_are_met_and_never_undercut(make, classes):
 STOCK = {
     "deepfool_l2": foolbox.attacks.L2DeepFoolAttack(steps=30),
     "deepfool_linf": foolbox.attacks.LinfDeepFoolAttack(steps=30),
-    "cw": foolbox.attacks.L2CarliniWagnerAttack(steps=40, stepsize=0.01, abort_early=False),
+    "cw": foolbox.attacks.L2CarliniWagnerAttack(steps=200, stepsize=0.01),
     "ddn": foolbox.attacks.DDNAttack(steps=100),
 }
 
@@ -115,7 +119,7 @@ STOCK = {
 # Foolbox's search of Carlini and Wagner makes hundreds of steps one by one.
 @pytest.mark.parametrize(
     "make",
-    [pytest.param(make, marks=[pytest.mark.slow] * (make is minimal.cw)) for make in ALL],
+    [pytest.param(make, marks=[pytest.mark.slow] * (make is carlini_wagner.cw)) for make in ALL],
 )
 def test_never_farther_than_stock_foolbox(make):
     model, images = curved(), some(16)
@@ -128,7 +132,7 @@ def test_never_farther_than_stock_foolbox(make):
     made, _ = attacked(make, model, images, labels, steps=stock.steps)
     assert (model(made).numpy().argmax(1) != labels).all()
     ratio = distances(make, made, images) / distances(make, theirs.numpy(), images)
-    assert ratio.max() < 1.01
+    assert ratio.max() < (1.02 if make is carlini_wagner.cw else 1.01)
     # The same algorithm, but for what the last halvings take back: an overshoot of 2 %, 1e-4 that
     # DeepFool adds to each step, Adam's coarse steps.
     assert np.median(ratio) > (0.97 if make in (minimal.deepfool_l2, minimal.ddn) else 0.8)
@@ -164,6 +168,31 @@ def test_the_image_itself_where_nothing_is_found(make):
     images = some(2)
     made, _ = attacked(make, model, images, np.array([0, 0]), steps=5)
     np.testing.assert_array_equal(made, images)
+
+
+def test_carlini_and_wagner_is_no_farther_than_foolbox_at_equal_steps():
+    """Many steps, or few, that Adam can only take by its published length."""
+    model, images = curved(), tf.constant(some(8))
+    labels = model(images).numpy().argmax(1)
+    stock = foolbox.attacks.L2CarliniWagnerAttack(steps=60, stepsize=0.01, binary_search_steps=6)
+    compiled = foolbox.models.TensorFlowModel(tf.function(model), bounds=(0, 1), device="/CPU:0")
+    _, theirs, success = stock(compiled, images, tf.constant(labels), epsilons=None)
+    assert success.numpy().all()
+    made, _ = attacked(carlini_wagner.cw, model, images.numpy(), labels, steps=60)
+    ours = distances(carlini_wagner.cw, made, images.numpy())
+    theirs = distances(carlini_wagner.cw, theirs.numpy(), images.numpy())
+    assert (ours <= 1.02 * theirs + 3e-4).all()  # Adam is coarse for what is nearer than a step
+    assert np.median(ours / theirs) < 1.005
+
+
+def test_many_steps_of_carlini_and_wagner_are_of_the_published_length_and_given_up_in_time():
+    model, images = affine(), some(6)
+    labels = model(images).numpy().argmax(1)
+    made, queries = attacked(carlini_wagner.cw, model, images, labels, steps=1000)
+    ratio = distances(carlini_wagner.cw, made, images) / known(minimal.ddn, model, images)
+    assert np.median(ratio) < 1.005
+    assert ratio.max() < 1.25, "one of them is nearer to the border than the slack is wide"
+    assert queries.max() < 0.6 * 2 * 9 * 1000
 
 
 def test_great_confidence_hides_nothing_from_ddn():
@@ -203,11 +232,11 @@ def test_adversarials_on_the_boundary_are_moved_over_it():
     edge = images + (step * slope).reshape(images.shape)
     logits = model(edge).numpy()
     assert np.abs(logits[:, 0] - logits[:, 1]).max() < 1e-4
-    moved, _ = minimal.drawn_in(Replicas(model), tf.constant(images), tf.constant(edge, tf.float32),
+    moved, _ = border.drawn_in(Replicas(model), tf.constant(images), tf.constant(edge, tf.float32),
                                 tf.constant(labels))  # fmt: skip
     moved = moved.numpy()
     others = np.take_along_axis(model(moved).numpy(), 1 - labels[:, None], axis=1)
     own = np.take_along_axis(model(moved).numpy(), labels[:, None], axis=1)
-    assert (others - own > 1e-6).all()
+    assert (others - own > 1e-4 * np.abs(model(moved).numpy()).max(axis=1, keepdims=True)).all()
     assert (distances(minimal.ddn, moved, images)
             <= 1.0101 * distances(minimal.ddn, edge, images)).all()  # fmt: skip

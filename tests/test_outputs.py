@@ -9,13 +9,13 @@ import eagerpy as ep
 import numpy as np
 import pytest
 import tensorflow as tf
-from attack_helpers import linear
+from attack_helpers import linear, smooth
 from attack_helpers import noise as small_noise
 from tensorflow import keras
 from test_engine import STOCK, data, names, radius, setting, small_model, stock
 
 from attnrobust import config, pipeline, runs
-from attnrobust.attacks import losses, methods, outputs
+from attnrobust.attacks import cheap, losses, methods, outputs
 from attnrobust.attacks.methods import settled
 from attnrobust.attacks.subject import Subject
 from attnrobust.errors import UserError
@@ -100,6 +100,13 @@ def test_the_default_sees_logits_and_the_softmax_is_made_once():
     _, asked = outputs.seen(replicas, setting("linf_pgd", outputs="probabilities"))
     assert asked.loss == "foolbox_cross_entropy"
     assert outputs.on_logits(asked) == setting("linf_pgd")
+
+
+def test_a_first_pass_in_bfloat16_leaves_the_logits_under_the_softmax_in_float32():
+    seen = outputs.softened(Replicas(smooth(4)))
+    lowered = cheap.in_bfloat16(seen).model
+    dtypes = [layer.compute_dtype for layer in lowered.layers[1:]]
+    assert dtypes == ["bfloat16", "bfloat16", "bfloat16", "float32", "float32"]
 
 
 def test_checks_doubt_such_an_attack_on_the_logits(monkeypatch):

@@ -228,6 +228,20 @@ def test_a_huge_ball_is_entered_from_the_image(monkeypatch):
     assert _asked(monkeypatch, "huge")["random_start"] is False
 
 
+def test_a_huge_ball_is_not_cut_short_by_the_share_of_values_that_jsma_may_change():
+    model = helpers.linear(2)
+    way = np.sign(model.layers[-1].get_weights()[0] @ [1.0, -1.0]).reshape(1, 6, 6, 3)
+    images = 0.5 + 0.4 * np.concatenate([way, -way]).astype(np.float32)
+    few = ("attack.name=jsma", "attack.gamma=0.02", "attack.epsilons=1,2")
+    subject = checking.doubted(
+        helpers.replicas_of(model), *few, images=images, labels=np.array([0, 1])
+    )
+    assert subject.left.all()
+    held, said = sanity.huge(subject)
+    assert held, said
+    assert "ε 36;" in said, "pixels, not values"
+
+
 def test_a_sweep_that_aimed_at_a_class_is_not_judged():
     one = sound()
     aimed = config.with_settings(one.experiment, ["attack.target=nv"])

@@ -46,7 +46,7 @@ def test_proposal_by_hand():
     # Row 1, column 0; R down, G up, B down: the sum falls by 0.1, the margin by twice that.
     down = [0.6, 0.2, 0.4, 0.6, 0.4]
     up = [0.6, 0.2, 0.6, 0.6, 0.6]
-    best, margin, wrong = step(
+    best, margin, seen = step(
         image, np.zeros(2, np.int64), image, np.full(2, 12, np.float32),
         np.array([down, up], np.float32), tf.constant(1), tf.constant(0.1),
     )  # fmt: skip
@@ -54,7 +54,7 @@ def test_proposal_by_hand():
     np.testing.assert_allclose(margin, [11.8, 12], rtol=1e-6)
     changed = best.numpy() != image
     assert changed.sum() == 3
-    assert not wrong.numpy().any()
+    assert not seen.wrong.numpy().any()
 
 
 def test_finds_what_no_gradient_shows():

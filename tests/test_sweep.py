@@ -163,7 +163,12 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
     assert len(found["logits"]) == 3
 
 
-def test_what_left_early_and_is_judged_right_is_attacked_on(tiny, dataset, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name", ["linf_pgd", "apgd_ce", "apgd_t", "square", "square_l2", "autoattack"]
+)
+def test_what_left_early_and_is_judged_right_is_attacked_on(
+    name, tiny, dataset, tmp_path, monkeypatch
+):
     """A judge that sees every logit of a label a little higher, as another rounding might."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((32, 32, 3)), keras.layers.Flatten(),
@@ -178,14 +183,16 @@ def test_what_left_early_and_is_judged_right_is_attacked_on(tiny, dataset, tmp_p
         return found
 
     monkeypatch.setattr(sweep.Sweep, "_measured", strict)
-    settings = ["attack.epsilons=0.05", "attack.first_passes=", "attack.samples=1"]
+    epsilon = {"square": 0.1, "square_l2": 6.0}.get(name, 0.05)
+    settings = [f"attack.name={name}", f"attack.epsilons={epsilon}", "attack.first_passes=",
+                "attack.samples=1", "attack.queries=60", "attack.steps=5"]  # fmt: skip
     fast, full = (
-        swept(tiny, dataset, model, labels, tmp_path / name, *settings, f"attack.early_stop={name}")
-        for name in ("true", "false")
+        swept(tiny, dataset, model, labels, tmp_path / said, *settings, f"attack.early_stop={said}")
+        for said in ("true", "false")
     )
     assert robust(fast[0.0]) == 1
-    assert robust(full[0.05]) < 0.5
-    assert robust(fast[0.05]) <= robust(full[0.05])
+    assert robust(full[epsilon]) < 0.6
+    assert robust(fast[epsilon]) <= robust(full[epsilon])
 
 
 @pytest.mark.usefixtures("from_records")

@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust import ball, config
-from attnrobust.attacks import engine, losses, packing
+from attnrobust.attacks import border, engine, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training.losses import log_odds_against
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 log = logging.getLogger("attnrobust")
 
@@ -26,7 +22,9 @@ NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf") -> Attack:
+def apgd_ce(
+    replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf"
+) -> packing.Stopping:
     """APGD on the cross-entropy: `attack.steps` iterations (100 in the paper).
 
     Ascended are the log odds against the label, which rise where the cross-entropy does, so that
@@ -34,9 +32,9 @@ def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "
     confident models, where neither value nor gradient of the cross-entropy changes any more.
 
     Each starts at a random point of the ball's surface, as in its authors' code, or at the image
-    without `attack.random_start`. An image is done as soon as it falls; one that stands gets back
-    its point of largest loss.
-    Without `attack.early_stop` all make every step, and get back the point of largest margin.
+    without `attack.random_start`. An image is done as soon as it falls, by the slack of `border`;
+    without `attack.early_stop` all make every step. Either way the point of largest margin is given
+    back.
 
     Args:
         replicas: The model.
@@ -53,10 +51,12 @@ def apgd_ce(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "
         climb(outcome, outcome.labels, ids, epsilon, restart)
         return outcome.result()
 
-    return attack
+    return packing.Stopping(attack, 1 + climb.whole)
 
 
-def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf") -> Attack:
+def apgd_t(
+    replicas: Replicas, setting: config.Attack, seed: int, norm: str = "linf"
+) -> packing.Stopping:
     """APGD toward each of the other classes, at most 9, by descending logit.
 
     The loss is the targeted difference of logits ratio. That needs four classes (published
@@ -77,7 +77,7 @@ def apgd_t(replicas: Replicas, setting: config.Attack, seed: int, norm: str = "l
             climb(outcome, target, [f"{id_}|target {turn}" for id_ in ids], epsilon, restart)
         return outcome.result()
 
-    return attack
+    return packing.Stopping(attack, 1 + packing.aims(replicas.model.output_shape[-1]) * climb.whole)
 
 
 def against_label(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -128,12 +128,13 @@ class _Climb:
         self.setting = setting
         self.seed = seed
         self.norm = norm
+        self.whole = setting.steps + 1
 
     def __call__(
         self, outcome: packing.Outcome, targets: np.ndarray, ids: Sequence[str], epsilon: float,
         restart: int,
     ) -> None:  # fmt: skip
-        """Ascend from a start, put what fell and the best of what stands into the outcome."""
+        """Ascend from a start, put the best of every image into the outcome."""
         if not len(outcome.standing):
             return
         x = self._start(outcome.images, ids, epsilon, restart)
@@ -157,7 +158,6 @@ class _Climb:
             if iteration in judged:
                 _halve(pack.rows, iteration - before)
                 before = iteration
-        outcome.leave(pack, pack.rows["best"])
 
     def _start(
         self, images: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -180,19 +180,19 @@ class _Climb:
     def _advance(
         self, pack: packing.Packed, outcome: packing.Outcome, share: float, epsilon: float
     ) -> None:
-        """One iteration; what falls is put into the outcome."""
+        """One iteration, judged."""
         rows = pack.rows
         names = ("origin", "label", "target", "x", "before", "slope", "best", "best_slope",
                  "best_loss", "size")  # fmt: skip
         scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
-        moved, slope, loss, wrong, lead, best, best_slope, best_loss = self.step(
+        moved, slope, loss, best, best_slope, best_loss, seen = self.step(
             *(rows[name] for name in names), *scalars
         )
         rows.update(before=rows["x"], x=moved, slope=slope, best=best, best_slope=best_slope,
                     best_loss=best_loss.numpy())  # fmt: skip
         rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
         rows["loss"] = loss.numpy()
-        outcome.judge(pack, moved, wrong.numpy(), lead.numpy())
+        outcome.judge(pack, moved, seen.numpy())
 
 
 def _halve(rows: packing.Rows, window: int) -> None:
@@ -228,18 +228,16 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             logits = replicas.model(moved, training=False)
             value = loss(logits, label, target)
         new_slope = tape.gradient(value, moved, unconnected_gradients=NONE_IS_ZERO)
-        wrong = tf.argmax(logits, axis=1, output_type=label.dtype) != label
         better = value > best_loss
         where = better[:, None, None, None]
         return (
             moved,
             new_slope,
             value,
-            wrong,
-            losses.margin(logits, label, None),
             tf.where(where, moved, best),
             tf.where(where, new_slope, best_slope),
             tf.where(better, value, best_loss),
+            border.seen(logits, label),
         )
 
     return step

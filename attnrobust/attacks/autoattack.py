@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import losses, packing
+from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.apgd import apgd_ce, apgd_t
 from attnrobust.attacks.fab import fab_t
 from attnrobust.attacks.square import square
@@ -24,9 +24,9 @@ MEMBERS = (apgd_ce, apgd_t, fab_t, square)
 def autoattack(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """APGD on the cross-entropy, targeted APGD, targeted FAB and Square, as in 'standard'.
 
-    An image that fell keeps its adversarial, once the model has judged it anew. One that stands
-    is given back as the last attack left it. Works for any number of classes from 2 (see
-    `apgd_t`); published AutoAttack needs 4.
+    An image that fell, by the slack of `border`, keeps its adversarial once the model has judged it
+    anew; of one that did not, what the model gets wrong by most, or right by least. Works for any
+    number of classes from 2 (see `apgd_t`); published AutoAttack needs 4.
 
     Args:
         replicas: The model.
@@ -54,16 +54,17 @@ def autoattack(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
                 tf.gather(outcome.images, index), tf.constant(outcome.labels[index]),
                 [ids[row] for row in index], epsilon, restart,
             )  # fmt: skip
-            number = len(standing)
-            outcome.adversarials[standing] = found[:number]
-            outcome.queries[standing] += queries[:number]
-            # In the same batch as the sweep judges it: at the very edge, rounding decides.
-            judged = replicas.forward(outcome.adversarials).numpy().argmax(axis=1)
-            outcome.fallen[standing] = (judged != outcome.labels)[standing]
-            outcome.queries[standing] += 1
+            tried = outcome.adversarials.copy()
+            tried[standing] = np.asarray(found)[: len(standing)]
+            # Anew, in a full batch; what leads by less than the slack meets the others, too.
+            seen = border.seen(replicas.forward(tried), outcome.labels).numpy()
+            kept = standing[outcome.keep(standing, border.Seen(*(part[standing] for part in seen)))]
+            outcome.adversarials[kept] = tried[kept]
+            outcome.queries[standing] += queries[: len(standing)] + 1
         return outcome.result()
 
-    return attack
+    whole = sum(member.whole for member in members)
+    return packing.Stopping(attack, 1 + len(members) + whole)
 
 
 def _strongest(replicas: Replicas, members: Sequence[Attack]) -> Attack:

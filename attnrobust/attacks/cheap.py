@@ -11,7 +11,8 @@ from typing import Any
 
 from tensorflow import keras
 
-from attnrobust.attacks.pool import SLACK, Pool, Pooled
+from attnrobust.attacks.border import SLACK
+from attnrobust.attacks.pool import Pool, Pooled
 from attnrobust.models.replicas import Replicas
 
 # (the full attack, its model, a model to a pool of its kind) to the cheaper attack.
@@ -38,20 +39,24 @@ def bfloat16(full: Pooled, replicas: Replicas, pool: Callable[[Replicas], Pool])
 
 
 def in_bfloat16(replicas: Replicas) -> Replicas:
-    """A copy of the model whose layers, but for the last, compute in bfloat16.
+    """A copy of the model whose layers, but for those that make its outputs, compute in bfloat16.
 
-    Weights stay float32, and so do the logits, since attacks read their differences.
+    Weights stay float32, and so do the logits, since attacks read their differences: the last layer
+    with weights and what follows it, such as the softmax of `attack.outputs=probabilities`.
     """
     model = replicas.model
     policy = {"class_name": "Policy", "config": {"name": "mixed_bfloat16"}}
-    last = model.layers[-1]
     names = [layer.name for layer in model.layers]
     # Pixels are not rounded before the network sees them: an epsilon is less than such a step.
     kept = set(names[: names.index("preprocessing") + 1] if "preprocessing" in names else [])
+    for layer in reversed(model.layers):
+        kept.add(layer.name)
+        if layer.weights:
+            break
 
     def lowered(layer: keras.layers.Layer) -> keras.layers.Layer:
         settings: dict[str, Any] = layer.get_config()
-        lowers = layer is not last and layer.name not in kept
+        lowers = layer.name not in kept
         if lowers and not isinstance(layer, keras.layers.InputLayer):
             settings["dtype"] = policy
         return layer.__class__.from_config(settings)

@@ -33,12 +33,14 @@ def huge(subject: Subject) -> Finding:
     """With half the range of a pixel every image can become the same grey.
 
     From the image itself: in so large a ball a random start is noise, which most models read as
-    another class, whatever their gradients are.
+    another class, whatever their gradients are. In L0 all pixels may change, whatever share of them
+    the sweep gave JSMA: an image that stands for want of changes hides nothing.
     """
     size = subject.images[0].size
-    epsilon = {"linf": 0.5, "l2": 0.5 * float(np.sqrt(size)), "l0": float(size)}[subject.norm]
+    pixels = float(np.prod(subject.images.shape[1:3]))
+    epsilon = {"linf": 0.5, "l2": 0.5 * float(np.sqrt(size)), "l0": pixels}[subject.norm]
     _, stands = subject.under(subject.setting.name, epsilon=epsilon, abs_stepsize=None,
-                              random_start=False)  # fmt: skip
+                              random_start=False, gamma=1.0)  # fmt: skip
     chance = np.bincount(subject.labels).max() / len(subject.labels)
     left = float(stands.mean())
     return bool(

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.attacks import engine
-from attnrobust.attacks.minimal import HALVINGS, Witness, compiled_look, drawn_in
+from attnrobust.attacks.border import HALVINGS, drawn_in
+from attnrobust.attacks.minimal import Witness, compiled_look
 from attnrobust.models.replicas import Replicas
 
 # Passes outside the walk: the image itself, the start and the result drawn in, and the start shown.

@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust import ball, config
-from attnrobust.attacks import engine, packing
+from attnrobust.attacks import border, engine, packing
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 TOWARD_IMAGE = 0.1  # alpha_max: largest share of the step that starts at the image
 OVERSHOOT = 1.05  # eta
@@ -23,23 +19,22 @@ BACK = 0.9  # beta: what falls goes back to this share of its distance
 # At half of it are random starts where there is no ball, and nothing has been found yet.
 START = 8 / 255
 SEARCH = 8  # halvings of the last stretch to the boundary
-MARGIN = 1e-5  # of the largest logit, by which what is given back must be beyond it
 # Newton steps of a projection; pixels that reach the box add a step each at the very worst, but
 # few hundred images of any kind need more than six.
 NEWTON = 10
 
 
-def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
+def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stopping:
     """Targeted FAB toward each of the other classes, at most 9, by descending logit.
 
     Steps to the boundary as linearised, between the image and the current point, `attack.steps`
     times for each class (100 in the paper). Restart 0 starts at the image, others at a random
     point at half of epsilon, or of the nearest adversarial so far where that is less.
 
-    With a finite epsilon an image is done as soon as an adversarial lies in the ball, and one that
-    stands stays as it is. With an infinite one every step is done, the nearest adversarial is
-    moved back to the boundary by bisection, and given back. A step counts for two queries: a
-    gradient and a forward pass.
+    With a finite epsilon an image is done as soon as an adversarial lies in the ball, by the slack
+    of `border`, and one that stands stays as it is. With an infinite one every step is done, the
+    nearest adversarial is moved back to the border by bisection, and given back. A step counts for
+    two queries: a gradient and a forward pass.
     """
     # Nearest by id and restart, without a ball: later restarts start at half of that.
     known: dict[tuple[str, int], float] = {}
@@ -69,7 +64,14 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
                 steps=setting.steps,
             )
         if not math.isfinite(epsilon):
-            _back_to_boundary(outcome, replicas, np.isfinite(nearest))
+            # Because of the overshoot no step ends nearer than half a percent from the border.
+            made, passes = border.drawn_in(
+                replicas, outcome.images, tf.constant(outcome.adversarials),
+                tf.constant(outcome.labels), near=BACK, halvings=SEARCH,
+            )  # fmt: skip
+            found = np.isfinite(nearest)
+            outcome.adversarials[found] = made.numpy()[found]
+            outcome.queries[found] += passes
             # Padding, which comes last and is not attacked, shares an id.
             known.update(
                 ((id_, restart), distance)
@@ -77,7 +79,8 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             )
         return outcome.result()
 
-    return attack
+    aims = packing.aims(replicas.model.output_shape[-1])
+    return packing.Stopping(attack, 1 + aims * 2 * setting.steps)
 
 
 def _start(images: tf.Tensor, drawn: np.ndarray, nearest: np.ndarray, epsilon: float) -> tf.Tensor:
@@ -101,50 +104,28 @@ def _walk(
     pack = outcome.packed(target=target, x=start)
     for _ in range(steps):
         rows = pack.rows
-        tried, rows["x"], distance = step(rows["origin"], rows["label"], rows["target"], rows["x"])
+        tried, rows["x"], distance, seen = step(
+            rows["origin"], rows["label"], rows["target"], rows["x"]
+        )
         outcome.queries[pack.where[pack.live]] += 2
         found = distance.numpy()
         # Beyond the ball nothing is kept, so that every image given back lies in it.
-        nearer = pack.live & (found < nearest[pack.where]) & (found <= epsilon)
+        inside = pack.live & (found <= epsilon)
+        nearer = inside & (found < nearest[pack.where])
         nearest[pack.where[nearer]] = found[nearer]
-        outcome.take(pack, nearer, tried)
         if math.isfinite(epsilon):
-            outcome.fallen[pack.where[nearer]] = True
-            pack.live &= ~nearer
-            if not pack.live.any():
-                return
-            pack = pack.shrunk()
-
-
-def _back_to_boundary(outcome: packing.Outcome, replicas: Replicas, found: np.ndarray) -> None:
-    """Bisect the last stretch of what was found (N,), from `BACK` of its distance.
-
-    Because of the overshoot, no step ends nearer than half a percent from a straight boundary.
-    """
-    if not found.any():
-        return
-    images = outcome.images.numpy()
-    change = outcome.adversarials - images
-    right, wrong = np.full(len(found), BACK, np.float32), np.ones(len(found), np.float32)
-    for _ in range(SEARCH):
-        middle = (right + wrong) / 2
-        tried = np.clip(images + middle[:, None, None, None] * change, 0, 1)
-        logits = replicas.forward(tried).numpy()
-        own = np.take_along_axis(logits, outcome.labels[:, None], axis=1)[:, 0]
-        others = np.where(np.eye(logits.shape[1], dtype=bool)[outcome.labels], -np.inf, logits)
-        # What lies closer to the boundary than rounding might be on the other side for the judge.
-        clear = others.max(axis=1) - own > MARGIN * np.abs(logits).max(axis=1)
-        fell = found & clear
-        outcome.adversarials[fell] = tried[fell]
-        wrong, right = np.where(fell, middle, wrong), np.where(fell, right, middle)
-    outcome.queries[found] += SEARCH
+            nearer = outcome.sift(pack, inside, seen.numpy())
+        outcome.take(pack, nearer, tried)
+        if not pack.live.any():
+            return
+        pack = pack.shrunk()
 
 
 def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
     """A step of FAB on rows of tensors, to be compiled.
 
-    Gives the point tried, the point to go on from, and the tried one's L-inf distance from the
-    image, infinite where the model still gets it right.
+    Gives the point tried, the point to go on from, the tried one's L-inf distance from the image,
+    infinite where the model still gets it right, and what the model sees in it.
     """
 
     def step(
@@ -171,13 +152,10 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
         share = tf.minimum(lengths[0] / (lengths[0] + lengths[1]), TOWARD_IMAGE)
         tried = (1 - share) * (here + OVERSHOOT * from_x)
         tried = tf.clip_by_value(tried + share * (there + OVERSHOOT * from_image), 0, 1)
-        wrong = tf.argmax(
-            replicas.model(tf.reshape(tried, shape), training=False), axis=1,
-            output_type=label.dtype,
-        ) != label  # fmt: skip
-        distance = tf.where(wrong, _largest(tried - there)[:, 0], math.inf)
-        after = tf.where(wrong[:, None], there + BACK * (tried - there), tried)
-        return tf.reshape(tried, shape), tf.reshape(after, shape), distance
+        at = border.seen(replicas.model(tf.reshape(tried, shape), training=False), label)
+        distance = tf.where(at.wrong, _largest(tried - there)[:, 0], math.inf)
+        after = tf.where(at.wrong[:, None], there + BACK * (tried - there), tried)
+        return tf.reshape(tried, shape), tf.reshape(after, shape), distance, at
 
     return step
 

@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import packing
+from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.engine import NONE_IS_ZERO
 from attnrobust.models.replicas import Replicas
 
 # Of so many values at most the best pair is looked for; see `best_pair`.
 CANDIDATES = 2048
+# How an image has fallen: beyond the border by less than the slack, or by more.
+NARROWLY, CLEARLY = 1, 2
 
 
 def jsma(
@@ -25,8 +27,9 @@ def jsma(
 
     As in the paper, gone for are each image's other classes in turn (`attack.aims=every`, at most
     nine, the likeliest first; `likeliest` alone is cheaper), and the adversarial with the fewest
-    changed pixels is kept. A walk ends at any wrong class, since any makes the image fall, and
-    where as many pixels have changed as in the best one before.
+    changed pixels is kept. A walk ends at any wrong class, since any makes the image fall, once it
+    leads by the slack of `border`; where as many pixels have changed as in the best one before; and
+    at its end what is wrong by less is kept where nothing better was found.
 
     Args:
         replicas: The model.
@@ -56,15 +59,18 @@ def jsma(
         order = packing.targets(replicas.forward(images).numpy(), labels, classes)
         aims = order.T if target is None else np.full((1, len(labels)), target)
         best, queries = originals.copy(), np.ones(len(labels), int)
-        fewest = np.full(len(labels), np.inf)
+        fewest, narrowly = np.full(len(labels), np.inf), np.zeros(len(labels), bool)
         for aim in aims:
             made, fell, spent = _walk(
                 slopes, originals, aim, theta=setting.theta, most=most, fewest=fewest,
-                fallen=lambda seen: seen != labels if target is None else seen == target,
+                labels=labels, target=target,
             )  # fmt: skip
             queries += spent
-            best[fell] = made[fell]
-            fewest[fell] = _pixels(made, originals)[fell]
+            doubtful = (fell == NARROWLY) & np.isinf(fewest) & ~narrowly
+            best[doubtful], narrowly[doubtful] = made[doubtful], True
+            clear = fell == CLEARLY
+            best[clear] = made[clear]
+            fewest[clear] = _pixels(made, originals)[clear]
         return best, queries
 
     return attack
@@ -72,36 +78,59 @@ def jsma(
 
 def _walk(
     slopes: Callable[..., Any], originals: np.ndarray, aims: np.ndarray, *,
-    fallen: Callable[[np.ndarray], np.ndarray], theta: float, most: float, fewest: np.ndarray,
+    labels: np.ndarray, target: int | None, theta: float, most: float, fewest: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Pair after pair toward one class of each image: iterates, who has fallen, queries spent.
+    """Pair after pair toward one class of each image: iterates, how they fell, queries spent.
+
+    How is 0, NARROWLY or CLEARLY; what falls narrowly walks on, and is given back as it was then if
+    nothing is clear.
 
     Args:
         slopes: From `_slopes`.
         originals: Images (N, H, W, 3).
         aims: Classes (N,).
-        fallen: Predictions (N,) to whether each is what is looked for.
+        labels: (N,).
+        target: Class to reach; None: any but the label.
         theta: Change of a value.
         most: So many values may change.
         fewest: What changes as many pixels (N,) or more is of no use.
     """
     made = originals.copy()
     flat = made.reshape(len(made), -1)
-    open_, fell, queries = fewest > 0, np.zeros(len(made), bool), np.zeros(len(made), int)
+    open_, fell, queries = fewest > 0, np.zeros(len(made), int), np.zeros(len(made), int)
+    held = originals.copy()
     edge, sign = float(theta > 0), np.sign(theta)
     while open_.any():
         queries += open_
-        predicted, gain, loss = (part.numpy() for part in slopes(made, aims))
+        logits, gain, loss = (part.numpy() for part in slopes(made, aims))
         open_ &= _pixels(made, originals) < fewest
-        fell |= open_ & fallen(predicted)
+        reached, clear = _fallen(logits, labels, target)
+        first = open_ & reached & (fell == 0)
+        held[first] = made[first]
+        fell[open_ & reached] = NARROWLY
+        fell[open_ & clear] = CLEARLY
         changed = np.count_nonzero(made != originals, axis=(1, 2, 3))
-        open_ &= ~fell & (changed < most)
+        open_ &= (fell < CLEARLY) & (changed < most)
         for row in np.flatnonzero(open_):
             free = np.flatnonzero(flat[row] != edge)
             pair = free[best_pair(sign * gain[row, free], sign * loss[row, free])]
             open_[row] = len(pair) > 0
             flat[row, pair] = np.clip(flat[row, pair] + np.float32(theta), 0, 1)
+    narrow = fell == NARROWLY
+    made[narrow] = held[narrow]
     return made, fell, queries
+
+
+def _fallen(
+    logits: np.ndarray, labels: np.ndarray, target: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether logits (N, K) are what is looked for, and whether by the slack; each (N,)."""
+    if target is None:
+        at = border.seen(tf.constant(logits), labels).numpy()
+        return at.wrong, at.clear
+    reached = logits.argmax(axis=1) == target
+    lead = losses.margin(tf.constant(logits), tf.constant(labels), target)
+    return reached, reached & border.beyond(lead, logits).numpy()
 
 
 def best_pair(gain: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -148,7 +177,7 @@ def _pixels(made: np.ndarray, originals: np.ndarray) -> np.ndarray:
 
 
 def _slopes(replicas: Replicas, likelihood: bool) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Predictions (N,), and for `best_pair` gain and loss (N, values), to be compiled."""
+    """Logits (N, K), and for `best_pair` gain and loss (N, values), to be compiled."""
 
     def step(images: tf.Tensor, aims: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
@@ -165,6 +194,6 @@ def _slopes(replicas: Replicas, likelihood: bool) -> Callable[..., tuple[tf.Tens
 
         # Probabilities sum to one, so what one gains the others lose.
         gain = slope(likely if likelihood else own)
-        return tf.argmax(logits, axis=1), gain, gain if likelihood else slope(lost)
+        return logits, gain, gain if likelihood else slope(lost)
 
     return step

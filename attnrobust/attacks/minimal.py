@@ -1,4 +1,4 @@
-"""Gradient attacks that look for the smallest perturbation: Foolbox's DeepFool, C&W and DDN.
+"""Gradient attacks that look for the smallest perturbation: Foolbox's DeepFool and DDN.
 
 Foolbox's loops run as they are, on a model that is compiled in both directions and remembers the
 nearest adversarial it was ever shown. So nothing found is lost, whatever a loop returns at its end.
@@ -16,14 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import ball, config
-from attnrobust.attacks import engine
+from attnrobust.attacks import border, engine
 from attnrobust.models.replicas import Replicas
 from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]
-HALVINGS = 10
-# Way that all Adam steps of C&W can go, in units of its tanh space.
-CW_REACH = 0.4
 # Of Foolbox's DDN: in 100 steps of 5 % its radius can fall from 1 to this.
 DDN_REACH = 0.95**100
 
@@ -40,21 +37,6 @@ def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Comp
     del seed
     attack = foolbox.attacks.LinfDeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, norm="linf", until_fallen=True)
-
-
-def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
-    """L2 by Adam on distance plus a margin, its weight searched (Carlini and Wagner 2017).
-
-    `setting.steps` are those of each of the nine weights tried. All together go as far as Foolbox's
-    step size of 0.01 does in 40; more are finer. At 0.01 Adam's first step, by which every value
-    moves, can be farther than the nearest adversarial. Foolbox's early stop is off: it looks at the
-    loss of the whole batch, so that an image's result would depend on its neighbours.
-    """
-    del seed
-    attack = foolbox.attacks.L2CarliniWagnerAttack(
-        steps=setting.steps, stepsize=min(0.01, CW_REACH / setting.steps), abort_early=False
-    )
-    return _minimal(replicas, attack)
 
 
 def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
@@ -223,54 +205,7 @@ def _minimal(
             mine = lambda points, _: gradient(points, labels, spare)  # noqa: E731
         witness = Witness(look, mine, images, labels, until_fallen)
         attack(witness, images, labels, epsilons=None)
-        found, queries = drawn_in(replicas, images, witness.best, labels)
+        found, queries = border.drawn_in(replicas, images, witness.best, labels)
         return found, witness.queries + queries
 
     return run
-
-
-def drawn_in(
-    replicas: Replicas, images: tf.Tensor, found: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, int]:
-    """Adversarials drawn towards their images, by halving the segment between, while they stand.
-
-    Takes back the overshoot of an attack, or steps too large for its distance. What lies on the
-    boundary so closely that rounding decides is first moved 1 % outwards: judged again in another
-    batch, it must not turn into an image that withstood.
-
-    Args:
-        replicas: The model.
-        images: (N, H, W, 3).
-        found: Adversarials, or the image itself where there is none (N, H, W, 3).
-        labels: (N,).
-
-    Returns:
-        The adversarials, or the image where `found` is none; the passes spent on each.
-    """
-    rows = tf.range(len(images), dtype=labels.dtype)
-
-    def tried(share: np.ndarray) -> tuple[tf.Tensor, np.ndarray]:
-        points = images + share[:, None, None, None].astype(np.float32) * (found - images)
-        points = tf.clip_by_value(points, 0.0, 1.0)
-        logits = replicas.forward(points)
-        own = tf.gather_nd(logits, tf.stack([rows, labels], axis=1))
-        others = tf.where(tf.one_hot(labels, logits.shape[1]) > 0, -np.inf, logits)
-        margin = (tf.reduce_max(others, axis=1) - own).numpy()
-        return points, margin / np.maximum(np.abs(logits).max(axis=1), 1e-30)
-
-    def pick(where: np.ndarray, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        return tf.where(where[:, None, None, None], one, other)
-
-    near, far = np.zeros(len(images)), np.ones(len(images))
-    points, margin = tried(far)
-    best = pick(margin > 0, points, images)
-    far[margin <= 1e-5] = 1.01
-    points, margin = tried(far)
-    best = pick(margin > 1e-5, points, best)
-    for _ in range(HALVINGS):
-        middle = (near + far) / 2
-        points, margin = tried(middle)
-        fell = margin > 1e-5
-        best = pick(fell, points, best)
-        near, far = np.where(fell, near, middle), np.where(fell, middle, far)
-    return best, HALVINGS + 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from attnrobust.attacks import border
 from attnrobust.models.replicas import Replicas
 
 Rows = dict[str, "np.ndarray | tf.Tensor"]
@@ -64,26 +66,47 @@ def _take(rows: Rows, index: np.ndarray) -> Rows:
     }
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """An attack that may let an image go before its last step.
+
+    Attributes:
+        run: The attack: images, labels, ids, epsilon, restart to adversarials and queries.
+        whole: Queries of an image that it does not let go.
+    """
+
+    run: Callable[..., tuple[Any, np.ndarray]]
+    whole: int
+
+    def __call__(
+        self, images: Any, labels: Any, ids: Sequence[str], epsilon: float, restart: int
+    ) -> tuple[Any, np.ndarray]:
+        """As any attack."""
+        return self.run(images, labels, ids, epsilon, restart)
+
+
 class Outcome:
     """What an attack has made of a batch so far.
 
-    An image that the model gets wrong to begin with is not attacked and stays as it is, for one
-    query. Copies of the first image at the end of the batch are padding: they are not attacked.
+    Of all iterates the one that is wrong by most is kept, and where none is wrong the one that came
+    nearest to it. An image has fallen, and is let go, when it leads by the slack (see `border`): so
+    one that does to begin with is not attacked and stays as it is, for one query. Copies of the
+    first image at the end of the batch are padding: they are not attacked.
 
     Args:
         replicas: The model.
         images: (N, H, W, 3) in [0, 1].
         labels: (N,).
         ids: Their names; those of padding are the first one's.
-        full: Whether every image is attacked, also one that is wrong to begin with, none is left
-            alone when it falls, and what is kept is the iterate whose best wrong logit leads the
-            label's by most (above 0 where one has fallen: so never one that stands instead).
+        full: Whether every image is attacked, also one that is wrong to begin with, and none is
+            let go when it falls.
 
     Attributes:
         logits: Of the images (N, K).
         adversarials: (N, H, W, 3); the images themselves to begin with.
-        fallen: (N,).
-        lead: Of the adversarials under `full`, so far (N,).
+        fallen: (N,); none under `full`.
+        wrong: Whether the model gets wrong what is kept (N,).
+        lead: Best wrong logit of what is kept less the label's (N,).
         queries: Forward and gradient passes (N,).
     """
 
@@ -94,11 +117,15 @@ class Outcome:
         self.images = tf.convert_to_tensor(images)
         self.labels = np.asarray(labels, np.int64)
         self.count = replicas.count
-        self.logits = replicas.forward(self.images).numpy()
+        logits = replicas.forward(self.images)
+        self.logits = logits.numpy()
         self.adversarials = self.images.numpy().copy()
         self.full = full
-        self.fallen = (self.logits.argmax(axis=1) != self.labels) & (not full)
-        self.lead = np.full(len(self.labels), -np.inf)
+        # Before the first iterate there is nothing but the image, which only counts if it is wrong.
+        at = border.seen(logits, self.labels).numpy()
+        self.fallen = at.clear & (not full)
+        self.wrong = at.wrong & (not full)
+        self.lead = np.where(self.wrong, at.lead, -np.inf)
         self.queries = np.ones(len(self.labels), np.int64)
         self.padding = np.zeros(len(self.labels), bool)
         for row in range(len(ids) - 1, 0, -1):
@@ -122,27 +149,43 @@ class Outcome:
             index = np.flatnonzero(chosen)
             self.adversarials[pack.where[index]] = tf.gather(images, index).numpy()
 
-    def judge(self, pack: Packed, images: tf.Tensor, wrong: np.ndarray, lead: np.ndarray) -> None:
-        """Keep what has fallen, which leaves the pack, or under `full` what leads by more.
+    def judge(self, pack: Packed, images: tf.Tensor, seen: border.Seen) -> None:
+        """Keep the iterates that are better than what is kept; what falls leaves the pack.
 
         Args:
             pack: Changed in place.
             images: Iterates (size, H, W, 3), for one query each.
-            wrong: Whether the model gets them wrong (size,).
-            lead: Best wrong logit less the label's (size,).
+            seen: What the model sees in them, as arrays (size,).
         """
         self.queries[pack.where[pack.live]] += 1
-        kept = pack.live & ((lead > self.lead[pack.where]) if self.full else wrong)
-        self.take(pack, kept, images)
-        self.lead[pack.where[kept]] = lead[kept]
-        if not self.full:
-            self.fallen[pack.where[kept]] = True
-            pack.live &= ~kept
+        self.take(pack, self.sift(pack, pack.live, seen), images)
 
-    def leave(self, pack: Packed, images: tf.Tensor) -> None:
-        """Give what stands at the end these images (size, H, W, 3); under `full` it has its own."""
+    def sift(self, pack: Packed, offered: np.ndarray, seen: border.Seen) -> np.ndarray:
+        """Which iterates of those offered (size,) `keep` keeps; what falls leaves the pack."""
+        at = np.flatnonzero(offered)
+        kept = np.zeros(len(offered), bool)
+        kept[at] = self.keep(pack.where[at], border.Seen(*(part[at] for part in seen)))
+        pack.live &= ~self.fallen[pack.where]
+        return kept
+
+    def keep(self, where: np.ndarray, seen: border.Seen) -> np.ndarray:
+        """Which of these iterates (n,) are better than what is kept, and so are kept from here on.
+
+        One that is wrong is better than one that is right; else that which leads by more. What is
+        clear is best of all where it is let go for that: no other comes after it.
+
+        Args:
+            where: Their positions in the batch (n,), each once.
+            seen: What the model sees in them, as arrays (n,).
+        """
+        better = np.asarray(seen.lead > self.lead[where])
+        better = np.where(seen.wrong == self.wrong[where], better, seen.wrong)
         if not self.full:
-            self.take(pack, pack.live, images)
+            better |= seen.clear
+            self.fallen[where] |= seen.clear
+        at = where[better]
+        self.wrong[at], self.lead[at] = seen.wrong[better], seen.lead[better]
+        return better
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Adversarials and queries; those of padding are the first image's."""
@@ -151,8 +194,13 @@ class Outcome:
         return self.adversarials, self.queries
 
 
+def aims(classes: int, at_most: int = 9) -> int:
+    """How many of the other classes are aimed at in turn."""
+    return min(classes - 1, at_most)
+
+
 def targets(logits: np.ndarray, labels: np.ndarray, at_most: int = 9) -> np.ndarray:
-    """Every image's other classes by descending logit, (N, min(K - 1, at_most))."""
+    """Every image's other classes by descending logit, (N, `aims`)."""
     others = logits.astype(np.float64)
     others[np.arange(len(labels)), labels] = -np.inf
-    return np.argsort(-others, axis=1, kind="stable")[:, : min(logits.shape[1] - 1, at_most)]
+    return np.argsort(-others, axis=1, kind="stable")[:, : aims(logits.shape[1], at_most)]

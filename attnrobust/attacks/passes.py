@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from attnrobust import config
 
-# See attnrobust/attacks/minimal.py, fab.py and packing.py, which need TensorFlow.
-DRAWN_IN, CW_WEIGHTS, FAB_SEARCH, MOST_TARGETS = 12, 9, 8, 9
+# See attnrobust/attacks/border.py, carlini_wagner.py, fab.py, packing.py: they need TensorFlow.
+DRAWN_IN, CW_WEIGHTS, FAB_SEARCH, MOST_TARGETS = 12, 9, 10, 9
 
 
 class Passes(NamedTuple):
     """Passes forward alone, and those that also go back for a gradient with respect to the image.
 
-    Foolbox's minimal attacks and FAB count the way there and back as two; here the way there is
-    among `forward`.
+    Foolbox's minimal attacks, C&W and FAB count the way there and back as two; here the way there
+    is among `forward`.
     """
 
     forward: float
@@ -88,9 +88,9 @@ def faced(setting: config.Attack, classes: int, pixels: int) -> Passes:
 
 
 def weighed(setting: config.Attack, classes: int, pixels: int) -> Passes:
-    """C&W: all steps for each of the weights that its search tries."""
+    """C&W: all steps for each of the weights that its search tries, unless it gives one up."""
     steps = CW_WEIGHTS * setting.steps
-    return Passes(_around(0) + steps, steps)
+    return Passes(1 + DRAWN_IN + steps, steps)
 
 
 def shrunk(setting: config.Attack, classes: int, pixels: int) -> Passes:

@@ -15,13 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import ball
-from attnrobust.attacks import engine, losses
+from attnrobust.attacks import border, engine, losses
+from attnrobust.attacks.border import SLACK
 from attnrobust.attacks.packing import fitting
 from attnrobust.models.replicas import Replicas
-
-# By so much of the largest logit must an image be beyond the boundary before it leaves: what lies
-# closer might be on the other side for the judge, whose rounding is another.
-SLACK = {"float32": 1e-4, "bfloat16": 1e-2}
 
 
 class Item(NamedTuple):
@@ -78,7 +75,7 @@ class Pool:
             value = self.loss(logits, labels, self.target)
         gradient = tape.gradient(value, x, unconnected_gradients=engine.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
-        fallen = lead > slack * tf.reduce_max(tf.abs(logits), axis=1)
+        fallen = border.beyond(lead, logits, slack)
         if self.momentum is not None:
             gradient = self.momentum * sums[0] + ball.unit(gradient, "l1")
             sums = (gradient,)
@@ -179,6 +176,8 @@ class Pooled:
         self.seed = seed
         self.slack = slack
         self.first = tuple(first)
+        # Passes of an image that is not let go before the last step, the judge's forward included.
+        self.whole = steps + 1
 
     def in_full(self) -> Pooled:
         """The same attack, without its first passes, that makes all steps on every image."""

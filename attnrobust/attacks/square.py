@@ -4,17 +4,13 @@ adversarial attack via random search'): forward passes alone, no gradient that c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import engine, packing
+from attnrobust.attacks import border, engine, packing
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 FIRST_SHARE = 0.8
 # Of 10,000 queries: after each of these, the share of pixels in the window is halved.
@@ -22,12 +18,12 @@ HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 DRAWN_AT_ONCE = 100
 
 
-def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
+def square(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stopping:
     """Random search: change a random square window by ±epsilon a channel, keep what lowers the
     label's margin; starts from vertical stripes.
 
-    An image is done as soon as it falls; one that stands gets back its point of smallest margin.
-    Without `attack.early_stop` all spend every query.
+    An image is done as soon as it falls, by the slack of `border`; without `attack.early_stop` all
+    spend every query. Either way the point of smallest margin is given back.
 
     Args:
         replicas: The model.
@@ -36,7 +32,7 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
         seed: Of the windows and their signs.
     """
     full = not setting.early_stop
-    step = replicas.once(("square", full), lambda: replicas.map(_proposal(replicas, full)))
+    step = replicas.once(("square",), lambda: replicas.map(_proposal(replicas)))
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -63,10 +59,9 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             if not pack.live.any():
                 return outcome.result()
             pack = pack.shrunk()
-        outcome.leave(pack, pack.rows["best"])
         return outcome.result()
 
-    return attack
+    return packing.Stopping(attack, 1 + setting.queries)
 
 
 def window(query: int, queries: int, height: int, width: int) -> int:
@@ -80,18 +75,18 @@ def _query(
     pack: packing.Packed, outcome: packing.Outcome, step: Callable[..., tuple[tf.Tensor, ...]],
     *, turn: int, side: int, epsilon: float,
 ) -> None:  # fmt: skip
-    """One forward pass for each live image; what falls is put into the outcome."""
+    """One forward pass for each live image, judged."""
     rows = pack.rows
-    best, margin, wrong = step(
+    best, margin, seen = step(
         rows["origin"], rows["label"], rows["best"], rows["margin"], rows["draws"][:, turn],
         tf.constant(side), tf.constant(epsilon, tf.float32),
     )  # fmt: skip
     rows.update(best=best, margin=margin)
-    outcome.judge(pack, best, wrong.numpy(), -margin.numpy())
+    outcome.judge(pack, best, seen.numpy())
 
 
-def _proposal(replicas: Replicas, full: bool = False) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """One query on rows of tensors, to be compiled.
+def _proposal(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """One query on rows of tensors, to be compiled: best point, its margin, what was seen of it.
 
     `draw` (n, 5) holds uniform numbers of [0, 1): row and column of the window, signs of R, G, B.
     """
@@ -108,17 +103,13 @@ def _proposal(replicas: Replicas, full: bool = False) -> Callable[..., tuple[tf.
         tried = tf.clip_by_value(best + change, origin - epsilon, origin + epsilon)
         tried = tf.clip_by_value(tried, 0, 1)
         logits = replicas.model(tried, training=False)
-        found = tf.gather(logits, label, batch_dims=1)
-        hidden = tf.one_hot(label, logits.shape[-1], on_value=logits.dtype.max)
-        found -= tf.reduce_max(logits - hidden, axis=1)
-        wrong = tf.argmax(logits, axis=1, output_type=label.dtype) != label
-        # What has fallen leaves with this point, however the margin was rounded.
-        better = found < margin if full else (found < margin) | wrong
-        return (
-            tf.where(better[:, None, None, None], tried, best),
-            tf.where(better, found, margin),
-            wrong,
-        )
+        at = border.seen(logits, label)
+        # Of two points at the border itself, one may be wrong.
+        better = (-at.lead < margin) | (at.wrong & (-at.lead == margin))
+        margin = tf.where(better, -at.lead, margin)
+        # What was best before has been judged before.
+        at = border.Seen(better & at.wrong, -margin, better & at.clear)
+        return tf.where(better[:, None, None, None], tried, best), margin, at
 
     return step
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import engine, packing
+from attnrobust.attacks import border, engine, packing
 from attnrobust.attacks.square import HALVED_AFTER
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 FIRST_SHARE = 0.1
 
 
-def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
+def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stopping:
     """Random search: move perturbation from one square window into another, keep what lowers the
     label's margin; starts from a grid of bumps.
 
-    An image is done as soon as it falls; one that stands gets back its point of smallest margin.
+    An image is done as soon as it falls, by the slack of `border`; without `attack.early_stop` all
+    spend every query. Either way the point of smallest margin is given back.
 
     Args:
         replicas: The model.
@@ -36,9 +33,9 @@ def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        outcome = packing.Outcome(replicas, images, labels, ids)
-        origin, best = outcome.images.numpy(), outcome.adversarials
-        margin = np.full(len(ids), np.inf)
+        outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
+        origin = outcome.images.numpy()
+        best, margin = origin.copy(), np.full(len(ids), np.inf)
         rngs = [engine.generator(setting.name, seed, id_, epsilon, restart) for id_ in ids]
         for query in range(setting.queries):
             live = outcome.standing
@@ -51,17 +48,16 @@ def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             ])  # fmt: skip
             tried = np.clip(origin[live] + _scaled(tried, epsilon), 0, 1).astype(np.float32)
             size = packing.fitting(len(live), len(ids), replicas.count)
-            logits = replicas.forward(replicas.padded(tried, size)).numpy()[: len(live)]
-            found = _margin(logits, outcome.labels[live])
-            # A tie is a fall where the label's class comes second.
-            wrong = logits.argmax(axis=1) != outcome.labels[live]
-            better = wrong | (found < margin[live])
-            best[live[better]], margin[live[better]] = tried[better], found[better]
+            logits = replicas.forward(replicas.padded(tried, size))[: len(live)]
+            seen = border.seen(logits, outcome.labels[live]).numpy()
+            better = -seen.lead < margin[live]
+            best[live[better]], margin[live[better]] = tried[better], -seen.lead[better]
+            kept = outcome.keep(live, seen)
+            outcome.adversarials[live[kept]] = tried[kept]
             outcome.queries[live] += 1
-            outcome.fallen[live[wrong]] = True
         return outcome.result()
 
-    return attack
+    return packing.Stopping(attack, 1 + setting.queries)
 
 
 def window(query: int, queries: int, height: int, width: int) -> int:
@@ -134,12 +130,3 @@ def _scaled(change: np.ndarray, epsilon: float) -> np.ndarray:
     """Perturbations (n, H, W, 3) of length epsilon, less what rounding might add."""
     length = np.sqrt((change**2).sum(axis=(1, 2, 3), keepdims=True))
     return np.asarray(change * (epsilon * (1 - 1e-6) / np.maximum(length, 1e-30)))
-
-
-def _margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The label's logit less the best other one (n,)."""
-    rows = np.arange(len(labels))
-    others = logits.astype(np.float64)
-    own = others[rows, labels]
-    others[rows, labels] = -np.inf
-    return np.asarray(own - others.max(axis=1))

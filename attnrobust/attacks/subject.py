@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config, runs
+from attnrobust.attacks import judging
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
 from attnrobust.attacks.outputs import make, on_logits
@@ -128,8 +129,9 @@ class Subject:
         """Adversarials of an attack with changed settings, and whether each image stands.
 
         On the logits unless said otherwise: the others doubt an attack through the softmax, too.
-        They are made on `replicas`, if given, and judged by the subject's own model.
-        Of several restarts the first that succeeds counts. Images that are not attacked are given
+        They are made on `replicas`, if given, and judged by the subject's own model; what the
+        attack let go, but is judged right, is attacked on, as in the sweep. Of several restarts
+        the first that succeeds counts. Images that are not attacked are given
         back as they are and do not stand.
 
         Args:
@@ -142,7 +144,8 @@ class Subject:
         """
         setting = of_another(on_logits(self.setting), name, **changes)
         row = ATTACKS[name]
-        attack = make(replicas or self.replicas, setting, self.experiment.seed)
+        basis = (replicas or self.replicas, setting, self.experiment.seed)
+        attack = make(*basis)
         images, stands = self.images.copy(), (self.right if todo is None else todo).copy()
         epsilon = self.epsilon if epsilon is None else epsilon
         radius = np.inf if row.kind == "minimal" else epsilon
@@ -150,8 +153,13 @@ class Subject:
             rows = np.flatnonzero(stands)
             if not len(rows):
                 break
-            adversarials = self._made(attack, rows, radius, restart)
+            adversarials, queries = self._made(attack, rows, radius, restart)
             wrong = self.classes(adversarials) != self.labels[rows]
+            again = np.flatnonzero(~wrong & judging.let_go(attack, queries))
+            full = judging.in_full(attack, *basis) if len(again) else None
+            if full is not None:
+                adversarials[again], _ = self._made(full, rows[again], radius, restart)
+                wrong = self.classes(adversarials) != self.labels[rows]
             most = epsilon + TOLERANCE * max(1, epsilon)
             near = norms(adversarials - self.images[rows])[row.norm] <= most
             # What looks for the nearest may find one that is too far; else all is to be seen.
@@ -160,21 +168,25 @@ class Subject:
             stands[rows[wrong & near]] = False
         return images, stands
 
-    def _made(self, attack: Attack, todo: np.ndarray, radius: float, restart: int) -> np.ndarray:
-        """What an attack makes of the images at these places."""
+    def _made(
+        self, attack: Attack, todo: np.ndarray, radius: float, restart: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What an attack makes of the images at these places, and the queries of each."""
         size = self.replicas.batch(self.setting.batch_size)
         if isinstance(attack, Pooled):
             items = (Item(place, self.images[row], int(self.labels[row]), self.ids[row])
                      for place, row in enumerate(todo))  # fmt: skip
-            done = {each.item.position: each.adversarial
-                    for each in attack.stream(items, size, radius, restart)}  # fmt: skip
-            return np.stack([done[place] for place in range(len(todo))])
-        made = []
+            done = sorted(attack.stream(items, size, radius, restart),
+                          key=lambda each: each.item.position)  # fmt: skip
+            return (np.stack([each.adversarial for each in done]),
+                    np.array([each.passes + 1 for each in done]))  # fmt: skip
+        made, spent = [], []
         for (part, number), (labels, _), (rows, _) in zip(
             self.batches(self.images[todo]), self.batches(self.labels[todo]), self.batches(todo),
             strict=True,
         ):  # fmt: skip
             ids = [self.ids[row] for row in rows]
-            found, _ = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
+            found, queries = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])
-        return np.concatenate(made)
+            spent.append(np.asarray(queries)[:number])
+        return np.concatenate(made), np.concatenate(spent)

@@ -1,0 +1,77 @@
+"""Judging what an attack made: measured anew, and attacked on where it was let go and is right."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from attnrobust import config
+from attnrobust.attacks import checks
+from attnrobust.attacks.feed import Attacked
+from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks.outputs import make
+from attnrobust.attacks.packing import Stopping, fitting
+from attnrobust.attacks.pool import Pooled
+from attnrobust.models.replicas import Replicas
+
+Arrays = dict[str, np.ndarray]
+
+
+def let_go(attack: Attack, queries: np.ndarray) -> np.ndarray:
+    """Which images (N,) an attack let go before its last step, by the queries that they cost.
+
+    They had fallen for the attack. One that the judge, whose rounding is another, still gets right
+    is attacked on, in full: else it would stand for having been attacked less than the others.
+    """
+    whole = attack.whole if isinstance(attack, Stopping | Pooled) else 0
+    return np.asarray(queries < whole)
+
+
+def in_full(
+    attack: Attack, replicas: Replicas, setting: config.Attack, seed: int, **aim: Any
+) -> Attack | None:
+    """The same attack with all its steps on every image; None where it has no other form."""
+    if isinstance(attack, Pooled):
+        return attack.in_full()
+    if row_of(setting).in_full and setting.early_stop:
+        return make(replicas, dataclasses.replace(setting, early_stop=False), seed, **aim)
+    return None
+
+
+def measured(replicas: Replicas, made: Attacked, size: int, *, packed: bool) -> Arrays:
+    """Logits and sizes, anew from the adversarials: no attack is trusted.
+
+    Args:
+        replicas: The model.
+        made: What an attack made.
+        size: Of a batch.
+        packed: Whether fewer images go in a smaller batch. Not those of an attack that knows no
+            slack: it has judged them in a full batch.
+    """
+    checks.in_box(made.adversarials)
+    if packed:
+        size = fitting(len(made.adversarials), size, replicas.count)
+    return {"logits": judged(replicas, made.adversarials, size),
+            **checks.norms(made.adversarials - made.images)}  # fmt: skip
+
+
+def judged(replicas: Replicas, images: np.ndarray, size: int) -> np.ndarray:
+    """Logits of images (n, H, W, 3), filled up to a batch of `size`.
+
+    Raises:
+        UserError: They are not finite.
+    """
+    logits = replicas.forward(replicas.padded(images, size)).numpy()
+    checks.finite(logits)
+    return np.asarray(logits[: len(images)])
+
+
+def reached(logits: np.ndarray, labels: np.ndarray, target: int | None) -> np.ndarray:
+    """2: fallen; 1: wrong, but not the target; 0: right."""
+    predicted = logits.argmax(axis=1)
+    wrong = predicted != labels
+    if target is None:
+        return 2 * wrong
+    return np.where(predicted == target, 2, wrong)

@@ -1,0 +1,86 @@
+"""Judged again elsewhere, rounding is another: what fell must be beyond the border by a slack."""
+
+from __future__ import annotations
+
+import functools
+
+import attack_helpers as helpers
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config
+from attnrobust.attacks import methods
+from attnrobust.attacks.methods import ATTACKS
+
+# By so much of the largest logit the judge's outputs are others than the attack's.
+OTHER = 1e-5
+LARGEST = 10.0
+NUMBER = 16
+STOPPING = ("apgd_ce", "apgd_t", "square", "square_l2", "autoattack")
+NEAREST = ("fab_t", "deepfool_l2", "deepfool_linf", "cw", "ddn", "boundary", "hopskipjump", "jsma",
+           "salt_and_pepper")  # fmt: skip
+RADIUS = {"linf": 0.1, "l2": 1.5, "l0": 36}
+
+
+@functools.cache
+def shelved() -> keras.Model:
+    """Two classes, and a third one that is far off; behind the border a shelf of hardly any lead.
+
+    Up to a margin of 1 the second class leads by 1e-6 of a linear model's margin, and rises as that
+    does only from there on: so the first iterates that are wrong are so by next to nothing.
+    """
+    model = helpers.linear(2, scale=1.5)
+    margin = tf.matmul(model.output, [[-1.0], [1.0]])
+    lead = tf.where(margin < 0, margin, tf.maximum(1e-6 * margin, margin - 1))
+    far = tf.fill(tf.shape(lead), -LARGEST)
+    return keras.Model(model.input, tf.concat([-lead / 2, lead / 2, far], axis=1))
+
+
+@functools.cache
+def before_the_border() -> tf.Tensor:
+    """Images of the first class that are hardly farther from the border than the shelf is wide."""
+    images = 0.3 + 0.4 * helpers.noise(256)
+    logits = shelved()(images).numpy()
+    away = logits[:, 0] - logits[:, 1]
+    away[away < 1.2] = np.inf
+    return tf.constant(images[np.argsort(away)[:NUMBER]])
+
+
+def standing(made: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whom a judge still sees as right that rounds to the label's good."""
+    logits = shelved()(made).numpy()
+    logits[np.arange(len(labels)), labels] += OTHER * LARGEST
+    return np.asarray(logits.argmax(axis=1) == labels)
+
+
+def asked(name: str, **settings: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who stands before the judge, the queries, and who stands before the attack's own model."""
+    few = {"steps": 20, "queries": 200, "gamma": 0.5, "aims": "likeliest"}
+    setting = methods.settled(config.Attack(name, epsilons=(RADIUS[ATTACKS[name].norm],), **few))
+    setting = methods.dataclasses.replace(setting, **settings)
+    images, labels = before_the_border(), np.zeros(NUMBER, np.int64)
+    attack = ATTACKS[name].make(helpers.replicas_of(shelved()), setting, 0)
+    radius = np.inf if ATTACKS[name].kind == "minimal" else setting.epsilons[0]
+    ids = [str(row) for row in range(NUMBER)]
+    made, queries = attack(images, tf.constant(labels), ids, radius, 0)
+    own = helpers.predicted(shelved(), np.asarray(made)) == labels
+    return standing(np.asarray(made), labels), np.asarray(queries), own
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_stopping_early_is_no_weaker_before_a_judge_that_rounds_otherwise(name):
+    early, queries, own = asked(name)
+    full, whole, _ = asked(name, early_stop=False)
+    assert full.mean() < 0.5
+    assert (early <= full).all()
+    np.testing.assert_array_equal(early, own)
+    assert (queries[~early] < whole[~early]).any(), "some do leave early"
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_the_nearest_is_wrong_before_a_judge_that_rounds_otherwise_too(name):
+    stands, _, own = asked(name)
+    assert own.mean() < 0.5
+    np.testing.assert_array_equal(stands, own)

@@ -1,0 +1,40 @@
+"""Judging what an attack made: what it let go too soon is attacked on, in the checks as well."""
+
+from __future__ import annotations
+
+import check_helpers
+import numpy as np
+import pytest
+from attack_helpers import linear
+
+from attnrobust.attacks import judging
+from attnrobust.attacks.packing import Stopping
+from attnrobust.attacks.subject import Subject
+from attnrobust.models.replicas import Replicas
+
+
+def test_what_cost_less_than_all_queries_was_let_go():
+    spent = np.array([3, 10, 11])
+    assert judging.let_go(Stopping(lambda *_: None, 11), spent).tolist() == [True, True, False]
+    assert not judging.let_go(lambda *_: None, spent).any(), "one that lets none go"
+
+
+@pytest.mark.parametrize("name", ["linf_pgd", "apgd_ce", "square"])
+def test_a_check_attacks_on_what_is_judged_right(name, monkeypatch):
+    """By a judge that sees a change of class only from a lead of 0.5 on."""
+    subject = check_helpers.doubted(Replicas(linear(5)), "attack.random_start=false")
+
+    def strict(self: Subject, images: np.ndarray) -> np.ndarray:
+        logits = np.sort(self.logits(images), axis=1)
+        ranks = np.argsort(self.logits(images), axis=1)
+        return np.where(logits[:, -1] - logits[:, -2] > 0.5, ranks[:, -1], ranks[:, -2])
+
+    monkeypatch.setattr(Subject, "classes", strict)
+    asked = {"epsilon": 0.1, "steps": 10, "queries": 200}
+    _, whole = subject.under(name, **asked, early_stop=False)
+    _, stands = subject.under(name, **asked)
+    assert whole.mean() < 0.6
+    assert not (stands & ~whole).any()
+    monkeypatch.setattr(judging, "let_go", lambda _, queries: np.zeros(len(queries), bool))
+    _, weaker = subject.under(name, **asked)
+    assert (weaker & ~whole).any(), "the judge differs from the attack"
