@@ -33,7 +33,7 @@ def test_steps_and_hours_follow_from_the_measured_step(tiny, caplog, monkeypatch
     (["name=bim", "restarts=3", "steps=10"], "20 gradients and 2 passes forward"),
     (["name=linf_pgd", "restarts=3", "random_start=false", "steps=10"], "20 gradients and 2 "),
     (["name=apgd_t"], "1,212 gradients and 2 passes forward"),
-    (["name=cw", "steps=100"], "900 gradients and 914 passes forward"),
+    (["name=cw", "steps=100"], "900 gradients and 913 passes forward"),
     (["name=deepfool_l2"], "300 gradients and 315 passes forward"),
     (["name=autoattack", "steps=10", "queries=50"], "274 gradients and 238 passes forward"),
     (["name=boundary"], "0 gradients and 5,000 passes forward"),

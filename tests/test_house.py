@@ -82,7 +82,6 @@ NO_CHOICE = {
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
     "attnrobust.models.precision": "attnrobust.pipeline",
-    "attnrobust.stamps": "attnrobust.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
 EXPERIMENTS = sorted(

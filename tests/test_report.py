@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnrobust import config, pipeline
+from attnrobust import config, pipeline, stamps
 from attnrobust.errors import UserError
 from attnrobust.report import commands, figures, reading, samples, tables, wording
 from attnrobust.report.page import write
@@ -71,7 +71,8 @@ def make_run(
     stamp = {"used": {}, "inputs": "", "finished": True, "seconds": 90.0, "again": words}
     save_json(run.path("train", "stage.json"), stamp)
     used = dataclasses.asdict(experiment)
-    save_json(run.path("attack", "linf_pgd", "stage.json"), {**stamp, "used": used})
+    made = {**stamp, "used": used, "version": stamps.version("attack")}
+    save_json(run.path("attack", "linf_pgd", "stage.json"), made)
     if heatmaps:
         save_json(run.path("explain", "linf_pgd", "stage.json"), {**stamp, "used": used})
     _measure(run, accuracy, classes)

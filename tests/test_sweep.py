@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config, prediction, runs
-from attnrobust.attacks import feed, progress, sweep
+from attnrobust.attacks import feed, passes, progress, sweep
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
@@ -297,7 +297,7 @@ def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path
             tf.clip_by_value(images + 2 * epsilon, 0, 1), np.ones(len(ids), int)
         )  # fmt: skip
 
-    monkeypatch.setitem(ATTACKS, "cheat", Row(cheat))
+    monkeypatch.setitem(ATTACKS, "cheat", Row(cheat, passes.single))
     with pytest.raises(ValueError, match=r"attack left its ball at ε 0\.0002"):
         swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path, "attack.name=cheat")
 
@@ -339,7 +339,7 @@ def test_a_minimal_attack_runs_once_and_is_judged_by_distance(
 
         return attack
 
-    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, kind="minimal"))
+    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, passes.single, kind="minimal"))
     states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
                    "attack.epsilons=0.001,0.01,0.1", "attack.batch_size=1")  # fmt: skip
     right = (states[0.0]["logits"].argmax(1) == learned).sum()
@@ -356,7 +356,9 @@ def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monk
     experiment = config.with_settings(tiny, ["attack.epsilons=0.5,2"])
     with pytest.raises(UserError, match=r"attack\.epsilons = 2: expected at most 1 for linf_pgd"):
         sweep.Sweep(experiment, dataset, one_device(model))
-    monkeypatch.setitem(ATTACKS, "linf_pgd", Row(ATTACKS["linf_pgd"].make, norm="l2"))
+    monkeypatch.setitem(
+        ATTACKS, "linf_pgd", Row(ATTACKS["linf_pgd"].make, passes.stepped, norm="l2")
+    )
     sweep.Sweep(experiment, dataset, one_device(model))
 
 
@@ -497,7 +499,13 @@ def test_a_new_row_is_swept_by_what_it_says_of_itself(
             np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
         )  # fmt: skip
 
-    row = Row(brighten, starts=True, own={"steps": 9, "rel_stepsize": 0.5}, source="invented")
+    row = Row(
+        brighten,
+        passes.single,
+        starts=True,
+        own={"steps": 9, "rel_stepsize": 0.5},
+        source="invented",
+    )
     monkeypatch.setitem(ATTACKS, "brighten", row)
     states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
                    "attack.steps=1", "attack.rel_stepsize=none", "attack.random_start=false",
@@ -541,7 +549,7 @@ def test_robust_is_what_is_right_without_the_attack_too(
             np.ones(len(ids), int),
         )  # fmt: skip
 
-    monkeypatch.setitem(ATTACKS, "lucky", Row(lucky, random=False))
+    monkeypatch.setitem(ATTACKS, "lucky", Row(lucky, passes.single, random=False))
     states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=lucky",
                    "attack.mode=independent", "attack.epsilons=1")  # fmt: skip
     before, after = (states[e]["logits"].argmax(1) == learned for e in (0.0, 1.0))

@@ -12,6 +12,7 @@ from tensorflow import keras
 
 from attnrobust import __main__ as command
 from attnrobust import config, pipeline, runs
+from attnrobust.attacks import passes
 from attnrobust.attacks import transfer as crafting
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
@@ -138,8 +139,10 @@ def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
             np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
         )  # fmt: skip
 
-    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, own={"steps": 9}))
-    monkeypatch.setitem(ATTACKS, "nearest", Row(brighten, kind="minimal", in_full=False))
+    monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, passes.single, own={"steps": 9}))
+    monkeypatch.setitem(
+        ATTACKS, "nearest", Row(brighten, passes.single, kind="minimal", in_full=False)
+    )
     image = keras.Input((32, 32, 3))
     flat = keras.layers.Flatten()(image)
     models = {name: Replicas(keras.Model(image, keras.layers.Dense(7)(flat))) for name in "ab"}
