@@ -261,7 +261,7 @@ def trained(tiny, records_folder):
     """An experiment, its records, and two convolutions that learned them."""
     experiment = config.with_settings(
         tiny, ["attack.epsilons=0.002,0.01,0.05", "attack.steps=10", "attack.rel_stepsize=0.25",
-               "checks.samples=24", "checks.draws=3", "checks.queries=150"],
+               "checks.samples=24", "checks.draws=2", "checks.queries=80"],
     )  # fmt: skip
     dataset = records.load(records_folder)
     batches = inputs.evaluation_batches(dataset, "train", data=experiment.data, batch_size=16)

@@ -367,9 +367,9 @@ def test_first_passes_and_early_stop_never_weaken_the_attack(
 ):
     plain = swept(tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false",
                   "attack.samples=1")  # fmt: skip
-    for number, passes in enumerate(("", "one_step", "one_step,bfloat16")):
+    for number, cheaper in enumerate(("", "one_step", "one_step,bfloat16")):
         swift = swept(tiny, dataset, model, learned, tmp_path / str(number),
-                      f"attack.first_passes={passes}", "attack.samples=1")  # fmt: skip
+                      f"attack.first_passes={cheaper}", "attack.samples=1")  # fmt: skip
         for epsilon, state in swift.items():
             stands = plain[epsilon]["logits"].argmax(1) == learned
             fallen = state["logits"].argmax(1) != learned

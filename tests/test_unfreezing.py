@@ -15,7 +15,8 @@ from attnrobust.report import unfreezing as page
 from experiments.demo import resnet18_gap
 
 SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
-            "training.epochs=1", "training.learning_rate=1e-3"]  # fmt: skip
+            "training.epochs=1", "training.learning_rate=1e-3",
+            "training.augmentation="]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
