@@ -84,3 +84,31 @@ def test_the_nearest_is_wrong_before_a_judge_that_rounds_otherwise_too(name):
     stands, _, own = asked(name)
     assert own.mean() < 0.5
     np.testing.assert_array_equal(stands, own)
+
+
+def far_off(model: keras.Model, *, offset: float = 0.0, masked: float | None = None) -> keras.Model:
+    """The same decisions, with all logits higher, or with a class more that never wins."""
+    logits = model.output + offset
+    if masked is not None:
+        logits = tf.concat([logits, tf.fill([tf.shape(logits)[0], 1], masked)], axis=1)
+    return keras.Model(model.input, logits)
+
+
+@pytest.mark.parametrize("changed", [{"offset": 100.0}, {"masked": -1e9}], ids=["offset", "masked"])
+@pytest.mark.parametrize("name", ["deepfool_linf", "deepfool_l2", "ddn", "fab_t", "jsma"])
+def test_the_nearest_is_as_near_whatever_the_other_logits_are(name, changed):
+    images, model = tf.constant(helpers.noise(16)), helpers.smooth(3)
+    labels = helpers.predicted(model, images)
+    setting = methods.settled(
+        config.Attack(name, epsilons=(RADIUS[ATTACKS[name].norm],), steps=20, gamma=0.5)
+    )
+    norm = {"linf": np.inf, "l2": 2, "l0": 0}[ATTACKS[name].norm]
+    found = []
+    for each in (model, far_off(model, **changed)):
+        attack = ATTACKS[name].make(helpers.replicas_of(each), setting, 0)
+        made, _ = attack(images, tf.constant(labels), [str(row) for row in range(16)], np.inf, 0)
+        change = np.asarray(made) - images.numpy()
+        change = np.abs(change).max(axis=3) if norm == 0 else change
+        found.append(np.linalg.norm(change.reshape(16, -1), ord=norm, axis=1))
+    assert (found[0] > 0).mean() > 0.9
+    np.testing.assert_allclose(found[1], found[0], rtol=0.1)

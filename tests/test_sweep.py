@@ -158,7 +158,9 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
     shapes, forward = [], work.replicas.forward
     monkeypatch.setattr(work.replicas, "forward", lambda x: shapes.append(len(x)) or forward(x))
     three = np.full((3, 32, 32, 3), 0.5, np.float32)
-    found = work._measured(feed.Attacked(np.arange(3), three, three, np.ones(3, int)))
+    found = work._measured(
+        feed.Attacked(np.arange(3), three, three, np.ones(3, int), np.ones(3, bool))
+    )
     assert shapes == [rows]
     assert len(found["logits"]) == 3
 

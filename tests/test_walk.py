@@ -17,7 +17,8 @@ from attnrobust.attacks.subject import Subject
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
 from attnrobust.runs import Run
-from attnrobust.training import fit
+from attnrobust.training import batchnorm, fit
+from attnrobust.training.validation import Validation
 from attnrobust.walk import Walk
 
 
@@ -115,3 +116,24 @@ def test_what_measures_gets_its_model_where_the_switch_is(stage, walk, monkeypat
     monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
     with pytest.raises(pytest.fail.Exception, match="reached"):
         pipeline.STAGES[stage](walk)
+
+
+def test_validation_judges_in_whole_float32_and_gives_back_what_training_had(monkeypatch):
+    switch = tf.config.experimental
+    before, seen = switch.tensor_float_32_execution_enabled(), []
+
+    class Judge:
+        def evaluate(self, *_, **__):
+            seen.append(switch.tensor_float_32_execution_enabled())
+            return {"loss": 1.0}
+
+    monkeypatch.setattr(batchnorm, "level", lambda _: None)
+    judge = Judge()
+    try:
+        for allowed in (True, False):
+            switch.enable_tensor_float_32_execution(allowed)
+            assert Validation(judge, judge, None).judged() == {"val_loss": 1.0}
+            assert switch.tensor_float_32_execution_enabled() == allowed
+    finally:
+        switch.enable_tensor_float_32_execution(before)
+    assert seen == [False, False]

@@ -15,8 +15,12 @@ import tensorflow as tf
 from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
 
-# By so much of the largest logit must an image be beyond the border before it is let go.
+# By so much of the logits' size must an image be beyond the border before it is let go, and by so
+# much what looks for the nearest adversarial must be: farther would be no longer the nearest.
 SLACK = {"float32": 1e-4, "bfloat16": 1e-2}
+NEAREST = 2e-5
+# A larger logit of a class that is not in question, such as a masked one, rounds nothing.
+MASKED = 100.0
 HALVINGS = 10
 
 
@@ -41,16 +45,23 @@ class Seen(NamedTuple):
 def beyond(
     lead: tf.Tensor, logits: tf.Tensor, slack: float | tf.Tensor = SLACK["float32"]
 ) -> tf.Tensor:
-    """Whether a lead (N,) is more than `slack` of the largest of the logits (N, K) in size."""
-    return lead > slack * tf.reduce_max(tf.abs(logits), axis=1)
+    """Whether a lead (N,) is more than `slack` of the size of the logits (N, K).
+
+    That is the largest of them in size, but no more than MASKED of others than the two highest.
+    """
+    highest = tf.reduce_max(tf.abs(tf.math.top_k(logits, 2).values), axis=1)
+    any_other = tf.minimum(tf.reduce_max(tf.abs(logits), axis=1), tf.cast(MASKED, logits.dtype))
+    return lead > slack * tf.maximum(highest, any_other)
 
 
-def seen(logits: tf.Tensor, labels: np.ndarray | tf.Tensor) -> Seen:
+def seen(
+    logits: tf.Tensor, labels: np.ndarray | tf.Tensor, slack: float = SLACK["float32"]
+) -> Seen:
     """What logits (N, K) say of the labels (N,)."""
     labels = tf.convert_to_tensor(labels)
     lead = losses.margin(logits, labels, None)
     wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
-    return Seen(wrong, lead, beyond(lead, logits))
+    return Seen(wrong, lead, beyond(lead, logits, slack))
 
 
 def drawn_in(
@@ -60,8 +71,9 @@ def drawn_in(
     """Adversarials drawn towards their images, by halving the segment between, while they stand.
 
     Takes back the overshoot of an attack, or steps too large for its distance. What does not lead
-    by the slack is pushed outwards instead, at most to twice its distance and no farther than it
-    must be; should nothing there be clear, what is wrong by most of all that was tried is kept.
+    by the slack NEAREST is pushed outwards instead, at most to twice its distance and no farther
+    than it must be; should nothing there be clear, what is wrong by most of all that was tried is
+    kept.
 
     Args:
         replicas: The model.
@@ -78,7 +90,7 @@ def drawn_in(
     def tried(share: np.ndarray) -> tuple[tf.Tensor, Seen]:
         points = images + share[:, None, None, None].astype(np.float32) * (found - images)
         points = tf.clip_by_value(points, 0.0, 1.0)
-        return points, seen(replicas.forward(points), labels).numpy()
+        return points, seen(replicas.forward(points), labels, NEAREST).numpy()
 
     def pick(where: np.ndarray, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         return tf.where(where[:, None, None, None], one, other)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.attacks.methods import Attack
+from attnrobust.attacks.packing import let_go
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -19,12 +20,13 @@ Thing = TypeVar("Thing")
 
 
 class Attacked(NamedTuple):
-    """What an attack made of some images, before it is judged."""
+    """What an attack made of some images, before it is judged, and which it let go (n,)."""
 
     positions: np.ndarray
     images: np.ndarray
     adversarials: np.ndarray
     queries: np.ndarray
+    let_go: np.ndarray
 
 
 class Feed:
@@ -76,6 +78,7 @@ class Feed:
                     np.stack([each.item.image for each in done]),
                     np.stack([each.adversarial for each in done]),
                     np.array([each.passes + 1 for each in done]),
+                    np.array([each.fell for each in done]),
                 )
             return
         for batch in _batched(items, self.batch_size):
@@ -88,7 +91,9 @@ class Feed:
                 tf.constant(images), labels, [item.id for item in full], epsilon, restart
             )  # fmt: skip
             positions = np.array([item.position for item in batch])
-            yield Attacked(positions, images[:number], np.asarray(made)[:number], queries[:number])
+            spent = queries[:number]
+            yield Attacked(positions, images[:number], np.asarray(made)[:number], spent,
+                           let_go(attack, spent))  # fmt: skip
 
 
 def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:

@@ -126,11 +126,11 @@ def _fallen(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether logits (N, K) are what is looked for, and whether by the slack; each (N,)."""
     if target is None:
-        at = border.seen(tf.constant(logits), labels).numpy()
+        at = border.seen(tf.constant(logits), labels, border.NEAREST).numpy()
         return at.wrong, at.clear
     reached = logits.argmax(axis=1) == target
     lead = losses.margin(tf.constant(logits), tf.constant(labels), target)
-    return reached, reached & border.beyond(lead, logits).numpy()
+    return reached, reached & border.beyond(lead, logits, border.NEAREST).numpy()
 
 
 def best_pair(gain: np.ndarray, loss: np.ndarray) -> np.ndarray:

@@ -12,27 +12,21 @@ from attnrobust.attacks import checks
 from attnrobust.attacks.feed import Attacked
 from attnrobust.attacks.methods import Attack, row_of
 from attnrobust.attacks.outputs import make
-from attnrobust.attacks.packing import Stopping, fitting
+from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
 from attnrobust.models.replicas import Replicas
 
 Arrays = dict[str, np.ndarray]
 
 
-def let_go(attack: Attack, queries: np.ndarray) -> np.ndarray:
-    """Which images (N,) an attack let go before its last step, by the queries that they cost.
-
-    They had fallen for the attack. One that the judge, whose rounding is another, still gets right
-    is attacked on, in full: else it would stand for having been attacked less than the others.
-    """
-    whole = attack.whole if isinstance(attack, Stopping | Pooled) else 0
-    return np.asarray(queries < whole)
-
-
 def in_full(
     attack: Attack, replicas: Replicas, setting: config.Attack, seed: int, **aim: Any
 ) -> Attack | None:
-    """The same attack with all its steps on every image; None where it has no other form."""
+    """The same attack with all its steps on every image; None where it has no other form.
+
+    For images that an attack let go, since they had fallen for it, and that the judge, whose
+    rounding is another, still gets right: else they would stand for having been attacked less.
+    """
     if isinstance(attack, Pooled):
         return attack.in_full()
     if row_of(setting).in_full and setting.early_stop:

@@ -47,8 +47,9 @@ class Row:
         starts: Whether all its chance is the start, which `attack.random_start` takes away.
         loss: Whether it ascends `attack.loss`.
         in_full: Whether `attack.early_stop=false` gives adversarials of full strength: all steps
-            on every image, also on those the model has wrong, and of these the strongest. Others
-            stop where their own model's decision changes, which fools no other model.
+            on every image, also on those the model has wrong, and of these the strongest, or as
+            in Foolbox the last. Others stop where their own model's decision changes, which fools
+            no other.
         own: Its settings where the experiment says nothing: those of `source`. A row that has a
             `rel_stepsize` goes by steps of a given size.
         source: Whose settings these are.

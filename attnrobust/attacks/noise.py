@@ -92,7 +92,7 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Ca
         narrow = np.zeros(len(images), bool)
 
         def clear(amount: np.ndarray) -> np.ndarray:
-            seen = border.seen(replicas.forward(noisy(amount)), labels).numpy()
+            seen = border.seen(replicas.forward(noisy(amount)), labels, border.NEAREST).numpy()
             np.logical_or(narrow, seen.wrong, out=narrow)
             return np.asarray(seen.clear)
 

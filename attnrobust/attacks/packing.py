@@ -85,6 +85,11 @@ class Stopping:
         return self.run(images, labels, ids, epsilon, restart)
 
 
+def let_go(attack: Any, queries: np.ndarray) -> np.ndarray:
+    """Which images (N,) an attack let go before its last step, by the queries that they cost."""
+    return np.asarray(queries < (attack.whole if isinstance(attack, Stopping) else 0))
+
+
 class Outcome:
     """What an attack has made of a batch so far.
 

@@ -31,11 +31,12 @@ class Item(NamedTuple):
 
 
 class Done(NamedTuple):
-    """An image that has left: its item, the iterate (H, W, 3), gradient passes spent."""
+    """An image that has left: its item, the iterate (H, W, 3), gradient passes, whether it fell."""
 
     item: Item
     adversarial: np.ndarray
     passes: int
+    fell: bool
 
 
 class Pool:
@@ -116,13 +117,14 @@ class Pool:
             batch = [self._filled(row, len(inside), size) for row in rows]
             moved, fallen, *sums = self.step(*batch[:3], *numbers, *batch[3:])
             passes += 1
-            out = fallen.numpy()[: len(inside)] | (passes >= steps)
+            fell = fallen.numpy()[: len(inside)]
+            out = fell | (passes >= steps)
             if not out.any():
                 rows = [moved, *batch[1:3], *sums]
                 continue
             done = np.flatnonzero(out)
             for place, image in zip(done, tf.gather(moved, done).numpy(), strict=True):
-                yield Done(inside[place], image, int(passes[place]))
+                yield Done(inside[place], image, int(passes[place]), bool(fell[place]))
             stay = np.flatnonzero(~out)
             inside, passes = [inside[place] for place in stay], passes[stay]
             rows = [tf.gather(row, stay) for row in (moved, *batch[1:3], *sums)]
@@ -176,8 +178,6 @@ class Pooled:
         self.seed = seed
         self.slack = slack
         self.first = tuple(first)
-        # Passes of an image that is not let go before the last step, the judge's forward included.
-        self.whole = steps + 1
 
     def in_full(self) -> Pooled:
         """The same attack, without its first passes, that makes all steps on every image."""

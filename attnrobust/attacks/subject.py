@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config, runs
-from attnrobust.attacks import judging
+from attnrobust.attacks import judging, packing
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
 from attnrobust.attacks.outputs import make, on_logits
@@ -153,9 +153,9 @@ class Subject:
             rows = np.flatnonzero(stands)
             if not len(rows):
                 break
-            adversarials, queries = self._made(attack, rows, radius, restart)
+            adversarials, let_go = self._made(attack, rows, radius, restart)
             wrong = self.classes(adversarials) != self.labels[rows]
-            again = np.flatnonzero(~wrong & judging.let_go(attack, queries))
+            again = np.flatnonzero(~wrong & let_go)
             full = judging.in_full(attack, *basis) if len(again) else None
             if full is not None:
                 adversarials[again], _ = self._made(full, rows[again], radius, restart)
@@ -171,7 +171,7 @@ class Subject:
     def _made(
         self, attack: Attack, todo: np.ndarray, radius: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What an attack makes of the images at these places, and the queries of each."""
+        """What an attack makes of the images at these places, and which of them it let go."""
         size = self.replicas.batch(self.setting.batch_size)
         if isinstance(attack, Pooled):
             items = (Item(place, self.images[row], int(self.labels[row]), self.ids[row])
@@ -179,8 +179,8 @@ class Subject:
             done = sorted(attack.stream(items, size, radius, restart),
                           key=lambda each: each.item.position)  # fmt: skip
             return (np.stack([each.adversarial for each in done]),
-                    np.array([each.passes + 1 for each in done]))  # fmt: skip
-        made, spent = [], []
+                    np.array([each.fell for each in done]))  # fmt: skip
+        made, gone = [], []
         for (part, number), (labels, _), (rows, _) in zip(
             self.batches(self.images[todo]), self.batches(self.labels[todo]), self.batches(todo),
             strict=True,
@@ -188,5 +188,5 @@ class Subject:
             ids = [self.ids[row] for row in rows]
             found, queries = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])
-            spent.append(np.asarray(queries)[:number])
-        return np.concatenate(made), np.concatenate(spent)
+            gone.append(packing.let_go(attack, np.asarray(queries)[:number]))
+        return np.concatenate(made), np.concatenate(gone)

@@ -248,7 +248,7 @@ class Sweep:
                 self._take(state, made, found, (now >= before) | anew)
                 todo[made.positions[now == 2]] = False
                 if attack is self.attack:
-                    doubtful[made.positions] = (now < 2) & judging.let_go(attack, made.queries)
+                    doubtful[made.positions] = (now < 2) & made.let_go
                 bar.update(len(made.positions))
         if doubtful.any() and self.in_full:
             self._pass(state, doubtful, self.in_full, epsilon, restart, anew=False)

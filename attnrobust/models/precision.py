@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 
@@ -12,3 +15,14 @@ def tensor_float_32(*, allowed: bool) -> None:
     thousandth of its value: as much as many an epsilon.
     """
     tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
+@contextlib.contextmanager
+def whole_float_32() -> Iterator[None]:
+    """Float32 that is float32 for as long as it lasts, whatever was allowed before."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tensor_float_32(allowed=False)
+    try:
+        yield
+    finally:
+        tensor_float_32(allowed=before)

@@ -8,6 +8,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.models import precision
 from attnrobust.training import batchnorm, inner
 from attnrobust.training.adversarial import Adversarial
 from attnrobust.training.strategy import whole_files
@@ -33,7 +34,8 @@ class Validation:
         batchnorm.level(self.model)
         if self.judge is not self.model:
             self.judge.set_weights(self.model.get_weights())
-        found = self.judge.evaluate(self.batches, verbose=0, return_dict=True)
+        with precision.whole_float_32():
+            found = self.judge.evaluate(self.batches, verbose=0, return_dict=True)
         return {f"val_{name}": float(value) for name, value in found.items()}
 
 
