@@ -18,6 +18,7 @@ is the preparation: resized, then `gaussian_high_pass`; `--filter none` keeps th
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ PARTS = tuple(f"images_{number:03d}" for number in range(1, 13))
 FOLDERS = (*(f"{part}/images" for part in PARTS), *PARTS, "images")
 TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 FILTER = "gaussian_high_pass"
+NAMED = re.compile(r"([0-9]{8})_")  # a file's name begins with the patient
 
 
 def pneumothorax(findings: Sequence[str]) -> str:
@@ -85,7 +87,7 @@ def read(
     ):
         if line not in paths:
             continue
-        reason = _unusable(findings, patient)
+        reason = _unusable(image, findings, patient)
         if not reason and official is not None and image not in official:
             reason = f"in neither {TRAIN_LIST} nor {TEST_LIST}: its split would be a guess"
         if reason:
@@ -101,7 +103,7 @@ def read(
     return rows, rejects
 
 
-def _unusable(findings: str, patient: str) -> str:
+def _unusable(image: str, findings: str, patient: str) -> str:
     """Why a line cannot be used; empty where it can."""
     names = findings.split("|")
     unknown = [name for name in names if name not in (*FINDINGS, NOTHING)]
@@ -112,6 +114,9 @@ def _unusable(findings: str, patient: str) -> str:
         return f"'{NOTHING}' beside a finding: '{findings}'"
     if not patient:
         return "empty Patient ID: its split would be a guess"
+    named = NAMED.match(image)
+    if named and raw.whole_number(named[1]) != raw.whole_number(patient):
+        return f"Patient ID '{patient}', but the file's name says {named[1]}"
     return ""
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,7 +78,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 FRONTAL = ("pa", "ap", "ap supine", "ap erect", "ap semi erect")
 OTHER_VIEWS = ("l", "axial", "coronal", "ct")
 UNLABELLED = ("todo", "unknown")
-NUMBER = re.compile(r"(\d+)\.0+")
 
 
 def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Reject]]:
@@ -143,9 +141,7 @@ def frontal(
         if reason:
             rejects.append(Reject(line, image, reason))
             continue
-        # 2 becomes '2.0' in a program that reads the column as numbers, '2a' is somebody else.
-        number = NUMBER.fullmatch(patient)
-        group = (number[1] if number else patient) if split_by == "patient" else image
+        group = patient if split_by == "patient" else image
         rows.append(Row(image, paths[line], labels[finding.lower()], group, line))
     return rows, rejects
 

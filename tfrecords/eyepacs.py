@@ -65,14 +65,15 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
         if line not in paths:
             continue
         eye = EYE.fullmatch(image)
-        if level not in grades:
+        grade = raw.whole_number(level)
+        if grade not in grades:
             rejects.append(Reject(line, image, f"level '{level}', expected 0, 1, 2, 3 or 4"))
         elif not eye:
             reason = "id is not <patient>_left or <patient>_right: its split would be a guess"
             rejects.append(Reject(line, image, reason))
         else:
             group = eye["patient"] if split_by == "patient" else image
-            rows.append(Row(image, paths[line], grades[level], group, line))
+            rows.append(Row(image, paths[line], grades[grade], group, line))
     return rows, rejects
 
 

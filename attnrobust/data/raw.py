@@ -11,9 +11,11 @@ import io
 import logging
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,8 @@ from attnrobust.errors import UserError
 log = logging.getLogger("attnrobust")
 
 SPLITS = ("train", "validation", "test")
-SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+SAFE_ID = re.compile(r"[A-Za-z0-9_@(][A-Za-z0-9 ._@()-]*")
+WHOLE = re.compile(r"\+?[0-9]+(\.[0-9]*)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Row:
         id: Name of the image, unique in the data set.
         path: Its file.
         label: Class name.
-        group: What must not be torn apart by a split (lesion or patient).
+        group: What must not be torn apart by a split (lesion or patient); a number is kept as
+            `whole_number` writes it, so that no reader can make three patients of one.
         line: Line in the CSV, the header being line 1.
         mask: File of the region mask, if there is one.
         split: Split that the data set itself puts the row in; empty where it leaves that open.
@@ -50,6 +54,9 @@ class Row:
     mask: Path | None = None
     split: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", whole_number(self.group))
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -62,6 +69,20 @@ class Reject:
 
 class UnusableImageError(Exception):
     """An image that goes to rejects.csv; the message is the reason."""
+
+
+def whole_number(text: str) -> str:
+    """A whole number in one spelling: `7` for 7, 7.0, 7., 007, +7 and 7e0; other text as it is.
+
+    Spreadsheets and pandas write whole numbers as floats where a column has a gap, and drop or
+    add leading zeros.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip()
+    found = WHOLE.fullmatch(plain)
+    if not found:
+        return plain
+    number = Decimal(plain)
+    return str(int(number)) if number == number.to_integral_value() else plain
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -138,7 +159,7 @@ def find_images(
         seen.setdefault(id_, []).append(line)
     for line, id_ in zip(lines, ids, strict=True):
         if not SAFE_ID.fullmatch(id_):
-            rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - expected"))
+            rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - @ ( ) expected"))
         elif len(seen[id_]) > 1:
             rejects.append(Reject(line, id_, f"id stands in lines {line_words(seen[id_])}"))
         elif id_ not in images:
