@@ -1,7 +1,9 @@
 """ChestX-ray14 (Wang et al. 2017): pneumothorax or not on frontal X-rays, split by patient.
 
 Layout, as downloaded:
-    Data_Entry_2017.csv             Image Index,Finding Labels,Follow-up #,Patient ID,…
+    Data_Entry_2017.csv             Image Index,Finding Labels,Follow-up #,Patient ID,…;
+                                    Data_Entry_2017_v2020.csv (Box) and sample_labels.csv (Kaggle's
+                                    sample, with sample/images/) too
     images_001/images/*.png         to images_012/images/, or images_001/ to images_012/, or images/
     train_val_list.txt              and test_list.txt: the official split, if both are there
 
@@ -25,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust import runs
-from attnrobust.data import prepare, preprocessing, raw
+from attnrobust.data import prepare, preprocessing, raw, tables
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -39,9 +41,10 @@ FINDINGS = (
 )  # fmt: skip
 NOTHING = "No Finding"
 TABLE = "Data_Entry_2017.csv"
+TABLES = (TABLE, "Data_Entry_2017_v2020.csv", "sample_labels.csv", "sample/sample_labels.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 PARTS = tuple(f"images_{number:03d}" for number in range(1, 13))
-FOLDERS = (*(f"{part}/images" for part in PARTS), *PARTS, "images")
+FOLDERS = (*(f"{part}/images" for part in PARTS), *PARTS, "images", "sample/images")
 TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 FILTER = "gaussian_high_pass"
 NAMED = re.compile(r"([0-9]{8})_")  # a file's name begins with the patient
@@ -70,17 +73,18 @@ def read(
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table = raw.read_table(folder / TABLE, COLUMNS)
-    images = raw.index_images([folder / name for name in FOLDERS], (".png",))
+    table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="Image Index")
+    images = raw.images_in(folder, FOLDERS, (".png",))
     lines = [index + 2 for index in table.index]
-    ids = [name.removesuffix(".png") for name in table["Image Index"]]
+    ids = raw.bare_ids(table["Image Index"], (".png",))
     official = _official(folder, ids)
     if official is not None and split_by == "image":
         raise UserError(
             f"--split-by image: {TRAIN_LIST} and {TEST_LIST} divide the patients; take them away "
             "for a split by image"
         )
-    paths, rejects = raw.find_images(ids, lines, images)
+    paths, unusable = raw.find_images(ids, lines, images)
+    rejects += unusable
     rows = []
     for line, image, findings, patient in zip(
         lines, ids, table["Finding Labels"], table["Patient ID"], strict=True
@@ -133,8 +137,8 @@ def _official(folder: Path, ids: list[str]) -> dict[str, str] | None:
         )
     official: dict[str, str] = {}
     for split, path in files.items():
-        for number, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-            image = text.strip().removesuffix(".png")
+        for number, text in enumerate(tables.read_text(path, "list").split("\n"), 1):
+            image = raw.bare_ids([text.strip()], (".png",))[0]
             if official.get(image, split) != split:
                 raise UserError(f"{path}: line {number}: {image} stands in {TRAIN_LIST} too")
             if image:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from attnrobust.data import places, tables
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -60,11 +61,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Reject:
-    """One line of the table that cannot be used, and why."""
+    """One line of the table that cannot be used, and why; `missing`: it has no image file."""
 
     line: int
     id: str
     reason: str
+    missing: bool = False
 
 
 class UnusableImageError(Exception):
@@ -85,38 +87,94 @@ def whole_number(text: str) -> str:
     return str(int(number)) if number == number.to_integral_value() else plain
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Sequence[str], instead: Mapping[str, Sequence[str]] | None = None
+) -> pd.DataFrame:
     """A CSV as text columns, stripped, empty where nothing stands; blank lines are left out.
 
-    The index is the position below the header, blank lines counted, so that index + 2 is the line
-    that an editor shows.
+    The index is the line in an editor less 2, so that the line below the header is 0. Rows shorter
+    than the header stand in it with empty ends: `open_table` rejects them.
+
+    Args:
+        path: Of the file.
+        columns: What must be there.
+        instead: Other names of some of them, taken where the first is not there.
 
     Raises:
-        UserError: File missing, empty or not a CSV; a column missing (the message lists those
-            that are there).
+        UserError: As `tables.parse` says, in one line; or the file is missing.
     """
+    others = instead or {}
+    names = [(column, *others.get(column, ())) for column in columns]
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-        )
+        found = tables.parse(path, names)
     except FileNotFoundError:
         raise UserError(f"{path}: not there; expected a CSV with {', '.join(columns)}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV ({str(error).strip()})") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        # Pandas takes the surplus for row names, and every column for its left neighbour.
-        raise UserError(f"{path}: rows with more fields than the header")
-    table.columns = table.columns.str.strip()
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"
-        )
-    table = table.apply(lambda column: column.str.strip())
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise UserError(f"{path}: no rows below the header")
+    header = list(found.header)
+    for column, *more in names:
+        if column not in header:
+            header[header.index(next(name for name in more if name in header))] = column
+    table = pd.DataFrame(
+        {
+            name: [record.fields[place].strip() for record in found.records]
+            for place, name in enumerate(header)
+            if name
+        },
+        index=[record.line - 2 for record in found.records],
+        dtype=str,
+    )
+    table.attrs["short"] = found.short
     return table
+
+
+def open_table(
+    folder: Path, names: Sequence[str], columns: Sequence[str], *, id_: str,
+    instead: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[pd.DataFrame, list[Reject]]:  # fmt: skip
+    """A raw folder's table, and rejects for the rows that are shorter than its header.
+
+    Args:
+        folder: The raw folder.
+        names: Of the table, as it is distributed; the first that is there is read.
+        columns: What must be there.
+        id_: The column that names the image.
+        instead: Other names of some columns.
+
+    Raises:
+        UserError: As `places.table` and `read_table` say.
+    """
+    table = read_table(places.table(folder, names, columns), columns, instead)
+    short = table.attrs["short"]
+    rejects = [Reject(line, table[id_][line - 2], reason) for line, reason in short.items()]
+    return table.drop([line - 2 for line in short]), rejects
+
+
+def bare_ids(names: Iterable[str], suffixes: Sequence[str]) -> list[str]:
+    """Names of images without a known suffix, in whatever case."""
+    return [
+        stem if suffix.lower() in suffixes else name
+        for name in names
+        for stem, suffix in [os.path.splitext(name)]
+    ]
+
+
+def images_in(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> dict[str, Path]:
+    """Image files by name without suffix, from the named folders, in other case or nested too.
+
+    Raises:
+        UserError: None there (the message says where there are some), or two of one name.
+    """
+    where = places.folders(folder, names, suffixes)
+    hint = "" if any(map(Path.is_dir, where)) and _any_image(where, suffixes) else \
+        places.elsewhere(folder, suffixes)  # fmt: skip
+    if hint:
+        listed = ", ".join(map(str, where))
+        raise UserError(f"no {' or '.join(suffixes)} image in {listed}{hint}")
+    return index_images(where, suffixes)
+
+
+def _any_image(where: Sequence[Path], suffixes: Sequence[str]) -> bool:
+    return any(name.lower().endswith(tuple(suffixes))
+               for folder in where if folder.is_dir() for name in places.files(folder))  # fmt: skip
 
 
 def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, Path]:
@@ -130,9 +188,7 @@ def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, 
     for folder in folders:
         if not folder.is_dir():
             continue
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
-        for name in names:
+        for name in places.files(folder):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() not in suffixes:
                 continue
@@ -140,8 +196,8 @@ def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, 
                 raise UserError(f"{folder / name}: a second file for {stem}, besides {found[stem]}")
             found[stem] = folder / name
     if not found:
-        places = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"no {' or '.join(suffixes)} image in {places}")
+        listed = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"no {' or '.join(suffixes)} image in {listed}")
     return found
 
 
@@ -159,11 +215,13 @@ def find_images(
         seen.setdefault(id_, []).append(line)
     for line, id_ in zip(lines, ids, strict=True):
         if not SAFE_ID.fullmatch(id_):
-            rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - @ ( ) expected"))
+            rejects.append(
+                Reject(line, id_, "unsafe id: letters, digits, space . _ - @ ( ) expected")
+            )
         elif len(seen[id_]) > 1:
             rejects.append(Reject(line, id_, f"id stands in lines {line_words(seen[id_])}"))
         elif id_ not in images:
-            rejects.append(Reject(line, id_, "no image file of this name"))
+            rejects.append(Reject(line, id_, "no image file of this name", missing=True))
         else:
             paths[line] = images[id_]
     unnamed = len(images.keys() - set(ids))

@@ -34,6 +34,7 @@ class Preparation:
         seed: Of the split.
         shard_size: Examples in one file.
         max_rejects: Largest share of rows that may be rejected.
+        partial: Rows without an image file are meant, and do not count.
         max_megapixels: Larger images are rejected.
         workers: Processes; 1 works in this process.
     """
@@ -47,10 +48,15 @@ class Preparation:
     max_rejects: float = 0.01
     max_megapixels: float = 50.0
     workers: int = os.cpu_count() or 1
+    partial: bool = False
 
     def __post_init__(self) -> None:
         config.lookup("fit", preprocessing.FITS, self.fit)
         config.lookup("filter", preprocessing.FILTERS, self.filter)
+        if not 0 <= self.max_rejects <= 1:
+            raise UserError(f"--max-rejects {self.max_rejects:g}: expected a share from 0 to 1")
+        if not self.max_megapixels > 0:
+            raise UserError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0")
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
         if self.fit == "disc" and not self.size:

@@ -20,8 +20,8 @@ def merge_duplicates(
     """Make sure that one picture, or one patient, cannot stand in two splits.
 
     Rows with the same file content get one common group; where their labels differ, all are
-    rejected. So do groups whose names differ in case, spaces or leading zeros alone (`P7`, `p 007`):
-    taking two patients for one is harmless, the reverse is not.
+    rejected. So do groups whose names differ in case, spaces or leading zeros alone (`P7`,
+    `p 007`): taking two patients for one is harmless, the reverse is not.
 
     Returns:
         Rows, rejects, and how many rows share their content with another one.
