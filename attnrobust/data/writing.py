@@ -268,8 +268,9 @@ def _stop_if_too_many(
     count, of = (damaged, there) if damaged > allowed * there else (len(rejects), total)
     kind = " with an image file" if missing and of == there else ""
     raise UserError(
-        f"{count:,} of {of:,} rows{kind} cannot be used, more than --max-rejects {allowed:g} allows; the first is line {first.line} "
-        f"({_shown(first.id)}): {_shown(first.reason)}; all are in {path}"
+        f"{count:,} of {of:,} rows{kind} cannot be used, more than --max-rejects {allowed:g} "
+        f"allows; the first is line {first.line} ({_shown(first.id)}): {_shown(first.reason)}; "
+        f"all are in {path}"
     )
 
 
