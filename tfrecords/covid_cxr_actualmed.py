@@ -41,7 +41,8 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table, rejects = raw.open_table(folder, (covid_cxr.TABLE,), COLUMNS, id_="imagename")
+    table, rejects = raw.open_table(folder, (covid_cxr.TABLE,), COLUMNS, id_="imagename",
+                                    prose=("notes",))  # fmt: skip
     said = table["finding"].where(table["finding"] != "", table["notes"])
     left_out = {
         "inconclusive": said.str.lower().str.startswith("inconclusive"),

@@ -11,6 +11,8 @@ import io
 import logging
 import os
 import re
+import sys
+import tempfile
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +20,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from attnrobust.data import places, tables
 from attnrobust.errors import UserError
@@ -29,6 +32,13 @@ log = logging.getLogger("attnrobust")
 
 SPLITS = ("train", "validation", "test")
 SAFE_ID = re.compile(r"[A-Za-z0-9_@(][A-Za-z0-9 ._@()-]*")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+# Other complaints of libjpeg (extraneous bytes before a marker) leave every pixel standing.
+LOSSES = ("premature end of data segment", "bad Huffman code", "premature end of JPEG file")
 WHOLE = re.compile(r"\+?[0-9]+(\.[0-9]*)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 
@@ -88,8 +98,9 @@ def whole_number(text: str) -> str:
 
 
 def read_table(
-    path: Path, columns: Sequence[str], instead: Mapping[str, Sequence[str]] | None = None
-) -> pd.DataFrame:
+    path: Path, columns: Sequence[str], *, instead: Mapping[str, Sequence[str]] | None = None,
+    prose: Sequence[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """A CSV as text columns, stripped, empty where nothing stands; blank lines are left out.
 
     The index is the line in an editor less 2, so that the line below the header is 0. Rows shorter
@@ -99,6 +110,7 @@ def read_table(
         path: Of the file.
         columns: What must be there.
         instead: Other names of some of them, taken where the first is not there.
+        prose: Those of them that may have line breaks inside quotes.
 
     Raises:
         UserError: As `tables.parse` says, in one line; or the file is missing.
@@ -106,7 +118,7 @@ def read_table(
     others = instead or {}
     names = [(column, *others.get(column, ())) for column in columns]
     try:
-        found = tables.parse(path, names)
+        found = tables.parse(path, names, prose)
     except FileNotFoundError:
         raise UserError(f"{path}: not there; expected a CSV with {', '.join(columns)}") from None
     header = list(found.header)
@@ -128,7 +140,7 @@ def read_table(
 
 def open_table(
     folder: Path, names: Sequence[str], columns: Sequence[str], *, id_: str,
-    instead: Mapping[str, Sequence[str]] | None = None,
+    instead: Mapping[str, Sequence[str]] | None = None, prose: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, list[Reject]]:  # fmt: skip
     """A raw folder's table, and rejects for the rows that are shorter than its header.
 
@@ -138,11 +150,13 @@ def open_table(
         columns: What must be there.
         id_: The column that names the image.
         instead: Other names of some columns.
+        prose: Needed columns that may have line breaks inside quotes.
 
     Raises:
         UserError: As `places.table` and `read_table` say.
     """
-    table = read_table(places.table(folder, names, columns), columns, instead)
+    path = places.table(folder, names, columns)
+    table = read_table(path, columns, instead=instead, prose=prose)
     short = table.attrs["short"]
     rejects = [Reject(line, table[id_][line - 2], reason) for line, reason in short.items()]
     return table.drop([line - 2 for line in short]), rejects
@@ -239,11 +253,12 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
     """A file's bytes as upright RGB.
 
     Args:
-        content: A whole JPEG or PNG file.
+        content: A whole JPEG or PNG file; a WebP under such a name is read too.
         max_megapixels: Larger images are refused before they are decoded.
 
     Returns:
-        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency').
+        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency',
+        'WebP').
 
     Raises:
         UnusableImageError: Empty, not an image, truncated, too large, CMYK or more than 8 bits.
@@ -254,19 +269,49 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
         # Size is judged below, by our own limit; damage beside the pixels (EXIF) is no harm.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-                _check_header(image, max_megapixels)
-                if image.format == "PNG":
-                    # Loading alone overlooks wrong checksums and a missing end.
-                    Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-                image.load()
-                return _upright_rgb(image)
+            return _decode(content, max_megapixels)
+        except (UnusableImageError, MemoryError):
+            raise
         except UnidentifiedImageError:
             raise UnusableImageError("not a JPEG or PNG image") from None
         except Image.DecompressionBombError:
             raise UnusableImageError(f"more than {max_megapixels:g} megapixels") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UnusableImageError(f"damaged or truncated ({error})") from None
+        except Exception as error:
+            # Pillow's readers raise whatever they stumble on; no file may end the whole run.
+            raise UnusableImageError(
+                f"damaged or truncated ({type(error).__name__}: {error})"
+            ) from None
+
+
+def _decode(content: bytes, max_megapixels: float) -> tuple[np.ndarray, list[str]]:
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
+        _check_header(image, max_megapixels)
+        if image.format == "PNG":
+            # Loading alone overlooks wrong checksums and a missing end.
+            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+        image.load()
+        if image.format == "JPEG":
+            complaint = _complaint(content)
+            if complaint:
+                raise UnusableImageError(f"damaged or truncated ({complaint})")
+        found, notes = _upright_rgb(image)
+        return found, [*notes, "WebP"] if image.format == "WEBP" else notes
+
+
+def _complaint(content: bytes) -> str:
+    """What libjpeg says of a JPEG whose pixels are partly lost; it says so on stderr alone."""
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        before = os.dup(2)
+        try:
+            os.dup2(said.fileno(), 2)
+            cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        said.seek(0)
+        words = said.read().decode(errors="replace")
+    return next((loss for loss in LOSSES if loss.lower() in words.lower()), "")
 
 
 def _check_header(image: Image.Image, max_megapixels: float) -> None:
@@ -284,10 +329,19 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
         raise UnusableImageError("more than 8 bits a channel, expected 8")
 
 
+def _orientation(image: Image.Image) -> object:
+    """EXIF's orientation alone; its other fields may be of any type, or broken."""
+    try:
+        return image.getexif().get(0x0112, 1)
+    except Exception:
+        return 1
+
+
 def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     notes = []
-    if image.getexif().get(0x0112, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    turn = TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
         notes.append("EXIF rotation")
     if image.mode in ("1", "L"):
         notes.append("grey")

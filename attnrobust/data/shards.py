@@ -100,6 +100,8 @@ def write_shard(
 def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
 
+    Where TensorFlow cannot decode it, which Pillow could, it is encoded anew.
+
     A PNG is written anew, without loss: Pillow reads damaged ones that TensorFlow would refuse.
 
     Raises:
@@ -110,14 +112,31 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     # An eye need not be in the middle of a square of the right size.
     right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
     png = content.startswith(PNG)
-    if right_size and not png and not notes and how.filter == "none":
+    as_it_is = right_size and not png and not notes and how.filter == "none"
+    if as_it_is and _tensorflow_reads(content):
         return content, notes
+    if how.fit == "pad" and max(image.shape[:2]) ** 2 / 1e6 > how.max_megapixels:
+        raise raw.UnusableImageError(
+            f"{image.shape[1]} x {image.shape[0]}: padded to a square it has more than "
+            f"{how.max_megapixels:g} megapixels (--max-megapixels)"
+        )
     if not right_size:
         image = preprocessing.FITS[how.fit](image, how.size)
     image = preprocessing.FILTERS[how.filter](image)
     suffix, parameters = (".png", []) if right_size and png else (".jpg", JPEG)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
+
+
+def _tensorflow_reads(content: bytes) -> bool:
+    """Whether training will: Pillow is content with less of a JPEG."""
+    import tensorflow as tf
+
+    try:
+        tf.io.decode_jpeg(content, channels=3)
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def prepare_mask(row: Row, how: Preparation) -> bytes:

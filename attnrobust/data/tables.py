@@ -88,12 +88,13 @@ def _every_other_byte_is_nul(content: bytes) -> bool:
     return len(start) > 3 and max(start[::2].count(0), start[1::2].count(0)) > len(start) // 3
 
 
-def parse(path: Path, columns: Sequence[Sequence[str]]) -> Table:
+def parse(path: Path, columns: Sequence[Sequence[str]], prose: Sequence[str] = ()) -> Table:
     """A table with commas, or with tabs where its header has the columns only so.
 
     Args:
         path: Of the file.
         columns: What is needed, each by its possible names.
+        prose: Those of them that may have line breaks inside quotes.
 
     Raises:
         FileNotFoundError: Not there.
@@ -123,6 +124,7 @@ def parse(path: Path, columns: Sequence[Sequence[str]]) -> Table:
     if not records:
         raise UserError(f"{path}: no rows below the header")
     short = _same_length(path, header, records)
+    needed = [place for place in needed if header[place] not in prose]
     _check_fields(path, header, records, needed)
     _check_quotes(path, header, records, needed, lines=text.split("\n"), delimiter=delimiter)
     return Table(header, records, short)
