@@ -37,7 +37,8 @@ TURNS = {
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-# Other complaints of libjpeg (extraneous bytes before a marker) leave every pixel standing.
+# Extraneous bytes before a marker leave every pixel standing, unless they are the zeros of a hole.
+EXTRA = re.compile(r"([0-9]+) extraneous bytes before marker 0xd9")
 LOSSES = ("premature end of data segment", "bad Huffman code", "premature end of JPEG file")
 WHOLE = re.compile(r"\+?[0-9]+(\.[0-9]*)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
@@ -300,6 +301,8 @@ def _decode(content: bytes, max_megapixels: float) -> tuple[np.ndarray, list[str
 
 def _complaint(content: bytes) -> str:
     """What libjpeg says of a JPEG whose pixels are partly lost; it says so on stderr alone."""
+    if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        return "no end marker"
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
         before = os.dup(2)
@@ -311,6 +314,11 @@ def _complaint(content: bytes) -> str:
             os.close(before)
         said.seek(0)
         words = said.read().decode(errors="replace")
+    extra = EXTRA.search(words)
+    if extra:
+        end = content.rfind(b"\xff\xd9")
+        if not any(content[max(0, end - int(extra[1])) : end]):
+            return "zeros where pixels should stand"
     return next((loss for loss in LOSSES if loss.lower() in words.lower()), "")
 
 
