@@ -21,7 +21,7 @@ from data_helpers import (
 )
 from data_helpers import command as ham_command
 
-from attnrobust.data import records, shards
+from attnrobust.data import places, records, shards
 from attnrobust.errors import UserError
 from tfrecords import chestxray14, covid_cxr, eyepacs, ham10000
 
@@ -252,3 +252,9 @@ def test_a_share_that_is_none_is_one_line(
     assert said == f"error: --max-rejects {value}: expected a share from 0 to 1"
     with pytest.raises(UserError, match="--max-megapixels nan"):
         shards.Preparation(size=SIZE, max_megapixels=float("nan"))
+
+
+@pytest.mark.parametrize("name", ["._a.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "desktop.ini"])
+def test_leftovers_are_known_by_name(name: str) -> None:
+    assert places.left_over(name)
+    assert not places.left_over("a.jpg")

@@ -11,7 +11,7 @@ import pytest
 from data_helpers import colours, encoded, pixels
 from PIL import Image
 
-from attnrobust.data import raw
+from attnrobust.data import images, raw
 from attnrobust.data.raw import UnusableImageError
 from attnrobust.errors import UserError
 
@@ -366,7 +366,7 @@ def test_whatever_a_decoder_raises_is_the_image_s_reject(monkeypatch: pytest.Mon
         def fail(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(raw, "_decode", fail)
+        monkeypatch.setattr(images, "_decode", fail)
         with pytest.raises(UnusableImageError, match=type(error).__name__):
             load(b"x")
 

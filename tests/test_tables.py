@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from data_helpers import colours, encoded
 
-from attnrobust.data import raw, writing
+from attnrobust.data import raw, tables, writing
 from attnrobust.data.raw import Reject
 from attnrobust.errors import UserError
 from tfrecords import chestxray14, covid_cxr, covid_cxr_actualmed, eyepacs, ham10000
@@ -252,3 +252,11 @@ def test_ids_may_have_their_suffix(tmp_path: Path) -> None:
     rows, rejects = eyepacs.read(make(tmp_path, eyepacs, change))
     assert ([row.id for row in rows][:2], rejects) == (["0_left", "1_left"], [])
     assert raw.bare_ids(["a.png", "a.b", "x"], (".png",)) == ["a", "a.b", "x"]
+
+
+def test_the_line_of_a_record_is_an_editors(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('\n\na,b\n1,"x\ny"\n\n2,z\n')
+    found = tables.parse(path, [("a",), ("c", "b")])
+    assert [(record.line, record.end) for record in found.records] == [(4, 5), (7, 7)]
+    assert [record.fields for record in found.records] == [["1", "x\ny"], ["2", "z"]]
