@@ -114,12 +114,13 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
         raise UnusableImageError("more than 8 bits a channel, expected 8")
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> int:
     """EXIF's orientation alone; its other fields may be of any type, or broken."""
     try:
-        return image.getexif().get(0x0112, 1)
+        value = image.getexif().get(0x0112, 1)
     except Exception:
         return 1
+    return value if isinstance(value, int) else 1
 
 
 def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
