@@ -55,7 +55,7 @@ def test_places_and_suffixes(folder: Path, place: str, suffix: str) -> None:
         ("103_left,3", "103_left,5", "level '5', expected 0, 1, 2, 3 or 4"),
         ("103_left,3", "103_left,-1", "level '-1'"),
         ("103_left,3", "103_left,", "level ''"),
-        ("103_left,3", "103_left,3.0", "level '3.0'"),
+        ("103_left,3", "103_left,3.5", "level '3.5'"),
         ("103_left,3", "999_left,3", "no image file of this name"),
         ("103_left,3", "../103_left,3", "unsafe id"),
         ("103_left,3", "103_middle,3", "id is not <patient>_left or <patient>_right"),

@@ -11,7 +11,7 @@ import pytest
 from data_helpers import colours, encoded, pixels
 from PIL import Image
 
-from attnrobust.data import raw
+from attnrobust.data import images, raw
 from attnrobust.data.raw import UnusableImageError
 from attnrobust.errors import UserError
 
@@ -312,3 +312,91 @@ def test_an_image_of_absurd_size_is_refused() -> None:
     header[29:33] = struct.pack(">I", zlib.crc32(bytes(header[12:29])))
     with pytest.raises(UnusableImageError, match="more than 50 megapixels"):
         load(bytes(header))
+
+
+def png_without_pixels() -> bytes:
+    content = encoded(colours(0), "PNG")
+    start = content.index(b"IDAT") - 4
+    end = content.index(b"IEND") - 4
+    return content[:start] + content[end:]
+
+
+def with_exif(exif: bytes, kind: str = "JPEG") -> bytes:
+    return encoded(colours(4, 10, 14), kind, exif=exif)
+
+
+def tiff(tag: int, kind: int, value: int, orientation: int = 6) -> bytes:
+    """EXIF of two entries, the second of any type."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, orientation) + struct.pack(
+        "<HHII", tag, kind, 1, value
+    )
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
+
+
+def test_a_png_without_pixels_is_refused() -> None:
+    with pytest.raises(UnusableImageError, match="damaged"):
+        load(png_without_pixels())
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [(0x010F, 11, 7), (0x0128, 4, 100_000), (0x011A, 2, 7), (0x0128, 12, 3), (0x8769, 4, 9999)],
+)
+def test_of_exif_only_the_orientation_is_read(tag: int, kind: int, value: int) -> None:
+    image, notes = load(with_exif(tiff(tag, kind, value)))
+    assert notes == ["EXIF rotation"]
+    assert image.shape == (14, 10, 3)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+def test_an_orientation_that_is_none_turns_nothing(orientation: int) -> None:
+    image, notes = load(with_exif(tiff(0x0128, 3, 2, orientation)))
+    assert (image.shape, notes) == ((10, 14, 3), [])
+
+
+def test_exif_of_another_kind_in_a_png_is_no_harm() -> None:
+    big = b"II+\0" + struct.pack("<HHQ", 8, 0, 16) + bytes(16)
+    image, notes = load(with_exif(big, "PNG"))
+    assert (image.shape, notes) == ((10, 14, 3), [])
+
+
+def test_whatever_a_decoder_raises_is_the_image_s_reject(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (IndexError("i"), TypeError("t"), struct.error("s"), AttributeError("a")):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(images, "_decode", fail)
+        with pytest.raises(UnusableImageError, match=type(error).__name__):
+            load(b"x")
+
+
+def hurt(how: str) -> bytes:
+    content = encoded(colours(5, 40, 48))
+    start = content.index(b"\xff\xda") + 14
+    middle = start + (len(content) - start) // 3
+    return {
+        "zeros": content[:middle] + bytes(len(content) - middle - 2) + content[-2:],
+        "zeros to the end": content[:middle] + bytes(len(content) - middle),
+        "no end marker": content[:-2] + bytes(2),
+        "cut": content[:middle],
+        "extra": content[:-2] + b"\x11" * 245 + content[-2:],
+        "behind": content + b"\x11" * 245,
+        "whole": content,
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["zeros", "zeros to the end", "no end marker", "cut"])
+def test_a_jpeg_half_lost_is_refused(how: str) -> None:
+    with pytest.raises(UnusableImageError, match="damaged or truncated"):
+        load(hurt(how))
+
+
+@pytest.mark.parametrize("how", ["extra", "behind"])
+def test_bytes_besides_the_pixels_are_no_harm(how: str) -> None:
+    np.testing.assert_array_equal(load(hurt(how))[0], load(hurt("whole"))[0])
+
+
+def test_a_webp_under_another_name_is_read_and_noted() -> None:
+    image, notes = load(other_format("WEBP"))
+    assert (image.shape, notes) == ((16, 16, 3), ["WebP"])

@@ -1,7 +1,9 @@
 """ChestX-ray14 (Wang et al. 2017): pneumothorax or not on frontal X-rays, split by patient.
 
 Layout, as downloaded:
-    Data_Entry_2017.csv             Image Index,Finding Labels,Follow-up #,Patient ID,…
+    Data_Entry_2017.csv             Image Index,Finding Labels,Follow-up #,Patient ID,…;
+                                    Data_Entry_2017_v2020.csv (Box) and sample_labels.csv (Kaggle's
+                                    sample, with sample/images/) too
     images_001/images/*.png         to images_012/images/, or images_001/ to images_012/, or images/
     train_val_list.txt              and test_list.txt: the official split, if both are there
 
@@ -18,13 +20,14 @@ is the preparation: resized, then `gaussian_high_pass`; `--filter none` keeps th
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from attnrobust import runs
-from attnrobust.data import prepare, preprocessing, raw
+from attnrobust.data import prepare, preprocessing, raw, tables
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -38,11 +41,13 @@ FINDINGS = (
 )  # fmt: skip
 NOTHING = "No Finding"
 TABLE = "Data_Entry_2017.csv"
+TABLES = (TABLE, "Data_Entry_2017_v2020.csv", "sample_labels.csv", "sample/sample_labels.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 PARTS = tuple(f"images_{number:03d}" for number in range(1, 13))
-FOLDERS = (*(f"{part}/images" for part in PARTS), *PARTS, "images")
+FOLDERS = (*(f"{part}/images" for part in PARTS), *PARTS, "images", "sample/images")
 TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 FILTER = "gaussian_high_pass"
+NAMED = re.compile(r"([0-9]{8})_")  # a file's name begins with the patient
 
 
 def pneumothorax(findings: Sequence[str]) -> str:
@@ -68,24 +73,25 @@ def read(
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table = raw.read_table(folder / TABLE, COLUMNS)
-    images = raw.index_images([folder / name for name in FOLDERS], (".png",))
+    table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="Image Index")
+    images = raw.images_in(folder, FOLDERS, (".png",))
     lines = [index + 2 for index in table.index]
-    ids = [name.removesuffix(".png") for name in table["Image Index"]]
+    ids = raw.bare_ids(table["Image Index"], (".png",))
     official = _official(folder, ids)
     if official is not None and split_by == "image":
         raise UserError(
             f"--split-by image: {TRAIN_LIST} and {TEST_LIST} divide the patients; take them away "
             "for a split by image"
         )
-    paths, rejects = raw.find_images(ids, lines, images)
+    paths, unusable = raw.find_images(ids, lines, images)
+    rejects += unusable
     rows = []
     for line, image, findings, patient in zip(
         lines, ids, table["Finding Labels"], table["Patient ID"], strict=True
     ):
         if line not in paths:
             continue
-        reason = _unusable(findings, patient)
+        reason = _unusable(image, findings, patient)
         if not reason and official is not None and image not in official:
             reason = f"in neither {TRAIN_LIST} nor {TEST_LIST}: its split would be a guess"
         if reason:
@@ -101,7 +107,7 @@ def read(
     return rows, rejects
 
 
-def _unusable(findings: str, patient: str) -> str:
+def _unusable(image: str, findings: str, patient: str) -> str:
     """Why a line cannot be used; empty where it can."""
     names = findings.split("|")
     unknown = [name for name in names if name not in (*FINDINGS, NOTHING)]
@@ -112,6 +118,9 @@ def _unusable(findings: str, patient: str) -> str:
         return f"'{NOTHING}' beside a finding: '{findings}'"
     if not patient:
         return "empty Patient ID: its split would be a guess"
+    named = NAMED.match(image)
+    if named and raw.whole_number(named[1]) != raw.whole_number(patient):
+        return f"Patient ID '{patient}', but the file's name says {named[1]}"
     return ""
 
 
@@ -128,8 +137,8 @@ def _official(folder: Path, ids: list[str]) -> dict[str, str] | None:
         )
     official: dict[str, str] = {}
     for split, path in files.items():
-        for number, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-            image = text.strip().removesuffix(".png")
+        for number, text in enumerate(tables.read_text(path, "list").split("\n"), 1):
+            image = raw.bare_ids([text.strip()], (".png",))[0]
             if official.get(image, split) != split:
                 raise UserError(f"{path}: line {number}: {image} stands in {TRAIN_LIST} too")
             if image:

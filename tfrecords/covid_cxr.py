@@ -18,14 +18,12 @@ is COVID-19 against all else, for which Martinez-Martinez and Nabavi use the dat
 from __future__ import annotations
 
 import logging
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import pandas as pd
 
-from attnrobust.data import prepare, raw
+from attnrobust.data import places, prepare, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
 from attnrobust.errors import UserError
@@ -79,7 +77,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 FRONTAL = ("pa", "ap", "ap supine", "ap erect", "ap semi erect")
 OTHER_VIEWS = ("l", "axial", "coronal", "ct")
 UNLABELLED = ("todo", "unknown")
-NUMBER = re.compile(r"(\d+)\.0+")
 
 
 def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Reject]]:
@@ -95,26 +92,29 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table = raw.read_table(folder / TABLE, COLUMNS)
+    table, rejects = raw.open_table(folder, (TABLE,), COLUMNS, id_="filename")
+    volumes = table["filename"].str.lower().str.endswith((".nii", ".nii.gz"))
     left_out = {
         "lateral or CT": table["view"].str.lower().isin(OTHER_VIEWS),
         f"finding {' or '.join(UNLABELLED)}": table["finding"].str.lower().isin(UNLABELLED),
     }
+    left_out["lateral or CT"] |= volumes
     if "modality" in table:
         left_out["lateral or CT"] |= table["modality"].str.lower() == "ct"
-    return frontal(folder, table, name="filename", left_out=left_out, labels=LABELS,
+    return frontal(folder, table, rejects, name="filename", left_out=left_out, labels=LABELS,
                    split_by=split_by)  # fmt: skip
 
 
 def frontal(
-    folder: Path, table: pd.DataFrame, *, name: str, left_out: Mapping[str, pd.Series],
-    labels: Mapping[str, str], split_by: str,
+    folder: Path, table: pd.DataFrame, rejects: Sequence[Reject], *, name: str,
+    left_out: Mapping[str, pd.Series], labels: Mapping[str, str], split_by: str,
 ) -> tuple[list[Row], list[Reject]]:  # fmt: skip
     """Rows and rejects of a table in this layout.
 
     Args:
         folder: Holds `images/`.
         table: With patientid, finding and view.
+        rejects: Of the table, to which those of its rows are added.
         name: Its column of file names.
         left_out: Which lines are not even rejects, by a reason to say.
         labels: Class of each finding in lower case.
@@ -123,7 +123,7 @@ def frontal(
     Raises:
         UserError: No images.
     """
-    images, every = _images(folder / FOLDER), set(table[name])
+    images, every = _images(folder / FOLDER, set(table[name])), set(table[name])
     for reason, which in left_out.items():
         gone = table[which.reindex(table.index)]
         if len(gone):
@@ -132,7 +132,8 @@ def frontal(
     for unwanted in every - set(table[name]):
         images.pop(unwanted, None)
     lines = [index + 2 for index in table.index]
-    paths, rejects = raw.find_images(list(table[name]), lines, images)
+    paths, unusable = raw.find_images(list(table[name]), lines, images)
+    rejects = [*rejects, *unusable]
     rows = []
     for line, image, patient, finding, view in zip(
         lines, table[name], table["patientid"], table["finding"], table["view"], strict=True
@@ -143,23 +144,34 @@ def frontal(
         if reason:
             rejects.append(Reject(line, image, reason))
             continue
-        # 2 becomes '2.0' in a program that reads the column as numbers, '2a' is somebody else.
-        number = NUMBER.fullmatch(patient)
-        group = (number[1] if number else patient) if split_by == "patient" else image
+        group = patient if split_by == "patient" else image
         rows.append(Row(image, paths[line], labels[finding.lower()], group, line))
     return rows, rejects
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    """Image files by name with suffix."""
+def _images(folder: Path, named: Set[str]) -> dict[str, Path]:
+    """Image files by name with suffix; by name without it too, where the table has it so."""
+    (folder,) = places.folders(folder.parent, [folder.name], SUFFIXES)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the images in it")
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    found = {name: folder / name for name in names if name.lower().endswith(SUFFIXES)}
+    every = places.files(folder)
+    found = {name: folder / name for name in every
+             if name.lower().endswith(SUFFIXES) or name in named}  # fmt: skip
     if not found:
         raise UserError(f"no {' or '.join(SUFFIXES)} image in {folder}")
+    for stem, names in _stems(found).items():
+        if stem in named and stem not in found and len(names) == 1:
+            found[stem] = found.pop(names[0]) if names[0] not in named else found[names[0]]
     return found
+
+
+def _stems(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what stands before a known suffix."""
+    names = list(names)
+    by_stem: dict[str, list[str]] = {}
+    for name, stem in zip(names, raw.bare_ids(names, SUFFIXES), strict=True):
+        by_stem.setdefault(stem, []).append(name)
+    return by_stem
 
 
 def _unusable(patient: str, finding: str, view: str, labels: Mapping[str, str]) -> str:

@@ -4,6 +4,9 @@ Layout, as downloaded:
     trainLabels.csv    image,level
     train/<patient>_left.jpeg and <patient>_right.jpeg, or beside the CSV; .jpg and .png too
 
+or as the resized mirrors have it: resized_train/ beside trainLabels.csv, resized_train_cropped/
+beside trainLabels_cropped.csv; with both, trainLabels.csv is read.
+
 The stored label is the grade; the task `binary` is that of Wasserman, section 3.1: moderate and
 above are positive.
 
@@ -25,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust import runs
-from attnrobust.data import fundus, prepare, preprocessing, raw
+from attnrobust.data import fundus, places, prepare, preprocessing, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
 from attnrobust.errors import UserError
@@ -36,8 +39,9 @@ NAME = "eyepacs"
 CLASSES = ("no_dr", "mild", "moderate", "severe", "proliferative")  # grades 0 to 4
 TASKS = {"binary": Task(classes=("negative", "positive"), of=(0, 0, 1, 1, 1))}
 TABLE = "trainLabels.csv"
+TABLES = {TABLE: ("train", "resized_train", ""),
+          "trainLabels_cropped.csv": ("resized_train_cropped", "train", "")}  # fmt: skip
 COLUMNS = ("image", "level")
-FOLDERS = ("train", "")
 SUFFIXES = (".jpeg", ".jpg", ".png")
 EYE = re.compile(r"(?P<patient>.+)_(left|right)")
 
@@ -55,24 +59,29 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table = raw.read_table(folder / TABLE, COLUMNS)
-    images = raw.index_images([folder / name for name in FOLDERS], SUFFIXES)
+    table, rejects = raw.open_table(folder, tuple(TABLES), COLUMNS, id_="image")
+    name = places.table(folder, tuple(TABLES), COLUMNS).name
+    folders = next((value for key, value in TABLES.items() if key.lower() == name.lower()))
+    images = raw.images_in(folder, folders, SUFFIXES)
     lines = [index + 2 for index in table.index]
-    paths, rejects = raw.find_images(list(table["image"]), lines, images)
+    ids = raw.bare_ids(table["image"], SUFFIXES)
+    paths, unusable = raw.find_images(ids, lines, images)
+    rejects += unusable
     grades = {str(grade): label for grade, label in enumerate(CLASSES)}
     rows = []
-    for line, image, level in zip(lines, table["image"], table["level"], strict=True):
+    for line, image, level in zip(lines, ids, table["level"], strict=True):
         if line not in paths:
             continue
         eye = EYE.fullmatch(image)
-        if level not in grades:
+        grade = raw.whole_number(level)
+        if grade not in grades:
             rejects.append(Reject(line, image, f"level '{level}', expected 0, 1, 2, 3 or 4"))
         elif not eye:
             reason = "id is not <patient>_left or <patient>_right: its split would be a guess"
             rejects.append(Reject(line, image, reason))
         else:
             group = eye["patient"] if split_by == "patient" else image
-            rows.append(Row(image, paths[line], grades[level], group, line))
+            rows.append(Row(image, paths[line], grades[grade], group, line))
     return rows, rejects
 
 

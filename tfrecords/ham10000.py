@@ -1,7 +1,10 @@
 """HAM10000 (Tschandl et al. 2018): dermatoscopy, seven classes, split by lesion.
 
 Layout, as downloaded:
-    HAM10000_metadata.csv                    lesion_id,image_id,dx,dx_type,age,sex,localization
+    HAM10000_metadata.csv                    lesion_id,image_id,dx,dx_type,age,sex,localization;
+                                             the Dataverse's HAM10000_metadata, with or without .tab
+                                             (tabs), and the ISIC archive's metadata.csv (isic_id,
+                                             lesion_id, diagnosis_3) too
     HAM10000_images_part_1/ISIC_*.jpg        and _part_2/, or one images/, or beside the CSV
     HAM10000_segmentations_lesion_tschandl/  <image_id>_segmentation.png, if downloaded
 
@@ -19,8 +22,26 @@ from attnrobust.errors import UserError
 NAME = "ham10000"
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 TABLE = "HAM10000_metadata.csv"
+TABLES = (TABLE, "HAM10000_metadata", "HAM10000_metadata.tab", "HAM10000_metadata.tsv",
+          "metadata.csv")  # fmt: skip
 COLUMNS = ("lesion_id", "image_id", "dx")
+ISIC = {"image_id": ("isic_id",), "dx": ("diagnosis_3", "diagnosis")}
+# Labels spelled out: Hugging Face's, and the ISIC archive's for the same images, where akiec is
+# two diagnoses and vasc has its name one level up (diagnosis_2).
+SPELLED = {
+    "actinic keratoses": "akiec", "actinic keratosis": "akiec",
+    "solar or actinic keratosis": "akiec", "squamous cell carcinoma, nos": "akiec",
+    "basal cell carcinoma": "bcc",
+    "benign keratosis-like lesions": "bkl", "benign keratosis": "bkl",
+    "pigmented benign keratosis": "bkl",
+    "dermatofibroma": "df",
+    "melanoma": "mel", "melanoma, nos": "mel",
+    "melanocytic nevi": "nv", "melanocytic nevus": "nv", "nevus": "nv",
+    "vascular lesions": "vasc", "vascular lesion": "vasc",
+    "benign soft tissue proliferations - vascular": "vasc",
+}  # fmt: skip
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "images", "")
+SUFFIXES = (".jpg", ".jpeg")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 
 
@@ -37,17 +58,22 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table = raw.read_table(folder / TABLE, COLUMNS)
-    images = raw.index_images([folder / name for name in FOLDERS], (".jpg", ".jpeg"))
+    table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="image_id", instead=ISIC)
+    if "diagnosis_2" in table:
+        table["dx"] = table["dx"].where(table["dx"] != "", table["diagnosis_2"])
+    images = raw.images_in(folder, FOLDERS, SUFFIXES)
     masks: dict[str, Path] = {}
     if (folder / MASKS).is_dir():
-        masks = raw.index_images([folder / MASKS], (".png",))
+        masks = raw.images_in(folder, [MASKS], (".png",))
     lines = [index + 2 for index in table.index]
-    paths, rejects = raw.find_images(list(table["image_id"]), lines, images)
+    ids = raw.bare_ids(table["image_id"], SUFFIXES)
+    paths, unusable = raw.find_images(ids, lines, images)
+    rejects += unusable
     rows = []
-    for line, lesion, image, dx in zip(
-        lines, table["lesion_id"], table["image_id"], table["dx"], strict=True
+    for line, lesion, image, written in zip(
+        lines, table["lesion_id"], ids, table["dx"], strict=True
     ):
+        dx = SPELLED.get(written.lower().replace("_", " "), written)
         if line not in paths:
             continue
         if dx not in CLASSES:

@@ -53,11 +53,12 @@ def main(
     how = {"size": options.size, "fit": options.fit, "filter": options.filter,
            "fractions": tuple(options.split), "seed": options.seed,
            "shard_size": options.shard_size, "max_rejects": options.max_rejects,
-           "max_megapixels": options.max_megapixels, "workers": options.workers}  # fmt: skip
+           "max_megapixels": options.max_megapixels, "workers": options.workers,
+           "partial": options.partial}  # fmt: skip
 
     def work() -> None:
-        rows, rejects = read(options.raw, split_by=options.split_by)
         preparation = shards.Preparation(**how)
+        rows, rejects = read(options.raw, split_by=options.split_by)
         if draw and options.figure:
             _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
             return
@@ -100,6 +101,11 @@ def _parser(
     add("--shard-size", type=positive, default=default.shard_size, help="examples in one file")
     add("--max-rejects", type=float, default=default.max_rejects,
         help="largest share of rows that may be unusable")  # fmt: skip
+    add(
+        "--partial",
+        action="store_true",
+        help="part of the download is meant: rows without an image file do not count as rejects",
+    )
     add("--max-megapixels", type=float, default=default.max_megapixels,
         help="larger images are rejected")  # fmt: skip
     add("--workers", type=positive, default=default.workers, help="processes")

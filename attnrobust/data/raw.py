@@ -1,4 +1,4 @@
-"""Folders and CSV files to rows, image files to decoded images.
+"""Folders and CSV files to rows.
 
 An id or path from a CSV is never turned into a file path: images are found by listing the data
 folder and looking the id up in that list.
@@ -7,25 +7,29 @@ folder and looking the id up in that list.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import re
-import warnings
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from attnrobust.data import places, tables
+from attnrobust.data.images import UnusableImageError, load_image
 from attnrobust.errors import UserError
+
+# Images are one module further, but everyone asks for them here.
+__all__ = ["UnusableImageError", "load_image"]
 
 log = logging.getLogger("attnrobust")
 
 SPLITS = ("train", "validation", "test")
-SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+SAFE_ID = re.compile(r"[A-Za-z0-9_@(][A-Za-z0-9 ._@()-]*")
+WHOLE = re.compile(r"\+?[0-9]+(\.[0-9]*)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Row:
         id: Name of the image, unique in the data set.
         path: Its file.
         label: Class name.
-        group: What must not be torn apart by a split (lesion or patient).
+        group: What must not be torn apart by a split (lesion or patient); a number is kept as
+            `whole_number` writes it, so that no reader can make three patients of one.
         line: Line in the CSV, the header being line 1.
         mask: File of the region mask, if there is one.
         split: Split that the data set itself puts the row in; empty where it leaves that open.
@@ -50,52 +55,126 @@ class Row:
     mask: Path | None = None
     split: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", whole_number(self.group))
+
 
 @dataclass(frozen=True)
 class Reject:
-    """One line of the table that cannot be used, and why."""
+    """One line of the table that cannot be used, and why; `missing`: it has no image file."""
 
     line: int
     id: str
     reason: str
+    missing: bool = False
 
 
-class UnusableImageError(Exception):
-    """An image that goes to rejects.csv; the message is the reason."""
+def whole_number(text: str) -> str:
+    """A whole number in one spelling: `7` for 7, 7.0, 7., 007, +7 and 7e0; other text as it is.
+
+    Spreadsheets and pandas write whole numbers as floats where a column has a gap, and drop or
+    add leading zeros.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip()
+    found = WHOLE.fullmatch(plain)
+    if not found:
+        return plain
+    number = Decimal(plain)
+    return str(int(number)) if number == number.to_integral_value() else plain
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Sequence[str], *, instead: Mapping[str, Sequence[str]] | None = None,
+    prose: Sequence[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """A CSV as text columns, stripped, empty where nothing stands; blank lines are left out.
 
-    The index is the position below the header, blank lines counted, so that index + 2 is the line
-    that an editor shows.
+    The index is the line in an editor less 2, so that the line below the header is 0. Rows shorter
+    than the header stand in it with empty ends: `open_table` rejects them.
+
+    Args:
+        path: Of the file.
+        columns: What must be there.
+        instead: Other names of some of them, taken where the first is not there.
+        prose: Those of them that may have line breaks inside quotes.
 
     Raises:
-        UserError: File missing, empty or not a CSV; a column missing (the message lists those
-            that are there).
+        UserError: As `tables.parse` says, in one line; or the file is missing.
     """
+    others = instead or {}
+    names = [(column, *others.get(column, ())) for column in columns]
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-        )
+        found = tables.parse(path, names, prose)
     except FileNotFoundError:
         raise UserError(f"{path}: not there; expected a CSV with {', '.join(columns)}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV ({str(error).strip()})") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        # Pandas takes the surplus for row names, and every column for its left neighbour.
-        raise UserError(f"{path}: rows with more fields than the header")
-    table.columns = table.columns.str.strip()
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"
-        )
-    table = table.apply(lambda column: column.str.strip())
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise UserError(f"{path}: no rows below the header")
+    header = list(found.header)
+    for column, *more in names:
+        if column not in header:
+            header[header.index(next(name for name in more if name in header))] = column
+    table = pd.DataFrame(
+        {
+            name: [record.fields[place].strip() for record in found.records]
+            for place, name in enumerate(header)
+            if name
+        },
+        index=[record.line - 2 for record in found.records],
+        dtype=str,
+    )
+    table.attrs["short"] = found.short
     return table
+
+
+def open_table(
+    folder: Path, names: Sequence[str], columns: Sequence[str], *, id_: str,
+    instead: Mapping[str, Sequence[str]] | None = None, prose: Sequence[str] = (),
+) -> tuple[pd.DataFrame, list[Reject]]:  # fmt: skip
+    """A raw folder's table, and rejects for the rows that are shorter than its header.
+
+    Args:
+        folder: The raw folder.
+        names: Of the table, as it is distributed; the first that is there is read.
+        columns: What must be there.
+        id_: The column that names the image.
+        instead: Other names of some columns.
+        prose: Needed columns that may have line breaks inside quotes.
+
+    Raises:
+        UserError: As `places.table` and `read_table` say.
+    """
+    path = places.table(folder, names, columns)
+    table = read_table(path, columns, instead=instead, prose=prose)
+    short = table.attrs["short"]
+    rejects = [Reject(line, table[id_][line - 2], reason) for line, reason in short.items()]
+    return table.drop([line - 2 for line in short]), rejects
+
+
+def bare_ids(names: Iterable[str], suffixes: Sequence[str]) -> list[str]:
+    """Names of images without a known suffix, in whatever case."""
+    return [
+        stem if suffix.lower() in suffixes else name
+        for name in names
+        for stem, suffix in [os.path.splitext(name)]
+    ]
+
+
+def images_in(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> dict[str, Path]:
+    """Image files by name without suffix, from the named folders, in other case or nested too.
+
+    Raises:
+        UserError: None there (the message says where there are some), or two of one name.
+    """
+    where = places.folders(folder, names, suffixes)
+    hint = "" if any(map(Path.is_dir, where)) and _any_image(where, suffixes) else \
+        places.elsewhere(folder, suffixes)  # fmt: skip
+    if hint:
+        listed = ", ".join(map(str, where))
+        raise UserError(f"no {' or '.join(suffixes)} image in {listed}{hint}")
+    return index_images(where, suffixes)
+
+
+def _any_image(where: Sequence[Path], suffixes: Sequence[str]) -> bool:
+    return any(name.lower().endswith(tuple(suffixes))
+               for folder in where if folder.is_dir() for name in places.files(folder))  # fmt: skip
 
 
 def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, Path]:
@@ -109,9 +188,7 @@ def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, 
     for folder in folders:
         if not folder.is_dir():
             continue
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
-        for name in names:
+        for name in places.files(folder):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() not in suffixes:
                 continue
@@ -119,8 +196,8 @@ def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, 
                 raise UserError(f"{folder / name}: a second file for {stem}, besides {found[stem]}")
             found[stem] = folder / name
     if not found:
-        places = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"no {' or '.join(suffixes)} image in {places}")
+        listed = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"no {' or '.join(suffixes)} image in {listed}")
     return found
 
 
@@ -138,11 +215,13 @@ def find_images(
         seen.setdefault(id_, []).append(line)
     for line, id_ in zip(lines, ids, strict=True):
         if not SAFE_ID.fullmatch(id_):
-            rejects.append(Reject(line, id_, "unsafe id: letters, digits, space . _ - expected"))
+            rejects.append(
+                Reject(line, id_, "unsafe id: letters, digits, space . _ - @ ( ) expected")
+            )
         elif len(seen[id_]) > 1:
             rejects.append(Reject(line, id_, f"id stands in lines {line_words(seen[id_])}"))
         elif id_ not in images:
-            rejects.append(Reject(line, id_, "no image file of this name"))
+            rejects.append(Reject(line, id_, "no image file of this name", missing=True))
         else:
             paths[line] = images[id_]
     unnamed = len(images.keys() - set(ids))
@@ -154,67 +233,6 @@ def find_images(
 def line_words(numbers: Sequence[int]) -> str:
     """Line numbers for a message: '4, 5'."""
     return ", ".join(str(number) for number in numbers)
-
-
-def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, list[str]]:
-    """A file's bytes as upright RGB.
-
-    Args:
-        content: A whole JPEG or PNG file.
-        max_megapixels: Larger images are refused before they are decoded.
-
-    Returns:
-        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency').
-
-    Raises:
-        UnusableImageError: Empty, not an image, truncated, too large, CMYK or more than 8 bits.
-    """
-    if not content:
-        raise UnusableImageError("zero bytes")
-    with warnings.catch_warnings():
-        # Size is judged below, by our own limit; damage beside the pixels (EXIF) is no harm.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-                _check_header(image, max_megapixels)
-                if image.format == "PNG":
-                    # Loading alone overlooks wrong checksums and a missing end.
-                    Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-                image.load()
-                return _upright_rgb(image)
-        except UnidentifiedImageError:
-            raise UnusableImageError("not a JPEG or PNG image") from None
-        except Image.DecompressionBombError:
-            raise UnusableImageError(f"more than {max_megapixels:g} megapixels") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UnusableImageError(f"damaged or truncated ({error})") from None
-
-
-def _check_header(image: Image.Image, max_megapixels: float) -> None:
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        raise UnusableImageError(
-            f"{megapixels:.1f} megapixels, more than {max_megapixels:g} (--max-megapixels)"
-        )
-    if image.mode == "CMYK":
-        raise UnusableImageError("CMYK, expected RGB or grey: colours depend on a print profile")
-    # Pillow opens 16-bit RGB PNG files as 8-bit RGB; only the raw mode of the tile tells.
-    tiles = getattr(image, "tile", [])
-    raw_mode = str(tiles[0][3]) if tiles else ""
-    if image.mode.startswith(("I", "F")) or ";16" in raw_mode:
-        raise UnusableImageError("more than 8 bits a channel, expected 8")
-
-
-def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
-    notes = []
-    if image.getexif().get(0x0112, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-        notes.append("EXIF rotation")
-    if image.mode in ("1", "L"):
-        notes.append("grey")
-    elif image.mode != "RGB":
-        notes.append("transparency" if "A" in image.mode else f"mode {image.mode}")
-    return np.asarray(image.convert("RGB")), notes
 
 
 def content_hash(path: Path) -> str:

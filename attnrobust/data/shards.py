@@ -34,6 +34,7 @@ class Preparation:
         seed: Of the split.
         shard_size: Examples in one file.
         max_rejects: Largest share of rows that may be rejected.
+        partial: Rows without an image file are meant, and do not count.
         max_megapixels: Larger images are rejected.
         workers: Processes; 1 works in this process.
     """
@@ -47,10 +48,15 @@ class Preparation:
     max_rejects: float = 0.01
     max_megapixels: float = 50.0
     workers: int = os.cpu_count() or 1
+    partial: bool = False
 
     def __post_init__(self) -> None:
         config.lookup("fit", preprocessing.FITS, self.fit)
         config.lookup("filter", preprocessing.FILTERS, self.filter)
+        if not 0 <= self.max_rejects <= 1:
+            raise UserError(f"--max-rejects {self.max_rejects:g}: expected a share from 0 to 1")
+        if not self.max_megapixels > 0:
+            raise UserError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0")
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
         if self.fit == "disc" and not self.size:
@@ -94,6 +100,8 @@ def write_shard(
 def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
 
+    Where TensorFlow cannot decode it, which Pillow could, it is encoded anew.
+
     A PNG is written anew, without loss: Pillow reads damaged ones that TensorFlow would refuse.
 
     Raises:
@@ -104,14 +112,31 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     # An eye need not be in the middle of a square of the right size.
     right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
     png = content.startswith(PNG)
-    if right_size and not png and not notes and how.filter == "none":
+    as_it_is = right_size and not png and not notes and how.filter == "none"
+    if as_it_is and _tensorflow_reads(content):
         return content, notes
+    if how.fit == "pad" and max(image.shape[:2]) ** 2 / 1e6 > how.max_megapixels:
+        raise raw.UnusableImageError(
+            f"{image.shape[1]} x {image.shape[0]}: padded to a square it has more than "
+            f"{how.max_megapixels:g} megapixels (--max-megapixels)"
+        )
     if not right_size:
         image = preprocessing.FITS[how.fit](image, how.size)
     image = preprocessing.FILTERS[how.filter](image)
     suffix, parameters = (".png", []) if right_size and png else (".jpg", JPEG)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
+
+
+def _tensorflow_reads(content: bytes) -> bool:
+    """Whether training will: Pillow is content with less of a JPEG."""
+    import tensorflow as tf
+
+    try:
+        tf.io.decode_jpeg(content, channels=3)
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def prepare_mask(row: Row, how: Preparation) -> bytes:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from attnrobust.data.raw import SPLITS, Reject, Row, line_words
 from attnrobust.errors import UserError
+
+log = logging.getLogger("attnrobust")
 
 
 def merge_duplicates(
     rows: Sequence[Row], hashes: Sequence[str]
 ) -> tuple[list[Row], list[Reject], int]:
-    """Make sure that one picture cannot stand in two splits.
+    """Make sure that one picture, or one patient, cannot stand in two splits.
 
     Rows with the same file content get one common group; where their labels differ, all are
-    rejected.
+    rejected. So do groups whose names differ in case, spaces or leading zeros alone (`P7`,
+    `p 007`): taking two patients for one is harmless, the reverse is not.
 
     Returns:
         Rows, rejects, and how many rows share their content with another one.
@@ -36,6 +41,9 @@ def merge_duplicates(
             group = parent[group]
         return group
 
+    for names in _spellings(parent):
+        for name in names[1:]:
+            parent[root(name)] = root(names[0])
     for copies in same:
         other = next((row for row in copies if row.split != copies[0].split), None)
         if other:
@@ -52,6 +60,19 @@ def merge_duplicates(
     gone = {reject.line for reject in rejects}
     kept = [dataclasses.replace(row, group=root(row.group)) for row in rows if row.line not in gone]
     return kept, rejects, sum(len(copies) for copies in same)
+
+
+def _spellings(groups: Iterable[str]) -> list[list[str]]:
+    """Names that are one group's, in order; where there is but one, nothing is said of it."""
+    by_key: dict[str, list[str]] = {}
+    for group in sorted(set(groups)):
+        key = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"\s+", "", group.casefold()))
+        by_key.setdefault(key, []).append(group)
+    several = [names for names in by_key.values() if len(names) > 1]
+    if several:
+        log.info("%d groups are written in several ways and taken as one each: %s",
+                 len(several), " = ".join(several[0]))  # fmt: skip
+    return several
 
 
 def split_by_group(

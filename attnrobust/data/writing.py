@@ -67,7 +67,7 @@ def write(
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
         rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
         rejects = [*rejects, *double]
-        _stop_if_too_many(rejects, total, how.max_rejects, partial)
+        _stop_if_too_many(rejects, total, how, partial)
         plan = _plan(rows, classes, how)
         contents = {
             file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
@@ -79,7 +79,7 @@ def write(
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
-    _stop_if_too_many(rejects, total, how.max_rejects, partial)
+    _stop_if_too_many(rejects, total, how, partial)
     described = _describe(name, classes, tasks or {}, parts, how) | {"same_content": copies}
     described |= {"hash": runs.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
@@ -243,24 +243,51 @@ def _describe(
     }  # fmt: skip
 
 
-def _stop_if_too_many(rejects: Sequence[Reject], total: int, allowed: float, partial: Path) -> None:
-    if len(rejects) <= allowed * total:
+def _stop_if_too_many(
+    rejects: Sequence[Reject], total: int, how: shards.Preparation, partial: Path
+) -> None:
+    """Stop where too much is unusable: of what is there, and, without --partial, of all."""
+    missing = sum(reject.missing for reject in rejects)
+    damaged, there, allowed = len(rejects) - missing, total - missing, how.max_rejects
+    absent = not how.partial and len(rejects) > allowed * total and missing > allowed * total
+    if damaged <= allowed * there and (how.partial or len(rejects) <= allowed * total):
+        if missing:
+            log.info("%s of %s rows have no image file", f"{missing:,}", f"{total:,}")
         return
     path = partial.with_name(partial.name.removesuffix(".partial") + ".rejects.csv")
     _write_rejects(path, rejects)
-    first = min(rejects, key=lambda reject: reject.line)
+    if absent:
+        first = min((one for one in rejects if one.missing), key=lambda reject: reject.line)
+        raise UserError(
+            f"{missing:,} of {total:,} rows have no image file, {damaged:,} others cannot be used: "
+            f"a partial download? --partial says that it is meant; the first is line {first.line} "
+            f"({_shown(first.id)}): {first.reason}; all are in {path}"
+        )
+    worst = [reject for reject in rejects if not reject.missing] or rejects
+    first = min(worst, key=lambda reject: reject.line)
+    count, of = (damaged, there) if damaged > allowed * there else (len(rejects), total)
+    kind = " with an image file" if missing and of == there else ""
     raise UserError(
-        f"{len(rejects):,} of {total:,} rows cannot be used, more than --max-rejects {allowed:g} "
-        f"allows; the first is line {first.line} ({first.id}): {first.reason}; all are in {path}"
+        f"{count:,} of {of:,} rows{kind} cannot be used, more than --max-rejects {allowed:g} "
+        f"allows; the first is line {first.line} ({_shown(first.id)}): {_shown(first.reason)}; "
+        f"all are in {path}"
     )
+
+
+def _shown(text: str) -> str:
+    """Text for a message of one line."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(["line", "id", "reason"])
     for reject in sorted(rejects, key=lambda reject: reject.line):
-        writer.writerow([reject.line, reject.id, reject.reason])
+        # The csv module quotes the line end that it writes, not the others (a bare CR).
+        breaks = len(f"{reject.id}.{reject.reason}.".splitlines()) > 1
+        (quoting if breaks else writer).writerow([reject.line, reject.id, reject.reason])
     runs.save_text(path, text.getvalue())
 
 

@@ -1,0 +1,125 @@
+"""Where a data set's files lie: other case, nested unzips, and what computers leave behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attnrobust.errors import UserError
+
+LEFTOVERS = ("__macosx", "thumbs.db", "desktop.ini")
+DEPTH = 4
+
+
+def left_over(name: str) -> bool:
+    """Whether a name is no part of a data set: `._x`, `.DS_Store`, `__MACOSX`, `Thumbs.db`."""
+    return name.startswith(".") or name.lower() in LEFTOVERS
+
+
+def files(folder: Path) -> list[str]:
+    """Sorted names of a folder's files, leftovers left out."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries
+                      if not left_over(entry.name) and entry.is_file())  # fmt: skip
+
+
+def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
+    """The first of these files that is there, in whatever case.
+
+    Raises:
+        UserError: None is; the message names the first and what else is there.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--raw {folder}: no such folder")
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    for name in names:
+        place = folder / Path(name).parent
+        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
+            if place.is_dir() else []  # fmt: skip
+        if alike:
+            return place / alike[0]
+    wanted = {Path(name).name.lower() for name in names}
+    below = [place / file for place in _walk(folder) for file in files(place)]
+    nested = [path for path in below if path.name.lower() in wanted]
+    if nested:
+        hint = f"; there is {nested[0]}: name --raw {nested[0].parent}"
+    else:
+        kinds = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
+        others = [path for path in below if path.suffix.lower() in kinds]
+        there = ", ".join(str(path.relative_to(folder)) for path in others[:5])
+        hint = f"; tables found: {there}" if there else "; no table found below it"
+    also = f" (nor {', '.join(names[1:])})" if names[1:] else ""
+    raise UserError(
+        f"{folder / names[0]}: not there{also}; expected a CSV with {', '.join(columns)}{hint}"
+    )
+
+
+def folders(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
+    """These folders (`a/b`; empty: the folder itself) as they are: in other case, or nested.
+
+    A folder without images that holds one of its own name, as 'extract all' makes it, is taken
+    for that one. Folders that are not there stand as they are named, for the message.
+    """
+    found: list[Path] = []
+    for name in names:
+        places = [folder]
+        for part in filter(None, name.split("/")):
+            places = [child for place in places for child in _inside(place, part)]
+        for outer in places or [folder / name]:
+            place = outer if outer == folder else _innermost(outer, suffixes)
+            if not any(_same(place, other) for other in found):
+                found.append(place)
+    return found
+
+
+def elsewhere(folder: Path, suffixes: Sequence[str]) -> str:
+    """Where below a folder images lie, for a message; empty where there are none."""
+    counts = {place: sum(name.lower().endswith(tuple(suffixes)) for name in files(place))
+              for place in _walk(folder)}  # fmt: skip
+    full = [f"{count:,} in {place}" for place, count in counts.items() if count]
+    return f"; there are {' and '.join(full[:3])}" if full else ""
+
+
+def _innermost(place: Path, suffixes: Sequence[str]) -> Path:
+    """Of folders of one name in each other, the first with images."""
+    inner = [] if not place.is_dir() or _holds(place, suffixes) else _children(place, place.name)
+    return _innermost(inner[0], suffixes) if inner else place
+
+
+def _inside(place: Path, part: str) -> list[Path]:
+    found = _children(place, part)
+    if found or not place.is_dir():
+        return found
+    return [path for twin in _children(place, place.name) for path in _children(twin, part)]
+
+
+def _children(place: Path, name: str) -> list[Path]:
+    if (place / name).is_dir():
+        return [place / name]
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as entries:
+        return sorted(Path(entry.path) for entry in entries
+                      if entry.name.lower() == name.lower() and entry.is_dir())  # fmt: skip
+
+
+def _holds(place: Path, suffixes: Sequence[str]) -> bool:
+    with os.scandir(place) as entries:
+        return any(entry.name.lower().endswith(tuple(suffixes)) and not left_over(entry.name)
+                   for entry in entries)  # fmt: skip
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, inner, _ in os.walk(folder):
+        here = Path(place)
+        inner[:] = sorted(name for name in inner if not left_over(name))
+        if len(here.relative_to(folder).parts) >= DEPTH:
+            inner.clear()
+        yield here
