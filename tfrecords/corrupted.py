@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from attnrobust import config, corruptions, runs
+from attnrobust import config, corruptions, ownership, runs
 from attnrobust.commands import guarded, positive
 from attnrobust.data import corrupting, raw, records, shards
 from attnrobust.data.raw import SPLITS
@@ -106,8 +106,9 @@ def write(
         "splits": splits, **({"oversampled": True} if oversample else {}),
     }  # fmt: skip
     _write_list(unfinished / LIST, rows)
-    runs.save_json(unfinished / "dataset.json", described | {"hash": runs.digest(described)})
-    unfinished.rename(out)
+    described["format"] = records.FORMAT
+    runs.save_json(unfinished / "dataset.json", described | {"hash": records.digest(described)})
+    ownership.replace(unfinished, out)
     log.info("%s: %s images corrupted in %s", described["name"], f"{len(rows):,}", out)
     return records.load(out)
 
@@ -125,7 +126,8 @@ def _check(
         raise UserError(f"--levels {', '.join(map(str, levels))}: expected some of 1 to 5")
     if out.resolve() == source.resolve():
         raise UserError(f"--out {out}: that is --records itself, which stays as it is")
-    if out.exists():
+    ownership.require_apart(out, [source])
+    if out.exists() or out.is_symlink():
         raise UserError(f"--out {out}: there already; name a new folder")
     dataset = records.load(source)
     records.verify(dataset)
@@ -137,9 +139,7 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     if "corrupted" in described:
         raise UserError(f"--records {source}: corrupted already; take what it was made from")
     unfinished = out.with_name(out.name + ".partial")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir(parents=True)
+    ownership.begin(unfinished, "corrupted", go_on=False)
     if (source / "rejects.csv").is_file():
         shutil.copyfile(source / "rejects.csv", unfinished / "rejects.csv")
     for split in set(SPLITS) - set(splits):
