@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -99,30 +98,6 @@ def load_json(path: Path) -> Any:
         raise UserError(f"{path}: not there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not JSON ({error})") from None
-
-
-def clear(folder: Path) -> None:
-    """Empty a stage's folder; the folders of stages below it stay."""
-    # The stamp first: what is left when this is cut off must not look finished.
-    (folder / "stage.json").unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir() and not (path / "stage.json").exists():
-            shutil.rmtree(path)
-        elif not path.is_dir():
-            path.unlink()
-
-
-def claim(path: Path, used: object) -> None:
-    """Take a folder of results for these settings (JSON values), by the file that holds them.
-
-    Raises:
-        UserError: It holds others.
-    """
-    used = json.loads(json.dumps(used))
-    if path.exists() and load_json(path) != used:
-        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
-                        "name another --out")  # fmt: skip
-    save_json(path, used)
 
 
 def digest(*values: Any) -> str:
