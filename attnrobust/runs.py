@@ -142,7 +142,8 @@ class Run:
             return
         self._remember(used)
         record = {"used": used, "inputs": inputs, "version": stamps.version(name),
-                  **(notes or {}), **stamps.clock(before, folder)}  # fmt: skip
+                  **(notes or {}), **stamps.clock(before, folder),
+                  "beside": stamps.beside(before, folder)}  # fmt: skip
         if renew:
             yield from self._renewed(name, record)
         else:
@@ -153,7 +154,7 @@ class Run:
         place, start = self.path(name, "stage.json"), time.monotonic()
         yield place.parent
         seconds = round(time.monotonic() - start, 1)
-        files = stamps.files(place.parent)
+        files = stamps.files(place.parent, record["beside"])
         save_json(place, {**record, "finished": True, "seconds": seconds, "files": files})
         log.info("%s: done in %.1f s", name, seconds)
 
@@ -169,7 +170,7 @@ class Run:
             # A full disk must not hide what went wrong before; only a finished stamp is a promise.
             with contextlib.nullcontext() if finished else contextlib.suppress(OSError, UserError):
                 done = {"finished": finished, "seconds": seconds,
-                        **({"files": stamps.files(place.parent)} if finished else {})}  # fmt: skip
+                        **({"files": stamps.files(place.parent, record["beside"])} if finished else {})}  # fmt: skip
                 # What this part took is counted: the next one shall not count it by its files.
                 save_json(place, {**record, **done, **({} if finished else {"began": time.time()})})
         log.info("%s: done in %.1f s", name, seconds)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +171,22 @@ def _below(folder: Path) -> list[str]:
     return found
 
 
-def files(folder: Path) -> list[str]:
-    """What a stage that has just finished left, without what it only needed to go on."""
-    return [name for name in _below(folder) if not name.startswith(("state/", "."))]
+def files(folder: Path, beside: Sequence[str]) -> list[str]:
+    """What a stage that has just finished left, without what it only needed to go on.
+
+    Args:
+        folder: The stage's.
+        beside: What was there before.
+    """
+    return [name for name in _below(folder)
+            if name not in beside and not name.startswith(("state/", "."))]  # fmt: skip
+
+
+def beside(before: Mapping[str, Any] | None, folder: Path) -> list[str]:
+    """Files in a stage's folder that are not the stage's, as it begins or as its stamp says."""
+    if before:
+        return list(before.get("beside", []))
+    return [name for name in _below(folder) if not RESULTS.fullmatch(name)]
 
 
 def gone(stamp: Mapping[str, Any], folder: Path) -> list[str]:

@@ -232,9 +232,8 @@ def test_unfreeze_and_transfer_leave_a_foreign_folder(
     refused(said, "expected a folder apart from it")
 
 
-def test_a_run_that_is_no_copy_is_not_made_anew(
-    trained: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_no_copy_is_not_made_anew(trained: Walk, tmp_path: Path) -> None:
+    runs.save_json(trained.run.path("provenance.json"), {})
     copy = unfreezing._copied(trained.run, tmp_path / "x", trained.experiment, force=True)
     (copy.root / "more").mkdir()
     again = unfreezing._copied(trained.run, tmp_path / "x", trained.experiment, force=True)
