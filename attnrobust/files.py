@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from attnrobust.errors import UserError
+
+TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{6}-")
 
 
 @contextlib.contextmanager
@@ -27,7 +31,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(3)}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -40,6 +44,13 @@ def atomic(path: Path) -> Iterator[Path]:
                 f"no space left on the disk while writing {path}; earlier results are intact"
             ) from error
         raise
+
+
+def clean(folder: Path) -> None:
+    """Remove what killed processes left half-written; nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if TEMPORARY.match(path.name) and path.is_file():
+            path.unlink()
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -6,10 +6,13 @@ A folder of results is ours where it holds the manifest of its kind with `"forma
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,36 @@ def claim(
         raise UserError(f"{out}: results of other runs or settings stand there; "
                         "name another --out")  # fmt: skip
     save_json(out / MANIFESTS[kind], asked)
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold a folder to write to for this process; one that is killed lets go by itself.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    place = out.with_name(f".{out.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = place.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"{out}: another process is writing there; expected one at a time, "
+                            "wait for it or end it") from None  # fmt: skip
+        except OSError:
+            pass  # A file system without locks.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), place.stat()):
+                break
+        file.close()  # The one before has removed it in between.
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        file.close()
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:

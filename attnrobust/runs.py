@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, stamps
+from attnrobust import config, ownership, stamps
 from attnrobust.errors import UserError
 from attnrobust.files import (
     atomic,
+    clean,
     digest,
     disk_is_full,
     load_json,
@@ -103,10 +104,20 @@ class Run:
 
         Raises:
             UserError: Results of another configuration, input or version stand there and `force`
-                is off.
+                is off, or another process is at it.
         """
         folder = self.path(name)
-        used = json.loads(json.dumps(used))
+        with ownership.alone(folder) if writes else contextlib.nullcontext():
+            if writes:
+                clean(folder)
+            yield from self._stage(name, used, inputs, notes or {}, force=force, renew=renew,
+                                   writes=writes)  # fmt: skip
+
+    def _stage(
+        self, name: str, used: Mapping[str, Any], inputs: str, notes: Mapping[str, Any], *,
+        force: bool, renew: bool, writes: bool,
+    ) -> Iterator[Path | None]:  # fmt: skip
+        folder, used = self.path(name), json.loads(json.dumps(used))
         if force and folder.exists():
             stamps.clear(folder)
         before = None if renew else self.stamp(name)
@@ -142,7 +153,7 @@ class Run:
             return
         self._remember(used)
         record = {"used": used, "inputs": inputs, "version": stamps.version(name),
-                  **(notes or {}), **stamps.clock(before, folder),
+                  **notes, **stamps.clock(before, folder),
                   "beside": stamps.beside(before, folder)}  # fmt: skip
         if renew:
             yield from self._renewed(name, record)
@@ -169,8 +180,9 @@ class Run:
             seconds = round(record["seconds"] + time.monotonic() - start, 1)
             # A full disk must not hide what went wrong before; only a finished stamp is a promise.
             with contextlib.nullcontext() if finished else contextlib.suppress(OSError, UserError):
-                done = {"finished": finished, "seconds": seconds,
-                        **({"files": stamps.files(place.parent, record["beside"])} if finished else {})}  # fmt: skip
+                done: dict[str, Any] = {"finished": finished, "seconds": seconds}
+                if finished:
+                    done["files"] = stamps.files(place.parent, record["beside"])
                 # What this part took is counted: the next one shall not count it by its files.
                 save_json(place, {**record, **done, **({} if finished else {"began": time.time()})})
         log.info("%s: done in %.1f s", name, seconds)

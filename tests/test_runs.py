@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -624,3 +626,43 @@ def test_pages_of_two_folders_of_runs_have_two_names(
     assert names[0] == Path("reports/demo-first-seed-3")
     assert len(set(names)) == 3
     assert names[1] == names[3]
+
+
+def test_one_process_at_a_time_writes_a_folder(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run.stage("attack/a", used=USED) as folder:
+        assert folder is not None
+        with (
+            pytest.raises(UserError, match="attack/a: another process is writing there"),
+            run.stage("attack/a", used=USED, force=True),
+        ):
+            pytest.fail("the stage was entered")
+        with run.stage("attack/b", used=USED) as other:
+            assert other is not None, "another folder may be written at the same time"
+    with run.stage("attack/a", used=USED) as folder:
+        assert folder is None
+    assert not list(run.root.rglob(".*"))
+
+
+def test_a_killed_process_lets_go_and_its_half_written_files_are_removed(run: Run) -> None:
+    left(run, "predict", "clean.npz")
+    folder, held = run.path("predict"), run.path(".predict.lock")
+    half = folder / ".123-abc123-validation.npz"
+    runs.save_text(half, "half")
+    runs.save_text(folder / ".mine", "mine")
+    code = ("import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+            "print(1, flush=True); time.sleep(60)")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code, str(held)], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with (
+            pytest.raises(UserError, match="another process is writing there"),
+            run.stage("predict", used={}),
+        ):
+            pytest.fail("the stage was entered")
+        assert half.exists()
+        other.kill()
+    with run.stage("predict", used={}) as found:
+        assert found is None
+    assert not half.exists()
+    assert (folder / ".mine").exists()

@@ -79,6 +79,15 @@ def write(
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
     described = runs.load_json(source / "dataset.json")
+    with ownership.alone(out):
+        return _write(source, out, described, names, levels, seed=seed, splits=splits,
+                      oversample=oversample, workers=workers)  # fmt: skip
+
+
+def _write(
+    source: Path, out: Path, described: dict[str, Any], names: Sequence[str],
+    levels: Sequence[int], *, seed: int, splits: Sequence[str], oversample: bool, workers: int,
+) -> records.Dataset:  # fmt: skip
     unfinished = _start(source, out, described, splits)
     one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
     given = {split: list(described["splits"][split]["class_counts"].values()) for split in splits}

@@ -62,9 +62,18 @@ def write(
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
             files at `out`, or `out` inside what is read or the other way round.
     """
-    total = len(rows) + len(rejects)
     out = out.resolve() if out.is_symlink() else out  # a link stays one
-    require_free(out, [*sources, *_folders(rows)])
+    with ownership.alone(out):
+        require_free(out, [*sources, *_folders(rows)])
+        return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,
+                      tasks=tasks or {})  # fmt: skip
+
+
+def _write(
+    out: Path, *, name: str, classes: Sequence[str], rows: Sequence[Row],
+    rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
+) -> records.Dataset:  # fmt: skip
+    total = len(rows) + len(rejects)
     partial = out.with_name(out.name + ".partial")
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
@@ -85,7 +94,7 @@ def write(
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
     _stop_if_too_many(rejects, total, how.max_rejects, partial)
-    described = _describe(name, classes, tasks or {}, parts, how) | {"same_content": copies}
+    described = _describe(name, classes, tasks, parts, how) | {"same_content": copies}
     described |= {"hash": records.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
