@@ -109,8 +109,8 @@ def load(root: Path) -> Dataset:
     described = runs.load_json(path)
     found = described.get("format") if isinstance(described, dict) else None
     if found not in (FORMAT, FORMER) or ownership.manifest(root, "records") is None:
-        raise UserError(f"{path}: format {found}, expected {FORMAT}; make anew, elsewhere if it is "
-                        "another program's")  # fmt: skip
+        raise UserError(f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
+                        "elsewhere if it is another program's")  # fmt: skip
     for split in SPLITS:
         for shard in described["splits"][split]["shards"]:
             file = root / shard["file"]
