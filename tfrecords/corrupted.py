@@ -135,10 +135,10 @@ def _check(
         raise UserError(f"--levels {', '.join(map(str, levels))}: expected some of 1 to 5")
     if out.resolve() == source.resolve():
         raise UserError(f"--out {out}: that is --records itself, which stays as it is")
-    ownership.require_apart(out, [source])
     if out.exists() or out.is_symlink():
         raise UserError(f"--out {out}: there already; name a new folder")
     dataset = records.load(source)
+    ownership.require_apart(out, [source])
     records.verify(dataset)
     corrupting.warn_of_filter(dataset)
 
