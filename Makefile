@@ -67,6 +67,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What `make` made, and nothing else: raw data beside the demo's, records, runs and pages stay.
+DEMO_RUNS = runs/demo/resnet18_gap/seed-0 runs/demo/resnet18_soft_attention/seed-0
+
 clean:
-	rm -rf $(VENV) .venv-bench tfrecords/raw tfrecords/shards/demo runs/demo reports/demo
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venv-bench $(DEMO_RUNS)
+	[ ! -f tfrecords/raw/demo/synthetic.json ] || rm -rf tfrecords/raw/demo
+	! grep -qs '"name": "demo"' tfrecords/shards/demo/dataset.json || rm -rf tfrecords/shards/demo
+	[ ! -f reports/demo/report.json ] || rm -rf reports/demo
+	find attnrobust benchmarks experiments tests tfrecords/__pycache__ -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

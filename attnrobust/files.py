@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import re
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from attnrobust.errors import UserError
+
+TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{6}-")
 
 
 @contextlib.contextmanager
@@ -28,7 +31,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(3)}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -41,6 +44,13 @@ def atomic(path: Path) -> Iterator[Path]:
                 f"no space left on the disk while writing {path}; earlier results are intact"
             ) from error
         raise
+
+
+def clean(folder: Path) -> None:
+    """Remove what killed processes left half-written; nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if TEMPORARY.match(path.name) and path.is_file():
+            path.unlink()
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -99,30 +109,6 @@ def load_json(path: Path) -> Any:
         raise UserError(f"{path}: not there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not JSON ({error})") from None
-
-
-def clear(folder: Path) -> None:
-    """Empty a stage's folder; the folders of stages below it stay."""
-    # The stamp first: what is left when this is cut off must not look finished.
-    (folder / "stage.json").unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir() and not (path / "stage.json").exists():
-            shutil.rmtree(path)
-        elif not path.is_dir():
-            path.unlink()
-
-
-def claim(path: Path, used: object) -> None:
-    """Take a folder of results for these settings (JSON values), by the file that holds them.
-
-    Raises:
-        UserError: It holds others.
-    """
-    used = json.loads(json.dumps(used))
-    if path.exists() and load_json(path) != used:
-        raise UserError(f"{path.parent}: results of other runs or settings stand there; "
-                        "name another --out")  # fmt: skip
-    save_json(path, used)
 
 
 def digest(*values: Any) -> str:

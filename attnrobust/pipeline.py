@@ -141,7 +141,7 @@ def check(walk: Walk) -> None:
 def evaluate(walk: Walk) -> None:
     """Logits files of all attacks to `evaluate/measurements.csv`."""
     # Cheap and wholly derived, so it is made anew whenever asked.
-    with walk.run.stage("evaluate", used={}, inputs=walk.run.measured(), force=True) as folder:
+    with walk.run.stage("evaluate", used={}, inputs=walk.run.measured(), renew=True) as folder:
         if folder:
             from attnrobust import evaluation
 
@@ -172,6 +172,10 @@ def report(walk: Walk) -> None:
 
     experiment = walk.experiment
     name = f"{experiment.data.dataset}-{experiment.name}-seed-{experiment.seed}"
+    kept = walk.run.root.resolve().parents[2]
+    if kept != RUNS.resolve():
+        # Two folders of runs may hold runs of the same name and seed.
+        name += f"-{kept.name}-{runs.digest(str(kept))[:6]}"
     # What was done, not what these settings would do.
     page.write([Run.open(walk.run.root)], REPORTS / name)
 

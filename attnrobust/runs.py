@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, stamps
+from attnrobust import config, ownership, stamps
 from attnrobust.errors import UserError
 from attnrobust.files import (
     atomic,
-    claim,
-    clear,
+    clean,
     digest,
     disk_is_full,
     load_json,
@@ -27,7 +26,7 @@ from attnrobust.files import (
 )
 
 # Stages know the run directory, and how its files are written, by this one module.
-__all__ = ["Run", "atomic", "attack_file", "claim", "digest", "disk_is_full", "find_runs",
+__all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs",
            "load_json", "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
 
 log = logging.getLogger("attnrobust")
@@ -85,6 +84,7 @@ class Run:
         inputs: str = "",
         notes: Mapping[str, Any] | None = None,
         force: bool = False,
+        renew: bool = False,
         writes: bool = True,
     ) -> Iterator[Path | None]:
         """The stage's folder while it works, or None where its result already stands.
@@ -98,17 +98,30 @@ class Run:
             inputs: Digest of what it reads.
             notes: What else the stamp shall keep (JSON values).
             force: Make it anew, whatever stands there.
+            renew: Make it anew, but keep what stands there until that is done; for a stage that
+                writes one file.
             writes: False for a helping worker: another process writes the stamp.
 
         Raises:
             UserError: Results of another configuration, input or version stand there and `force`
-                is off.
+                is off, or another process is at it.
         """
         folder = self.path(name)
-        used = json.loads(json.dumps(used))
+        with ownership.alone(folder) if writes else contextlib.nullcontext():
+            if writes:
+                clean(folder)
+            yield from self._stage(name, used, inputs, notes or {}, force=force, renew=renew,
+                                   writes=writes)  # fmt: skip
+
+    def _stage(
+        self, name: str, used: Mapping[str, Any], inputs: str, notes: Mapping[str, Any], *,
+        force: bool, renew: bool, writes: bool,
+    ) -> Iterator[Path | None]:  # fmt: skip
+        folder, used = self.path(name), json.loads(json.dumps(used))
         if force and folder.exists():
-            clear(folder)
-        before = self.stamp(name)
+            stamps.clear(folder)
+        before = None if renew else self.stamp(name)
+        gone = stamps.gone(before, folder) if before else []
         if before:
             now = stamps.completed(used)
             other = "keep both with --as LABEL" if name.startswith("attack") else (
@@ -124,18 +137,37 @@ class Run:
                     f"numbers (CHANGELOG.md says what changed); add --force to make it anew, or "
                     f"{other}"
                 )
-            if before["finished"]:
+            if before["finished"] and not gone:
                 log.info("%s: done before, kept (%s)", name, folder)
                 yield None
                 return
-            log.info("%s: going on where it was cut off", name)
+            if gone:
+                log.warning("warning: %s: %s gone; made anew", folder, " and ".join(gone))
+            else:
+                log.info("%s: going on where it was cut off", name)
+            if gone and name == "train":
+                stamps.clear(folder)  # There is no half of it to go on with.
+                before = None
         if not writes:
             yield folder
             return
         self._remember(used)
         record = {"used": used, "inputs": inputs, "version": stamps.version(name),
-                  **(notes or {}), **stamps.clock(before, folder)}  # fmt: skip
-        yield from self._timed(name, record)
+                  **notes, **stamps.clock(before, folder),
+                  "beside": stamps.beside(before, folder)}  # fmt: skip
+        if renew:
+            yield from self._renewed(name, record)
+        else:
+            yield from self._timed(name, record)
+
+    def _renewed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
+        """The stage's folder; its stamp is written at the end alone."""
+        place, start = self.path(name, "stage.json"), time.monotonic()
+        yield place.parent
+        seconds = round(time.monotonic() - start, 1)
+        files = stamps.files(place.parent, record["beside"])
+        save_json(place, {**record, "finished": True, "seconds": seconds, "files": files})
+        log.info("%s: done in %.1f s", name, seconds)
 
     def _timed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
         """The stage's folder; its stamp, during and after, with the seconds of all parts."""
@@ -148,7 +180,9 @@ class Run:
             seconds = round(record["seconds"] + time.monotonic() - start, 1)
             # A full disk must not hide what went wrong before; only a finished stamp is a promise.
             with contextlib.nullcontext() if finished else contextlib.suppress(OSError, UserError):
-                done = {"finished": finished, "seconds": seconds}
+                done: dict[str, Any] = {"finished": finished, "seconds": seconds}
+                if finished:
+                    done["files"] = stamps.files(place.parent, record["beside"])
                 # What this part took is counted: the next one shall not count it by its files.
                 save_json(place, {**record, **done, **({} if finished else {"began": time.time()})})
         log.info("%s: done in %.1f s", name, seconds)
@@ -195,6 +229,8 @@ class Run:
         stamp = self.stamp(name)
         if not stamp or not stamp["finished"]:
             raise UserError(f"{self.root}: run '{name}' first")
+        if gone := stamps.gone(stamp, self.path(name)):
+            raise UserError(f"{self.path(name)}: {' and '.join(gone)} gone; run '{name}' again")
         return self.path(name)
 
     def require_fresh(self) -> None:

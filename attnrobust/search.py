@@ -83,6 +83,7 @@ def search(
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
     with log_to(root / "log.txt"):
+        keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
         for each in cells[0]:
             # Before a night of training, not after it: every class is in every fold.
             dataclasses.replace(walk, run=each).dataset()
@@ -227,6 +228,35 @@ def table(tried: Sequence[Point], found: Sequence[Sequence[float]], folds: int) 
             "n": len(values),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def axes(tried: Sequence[Point]) -> tuple[str, ...]:
+    """Names of the settings that a grid changes."""
+    return tuple(tried[0].settings)
+
+
+def keep_other(file: Path, new: pd.DataFrame, names: Sequence[str]) -> None:
+    """Rename the table of another grid or number of folds to the next free `search-<n>.csv`.
+
+    Args:
+        file: The table, if there is one.
+        new: The table that will take its place, empty as yet.
+        names: Columns that hold the settings.
+    """
+    import pandas as pd
+
+    if not file.is_file():
+        return
+    try:
+        old = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):  # what is no table is kept as well
+        old = pd.DataFrame()
+    if list(old) == list(new) and old[names].values.tolist() == new[names].values.tolist():
+        return
+    numbered = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in itertools.count(1))
+    kept = next(place for place in numbered if not place.exists())
+    file.rename(kept)
+    log.info("the table of another grid is kept as %s", kept)
 
 
 def best(shown: pd.DataFrame) -> int:

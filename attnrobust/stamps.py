@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config
+from attnrobust import config, ownership
 from attnrobust.errors import UserError
 from attnrobust.files import digest
 
@@ -19,6 +20,13 @@ SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Train
 # Raised when a stage comes to give other numbers from the same settings and inputs (CHANGELOG.md
 # says what changed); 1 where nothing stands here, and in stamps that hold none.
 VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
+# What of its files a finished stage cannot do without: a log or a history may go.
+NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", ".pb")
+# What stages call their files: one that a stamp does not list, as of a stage that was cut off,
+# would be taken for a result of the next.
+RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
+                     r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
+                     r"(.+/)?events\.out\..+|\.\d+-[^/]+")  # fmt: skip
 PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 
@@ -149,3 +157,58 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _below(folder: Path) -> list[str]:
+    """All files of a stage's folder but its stamp; the folders of stages below it are theirs."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            if not (path / "stage.json").exists():
+                found += [f"{path.name}/{name}" for name in _below(path)]
+        elif path.name != "stage.json":
+            found.append(path.name)
+    return found
+
+
+def files(folder: Path, beside: Sequence[str]) -> list[str]:
+    """What a stage that has just finished left, without what it only needed to go on.
+
+    Args:
+        folder: The stage's.
+        beside: What was there before.
+    """
+    return [name for name in _below(folder)
+            if name not in beside and not name.startswith(("state/", "."))]  # fmt: skip
+
+
+def beside(before: Mapping[str, Any] | None, folder: Path) -> list[str]:
+    """Files in a stage's folder that are not the stage's, as it begins or as its stamp says."""
+    if before:
+        return list(before.get("beside", []))
+    return [name for name in _below(folder) if not RESULTS.fullmatch(name)]
+
+
+def gone(stamp: Mapping[str, Any], folder: Path) -> list[str]:
+    """Files that a finished stage left, cannot do without, and that are not there any more.
+
+    Stamps of before files were listed tell of the weights alone.
+    """
+    if not stamp.get("finished"):
+        return []
+    listed = stamp.get("files", ["weights.h5"] if "training" in stamp["used"] else [])
+    names = [str(name) for name in listed] if isinstance(listed, list) else []
+    return [name for name in names if name.endswith(NEEDED) and not (folder / name).is_file()]
+
+
+def clear(folder: Path) -> None:
+    """Remove a stage's own files; others, and the folders of stages below it, stay."""
+    try:
+        listed = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = []
+    # The stamp first: what is left when this is cut off must not look finished.
+    (folder / "stage.json").unlink(missing_ok=True)
+    mine = {str(name) for name in listed} if isinstance(listed, list) else set()
+    ownership.remove(folder, [name for name in _below(folder)
+                              if name in mine or RESULTS.fullmatch(name)])  # fmt: skip

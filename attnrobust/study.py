@@ -39,11 +39,14 @@ def study(
         runs: Where runs are kept.
 
     Raises:
-        UserError: No such experiment, a `name` in the settings, or a walk that failed.
+        UserError: No such experiment, a `name` in the settings, other files than a report's at
+            `out`, or a walk that failed.
     """
     if any(each.partition("=")[0] == "name" for each in settings):
         raise UserError("--set name=…: a study keeps each experiment under its own name")
     walks = commands(chosen(patterns, experiments.known()), seeds, stages, settings, runs)
+    # Before a night of training, not after it.
+    page.require_free(out, [root for root, _ in walks])
     for number, (_, words) in enumerate(walks, 1):
         log.info("\n%d of %d: python %s", number, len(walks), shlex.join(words))
         if code := subprocess.run([sys.executable, *words], check=False).returncode:

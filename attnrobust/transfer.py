@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, runs, stamps
+from attnrobust import config, ownership, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
@@ -30,7 +30,7 @@ def transfer(
 
     Raises:
         UserError: Fewer than two runs, runs that do not go together, an attack whose adversarials
-            are not of full strength, or results of other settings in `out`.
+            are not of full strength, results of other settings or other files in `out`, or a run.
     """
     from attnrobust.attacks import transfer as crafting
     from attnrobust.report import transfer as matrix
@@ -47,7 +47,7 @@ def transfer(
         "version": stamps.version("attack"),
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
     }  # fmt: skip
-    runs.claim(out / "settings.json", used)
+    ownership.claim(out, "transfer", used, inputs=[run.root for run in chosen])
     models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
     crafting.clean(models, experiment, dataset, out)
     for name in names:

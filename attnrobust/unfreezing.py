@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, pipeline, runs, stamps
+from attnrobust import config, ownership, pipeline, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.walk import Walk
@@ -56,7 +56,7 @@ def unfreeze(
 
     Raises:
         UserError: Not trained yet, settings that do not fit, a standard run on other data, or
-            results of other weights or settings in `out`.
+            results of other weights or settings in `out`, other files there, or a run.
     """
     from attnrobust.attacks.methods import untargeted
     from attnrobust.attacks.outputs import require_plain
@@ -71,18 +71,24 @@ def unfreeze(
     asked = _asked(base, settings)
     untargeted(asked.attack, "unfreeze")
     require_plain(asked.attack, "unfreeze")
-    if force:
-        (out / "settings.json").unlink(missing_ok=True)
     used = {"weights": runs.digest(weights), "settings": list(settings),
             "attack": dataclasses.asdict(asked.attack),
             "version": stamps.version("attack")}  # fmt: skip
-    runs.claim(out / "settings.json", used)
+    given = [each.root for each in (run, standard) if each]
+    # What is attacked and fine-tuned stands below `runs`, wherever a link there may lead.
+    ownership.require_apart(out / "runs", given)
+    ownership.claim(out, "unfreeze", used, inputs=given, force=force)
     roots: dict[int | None, Path] = {}
-    for number, given in ((None, standard), (0, run)):
-        if given:
-            alike = dataclasses.replace(given.experiment, attack=asked.attack)
-            copy = _copied(given, out / "runs", alike, force=force)
-            again = [*given.again("train"), "--records", str(folder), *_words(_texts(alike.attack))]
+    for number, source in ((None, standard), (0, run)):
+        if source:
+            alike = dataclasses.replace(source.experiment, attack=asked.attack)
+            copy = _copied(source, out / "runs", alike, force=force)
+            again = [
+                *source.again("train"),
+                "--records",
+                str(folder),
+                *_words(_texts(alike.attack)),
+            ]
             walk = Walk(copy, folder, name=LABEL, again=again)
             pipeline.walk_through(walk, ["predict", "attack"])
             roots[number] = copy.root
@@ -141,13 +147,18 @@ def _require_alike(standard: Run, run: Run) -> None:
 def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: bool) -> Run:
     """What a run was trained to, below `folder`: attacking it leaves the run itself as it is."""
     copy = Run.of(experiment, folder)
-    if force:
-        shutil.rmtree(copy.root, ignore_errors=True)
+    ownership.require_apart(copy.root, [run.root])
+    if force and copy.root.exists():
+        if ownership.manifest(copy.root, "copy") is None:
+            raise UserError(f"{copy.root}: not known as a copy (no copy.json of ours); expected "
+                            "one, or nothing: remove it, or name another --out")  # fmt: skip
+        shutil.rmtree(copy.root)
     mine, theirs = run.path("train", "weights.h5"), copy.path("train", "weights.h5")
     if copy.path("config.json").is_file() and runs.digest(mine) != runs.digest(theirs):
         raise UserError(f"{copy.root} was copied from other weights than {run.root} has now; add "
                         "--force to make all of it anew")  # fmt: skip
     if not copy.path("config.json").is_file():
+        runs.save_json(copy.path("copy.json"), {"format": ownership.named("copy")})
         shutil.copytree(run.path("train"), copy.path("train"), dirs_exist_ok=True)
         for name in ("provenance.json", "config.json"):
             with runs.atomic(copy.path(name)) as temporary:

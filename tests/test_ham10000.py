@@ -127,7 +127,7 @@ def test_a_missing_folder_table_column_or_image_is_one_line(folder: Path) -> Non
         ham10000.read(folder / "none")
     table = folder / ham10000.TABLE
     text = table.read_text()
-    table.write_text(text.replace("dx,", "diagnosis,", 1))
+    table.write_text(text.replace("dx,", "verdict,", 1))
     with pytest.raises(UserError, match=re.escape(f"{table}: no column dx; it has lesion_id")):
         ham10000.read(folder)
     table.unlink()

@@ -410,7 +410,7 @@ def test_old_records_come_back_after_a_kill_between_the_two_renames(
 ) -> None:
     out = tmp_path / "out"
     before = contents(write_records(folder, out, seed=1).root)
-    out.rename(tmp_path / "out.old")
+    out.rename(tmp_path / ".out.replaced")
     cut_off(monkeypatch, KeyboardInterrupt(), after=0)
     with pytest.raises(KeyboardInterrupt):
         write_records(folder, out)

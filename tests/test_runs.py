@@ -7,6 +7,9 @@ import json
 import logging
 import os
 import re
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +18,12 @@ import numpy as np
 import pytest
 import run_helpers
 
-from attnrobust import config, provenance, runs
+from attnrobust import config, pipeline, provenance, runs
 from attnrobust.attacks.methods import settled
 from attnrobust.errors import UserError
+from attnrobust.report import page
 from attnrobust.runs import Run
+from attnrobust.walk import Walk
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo"), seed=3)
 USED = {"training": {"epochs": 2, "augmentation": ("flip",)}, "seed": 3}
@@ -517,3 +522,147 @@ def test_later_stages_change_only_their_own_sections_of_the_configuration(run: R
     with Run(run.root, later).stage("train", used={"training": {}, "model": {}}, force=True):
         pass
     assert Run.open(run.root).experiment == later
+
+
+def left(run: Run, name: str, *files: str, **options: object) -> None:
+    with run.stage(name, used={}, **options) as folder:
+        assert folder is not None
+        for file in files:
+            runs.save_text(folder / file, "made")
+
+
+def test_what_a_stage_did_not_write_is_never_removed(run: Run) -> None:
+    left(run, "predict", "clean.npz", "tensorboard/events.out.tfevents.1")
+    folder = run.path("predict")
+    mine = ("notes.txt", "plots/mine.png", "tensorboard/mine.csv")
+    for name in mine:
+        runs.save_text(folder / name, "mine")
+    runs.save_text(folder / "old.npz", "of another grid, would be taken for a result")
+    left(run, "predict", force=True)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert names == sorted([*mine, "stage.json"])
+    with contextlib.suppress(KeyboardInterrupt), run.stage("predict", used={"a": 1}, force=True):
+        runs.save_text(folder / "half.npz", "half")
+        raise KeyboardInterrupt
+    left(run, "predict", force=True)
+    assert not (folder / "half.npz").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_stage_reached_by_a_link_loses_only_its_own(run: Run, tmp_path: Path) -> None:
+    left(run, "train", "weights.h5")
+    runs.save_text(tmp_path / "elsewhere" / "mine.h5", "mine")
+    run.path("train", "link").symlink_to(tmp_path / "elsewhere")
+    left(run, "train", force=True)
+    assert (tmp_path / "elsewhere" / "mine.h5").read_text() == "mine"
+    assert run.path("train", "link").is_symlink()
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_an_evaluation_that_fails_keeps_the_measurements(run: Run, error: BaseException) -> None:
+    def evaluate(text: str, error: BaseException | None = None) -> None:
+        with run.stage("evaluate", used={}, inputs=text, renew=True) as folder:
+            if error:
+                raise error
+            runs.save_text(folder / "measurements.csv", text)
+
+    evaluate("first")
+    before = {path.name: path.read_bytes() for path in run.path("evaluate").iterdir()}
+    with pytest.raises(type(error)):
+        evaluate("second", error)
+    assert {path.name: path.read_bytes() for path in run.path("evaluate").iterdir()} == before
+    assert run.require("evaluate")
+    evaluate("third")
+    assert run.path("evaluate", "measurements.csv").read_text() == "third"
+    assert run.stamp("evaluate")["inputs"] == "third"
+
+
+def test_the_evaluate_stage_keeps_what_it_had_when_it_fails(run: Run) -> None:
+    walk = Walk(run, Path("nowhere"))
+    left(run, "predict", "clean.npz")
+    left(run, "evaluate", "measurements.csv", force=True)
+    with pytest.raises(UserError):
+        pipeline.evaluate(walk)
+    assert run.path("evaluate", "measurements.csv").read_text() == "made"
+    assert run.require("evaluate")
+
+
+def test_a_finished_stage_whose_files_are_gone_is_made_again(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    left(run, "predict", "clean.npz", "validation.npz", "tensorboard/events.out.tfevents.1")
+    left(run, "train", "weights.h5", "history.jsonl", "state/state.npz")
+    shutil.rmtree(run.path("train", "state"))
+    (run.path("predict", "tensorboard", "events.out.tfevents.1")).unlink()
+    for name in ("predict", "train"):
+        with run.stage(name, used={}) as folder:
+            assert folder is None, "logs and what a resume needs may go"
+    run.path("predict", "clean.npz").unlink()
+    with pytest.raises(UserError, match=r"predict: clean\.npz gone; run 'predict' again"):
+        run.require("predict")
+    with run.stage("predict", used={}) as folder:
+        assert folder is not None
+        assert (folder / "validation.npz").is_file(), "what is there is kept"
+        runs.save_text(folder / "clean.npz", "again")
+    assert "clean.npz gone; made anew" in caplog.text
+    run.path("train", "weights.h5").unlink()
+    with run.stage("train", used={}) as folder:
+        assert [path.name for path in folder.iterdir()] == ["stage.json"], "from the start"
+        runs.save_text(folder / "weights.h5", "again")
+    assert run.require("train")
+
+
+def test_pages_of_two_folders_of_runs_have_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "write", lambda runs, out: names.append(out))
+    names: list[Path] = []
+    for folder in ("runs", "a/runs", "b/runs", "b/../a/runs"):
+        run = Run.of(EXPERIMENT, Path(folder))
+        if not run.root.exists():
+            finish(run)
+        pipeline.report(Walk(run, Path("nowhere")))
+    assert names[0] == Path("reports/demo-first-seed-3")
+    assert len(set(names)) == 3
+    assert names[1] == names[3]
+
+
+def test_one_process_at_a_time_writes_a_folder(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run.stage("attack/a", used=USED) as folder:
+        assert folder is not None
+        with (
+            pytest.raises(UserError, match="attack/a: another process is writing there"),
+            run.stage("attack/a", used=USED, force=True),
+        ):
+            pytest.fail("the stage was entered")
+        with run.stage("attack/b", used=USED) as other:
+            assert other is not None, "another folder may be written at the same time"
+    with run.stage("attack/a", used=USED) as folder:
+        assert folder is None
+    assert not list(run.root.rglob(".*"))
+
+
+def test_a_killed_process_lets_go_and_its_half_written_files_are_removed(run: Run) -> None:
+    left(run, "predict", "clean.npz")
+    folder, held = run.path("predict"), run.path(".predict.lock")
+    half = folder / ".123-abc123-validation.npz"
+    runs.save_text(half, "half")
+    runs.save_text(folder / ".mine", "mine")
+    code = ("import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+            "print(1, flush=True); time.sleep(60)")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code, str(held)], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with (
+            pytest.raises(UserError, match="another process is writing there"),
+            run.stage("predict", used={}),
+        ):
+            pytest.fail("the stage was entered")
+        assert half.exists()
+        other.kill()
+    with run.stage("predict", used={}) as found:
+        assert found is None
+    assert not half.exists()
+    assert (folder / ".mine").exists()

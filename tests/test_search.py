@@ -284,3 +284,27 @@ def test_search_goes_alone(
         pipeline.main(tiny, words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_another_grid_keeps_the_table_of_the_first(
+    tiny: config.Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "search.csv"
+
+    def searched(grid: str, folds: int = 2) -> list[str]:
+        tried = search.points(tiny, [grid])
+        names = list(search.axes(tried))
+        search.keep_other(file, search.table(tried, [[] for _ in tried], folds), names)
+        runs.save_text(file, search.table(tried, [[0.5] * 2, [0.75]], folds).to_csv(index=False))
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    first, second = "training.batch_size=8,16", "training.batch_size=8,32"
+    assert searched(first) == ["search.csv"]
+    before = file.read_bytes()
+    assert searched(first) == ["search.csv"], "goes on"
+    assert searched(second) == ["search-1.csv", "search.csv"]
+    assert (tmp_path / "search-1.csv").read_bytes() == before
+    assert "the table of another grid is kept as" in caplog.text
+    assert searched(second, folds=3) == ["search-1.csv", "search-2.csv", "search.csv"]
+    file.write_bytes(b"")
+    assert "search-3.csv" in searched(first)

@@ -257,6 +257,6 @@ def test_ids_may_have_their_suffix(tmp_path: Path) -> None:
 def test_the_line_of_a_record_is_an_editors(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('\n\na,b\n1,"x\ny"\n\n2,z\n')
-    found = tables.parse(path, [("a",), ("c", "b")])
+    found = tables.parse(path, [("a",), ("c", "b")], prose=["b"])
     assert [(record.line, record.end) for record in found.records] == [(4, 5), (7, 7)]
     assert [record.fields for record in found.records] == [["1", "x\ny"], ["2", "z"]]

@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from attnrobust import config, corruptions, runs
+from attnrobust import config, corruptions, ownership, runs
 from attnrobust.commands import guarded, positive
 from attnrobust.data import corrupting, raw, records, shards
 from attnrobust.data.raw import SPLITS
@@ -79,6 +79,15 @@ def write(
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
     described = runs.load_json(source / "dataset.json")
+    with ownership.alone(out):
+        return _write(source, out, described, names, levels, seed=seed, splits=splits,
+                      oversample=oversample, workers=workers)  # fmt: skip
+
+
+def _write(
+    source: Path, out: Path, described: dict[str, Any], names: Sequence[str],
+    levels: Sequence[int], *, seed: int, splits: Sequence[str], oversample: bool, workers: int,
+) -> records.Dataset:  # fmt: skip
     unfinished = _start(source, out, described, splits)
     one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
     given = {split: list(described["splits"][split]["class_counts"].values()) for split in splits}
@@ -106,8 +115,9 @@ def write(
         "splits": splits, **({"oversampled": True} if oversample else {}),
     }  # fmt: skip
     _write_list(unfinished / LIST, rows)
-    runs.save_json(unfinished / "dataset.json", described | {"hash": runs.digest(described)})
-    unfinished.rename(out)
+    described["format"] = records.FORMAT
+    runs.save_json(unfinished / "dataset.json", described | {"hash": records.digest(described)})
+    ownership.replace(unfinished, out)
     log.info("%s: %s images corrupted in %s", described["name"], f"{len(rows):,}", out)
     return records.load(out)
 
@@ -125,9 +135,10 @@ def _check(
         raise UserError(f"--levels {', '.join(map(str, levels))}: expected some of 1 to 5")
     if out.resolve() == source.resolve():
         raise UserError(f"--out {out}: that is --records itself, which stays as it is")
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UserError(f"--out {out}: there already; name a new folder")
     dataset = records.load(source)
+    ownership.require_apart(out, [source])
     records.verify(dataset)
     corrupting.warn_of_filter(dataset)
 
@@ -137,9 +148,7 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     if "corrupted" in described:
         raise UserError(f"--records {source}: corrupted already; take what it was made from")
     unfinished = out.with_name(out.name + ".partial")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir(parents=True)
+    ownership.begin(unfinished, "corrupted", go_on=False)
     if (source / "rejects.csv").is_file():
         shutil.copyfile(source / "rejects.csv", unfinished / "rejects.csv")
     for split in set(SPLITS) - set(splits):

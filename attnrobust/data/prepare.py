@@ -57,13 +57,15 @@ def main(
            "partial": options.partial}  # fmt: skip
 
     def work() -> None:
+        if options.raw.is_dir() and not (draw and options.figure):
+            writing.require_free(options.out, [options.raw])
         preparation = shards.Preparation(**how)
         rows, rejects = read(options.raw, split_by=options.split_by)
         if draw and options.figure:
             _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
             return
         writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects,
-                      how=preparation, tasks=tasks)  # fmt: skip
+                      how=preparation, tasks=tasks, sources=[options.raw])  # fmt: skip
 
     return guarded(work, debug=options.debug)
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, runs
+from attnrobust import config, ownership, runs
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
 
-FORMAT = 1
+# What dataset.json names; records of before there was a name have the number 1.
+FORMAT = ownership.named("records")
+FORMER = 1
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,10 @@ def load(root: Path) -> Dataset:
             f"python -m tfrecords.corrupted --out {root})"
         )
     described = runs.load_json(path)
-    if described.get("format") != FORMAT:
-        raise UserError(f"{path}: format {described.get('format')}, expected {FORMAT}; make anew")
+    found = described.get("format") if isinstance(described, dict) else None
+    if found not in (FORMAT, FORMER) or ownership.manifest(root, "records") is None:
+        raise UserError(f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
+                        "elsewhere if it is another program's")  # fmt: skip
     for split in SPLITS:
         for shard in described["splits"][split]["shards"]:
             file = root / shard["file"]
@@ -127,6 +131,11 @@ def load(root: Path) -> Dataset:
         corrupted=described.get("corrupted", {}),
         filter=described.get("filter", "none"),
     )
+
+
+def digest(described: Mapping[str, Any]) -> str:
+    """The hash of records; that of equal ones of before the format had a name."""
+    return runs.digest({**described, "format": FORMER})
 
 
 def verify(dataset: Dataset) -> None:

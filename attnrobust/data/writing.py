@@ -14,7 +14,6 @@ import io
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections import Counter
@@ -26,12 +25,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnrobust import runs
+from attnrobust import ownership, runs
 from attnrobust.data import raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
+
+REJECTS = ("line", "id", "reason")
 
 
 def write(
@@ -43,6 +44,7 @@ def write(
     rejects: Sequence[Reject],
     how: shards.Preparation,
     tasks: Mapping[str, records.Task] | None = None,
+    sources: Sequence[Path] = (),
 ) -> records.Dataset:
     """Write a data set's records.
 
@@ -54,13 +56,24 @@ def write(
         rejects: What it did not.
         how: Size, split, limits.
         tasks: What else the labels may stand for.
+        sources: Folders that are read; those of the images need not be named.
 
     Raises:
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
-            files at `out`.
+            files at `out`, or `out` inside what is read or the other way round.
     """
+    out = out.resolve() if out.is_symlink() else out  # a link stays one
+    with ownership.alone(out):
+        require_free(out, [*sources, *_folders(rows)])
+        return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,
+                      tasks=tasks or {})  # fmt: skip
+
+
+def _write(
+    out: Path, *, name: str, classes: Sequence[str], rows: Sequence[Row],
+    rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
+) -> records.Dataset:  # fmt: skip
     total = len(rows) + len(rejects)
-    _check_place(out)
     partial = out.with_name(out.name + ".partial")
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
@@ -74,31 +87,47 @@ def write(
             for file, part in plan.items()
         }
         image = [how.size, how.fit, how.filter, how.max_megapixels]
-        key = runs.digest([records.FORMAT, name, *classes, *image], contents, hashes)
-        _open_partial(partial, key)
+        key = runs.digest([records.FORMER, name, *classes, *image], contents, hashes)
+        if ownership.begin(partial, key):
+            log.info("going on in %s", partial)
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
     _stop_if_too_many(rejects, total, how, partial)
     described = _describe(name, classes, tasks or {}, parts, how) | {"same_content": copies}
-    described |= {"hash": runs.digest(described), "rejects": len(rejects)}
+    described |= {"hash": records.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
     _write_rejects(partial / "rejects.csv", rejects)
     runs.save_json(partial / "dataset.json", described)
-    shutil.rmtree(partial / "parts")
-    _replace(partial, out)
+    ownership.replace(partial, out)
+    if _ours(listed := _rejects_beside(out)):
+        listed.unlink()
     _say(described, rejects, out)
     return records.load(out)
 
 
-def _check_place(out: Path) -> None:
-    """Never replace a folder that holds no records, such as the raw data's own."""
-    old = _old(out)
-    if (old / "dataset.json").is_file() and not out.exists():
-        old.rename(out)  # a former run was killed just between the two renames of _replace
-    if out.exists() and not (out / "dataset.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out}: holds other files than records; name a new or empty folder")
+def require_free(out: Path, inputs: Sequence[Path]) -> None:
+    """Never replace a folder that holds anything but records, such as the raw data's own.
+
+    Raises:
+        UserError: It does, or lies inside what is read.
+    """
+    old = ownership.replaced(out)
+    if not out.exists() and ownership.manifest(old, "records"):
+        old.rename(out)  # a former run was killed just between the two renames
+    found = ownership.require_ours(out, "records")
+    ownership.require_apart(out, inputs)
+    foreign = ownership.others(out, ownership.listed("records", found)) if found else []
+    if foreign:
+        raise UserError(f"{out}: holds {foreign[0]} beside the records, which would be lost with "
+                        "them; move it away, or name a new or empty folder")  # fmt: skip
+
+
+def _folders(rows: Sequence[Row]) -> list[Path]:
+    """Where the images and masks lie."""
+    files = [file for row in rows for file in (row.path, row.mask) if file]
+    return sorted({file.parent for file in files})
 
 
 @contextlib.contextmanager
@@ -172,19 +201,6 @@ def _plan(
     return plan
 
 
-def _open_partial(partial: Path, key: str) -> None:
-    """Keep finished shards of the same plan, and clear those of another."""
-    stamp = partial / "parts" / "plan.json"
-    if stamp.is_file() and runs.load_json(stamp) == key:
-        log.info("going on in %s", partial)
-        for left_over in partial.rglob(".*"):
-            left_over.unlink()
-        return
-    if partial.exists():
-        shutil.rmtree(partial)
-    runs.save_json(stamp, key)
-
-
 def _write_shards(
     partial: Path,
     plan: Mapping[str, list[Row]],
@@ -254,14 +270,18 @@ def _stop_if_too_many(
         if missing:
             log.info("%s of %s rows have no image file", f"{missing:,}", f"{total:,}")
         return
-    path = partial.with_name(partial.name.removesuffix(".partial") + ".rejects.csv")
+    path = _rejects_beside(partial.with_name(partial.name.removesuffix(".partial")))
+    if path.exists() and not _ours(path):
+        raise UserError(f"{path}: in the way of the list of rejects, and not one; move it away")
     _write_rejects(path, rejects)
     if absent:
         first = min((one for one in rejects if one.missing), key=lambda reject: reject.line)
         raise UserError(
-            f"{missing:,} of {total:,} rows have no image file, {damaged:,} others cannot be used: "
-            f"a partial download? --partial says that it is meant; the first is line {first.line} "
-            f"({_shown(first.id)}): {first.reason}; all are in {path}"
+            f"{missing:,} of {total:,} rows have no image file"
+            + (f", and {damaged:,} others cannot be used" if damaged else "")
+            + f", more than --max-rejects {allowed:g} allows; --partial if that is meant, as of a "
+            f"partial download; the first is line {first.line} ({_shown(first.id)}): "
+            f"{_shown(first.reason)}; all are in {path}"
         )
     worst = [reject for reject in rejects if not reject.missing] or rejects
     first = min(worst, key=lambda reject: reject.line)
@@ -283,7 +303,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(["line", "id", "reason"])
+    writer.writerow(REJECTS)
     for reject in sorted(rejects, key=lambda reject: reject.line):
         # The csv module quotes the line end that it writes, not the others (a bare CR).
         breaks = len(f"{reject.id}.{reject.reason}.".splitlines()) > 1
@@ -291,20 +311,17 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     runs.save_text(path, text.getvalue())
 
 
-def _replace(partial: Path, out: Path) -> None:
-    """Put the new records in the place of the old ones."""
-    old = _old(out)
-    if old.exists():
-        shutil.rmtree(old)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-    out.with_name(out.name + ".rejects.csv").unlink(missing_ok=True)
+def _rejects_beside(out: Path) -> Path:
+    """The list of what stopped a preparation, since there are no records that it could be in."""
+    return out.with_name(out.name + ".rejects.csv")
 
 
-def _old(out: Path) -> Path:
-    return out.with_name(out.name + ".old")
+def _ours(listed: Path) -> bool:
+    """Whether a file is such a list."""
+    if not listed.is_file():
+        return False
+    with listed.open("rb") as file:
+        return file.readline().rstrip() == ",".join(REJECTS).encode()
 
 
 def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from attnrobust import ownership
 from attnrobust.report import (
     as_published,
     attacks,
@@ -36,21 +36,13 @@ from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
-from attnrobust.runs import Run, save_text
+from attnrobust.runs import Run, save_json, save_text
 
 log = logging.getLogger("attnrobust")
 
 # Bytes of photographs on the page before base64 adds a third: a page mailed or opened from a
 # server stays below 15 MB. The PNG files beside it are not limited.
 PHOTO_BYTES = 10_000_000
-# Every name that a report has ever given to a figure or table.
-OURS = re.compile(
-    r"(robust-accuracy|calibration|"
-    r"(robust-accuracy|training|samples|strip|compare|heatmaps|corruptions|"
-    r"confusion|wu)-[^/]+)\.png|"
-    r"(measurements|clean|models|(recall|robust|attack|all-attacks|published|heatmaps|"
-    r"region|outcome|readings|splits|calibration|corruptions|martinez|confusion|wu)-[^/]+)\.csv"
-)
 
 
 def write(
@@ -70,15 +62,17 @@ def write(
         Path of the page.
 
     Raises:
-        UserError: No run, a run that was not evaluated, a damaged file, no such baseline, or a full
-            disk.
+        UserError: No run, a run that was not evaluated, a damaged file, no such baseline, a full
+            disk, or other files at `out`.
     """
+    before = require_free(out, [run.root for run in run_list])
     results = read(run_list)
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
     look = figures.colours(results)
     sections = _sections(results, look, baseline)
+    _list(out, before)  # Ours from the first file on.
     compared = comparison.read(results)
     pictures = _pictures(results, sections, compared, look, album)
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
@@ -93,8 +87,10 @@ def write(
     )
     path = out / "index.html"
     save_text(path, text)
-    _tidy_up(out / "figures", album.names)
-    _tidy_up(out / "tables", table_names)
+    files = ["index.html", *(f"figures/{name}" for name in album.names),
+             *(f"tables/{name}" for name in table_names)]  # fmt: skip
+    ownership.remove(out, {*before} - {*files, ownership.MANIFESTS["report"]})
+    _list(out, files)
     log.info("report: %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
 
@@ -199,9 +195,32 @@ def _tables(
     return numbered, ["measurements.csv", *(f"{name}.csv" for name in frames)]
 
 
-def _tidy_up(folder: Path, written: Sequence[str]) -> None:
-    """Remove what an earlier report left there; no file of any other name than reports give."""
-    if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.name not in written and path.is_file() and OURS.fullmatch(path.name):
-                path.unlink()
+def require_free(out: Path, roots: Sequence[Path]) -> list[str]:
+    """The files of the report that stands at `out`, which a new one takes the place of.
+
+    Args:
+        out: Folder of the page.
+        roots: Folders of the runs.
+
+    Raises:
+        UserError: Other files stand there, or a run; or it lies inside one.
+    """
+    ownership.require_apart(out, roots)
+    if _of_before(out):
+        return []
+    return ownership.listed("report", ownership.require_ours(out, "report"))
+
+
+def _of_before(out: Path) -> bool:
+    """Whether a report stands there that was made before reports listed their files."""
+    page, table = out / "index.html", out / "tables" / "measurements.csv"
+    if (out / ownership.MANIFESTS["report"]).exists() or not (page.is_file() and table.is_file()):
+        return False
+    with table.open("rb") as file:
+        ours = file.readline().startswith(b"dataset,experiment,seed,split,condition,")
+    return ours and b"python -m attnrobust report " in page.read_bytes()
+
+
+def _list(out: Path, files: Sequence[str]) -> None:
+    manifest = {"format": ownership.named("report"), "files": sorted(files)}
+    save_json(out / ownership.MANIFESTS["report"], manifest)
