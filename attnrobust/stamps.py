@@ -196,7 +196,7 @@ def gone(stamp: Mapping[str, Any], folder: Path) -> list[str]:
     """
     if not stamp.get("finished"):
         return []
-    listed = stamp.get("files", ["weights.h5"] if "training" in stamp["used"] else [])
+    listed = stamp.get("files", ["weights.h5"] if folder.name == "train" else [])
     names = [str(name) for name in listed] if isinstance(listed, list) else []
     return [name for name in names if name.endswith(NEEDED) and not (folder / name).is_file()]
 

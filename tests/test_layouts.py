@@ -229,7 +229,7 @@ def test_what_computers_leave_behind_plays_no_part(
 def test_a_partial_download_counts_apart_from_damage(
     ham: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    out, said = tmp_path / "out", r"7 of 14 rows have no image file.*--partial says that it is"
+    out, said = tmp_path / "out", r"7 of 14 rows have no image file.*--partial if that is meant"
     for entry in read_table(ham)[::2]:
         image_file(ham, entry["image_id"]).unlink()
     with pytest.raises(UserError, match=said):

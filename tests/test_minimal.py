@@ -237,6 +237,8 @@ def test_adversarials_on_the_boundary_are_moved_over_it():
     moved = moved.numpy()
     others = np.take_along_axis(model(moved).numpy(), 1 - labels[:, None], axis=1)
     own = np.take_along_axis(model(moved).numpy(), labels[:, None], axis=1)
-    assert (others - own > 1e-4 * np.abs(model(moved).numpy()).max(axis=1, keepdims=True)).all()
+    assert (
+        others - own > border.NEAREST * np.abs(model(moved).numpy()).max(axis=1, keepdims=True)
+    ).all()
     assert (distances(minimal.ddn, moved, images)
             <= 1.0101 * distances(minimal.ddn, edge, images)).all()  # fmt: skip

@@ -218,7 +218,7 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(
     experiment = config.with_settings(small, [f"training.{each}" for each in (
         "class_weights=none", f"sampling={kind}", "epoch_fraction=0.5", "epochs=2", "loss=focal",
         *changed)])  # fmt: skip
-    resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=kind == "oversample")
+    resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=spread is strategy.mirrored)
 
 
 def test_a_run_starts_from_another_of_the_same_seed(

@@ -118,7 +118,11 @@ RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,60"}
 # Without gradients and with few queries, they may find nothing.
 WEAK = ("square", "square_l2", "boundary", "hopskipjump", "uniform_noise", "sign_noise",
         "gaussian_noise", "salt_and_pepper")  # fmt: skip
-CASES = [(name, mode) for name, row in ATTACKS.items() for mode in ("carry", "independent")
+# To compile the four of AutoAttack takes longest; each stands here alone, and the four together in
+# test_what_left_early_and_is_judged_right_is_attacked_on and in test_rows.
+SLOW = {"autoattack": pytest.mark.slow}
+CASES = [pytest.param(name, mode, marks=SLOW.get(name, ()))
+         for name, row in ATTACKS.items() for mode in ("carry", "independent")
          if mode == "carry" or row.stepped]  # fmt: skip
 
 
