@@ -333,7 +333,7 @@ def test_a_resume_equals_an_undisturbed_run(name, precision, keys, small, record
                 "training.schedule=cosine", "data.limit=16",
                 # To trace all nine, and geometry before them, takes longest.
                 "training.augmix_operations=rotate", "training.augmentation=",
-                "training.inner_steps=2", "training.inner_rel_stepsize=0.5"],
+                "training.inner_steps=1", "training.inner_rel_stepsize=1"],
     )  # fmt: skip
     dataset = records.load(records_folder)
     rows, _ = resumed_as_whole(

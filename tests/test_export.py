@@ -54,6 +54,14 @@ def test_saved_model_gives_named_outputs_and_equal_logits(
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
+def test_a_fresh_process_gives_the_same_logits_of_soft_attention(tiny, tmp_path):
+    model = build.build(tiny.model, classes=7, image_size=32)
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    assert export.export(model, images, tmp_path) <= export.TOLERANCE
+    assert (tmp_path / "saved_model" / "saved_model.pb").is_file()
+
+
 def test_a_model_that_changes_when_loaded_again_is_refused(tiny, tmp_path, monkeypatch):
     model = build.build(tiny.model, classes=7, image_size=32)
     images = np.zeros((1, 32, 32, 3), np.float32)

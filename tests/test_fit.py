@@ -221,10 +221,10 @@ def test_training_stops_when_patience_is_over(told, tiny, records_folder, tmp_pa
 
 
 def test_resume_after_an_interruption_equals_an_undisturbed_run(small, records_folder, tmp_path):
-
     experiment = config.with_settings(
-        small, ["training.epochs=3", "training.optimizer=adam", "training.learning_rate=0.001"]
-    )
+        small, ["training.epochs=3", "training.optimizer=adam", "training.learning_rate=0.001",
+                "training.augmentation=rotate"],
+    )  # fmt: skip
     dataset = records.load(records_folder)
     resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
 

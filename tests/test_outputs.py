@@ -174,6 +174,7 @@ def walk(tiny, tmp_path, monkeypatch) -> Walk:
                 "attack.epsilons=0.255,0.51"]  # fmt: skip
     run = Run.of(config.with_settings(tiny, settings), tmp_path)
     runs.save_json(run.path("train", "stage.json"), {"used": {}, "inputs": "", "finished": True})
+    runs.save_text(run.path("train", "weights.h5"), "learned")
     runs.save_json(run.path("provenance.json"), {"input_scale": 255.0})
     monkeypatch.setattr(Walk, "weights_digest", lambda walk: "")
     monkeypatch.setattr(Walk, "dataset", lambda walk: None)

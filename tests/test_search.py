@@ -119,6 +119,7 @@ def call(demo: records.Dataset, place: Path, tiny: config.Experiment, *words: st
 @pytest.fixture(scope="module")
 def stopped(
     one_device: None,
+    uncompiled: None,
     demo: records.Dataset,
     tiny: config.Experiment,
     tmp_path_factory: pytest.TempPathFactory,
