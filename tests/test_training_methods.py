@@ -233,9 +233,10 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
         np.testing.assert_allclose(after, 0.75 * before + 0.25 * batch, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["adversarial", "trades", pytest.param("fast", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(  # test_losses has every method on two devices
+    "name", ["adversarial", *(pytest.param(name, marks=pytest.mark.slow)
+                              for name in ("trades", "fast"))]
+)  # fmt: skip
 def test_one_and_two_replicas_take_the_same_step(name):
     """Without BatchNorm's per-replica statistics; what fit says is not added up either."""
     ends = []
