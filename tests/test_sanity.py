@@ -135,6 +135,15 @@ def test_a_check_passes_on_the_honest_model_and_warns_of_its_fault(name):
     assert held is False, said
 
 
+def test_from_a_random_start_the_steps_should_cross_the_whole_ball():
+    steps = ("attack.steps=40", "attack.rel_stepsize=1/30")
+    assert sanity.reach(checking.doubted(honest(), *steps)) == (
+        None,
+        "all steps together can go 1.33 ε; from a random start the far side lies up to 2 ε away",
+    )
+    assert sanity.reach(checking.doubted(honest(), *steps, "attack.random_start=false"))[0]
+
+
 def test_gradients_that_float32_cannot_follow_count_as_zero():
     for end, said in [
         (lambda z: z * 1e-40, "24 of 24 zero, 0 not finite"),
