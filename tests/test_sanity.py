@@ -237,6 +237,21 @@ def test_a_huge_ball_is_entered_from_the_image(monkeypatch):
     assert _asked(monkeypatch, "huge")["random_start"] is False
 
 
+def test_a_masked_model_stands_out_in_a_huge_ball_also_where_nearly_all_images_are_of_one_class():
+    """A model that always names that class stands, and hides nothing."""
+    images = helpers.noise(200)
+    given = masked().forward(images).numpy().argmax(axis=1)
+    common = np.bincount(given).argmax()
+    rows = [*np.flatnonzero(given == common)[:22], *np.flatnonzero(given != common)[:2]]
+    images, labels = images[rows], given[rows]
+    held, said = sanity.huge(checking.doubted(masked(), images=images, labels=labels))
+    assert held is False, said
+    assert "majority rate 0.917; on the way to an image of another class 2" in said
+    constant = checking.then(honest().model, lambda z: 0 * z + tf.one_hot(int(common), 3))
+    subject = checking.doubted(Replicas(constant), images=images, labels=labels)
+    assert sanity.huge(subject) == (True, "0.917 left at ε 0.5; majority rate 0.917")
+
+
 def test_a_huge_ball_is_not_cut_short_by_the_share_of_values_that_jsma_may_change():
     model = helpers.linear(2)
     way = np.sign(model.layers[-1].get_weights()[0] @ [1.0, -1.0]).reshape(1, 6, 6, 3)
