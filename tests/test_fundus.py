@@ -149,6 +149,36 @@ def test_graham_of_one_colour_is_grey_but_for_the_rim() -> None:
     assert (found[3:5, 60, 0] > 128).all()
 
 
+@pytest.mark.parametrize("size", [64, 256, 0])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("bars", [0, 30])
+def test_graham_of_one_colour_is_grey_to_the_frame_that_cuts_the_eye(
+    size: int, turned: bool, bars: int
+) -> None:
+    """A disc of radius 160 in the middle of 360 x 240, black bars around or not, is no band."""
+    y, x = np.mgrid[:240, :360]
+    image = np.where((np.hypot(x - 179.5, y - 119.5) <= 160)[..., None], (200, 90, 10), 0)
+    image = np.pad(image.astype(np.uint8), ((bars, bars), (0, 0), (0, 0)))
+    image = fundus.centred(image.transpose(1, 0, 2) if turned else image)
+    found = fundus.graham(preprocessing.stretch(image, size) if size else image)
+    found = found.transpose(1, 0, 2) if turned else found
+    np.testing.assert_array_equal(found[:, len(found) // 2], 128)
+
+
+def test_graham_leaves_no_band_where_the_frame_cuts_a_lit_eye() -> None:
+    """What lies near the cut looks as it does in the whole eye."""
+    whole = eye(500, 500, 250, 250, 200, noise=0)
+    cut = whole[120:380]
+    expected, found = (fundus.graham(fundus.centred(image)) for image in (whole, cut))
+    assert abs(len(expected) - len(found)) <= 2
+    # 20 rows inside the cut, in the disc's middle half.
+    top = len(found) // 2 - 130
+    near = found[top + 6 : top + 26, 150:250].astype(int)
+    likewise = expected[top + 6 : top + 26, 150:250].astype(int)
+    assert np.abs(near - likewise).mean() < 8
+    assert ((near == 0) | (near == 255)).mean() < 0.01
+
+
 def test_graham_at_the_stored_size_is_graham_at_full_size_made_smaller() -> None:
     photograph = fundus.centred(eye(800, 900, 400, 420, 300, noise=0))
     small = fundus.graham(preprocessing.stretch(photograph, 128)).astype(int)

@@ -41,6 +41,10 @@ GREY = 128
 BLURS_IN_A_RADIUS = 30
 # Wu's share of the radius that is kept; Graham kept 0.9, where the blur no longer sees the rim.
 KEPT = 0.95
+# Rows and columns at the sides that are darker than this share of the disc are no photograph, and
+# the share of the square beyond which they matter, and which is cut off with them: edges are soft.
+DARK = 0.2
+EDGE = 0.02
 
 
 class Disc(NamedTuple):
@@ -108,18 +112,48 @@ def graham_steps(image: np.ndarray) -> dict[str, np.ndarray]:
     """The steps of `graham` by name, float32, not clipped."""
     height, width = image.shape[:2]
     radius = min(height, width) / 2
-    own = image.astype(np.float32)
-    # Black outside, on every side alike.
-    blurred = cv2.GaussianBlur(own, (0, 0), radius / BLURS_IN_A_RADIUS,
-                               borderType=cv2.BORDER_CONSTANT)  # fmt: skip
-    difference = GAIN * own - GAIN * blurred + GREY
     y, x = np.ogrid[:height, :width]
-    inside = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2) <= KEPT * radius
+    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    shown = photographed(image, distance <= radius)
+    own = image.astype(np.float32) * shown[..., None]
+    sigma = radius / BLURS_IN_A_RADIUS
+    # Black outside, as around a disc, but for the sides where the photograph ends before it.
+    blurred = cv2.GaussianBlur(own, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    covered = cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    mean = blurred / np.maximum(covered, np.finfo(np.float32).eps)[..., None]
+    difference = GAIN * own - GAIN * mean + GREY
+    kept = (shown > 0) & (distance <= KEPT * radius)
     return {
-        "local mean": blurred,
+        "local mean": mean,
         "difference": difference,
-        "result": np.where(inside[..., None], difference, np.float32(GREY)),
+        "result": np.where(kept[..., None], difference, np.float32(GREY)),
     }
+
+
+def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The rectangle that a photograph fills of the square around its disc: 1 there, else 0.
+
+    The camera's frame, or black bars, may end before the disc does: rows and columns at the sides
+    that are dark all along the disc.
+
+    Args:
+        image: uint8 RGB (H, W, 3) that the disc fills.
+        inside: (H, W) where the disc lies.
+
+    Returns:
+        float32 (H, W).
+    """
+    bright = np.where(inside, image.max(axis=2), 0)
+    shown = np.ones(bright.shape, np.float32)
+    for axis, lines in ((1, shown), (0, shown.T)):
+        mean = bright.sum(axis) / np.maximum(inside.sum(axis), 1)
+        lit = np.flatnonzero(mean > DARK * mean.mean())
+        soft = int(np.ceil(EDGE * len(mean)))
+        if len(lit) and lit[0] > soft:
+            lines[: lit[0] + soft] = 0
+        if len(lit) and lit[-1] < len(mean) - 1 - soft:
+            lines[lit[-1] + 1 - soft :] = 0
+    return shown
 
 
 def graham(image: np.ndarray) -> np.ndarray:
@@ -127,10 +161,11 @@ def graham(image: np.ndarray) -> np.ndarray:
 
     For an image that the disc fills, as `centred` gives it. Each channel on its own; the blur is
     Gaussian, its sigma 1/30 of the disc's radius; the disc is clipped to 95 % of its radius, since
-    the blur makes a bright rim of the black around it. Outside stands 128, as in Graham's code:
-    what "no difference from the mean" is inside, so that the mask adds no edge of its own. A bright
-    line stays where the frame cut the disc, as it does in his. Rounded and clipped to [0, 255]
-    once, at the end.
+    the blur makes a bright rim of the black around it. Where the photograph ends before its disc
+    the blur is the mean of what was photographed: what the frame cut off is not dark, and must not
+    leave a bright line (Graham's code mirrors the photograph there). Outside stands 128, as in his:
+    what "no difference from the mean" is inside, so that the mask adds no edge of its own. Rounded
+    and clipped to [0, 255] once, at the end.
 
     Source: Graham, Kaggle diabetic retinopathy detection competition report (2015); 95 %: Wu,
     Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
