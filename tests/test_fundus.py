@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from attnrobust.data import fundus, preprocessing
+from attnrobust.data import fundus, graham, preprocessing
 from attnrobust.data.raw import UnusableImageError
 
 
@@ -73,18 +73,99 @@ def test_the_disc_is_found_within_two_pixels(case: str) -> None:
     _, _, x, y, radius = shape
     if change is np.flipud or "upside" in case:
         y = shape[0] - 1 - y
-    assert np.abs(np.array(found) - (x, y, radius)).max() < 2
+    assert np.abs(np.array(found[:3]) - (x, y, radius)).max() < 2
 
 
 def test_a_dim_photograph_as_large_as_the_raw_ones() -> None:
     found = fundus.find_disc(eye(1800, 2700, 1300, 930, 850, level=0.3))
     # Two pixels of the copy in which it is looked for.
-    assert np.abs(np.array(found) - (1300, 930, 850)).max() < 2 * 2700 / fundus.WORKING_SIDE
+    assert np.abs(np.array(found[:3]) - (1300, 930, 850)).max() < 2 * 2700 / fundus.WORKING_SIDE
+
+
+def light(
+    height: int, width: int, x: float, y: float, radius: float, *, inside: Callable,
+    outside: Callable = np.zeros_like, noise: int = 3, seed: int = 0,
+) -> np.ndarray:  # fmt: skip
+    """A brownish photograph whose light depends on the distance from the centre, in radii."""
+    rows, columns = np.mgrid[:height, :width]
+    far = np.hypot(columns - x, rows - y) / radius
+    shade = np.where(far <= 1, inside(far), outside(far))[..., None] * (220, 180, 140)
+    shade += np.random.default_rng(seed).integers(0, noise + 1, shade.shape)
+    return np.clip(shade, 0, 255).astype(np.uint8)
+
+
+def spot(far: np.ndarray) -> np.ndarray:
+    """Bright in the middle of an eye that is dim elsewhere."""
+    return 0.15 + 0.8 * np.exp(-((far / 0.4) ** 2))
+
+
+def even(far: np.ndarray) -> np.ndarray:
+    return np.full_like(far, 0.9)
+
+
+# Width and height of the frame around the centre, in radii; whether it is cut by all four sides.
+FRAMES = [(2.4, 2.2), (2.2, 1.6), (1.9, 1.42), (1.8, 1.8), (1.8, 1.35), (1.7, 1.5), (1.5, 1.75)]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("radius", [90, 200])
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        (spot, np.zeros_like),
+        (lambda far: spot(np.abs(far - 0.2)), np.zeros_like),
+        (lambda far: 0.9 - 0.6 * far, np.zeros_like),
+        (even, np.zeros_like),
+        # A flare that fades from the rim on, weak and strong.
+        (even, lambda far: 0.15 * np.exp(3 * (1 - far))),
+        (even, lambda far: 0.35 * np.exp(3 * (1 - far))),
+        # A halo with an edge of its own, on a ground that is not black.
+        (even, lambda far: np.where(far < 1.15, 0.35, 0.2)),
+        (even, lambda far: np.where(far < 1.3, 0.4, 0.1)),
+    ],
+)
+def test_the_rim_is_found_not_another_edge_of_light(
+    frame: tuple[float, float], radius: float, inside: Callable, outside: Callable
+) -> None:
+    width, height = (round(side * radius) for side in frame)
+    x, y = width / 2 - 0.06 * radius, height / 2 + 0.02 * radius
+    image = light(height, width, x, y, radius, inside=inside, outside=outside)
+    found = fundus.find_disc(image)
+    assert np.abs(np.array(found[:3]) - (x, y, radius)).max() < 0.03 * radius
+    assert found.seen >= fundus.SEEN
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "fading",
+    [
+        lambda far: np.exp(-((far / 0.6) ** 2)),
+        lambda far: np.maximum(0, 1 - far),
+        lambda far: np.cos(np.minimum(far, 2) * np.pi / 4) ** 2,
+        lambda far: 1 / (1 + (2 * far) ** 2),
+        even,
+    ],
+)
+def test_light_that_only_fades_shows_no_eye(fading: Callable, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width, radius = rng.integers(150, 400), rng.integers(150, 400), rng.integers(80, 200)
+    image = light(height, width, width * rng.uniform(0.3, 0.7), height * rng.uniform(0.3, 0.7),
+                  radius, inside=fading, outside=fading, noise=6, seed=seed)  # fmt: skip
+    with pytest.raises(UnusableImageError, match="no eye disc found"):
+        fundus.find_disc(image)
+
+
+def test_how_much_of_the_rim_is_seen_is_told() -> None:
+    assert fundus.find_disc(eye(*WHOLE)).seen > 0.99
+    hidden = eye(*WHOLE)
+    hidden[180:220, 395:430] = 150
+    # 2 x 7.6 degrees of 360.
+    assert fundus.find_disc(hidden).seen == pytest.approx(0.955, abs=0.03)
 
 
 def test_a_bright_noisy_background_is_not_the_eye() -> None:
     found = fundus.find_disc(eye(*WHOLE, noise=45))
-    assert np.abs(np.array(found) - (250, 200, 150)).max() < 2
+    assert np.abs(np.array(found[:3]) - (250, 200, 150)).max() < 2
 
 
 @pytest.mark.parametrize(
@@ -97,7 +178,7 @@ def test_a_bright_noisy_background_is_not_the_eye() -> None:
         (np.full((1, 1, 3), 255, np.uint8), "no eye disc found"),
         (np.full((3, 200, 3), 255, np.uint8), "no eye disc found"),
         (np.pad(np.full((60, 60, 3), 200, np.uint8), ((90, 90), (40, 140), (0, 0))),
-         "no eye disc found: its edge is seen over"),
+         "no eye disc found: no circle whose rim shows an edge"),
         (np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8), "no eye disc found"),
     ],
 )  # fmt: skip
@@ -137,11 +218,11 @@ def test_graham_as_scipy_blurs() -> None:
     expected = np.clip(4 * own - 4 * blurred + 128, 0, 255)
     y, x = np.mgrid[:90, :90] - 44.5
     expected[np.hypot(x, y) > 0.95 * 45] = 128
-    assert np.abs(fundus.graham(image) - expected).max() <= 0.51
+    assert np.abs(graham.graham(image) - expected).max() <= 0.51
 
 
 def test_graham_of_one_colour_is_grey_but_for_the_rim() -> None:
-    found = fundus.graham(np.full((120, 120, 3), (200, 90, 10), np.uint8))
+    found = graham.graham(np.full((120, 120, 3), (200, 90, 10), np.uint8))
     y, x = np.mgrid[:120, :120] - 59.5
     # Sigma 2: nothing of the black outside is seen 8 pixels from the sides.
     np.testing.assert_array_equal(found[np.maximum(abs(x), abs(y)) < 51], 128)
@@ -160,7 +241,7 @@ def test_graham_of_one_colour_is_grey_to_the_frame_that_cuts_the_eye(
     image = np.where((np.hypot(x - 179.5, y - 119.5) <= 160)[..., None], (200, 90, 10), 0)
     image = np.pad(image.astype(np.uint8), ((bars, bars), (0, 0), (0, 0)))
     image = fundus.centred(image.transpose(1, 0, 2) if turned else image)
-    found = fundus.graham(preprocessing.stretch(image, size) if size else image)
+    found = graham.graham(preprocessing.stretch(image, size) if size else image)
     found = found.transpose(1, 0, 2) if turned else found
     np.testing.assert_array_equal(found[:, len(found) // 2], 128)
 
@@ -169,7 +250,7 @@ def test_graham_leaves_no_band_where_the_frame_cuts_a_lit_eye() -> None:
     """What lies near the cut looks as it does in the whole eye."""
     whole = eye(500, 500, 250, 250, 200, noise=0)
     cut = whole[120:380]
-    expected, found = (fundus.graham(fundus.centred(image)) for image in (whole, cut))
+    expected, found = (graham.graham(fundus.centred(image)) for image in (whole, cut))
     assert abs(len(expected) - len(found)) <= 2
     # 20 rows inside the cut, in the disc's middle half.
     top = len(found) // 2 - 130
@@ -181,8 +262,8 @@ def test_graham_leaves_no_band_where_the_frame_cuts_a_lit_eye() -> None:
 
 def test_graham_at_the_stored_size_is_graham_at_full_size_made_smaller() -> None:
     photograph = fundus.centred(eye(800, 900, 400, 420, 300, noise=0))
-    small = fundus.graham(preprocessing.stretch(photograph, 128)).astype(int)
-    large = preprocessing.stretch(fundus.graham(photograph), 128)
+    small = graham.graham(preprocessing.stretch(photograph, 128)).astype(int)
+    large = preprocessing.stretch(graham.graham(photograph), 128)
     y, x = np.mgrid[:128, :128] - 63.5
     inside = np.hypot(x, y) < 55
     assert np.abs(small - large)[inside].mean() < 3

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust import runs
-from attnrobust.data import fundus, places, prepare, preprocessing, raw
+from attnrobust.data import fundus, graham, places, prepare, preprocessing, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
 from attnrobust.errors import UserError
@@ -99,7 +99,7 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
 
     found = fundus.find_disc(image)
     disc = preprocessing.disc(image, 512)
-    steps = {"original": image, "disc": disc, **fundus.graham_steps(disc)}
+    steps = {"original": image, "disc": disc, **graham.graham_steps(disc)}
     figure = Figure(figsize=(12.5, 2.8), layout="constrained")
     panels = figure.subplots(1, len(steps))
     for axes, (title, step) in zip(panels, steps.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Fundus photographs: find the eye's disc, centre it, and take out its lighting.
+"""Fundus photographs: find the eye's disc and centre it.
 
 Every function takes uint8 RGB (H, W, 3) of any size; grey photographs come as three equal channels.
 """
@@ -16,53 +16,63 @@ from attnrobust.data.raw import UnusableImageError
 WORKING_SIDE = 512
 # A photograph whose 99th percentile is below this (of 255) shows nothing.
 BLACK = 16
-# What is brighter than this share of the 99th percentile is taken for the eye. The first of them
-# whose edge is round over CLEAR is believed, else the best: a low one keeps a dark rim, a high one
-# is not taken in by a background that a program has stretched along with the eye.
-LIT = (0.06, 0.1, 0.16, 0.24, 0.33, 0.45)
-CLEAR = 0.5
+# What is brighter than this share of the 99th percentile is taken for the eye, and its edge for the
+# rim, as long as that is not CLEAR: a low one keeps a dark rim, a high one is not taken in by a
+# background that a program has stretched along with the eye, by a halo or by a flare.
+LIT = (0.06, 0.1, 0.16, 0.24, 0.33, 0.45, 0.66)
+CLEAR = 0.55
 # How far from a circle its edge may be, as a share of the radius.
 TOLERANCE = 0.015
 # Share of the edge that may lie outside the circle: cameras print a notch there.
 OUTSIDE = 0.1
 # Radius as a share of the photograph's long side.
 RADII = (0.1, 0.75)
-# Share of the full circle's directions in which its edge must be seen.
-SEEN = 0.3
 # Share of the whole circle, cut or not, that must be lit.
 FILLED = 0.5
 # Circles that are tried, and points of the edge that judge them.
-TRIPLES = 500
-POINTS = 400
+TRIPLES = 200
+POINTS = 100
 
-# Graham's: gain, the grey put back, and the blur's sigma as a part of the radius.
-GAIN = 4
-GREY = 128
-BLURS_IN_A_RADIUS = 30
-# Wu's share of the radius that is kept; Graham kept 0.9, where the blur no longer sees the rim.
-KEPT = 0.95
-# Rows and columns at the sides that are darker than this share of the disc are no photograph, and
-# the share of the square beyond which they matter, and which is cut off with them: edges are soft.
+# The light's steepest fall is looked for within these shares of the radius, one after the other.
+SEARCHED = (0.1, 0.04)
+# A rim is looked for in so many directions, where the frame shows it and not all is black.
+DIRECTIONS = 180
+# There the light falls between the middle two of these radii by DROP of what it was, and by STEEP
+# times what it changes between the outer pairs: a spot of light fades, a rim ends.
+PROFILE = (0.88, 0.95, 1.05, 1.12)
+DROP = 0.3
+STEEP = 1.5
+# Or to less than this share of it, whatever the eye shows beside its rim.
 DARK = 0.2
-EDGE = 0.02
+# Share of these directions in which it must be seen, share of all directions, and the widest gap
+# between them, as a share of a turn: a circle is not known from an arc at one side.
+SEEN = 0.4
+ARCS = 0.08
+GAP = 0.45
 
 
 class Disc(NamedTuple):
-    """Centre and radius in pixels; the centre of the first pixel is (0, 0)."""
+    """Centre and radius in pixels; the centre of the first pixel is (0, 0).
+
+    And how sure that is: the share of the rim that shows an edge, of what the frame shows of it.
+    """
 
     x: float
     y: float
     radius: float
+    seen: float
 
 
 def find_disc(image: np.ndarray) -> Disc:
     """The circle of the eye's field of view, also where the frame or a black bar cuts it.
 
-    The edge of what is lit is matched with circles through three of its points (RANSAC); the one
-    that most of the edge agrees with is then fitted to those points by least squares. So flat cuts
-    at any side, the camera's notch, specks in the background and parts of the eye that are too
-    dark do not move it. A circle looks the same upside down: inverted eyes are found as well as
-    others, and are not turned back.
+    The edge of what is lit is matched with circles through three of its points (RANSAC), at several
+    levels of light; the one that most of the edge agrees with is then fitted to those points by
+    least squares. So flat cuts at any side, the camera's notch, specks in the background and parts
+    of the eye that are too dark do not move it. Of these circles the one is taken along which the
+    light ends most abruptly, as it does at a rim, but not at the border of a spot of light, a halo
+    or a flare. A circle looks the same upside down: inverted eyes are found as well as others, and
+    are not turned back.
 
     Raises:
         UnusableImageError: A black photograph, or no such circle in it.
@@ -72,21 +82,25 @@ def find_disc(image: np.ndarray) -> Disc:
     high = np.percentile(bright, 99)
     if high < BLACK:
         raise UnusableImageError(f"black photograph: 99 % of its pixels are below {BLACK} of 255")
-    best, seen = np.zeros(3), 0.0
+    best, seen, clear = np.zeros(3), 0.0, 0.0
     for share in LIT:
-        circle, round_ = _circle(bright > share * high)
-        if round_ > seen:
-            best, seen = circle, round_
-        if seen >= CLEAR:
+        circle = _circle(bright > share * high)
+        if circle is None:
+            continue
+        circle = _sharpened(bright, circle)
+        shown, rim = _rim(bright, circle, LIT[0] * high)
+        if shown >= SEEN and rim > clear:
+            best, seen, clear = circle, shown, rim
+        if clear >= CLEAR:
             break
     if seen < SEEN:
         raise UnusableImageError(
-            f"no eye disc found: its edge is seen over {seen:.0%} of a circle, at least {SEEN:.0%} "
-            "expected"
+            "no eye disc found: no circle whose rim shows an edge over at least "
+            f"{SEEN:.0%} of what the frame holds of it"
         )
     x, y, radius = best
     # The middle of a shrunken pixel is the middle of those that it came from.
-    return Disc((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5, radius / scale)
+    return Disc((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5, radius / scale, seen)
 
 
 def centred(image: np.ndarray) -> np.ndarray:
@@ -97,7 +111,7 @@ def centred(image: np.ndarray) -> np.ndarray:
     Raises:
         UnusableImageError: As `find_disc`.
     """
-    x, y, radius = find_disc(image)
+    x, y, radius, _ = find_disc(image)
     side = round(2 * radius)
     left, top = round(x + 0.5 - side / 2), round(y + 0.5 - side / 2)
     height, width = image.shape[:2]
@@ -108,71 +122,6 @@ def centred(image: np.ndarray) -> np.ndarray:
     return square
 
 
-def graham_steps(image: np.ndarray) -> dict[str, np.ndarray]:
-    """The steps of `graham` by name, float32, not clipped."""
-    height, width = image.shape[:2]
-    radius = min(height, width) / 2
-    y, x = np.ogrid[:height, :width]
-    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
-    shown = photographed(image, distance <= radius)
-    own = image.astype(np.float32) * shown[..., None]
-    sigma = radius / BLURS_IN_A_RADIUS
-    # Black outside, as around a disc, but for the sides where the photograph ends before it.
-    blurred = cv2.GaussianBlur(own, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    covered = cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    mean = blurred / np.maximum(covered, np.finfo(np.float32).eps)[..., None]
-    difference = GAIN * own - GAIN * mean + GREY
-    kept = (shown > 0) & (distance <= KEPT * radius)
-    return {
-        "local mean": mean,
-        "difference": difference,
-        "result": np.where(kept[..., None], difference, np.float32(GREY)),
-    }
-
-
-def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The rectangle that a photograph fills of the square around its disc: 1 there, else 0.
-
-    The camera's frame, or black bars, may end before the disc does: rows and columns at the sides
-    that are dark all along the disc.
-
-    Args:
-        image: uint8 RGB (H, W, 3) that the disc fills.
-        inside: (H, W) where the disc lies.
-
-    Returns:
-        float32 (H, W).
-    """
-    bright = np.where(inside, image.max(axis=2), 0)
-    shown = np.ones(bright.shape, np.float32)
-    for axis, lines in ((1, shown), (0, shown.T)):
-        mean = bright.sum(axis) / np.maximum(inside.sum(axis), 1)
-        lit = np.flatnonzero(mean > DARK * mean.mean())
-        soft = int(np.ceil(EDGE * len(mean)))
-        if len(lit) and lit[0] > soft:
-            lines[: lit[0] + soft] = 0
-        if len(lit) and lit[-1] < len(mean) - 1 - soft:
-            lines[lit[-1] + 1 - soft :] = 0
-    return shown
-
-
-def graham(image: np.ndarray) -> np.ndarray:
-    """An eye without its lighting: x' = 4x - 4 blur(x) + 128 in its disc, grey 128 around it.
-
-    For an image that the disc fills, as `centred` gives it. Each channel on its own; the blur is
-    Gaussian, its sigma 1/30 of the disc's radius; the disc is clipped to 95 % of its radius, since
-    the blur makes a bright rim of the black around it. Where the photograph ends before its disc
-    the blur is the mean of what was photographed: what the frame cut off is not dark, and must not
-    leave a bright line (Graham's code mirrors the photograph there). Outside stands 128, as in his:
-    what "no difference from the mean" is inside, so that the mask adds no edge of its own. Rounded
-    and clipped to [0, 255] once, at the end.
-
-    Source: Graham, Kaggle diabetic retinopathy detection competition report (2015); 95 %: Wu,
-    Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
-    """
-    return np.clip(np.rint(graham_steps(image)["result"]), 0, 255).astype(np.uint8)
-
-
 def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return image
@@ -180,13 +129,80 @@ def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _circle(mask: np.ndarray) -> tuple[np.ndarray, float]:
-    """The circle (x, y, radius) that most of a mask's edge lies on, and over what share of it."""
+def _light(bright: np.ndarray, circle: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Light (len(shares), DIRECTIONS) at shares of a circle's radius; NaN outside the frame."""
+    x, y, radius = circle
+    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    columns = np.rint(x + radius * shares[:, None] * np.cos(angles)).astype(int)
+    rows = np.rint(y + radius * shares[:, None] * np.sin(angles)).astype(int)
+    height, width = bright.shape
+    framed = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    light = bright[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return np.where(framed, light, np.nan)
+
+
+def _sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
+    """The circle through the places nearby where the light falls most."""
+    for searched in SEARCHED:
+        shares = 1 + searched * np.linspace(-1, 1, 25)
+        light = _light(bright, circle, shares)
+        # As the eye sees light: a soft rim ends where it gets dark, not where it begins to fade.
+        fall = np.nan_to_num(np.sqrt(light[:-4]) - np.sqrt(light[4:]))
+        # A sharp edge falls in several windows alike: it lies in the middle of them.
+        place = (fall.argmax(axis=0) + len(fall) - 1 - fall[::-1].argmax(axis=0)) // 2
+        directions = np.arange(DIRECTIONS)
+        edge = light[place + 4, directions] < (1 - DROP) * light[place, directions]
+        if edge.sum() < ARCS * DIRECTIONS:
+            return circle
+        radii = circle[2] * shares[place[edge] + 2]
+        angles = 2 * np.pi * directions[edge] / DIRECTIONS
+        points = circle[:2] + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+        for _ in range(3):
+            fitted = _least_squares(points)
+            off = np.abs(_distances(fitted[None], points)[0] - fitted[2])
+            points = points[off <= max(TOLERANCE * fitted[2], np.median(off))]
+        if (
+            not np.isfinite(fitted).all()
+            or np.abs(fitted - circle).max() > 2 * searched * circle[2]
+        ):
+            return circle
+        circle = fitted
+    return circle
+
+
+def _rim(bright: np.ndarray, circle: np.ndarray, black: float) -> tuple[float, float]:
+    """How much of a circle (x, y, radius) is the rim of an eye, and how clear it is, each 0 to 1.
+
+    The share of directions that show an edge, of those that could; and this share, times that of
+    the light that ends at the circle, more where more of it is to be seen. Both 0 where the arcs
+    that show an edge do not tell the circle.
+    """
+    inner, inside, outside, outer = _light(bright, circle, np.array(PROFILE))
+    fall = inside - outside
+    # Where the frame ends just outside the rim the last pair is no evidence against it.
+    around = np.fmax(np.abs(inner - inside), np.abs(outside - outer))
+    possible = np.isfinite(outside) & (np.fmax(inner, inside) > black)
+    steep = (fall > DROP * inside) & (fall > STEEP * around)
+    dark = (outside < DARK * inside) & (inside > 2 * black)
+    edge = possible & (steep | dark)
+    where = np.flatnonzero(edge)
+    if len(where) < ARCS * DIRECTIONS:
+        return 0.0, 0.0
+    gaps = np.diff(where, append=where[0] + DIRECTIONS)
+    if gaps.max() > GAP * DIRECTIONS:
+        return 0.0, 0.0
+    share = float(edge.sum() / possible.sum())
+    ended = np.clip(fall / np.maximum(inside, 1), 0, 1)[possible].mean()
+    return share, float(share * ended * np.sqrt(possible.sum() / DIRECTIONS))
+
+
+def _circle(mask: np.ndarray) -> np.ndarray | None:
+    """The circle (x, y, radius) that most of a mask's edge lies on, if it could hold an eye."""
     lit = _largest(mask)
     edge, free = _edge(lit)
     circles = _circles_through(free, max(lit.shape))
     if not len(circles):
-        return np.zeros(3), 0.0
+        return None
     some = free[:: -(-len(free) // POINTS)]
     allowed = circles[:, 2:] * TOLERANCE
     votes = (np.abs(_distances(circles, some) - circles[:, 2:]) < allowed).sum(1)
@@ -196,16 +212,13 @@ def _circle(mask: np.ndarray) -> tuple[np.ndarray, float]:
     for _ in range(3):
         near = _near(best, free)
         if len(near) < 3:
-            return best, 0.0
+            return None
         best = _least_squares(near)
         if not _likely(best[2], max(lit.shape)):
-            return best, 0.0
+            return None
     x, y, radius = best
     inside = cv2.circle(np.zeros_like(lit), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
-    if (inside & lit).sum() < FILLED * np.pi * radius**2:
-        return best, 0.0
-    angles = np.arctan2(*(_near(best, free) - best[:2]).T)
-    return best, np.unique(np.floor(angles / (2 * np.pi) * 72)).size / 72
+    return best if (inside & lit).sum() >= FILLED * np.pi * radius**2 else None
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:

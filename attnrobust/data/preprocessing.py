@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from attnrobust.data import fundus
+from attnrobust.data.graham import graham
 
 
 def stretch(image: np.ndarray, size: int) -> np.ndarray:
@@ -85,4 +86,4 @@ def gaussian_high_pass(image: np.ndarray) -> np.ndarray:
 
 
 FITS = {"stretch": stretch, "crop": crop, "pad": pad, "disc": disc}
-FILTERS = {"none": identity, "gaussian_high_pass": gaussian_high_pass, "graham": fundus.graham}
+FILTERS = {"none": identity, "gaussian_high_pass": gaussian_high_pass, "graham": graham}
