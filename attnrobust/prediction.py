@@ -16,6 +16,17 @@ from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 
+def ready(setting: config.Corruptions, dataset: Dataset, data: config.Data) -> None:
+    """What can be known before there are weights.
+
+    Raises:
+        UserError: No such corruption, or the test split is empty.
+    """
+    for name in setting.names:
+        config.lookup("corruptions.names", CORRUPTIONS, name)
+    inputs.count(dataset, "test", data.limit)
+
+
 def predict(
     experiment: config.Experiment, dataset: Dataset, folder: Path, replicas: Replicas
 ) -> None:
@@ -31,8 +42,7 @@ def predict(
         UserError: A logit is not finite, the test split is empty, or no such corruption.
     """
     asked = experiment.corruptions
-    for name in asked.names:
-        config.lookup("corruption", CORRUPTIONS, name)
+    ready(asked, dataset, experiment.data)
     if asked.names:
         corrupting.warn_of_filter(dataset)
     conditions = [("clean.npz", "test", "", 0)]
