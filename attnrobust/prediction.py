@@ -13,18 +13,22 @@ from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas
 
 
-def ready(setting: config.Corruptions, dataset: Dataset, data: config.Data) -> None:
+def ready(experiment: config.Experiment, dataset: Dataset) -> None:
     """What can be known before there are weights.
 
     Raises:
-        UserError: No such corruption, or the test split is empty.
+        UserError: No such corruption, the test split is empty, or a batch of images cannot fit
+            into memory.
     """
-    for name in setting.names:
+    data = experiment.data
+    for name in experiment.corruptions.names:
         config.lookup("corruptions.names", CORRUPTIONS, name)
     inputs.count(dataset, "test", data.limit)
+    memory.require_images(data.image_size, experiment.attack.batch_size, "attack.batch_size")
 
 
 def predict(
@@ -42,7 +46,7 @@ def predict(
         UserError: A logit is not finite, the test split is empty, or no such corruption.
     """
     asked = experiment.corruptions
-    ready(asked, dataset, experiment.data)
+    ready(experiment, dataset)
     if asked.names:
         corrupting.warn_of_filter(dataset)
     conditions = [("clean.npz", "test", "", 0)]

@@ -6,6 +6,7 @@ training. Every stage says what it asks for in its own module; here stands which
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,8 @@ def ready(walk: Walk, stages: Sequence[str], *, trained: Collection[Path] = ()) 
 
 
 def train(plan: Plan) -> None:
-    """Rows of `model` and `training`, the weights that it starts from, records."""
-    from attnrobust.training import phases
+    """Rows of `model` and `training`, the weights that it starts from, records, rare classes."""
+    from attnrobust.training import balance, phases
     from attnrobust.training import ready as training
 
     walk = plan.walk
@@ -73,7 +74,7 @@ def train(plan: Plan) -> None:
     if start and walk.run.beside(start) not in plan.trained:
         phases.started_from(walk.run)
     if walk.machines == "mirrored":  # Else TensorFlow joins the other workers first.
-        walk.dataset()
+        balance.ready(walk.dataset(), walk.experiment)
 
 
 def predict(plan: Plan) -> None:
@@ -81,16 +82,15 @@ def predict(plan: Plan) -> None:
     from attnrobust import prediction
 
     plan.require_network()
-    experiment = plan.walk.experiment
-    prediction.ready(experiment.corruptions, plan.walk.dataset(), experiment.data)
+    prediction.ready(plan.walk.experiment, plan.walk.dataset())
     plan.require_same("predict")
 
 
 def attack(plan: Plan) -> None:
-    """Attack, its loss and its target, first passes, its name in the run."""
+    """Attack, its loss and its target, first passes, radii, its name in the run."""
+    from attnrobust import prediction
     from attnrobust.attacks import checks
     from attnrobust.attacks.methods import ATTACKS
-    from attnrobust.data import inputs
 
     walk, setting = plan.walk, plan.walk.experiment.attack
     checks.settings(setting)
@@ -99,10 +99,23 @@ def attack(plan: Plan) -> None:
     plan.require_network()
     dataset = walk.dataset()
     checks.ready(setting, dataset.classes)
-    inputs.count(dataset, "test", walk.experiment.data.limit)
-    if "train" not in plan.before:
-        walk.epsilon_scale()
+    prediction.ready(walk.experiment, dataset)
+    if setting.scale != "pixels":
+        checks.settings(setting.in_pixels(_input_scale(plan, len(dataset.classes))))
     plan.require_same("attack")
+
+
+def _input_scale(plan: Plan, classes: int) -> float:
+    """What 1 in [0, 1] pixels is in the scale of the first layer, also before there are weights."""
+    if "train" not in plan.before:
+        return plan.walk.epsilon_scale()
+    from attnrobust.models import build
+
+    experiment = plan.walk.experiment
+    model = dataclasses.replace(experiment.model, weights="none")
+    return build.input_scale(
+        build.build(model, classes=classes, image_size=experiment.data.image_size)
+    )
 
 
 def check(plan: Plan) -> None:
