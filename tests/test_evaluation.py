@@ -1,5 +1,6 @@
 """Measurements of a made-up run, every number by hand."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
