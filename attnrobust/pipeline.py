@@ -215,12 +215,9 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
                          for name, stage in {**STAGES, "search": search.search}.items()),
     )  # fmt: skip
     add = parser.add_argument
-    add(
-        "stage",
-        nargs="+",
-        choices=[*STAGES, "all", "search"],
-        help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
-    )
+    add("stage", nargs="+", choices=[*STAGES, "all", "search"],
+        help="what to do, one or several; 'all' walks them in this order; "
+             "'search' goes alone")  # fmt: skip
     add("--records", type=Path,
         help="folder of the records (tfrecords/shards/<dataset>, or data.records)")  # fmt: skip
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
@@ -231,12 +228,9 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
-    add(
-        "--strategy",
-        choices=["mirrored", "multi_worker"],
-        default="mirrored",
-        help="over all devices of this machine, or for train over all workers in TF_CONFIG",
-    )
+    add("--strategy", choices=["mirrored", "multi_worker"], default="mirrored",
+        help="over all devices of this machine, or for train over all workers "
+             "in TF_CONFIG")  # fmt: skip
     add("--debug", action="store_true", help="show tracebacks")
     search.add_options(parser)
     options = parser.parse_args(argv)
