@@ -6,8 +6,9 @@ import logging
 import time
 from pathlib import Path
 
-from attnrobust.pipeline import RECORDS, REPORTS, RUNS, Walk, walk_through
+from attnrobust.pipeline import walk_through
 from attnrobust.runs import Run
+from attnrobust.walk import RECORDS, REPORTS, RUNS, Walk
 
 log = logging.getLogger("attnrobust")
 

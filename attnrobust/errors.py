@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is one line that names the file, row or option and what was expected. The command
     line prints it without a traceback and exits with code 1 (`--debug` shows the traceback).
     """
+
+
+class Unfinished(UserError):
+    """A stage's result is not there, or was made of other than what is there now."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import calibration, metrics, runs
+from attnrobust import calibration, metrics, runs, stamps
 from attnrobust.errors import UserError
 from attnrobust.metrics import Measured
 from attnrobust.runs import Run
@@ -60,7 +60,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     if not attacks:
         log.info("no attack has finished: clean numbers alone")
     for place in run.root.glob("attack/*/stage.json"):
-        if place.parent.name not in attacks:
+        if place.parent.name not in attacks and stamps.begun(place.parent):
             log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
     for label in run.outdated():
         log.warning("warning: attack '%s' was made by an earlier version, which may have left more "

@@ -61,6 +61,17 @@ def export(model: keras.Model, images: np.ndarray, folder: Path) -> float:
     return difference
 
 
+def drawn(size: int) -> np.ndarray:
+    """Eight images to compare on, float32 (8, size, size, 3) in [0, 1]; each time the same.
+
+    Fields of colour, not noise alone: a network's ReLUs shall answer to both.
+    """
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(size=(8, 4, 4, 3)).astype(np.float32)
+    smooth = tf.image.resize(coarse, (size, size)).numpy()
+    return np.asarray(np.clip(smooth + rng.normal(0, 0.1, smooth.shape), 0, 1), np.float32)
+
+
 def _compare(saved: Path, images: np.ndarray, expected: np.ndarray) -> float:
     """Ask a process that knows nothing of this project for the same logits."""
     code = (

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 from attnrobust import config, provenance, runs, search, stamps
 from attnrobust.commands import guarded, log_to
-from attnrobust.errors import UserError
+from attnrobust.explanations import UNATTACKED
+from attnrobust.ready import ready
 from attnrobust.runs import Run
-from attnrobust.walk import SMOKE, Walk, smoke
+from attnrobust.smoke import SMOKE, smoke
+from attnrobust.walk import RECORDS, RUNS, Walk
 
 if TYPE_CHECKING:
     from tensorflow import keras
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
 
 log = logging.getLogger("attnrobust")
-
-RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
 
 
 def train(walk: Walk) -> None:
@@ -42,9 +42,9 @@ def train(walk: Walk) -> None:
         spread = strategy.multi_worker()
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
-    used = {**walk.used("model", "training"), **walk.started_from()}
-    with walk.run.stage("train", used=used, inputs=dataset.hash, notes={"again": list(walk.again)},
-                        force=walk.force, writes=chief) as folder:  # fmt: skip
+    with walk.run.stage("train", used=walk.asked("train"), inputs=dataset.hash,
+                        notes={"again": list(walk.again)}, force=walk.force,
+                        writes=chief) as folder:  # fmt: skip
         if folder is not None:
             from attnrobust.models import precision
             from attnrobust.training import fit, strategy
@@ -84,7 +84,7 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
 
 def predict(walk: Walk) -> None:
     """Weights and records to `predict/clean.npz`, validation.npz and a file a corruption."""
-    with walk.run.stage("predict", used=walk.used("corruptions"), inputs=walk.weights_digest(),
+    with walk.run.stage("predict", used=walk.asked("predict"), inputs=walk.weights_digest(),
                         notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust import prediction
@@ -95,18 +95,13 @@ def predict(walk: Walk) -> None:
 
 def attack(walk: Walk) -> None:
     """Weights and records to one `attack/<label>/<attack>-<epsilon>.npz` for each epsilon."""
-    from attnrobust.attacks.methods import ATTACKS, row_of, settled
+    from attnrobust.attacks.methods import row_of
     from attnrobust.attacks.sweep import Sweep
 
-    name, row = walk.experiment.attack.name, row_of(walk.experiment.attack)
-    if walk.label in ATTACKS and walk.label != name:
-        raise UserError(f"--as {walk.label}: that is another attack than {name}")
     scale = walk.epsilon_scale()
-    notes = {**walk.notes(), "norm": row.norm, "command": provenance.command(),
-             "epsilon_scale": scale}  # fmt: skip
-    # What was done, and not what a row would do by the time it is read.
-    used = {**walk.used("attack"), "attack": dataclasses.asdict(settled(walk.experiment.attack))}
-    with walk.run.stage(walk.run.place_of("attack", walk.label), used=used,
+    notes = {**walk.notes(), "norm": row_of(walk.experiment.attack).norm,
+             "command": provenance.command(), "epsilon_scale": scale}  # fmt: skip
+    with walk.run.stage(walk.place("attack"), used=walk.asked("attack"),
                         inputs=walk.weights_digest(), notes=notes,
                         force=walk.force) as folder:  # fmt: skip
         if folder:
@@ -118,14 +113,14 @@ def attack(walk: Walk) -> None:
 
 def check(walk: Walk) -> None:
     """The attack doubted in other ways: `check/<label>/checks.json`."""
-    run, dataset, place = walk.run, walk.dataset(), walk.run.place_of("check", walk.label)
+    run, dataset, place = walk.run, walk.dataset(), walk.place("check")
     stamp = None if walk.force else run.stamp(place)
     # A run that was trained after the check does not undo it.
     other = walk.as_now(stamp.get("surrogate")) if stamp else walk.surrogate(dataset)
     notes = {**walk.notes(), "surrogate": other}
     sweep = run.attacked(walk.label)
     inputs = stamps.check_inputs(walk.weights_digest(), sweep / "stage.json", other)
-    with run.stage(place, used=walk.used("checks"), inputs=inputs, notes=notes,
+    with run.stage(place, used=walk.asked("check"), inputs=inputs, notes=notes,
                    force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.attacks import sanity
@@ -150,54 +145,65 @@ def evaluate(walk: Walk) -> None:
 
 def explain(walk: Walk) -> None:
     """Sample images to `explain/<label>/<method>-<condition>.npz` and `comparison.csv`."""
-    attacked = walk.run.attacked(walk.label)
-    with walk.run.stage(walk.run.place_of("explain", walk.label), used=walk.used("explanation"),
-                        inputs=runs.digest(walk.weights_digest(), attacked / "stage.json"),
-                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
+    label = walk.explained()
+    attacked = walk.run.attacked(label) if label else None
+    # Without an attack the same images are explained, but under a name of their own.
+    place = walk.place("explain") if label else f"explain/{UNATTACKED}"
+    number = walk.experiment.attack.samples
+    used = {**walk.asked("explain"), **({} if label else {"samples": number})}
+    inputs = walk.weights_digest()
+    if attacked:
+        inputs = runs.digest(inputs, attacked / "stage.json")
+    with walk.run.stage(place, used=used, inputs=inputs, notes=walk.notes(),
+                        force=walk.force) as folder:  # fmt: skip
         if folder:
             from attnrobust.explanations import stage
 
-            model = walk.trained(walk.dataset()).model
-            setting = walk.run.attacks()[walk.label]
-            stage.explain(model, walk.experiment.explanation, setting, attacked, folder)
+            dataset, data = walk.dataset(), walk.experiment.data
+            replicas = walk.trained(dataset)
+            images = (stage.of_attack(walk.run.attacks()[label], attacked) if attacked else
+                      stage.unattacked(replicas, dataset, data, number, folder))  # fmt: skip
+            stage.explain(replicas.model, walk.experiment.explanation, images, folder)
+    if not label:
+        log.info("no attack has finished: heatmaps of the images as they are alone")
+        return
     from attnrobust.explanations import comparison
 
     # Cheap and wholly derived, so it is made anew whenever asked, for runs of long ago as well.
-    comparison.write(walk.run, walk.label)
+    comparison.write(walk.run, label)
 
 
 def report(walk: Walk) -> None:
     """One page on this run: `reports/<dataset>-<experiment>-seed-<n>/index.html`."""
     from attnrobust.report import page
 
-    experiment = walk.experiment
-    name = f"{experiment.data.dataset}-{experiment.name}-seed-{experiment.seed}"
-    kept = walk.run.root.resolve().parents[2]
-    if kept != RUNS.resolve():
-        # Two folders of runs may hold runs of the same name and seed.
-        name += f"-{kept.name}-{runs.digest(str(kept))[:6]}"
     # What was done, not what these settings would do.
-    page.write([Run.open(walk.run.root)], REPORTS / name)
+    page.write([Run.open(walk.run.root)], walk.page())
 
 
 def export(walk: Walk) -> None:
-    """Weights to `export/saved_model/`, checked in a fresh process."""
-    with walk.run.stage("export", used={}, inputs=walk.weights_digest(),
-                        force=walk.force) as folder:  # fmt: skip
+    """Weights to `export/saved_model/`, checked in a fresh process; records are not needed."""
+    walk.check_network()
+    learned_from = (walk.run.stamp("train") or {})["inputs"]
+    inputs = runs.digest(walk.run.require("train") / "weights.h5", learned_from)
+    with walk.run.stage("export", used={}, inputs=inputs, force=walk.force) as folder:
         if folder:
             from attnrobust import export as exporting
-            from attnrobust.data import inputs
 
-            dataset, data = walk.dataset(), walk.experiment.data
-            batch = next(iter(inputs.evaluation_batches(dataset, "test", data=data, batch_size=8)))
-            exporting.export(walk.trained(dataset).model, batch["image"].numpy(), folder)
-            exporting.write_card(folder, list(dataset.classes), data.image_size)
+            model, data = walk.trained().model, walk.experiment.data
+            exporting.export(model, exporting.drawn(data.image_size), folder)
+            exporting.write_card(folder, walk.learned(), data.image_size)
 
 
 STAGES: dict[str, Callable[[Walk], None]] = {
     "train": train, "predict": predict, "attack": attack, "check": check, "evaluate": evaluate,
     "explain": explain, "report": report, "export": export,
 }  # fmt: skip
+
+
+def in_order(asked: Sequence[str]) -> list[str]:
+    """The stages of a command, `all` being each, as an image walks them."""
+    return [name for name in STAGES if {name, "all"} & set(asked)]
 
 
 def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
@@ -209,12 +215,9 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
                          for name, stage in {**STAGES, "search": search.search}.items()),
     )  # fmt: skip
     add = parser.add_argument
-    add(
-        "stage",
-        nargs="+",
-        choices=[*STAGES, "all", "search"],
-        help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
-    )
+    add("stage", nargs="+", choices=[*STAGES, "all", "search"],
+        help="what to do, one or several; 'all' walks them in this order; "
+             "'search' goes alone")  # fmt: skip
     add("--records", type=Path,
         help="folder of the records (tfrecords/shards/<dataset>, or data.records)")  # fmt: skip
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
@@ -225,17 +228,14 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
-    add(
-        "--strategy",
-        choices=["mirrored", "multi_worker"],
-        default="mirrored",
-        help="over all devices of this machine, or for train over all workers in TF_CONFIG",
-    )
+    add("--strategy", choices=["mirrored", "multi_worker"], default="mirrored",
+        help="over all devices of this machine, or for train over all workers "
+             "in TF_CONFIG")  # fmt: skip
     add("--debug", action="store_true", help="show tracebacks")
     search.add_options(parser)
     options = parser.parse_args(argv)
     search.refuse_mixture(parser, options)
-    stages = [name for name in STAGES if {name, "all"} & set(options.stage)]
+    stages = in_order(options.stage)
     if options.label and not {"attack", "check", "explain"} & set(stages):
         parser.error(f"--as is for attack, check and explain; {stages[0]} takes every attack")
     if options.strategy == "multi_worker" and (stages != ["train"] or options.force):
@@ -274,9 +274,9 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
 def _label(text: str) -> str:
     """An argparse type: the name of an attack in its run."""
     safe = text and all(c.isalnum() or c in "_-." for c in text) and text[0] != "."
-    if not safe or text.endswith((".json", ".npz", ".csv")):
+    if not safe or text.endswith((".json", ".npz", ".csv")) or text == UNATTACKED:
         raise argparse.ArgumentTypeError(
-            f"{text}: expected letters, digits, _ - . (it names a folder)"
+            f"{text}: expected letters, digits, _ - . (it names a folder), not {UNATTACKED}"
         )
     return text
 
@@ -284,10 +284,7 @@ def _label(text: str) -> str:
 def walk_through(walk: Walk, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", walk.run.root)
-    if "attack" in stages:
-        from attnrobust.attacks import checks
-
-        checks.settings(walk.experiment.attack)  # before a night of training, not after it
+    ready(walk, stages)
     with log_to(walk.run.path("log.txt")):
         for name in stages:
             try:

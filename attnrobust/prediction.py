@@ -13,7 +13,22 @@ from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas
+
+
+def ready(experiment: config.Experiment, dataset: Dataset) -> None:
+    """What can be known before there are weights.
+
+    Raises:
+        UserError: No such corruption, the test split is empty, or a batch of images cannot fit
+            into memory.
+    """
+    data = experiment.data
+    for name in experiment.corruptions.names:
+        config.lookup("corruptions.names", CORRUPTIONS, name)
+    inputs.count(dataset, "test", data.limit)
+    memory.require_images(data.image_size, experiment.attack.batch_size, "attack.batch_size")
 
 
 def predict(
@@ -31,8 +46,7 @@ def predict(
         UserError: A logit is not finite, the test split is empty, or no such corruption.
     """
     asked = experiment.corruptions
-    for name in asked.names:
-        config.lookup("corruption", CORRUPTIONS, name)
+    ready(experiment, dataset)
     if asked.names:
         corrupting.warn_of_filter(dataset)
     conditions = [("clean.npz", "test", "", 0)]

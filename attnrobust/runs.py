@@ -6,13 +6,12 @@ import contextlib
 import dataclasses
 import json
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attnrobust import config, ownership, stamps
-from attnrobust.errors import UserError
+from attnrobust.errors import Unfinished, UserError
 from attnrobust.files import (
     atomic,
     clean,
@@ -24,6 +23,7 @@ from attnrobust.files import (
     save_npz,
     save_text,
 )
+from attnrobust.stages import Stage, Staged
 
 # Stages know the run directory, and how its files are written, by this one module.
 __all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs",
@@ -37,7 +37,7 @@ def attack_file(name: str, epsilon: float) -> str:
     return f"{name}-{epsilon:g}.npz"
 
 
-class Run:
+class Run(Staged):
     """One experiment with one seed on disk.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
     """
 
     def __init__(self, root: Path, experiment: config.Experiment) -> None:
-        self.root = root
+        super().__init__(root)
         self.experiment = experiment
 
     @classmethod
@@ -71,9 +71,21 @@ class Run:
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
-    def path(self, *parts: str) -> Path:
-        """A path inside the run."""
-        return self.root.joinpath(*parts)
+    def beside(self, name: str) -> Path:
+        """Where the run of another experiment with the same seed is, beside this one."""
+        return self.root.parents[1] / name / f"seed-{self.experiment.seed}"
+
+    def refuse_other(self, name: str, used: Mapping[str, Any]) -> None:
+        """Nothing, where a stage has no result.
+
+        Args:
+            name: As of `stage`.
+            used: Likewise.
+
+        Raises:
+            UserError: Results of another configuration or version stand there.
+        """
+        Stage(self.path(name), name, json.loads(json.dumps(used))).before(settings_alone=True)
 
     @contextlib.contextmanager
     def stage(
@@ -90,7 +102,8 @@ class Run:
         """The stage's folder while it works, or None where its result already stands.
 
         On a clean exit the stamp `stage.json` is marked finished. A stage that was cut off keeps
-        its folder, so that it resumes.
+        its folder, so that it resumes; one that was cut off before it had any result counts as not
+        there.
 
         Args:
             name: Stage and folder, such as `predict`, or `attack/linf_pgd` (see `place_of`).
@@ -106,86 +119,14 @@ class Run:
             UserError: Results of another configuration, input or version stand there and `force`
                 is off, or another process is at it.
         """
-        folder = self.path(name)
-        with ownership.alone(folder) if writes else contextlib.nullcontext():
-            if writes:
-                clean(folder)
-            yield from self._stage(name, used, inputs, notes or {}, force=force, renew=renew,
-                                   writes=writes)  # fmt: skip
-
-    def _stage(
-        self, name: str, used: Mapping[str, Any], inputs: str, notes: Mapping[str, Any], *,
-        force: bool, renew: bool, writes: bool,
-    ) -> Iterator[Path | None]:  # fmt: skip
-        folder, used = self.path(name), json.loads(json.dumps(used))
-        if force and folder.exists():
-            stamps.clear(folder)
-        before = None if renew else self.stamp(name)
-        gone = stamps.gone(before, folder) if before else []
-        if before:
-            now = stamps.completed(used)
-            other = "keep both with --as LABEL" if name.startswith("attack") else (
-                "give this run a name of its own with --set name=…")  # fmt: skip
-            if before["used"] != now or before["inputs"] != inputs:
-                raise UserError(
-                    f"{folder} was made with {stamps.difference(before['used'], now)}; add "
-                    f"--force to make it anew, or {other}"
-                )
-            if stamps.outdated(before, name):
-                raise UserError(
-                    f"{folder} was made by an earlier version of this stage, which gave other "
-                    f"numbers (CHANGELOG.md says what changed); add --force to make it anew, or "
-                    f"{other}"
-                )
-            if before["finished"] and not gone:
-                log.info("%s: done before, kept (%s)", name, folder)
-                yield None
-                return
-            if gone:
-                log.warning("warning: %s: %s gone; made anew", folder, " and ".join(gone))
-            else:
-                log.info("%s: going on where it was cut off", name)
-            if gone and name == "train":
-                stamps.clear(folder)  # There is no half of it to go on with.
-                before = None
+        used = json.loads(json.dumps(used))
+        stage = Stage(self.path(name), name, used, inputs, notes or {}, force, renew)
         if not writes:
-            yield folder
+            yield stage.looked_at()
             return
-        self._remember(used)
-        record = {"used": used, "inputs": inputs, "version": stamps.version(name),
-                  **notes, **stamps.clock(before, folder),
-                  "beside": stamps.beside(before, folder)}  # fmt: skip
-        if renew:
-            yield from self._renewed(name, record)
-        else:
-            yield from self._timed(name, record)
-
-    def _renewed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
-        """The stage's folder; its stamp is written at the end alone."""
-        place, start = self.path(name, "stage.json"), time.monotonic()
-        yield place.parent
-        seconds = round(time.monotonic() - start, 1)
-        files = stamps.files(place.parent, record["beside"])
-        save_json(place, {**record, "finished": True, "seconds": seconds, "files": files})
-        log.info("%s: done in %.1f s", name, seconds)
-
-    def _timed(self, name: str, record: Mapping[str, Any]) -> Iterator[Path]:
-        """The stage's folder; its stamp, during and after, with the seconds of all parts."""
-        place, start, finished = self.path(name, "stage.json"), time.monotonic(), False
-        save_json(place, {**record, "finished": False})
-        try:
-            yield place.parent
-            finished = True
-        finally:
-            seconds = round(record["seconds"] + time.monotonic() - start, 1)
-            # A full disk must not hide what went wrong before; only a finished stamp is a promise.
-            with contextlib.nullcontext() if finished else contextlib.suppress(OSError, UserError):
-                done: dict[str, Any] = {"finished": finished, "seconds": seconds}
-                if finished:
-                    done["files"] = stamps.files(place.parent, record["beside"])
-                # What this part took is counted: the next one shall not count it by its files.
-                save_json(place, {**record, **done, **({} if finished else {"began": time.time()})})
-        log.info("%s: done in %.1f s", name, seconds)
+        with ownership.alone(stage.folder):
+            clean(stage.folder)
+            yield from stage.at_work(lambda: self._remember(used))
 
     def _remember(self, used: Mapping[str, Any]) -> None:
         """Write `config.json`: all of it when training, later only what the stage itself uses.
@@ -199,15 +140,6 @@ class Run:
             experiment = dataclasses.replace(Run.open(self.root).experiment, **own)
         save_json(self.path("config.json"), json.loads(config.to_json(experiment)))
 
-    def stamp(self, name: str) -> dict[str, Any] | None:
-        """A stage's stamp: used, inputs, finished, notes, when it started, seconds; or None.
-
-        Raises:
-            UserError: The file is damaged, or not a stamp.
-        """
-        place = self.path(name, "stage.json")
-        return stamps.checked(load_json(place), place) if place.exists() else None
-
     def again(self, place: str) -> list[str]:
         """The module and options that call up the settings of a stage, as its stamp tells them.
 
@@ -220,24 +152,11 @@ class Run:
         smoke = ["--smoke"] * name.endswith("-smoke")
         return [f"experiments.{dataset}.{name.removesuffix('-smoke')}", *smoke]
 
-    def require(self, name: str) -> Path:
-        """The folder of a finished stage.
-
-        Raises:
-            UserError: The stage has not finished.
-        """
-        stamp = self.stamp(name)
-        if not stamp or not stamp["finished"]:
-            raise UserError(f"{self.root}: run '{name}' first")
-        if gone := stamps.gone(stamp, self.path(name)):
-            raise UserError(f"{self.path(name)}: {' and '.join(gone)} gone; run '{name}' again")
-        return self.path(name)
-
     def require_fresh(self) -> None:
         """Predictions and attacks are those of the weights that are there now.
 
         Raises:
-            UserError: A stage was made with other weights. (Stamps of long ago do not say which;
+            Unfinished: A stage was made with other weights. (Stamps of long ago do not say which;
                 weights that are gone tell nothing either.)
         """
         weights = self.path("train", "weights.h5")
@@ -247,8 +166,8 @@ class Run:
             return
         now = digest(weights)
         if old := [place for place, made_with in said.items() if made_with not in (None, now)]:
-            raise UserError(f"{self.root}: {' and '.join(old)} older than train/weights.h5, which "
-                            "has changed since; run again with --force")  # fmt: skip
+            raise Unfinished(f"{self.root}: {' and '.join(old)} older than train/weights.h5, "
+                             "which has changed since; run again with --force")  # fmt: skip
 
     def elsewhere(self) -> bool:
         """Whether it was measured on other records than it was trained on.
@@ -260,11 +179,6 @@ class Run:
         if not train or not predict or not weights.is_file():
             return False
         return bool(predict["inputs"] != digest(weights, train["inputs"]))
-
-    def seconds(self, name: str) -> float | None:
-        """How long a finished stage took, all its parts together, or None."""
-        stamp = self.stamp(name) or {}
-        return stamp.get("seconds") if stamp.get("finished") else None
 
     def place_of(self, stage: str, label: str) -> str:
         """The folder, below the run, of the `attack` or `explain` stage of one attack.
@@ -339,13 +253,21 @@ class Run:
 def find_runs(paths: Sequence[Path]) -> list[Run]:
     """All runs at or below the paths, sorted by place, each once.
 
+    What else is called `config.json` below them is passed over with a warning.
+
     Raises:
-        UserError: A path holds no run.
+        UserError: A path holds no run, or is one that cannot be read.
     """
     found: dict[Path, Run] = {}
     for path in paths:
-        roots = sorted(file.parent for file in path.rglob("config.json"))
-        if not roots:
-            raise UserError(f"{path}: no run there or below (config.json is missing)")
-        found |= {root.resolve(): Run.open(root) for root in roots}
+        here, wrong = {}, UserError(f"{path}: no run there or below (config.json is missing)")
+        for root in sorted(file.parent for file in path.rglob("config.json")):
+            try:
+                here[root.resolve()] = Run.open(root)
+            except UserError as error:
+                wrong = error
+                log.warning("warning: no run, passed over: %s", error)
+        if not here:
+            raise wrong
+        found |= here
     return list(found.values())

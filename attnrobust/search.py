@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from attnrobust import config, runs
 from attnrobust.commands import log_to
 from attnrobust.errors import UserError
+from attnrobust.grid import Point, axes, points, require_one_measure
 from attnrobust.runs import Run
-from attnrobust.training.methods import row_of
 from attnrobust.walk import Walk
 
 if TYPE_CHECKING:
@@ -33,21 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("attnrobust")
 
-SECTIONS = ("model", "training")
-FOLDS, EXAMPLE = 5, "training.batch_size=8,16"
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One point of the grid.
-
-    Attributes:
-        experiment: With the point's settings.
-        settings: These, by name, as text that `--set` reads.
-    """
-
-    experiment: config.Experiment
-    settings: Mapping[str, str]
+FOLDS = 5
 
 
 class Cell(Run):
@@ -70,6 +56,8 @@ def search(
 ) -> None:
     """Settings of --grid, each trained on --folds parts of the train split, to `search.csv`."""
     # Args: train: what trains a cell; words: the command that trains on everything.
+    from attnrobust.training import ready as settings
+
     folds = FOLDS if folds is None else folds
     if folds < 2:
         raise UserError(f"--folds {folds}: expected at least 2")
@@ -79,14 +67,16 @@ def search(
     if any(point.experiment.training.start for point in tried):
         raise UserError("search: the run that training.start names has seen every fold; expected "
                         "none (--set training.start=)")  # fmt: skip
-    _require_one_measure(tried)
+    require_one_measure(tried)
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
+    # Before a night of training, not after it: every name is known, every class is in every fold.
+    for point in tried:
+        settings.ready(point.experiment)
+    for each in cells[0]:
+        dataclasses.replace(walk, run=each).dataset()
     with log_to(root / "log.txt"):
         keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
-        for each in cells[0]:
-            # Before a night of training, not after it: every class is in every fold.
-            dataclasses.replace(walk, run=each).dataset()
         found: list[list[float]] = [[] for _ in tried]
         for row, accuracies in zip(cells, found, strict=True):
             for each in row:
@@ -108,68 +98,6 @@ def _say(chosen: Point, mean: float, folds: int, words: Sequence[str]) -> None:
         "training attacks); with it on the whole train split:\n  %s", ", ".join(settings), mean,
         folds, shlex.join(command),
     )  # fmt: skip
-
-
-def points(experiment: config.Experiment, grid: Sequence[str]) -> list[Point]:
-    """Every combination of the grid's values, the last setting changing fastest.
-
-    Args:
-        experiment: What the settings are put into.
-        grid: Words such as `training.batch_size=8,16`; a comma always parts two values.
-
-    Raises:
-        UserError: No grid, no value, a setting named twice, unknown or not of model or training,
-            a value that cannot be read, is out of range, or comes twice.
-    """
-    axes: dict[str, list[str]] = {}
-    for word in grid:
-        key, _, texts = word.partition("=")
-        values = [text.strip() for text in texts.split(",") if text.strip()]
-        if not values:
-            raise UserError(f"--grid {word}: expected KEY=VALUE,VALUE, such as {EXAMPLE}")
-        if key in axes:
-            raise UserError(f"--grid {key}: given twice; expected all its values after one =")
-        if key.partition(".")[0] not in SECTIONS:
-            raise UserError(f"--grid {key}: expected a setting of {' or '.join(SECTIONS)}")
-        axes[key] = values
-    if not axes:
-        raise UserError(f"search: expected at least one --grid, such as --grid {EXAMPLE}")
-    found: list[Point] = []
-    for combination in itertools.product(*axes.values()):
-        settings = list(map("=".join, zip(axes, combination, strict=True)))
-        try:
-            chosen = config.with_settings(experiment, settings)
-        except UserError as error:
-            raise UserError(str(error).replace("--set", "--grid")) from None
-        if any(point.experiment == chosen for point in found):
-            raise UserError(f"--grid: {' '.join(settings)} comes twice")
-        found.append(Point(chosen, {key: _text(chosen, key) for key in axes}))
-    return found
-
-
-def _require_one_measure(tried: Sequence[Point]) -> None:
-    """Accuracies can be compared where validation makes the same attack, or none, everywhere."""
-
-    def measure(training: config.Training) -> tuple[object, ...]:
-        if not row_of(training).attacked:
-            return ()
-        return (training.inner_norm, training.inner_epsilon, training.inner_steps,
-                training.inner_stepsize, training.validation_share)  # fmt: skip
-
-    if len({measure(point.experiment.training) for point in tried}) > 1:
-        raise UserError(
-            "search: --grid changes what validation measures (clean accuracy, or that under the "
-            "attack inside training), so no point could be called best; expected one kind of "
-            "method and one inner attack for all"
-        )
-
-
-def _text(experiment: config.Experiment, key: str) -> str:
-    """A setting's value as text that `--set` reads, the same however the user spelt it."""
-    value: Any = experiment
-    for name in key.split("."):
-        value = getattr(value, name)
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def place(run: Run) -> Path:
@@ -228,11 +156,6 @@ def table(tried: Sequence[Point], found: Sequence[Sequence[float]], folds: int) 
             "n": len(values),
         })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def axes(tried: Sequence[Point]) -> tuple[str, ...]:
-    """Names of the settings that a grid changes."""
-    return tuple(tried[0].settings)
 
 
 def keep_other(file: Path, new: pd.DataFrame, names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attnrobust import config, ownership
 from attnrobust.errors import UserError
-from attnrobust.files import digest
+from attnrobust.files import digest, load_json
 
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
             "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
@@ -27,6 +27,8 @@ NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", ".pb")
 RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
                      r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
                      r"(.+/)?events\.out\..+|\.\d+-[^/]+")  # fmt: skip
+# Those of them that a stage writes before it holds anything to go on with.
+EMPTY = re.compile(r"saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
 PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 
@@ -52,6 +54,28 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
             "--force"
         )
     return {**values, "used": completed(values["used"])}
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The stamp in a stage's folder; None where there is none.
+
+    Raises:
+        UserError: The file is damaged, or not a stamp.
+    """
+    place = folder / "stage.json"
+    return checked(load_json(place), place) if place.exists() else None
+
+
+def begun(folder: Path) -> dict[str, Any] | None:
+    """The stamp in a stage's folder; None also where it was cut off before it had a result.
+
+    Raises:
+        UserError: The file is damaged, or not a stamp.
+    """
+    stamp = read(folder)
+    results = (name for name in _below(folder)
+               if RESULTS.fullmatch(name) and not EMPTY.fullmatch(name))  # fmt: skip
+    return stamp if stamp and (stamp["finished"] or any(results)) else None
 
 
 def version(place: str) -> int:

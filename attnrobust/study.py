@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import importlib
 import logging
@@ -14,8 +15,11 @@ from pathlib import Path
 import experiments
 from attnrobust import config
 from attnrobust.errors import UserError
+from attnrobust.pipeline import STAGES, in_order
+from attnrobust.ready import ready
 from attnrobust.report import page
 from attnrobust.runs import Run, find_runs
+from attnrobust.walk import RECORDS, Walk
 
 log = logging.getLogger("attnrobust")
 
@@ -39,14 +43,18 @@ def study(
         runs: Where runs are kept.
 
     Raises:
-        UserError: No such experiment, a `name` in the settings, other files than a report's at
-            `out`, or a walk that failed.
+        UserError: No such experiment or stage, a `name` in the settings, other files than a
+            report's at `out`, a stage that could not begin, or a walk that failed.
     """
     if any(each.partition("=")[0] == "name" for each in settings):
         raise UserError("--set name=…: a study keeps each experiment under its own name")
-    walks = commands(chosen(patterns, experiments.known()), seeds, stages, settings, runs)
+    for stage in stages:
+        config.lookup("stage", {**STAGES, "all": None}, stage)
+    walked = chosen(patterns, experiments.known())
+    walks = commands(walked, seeds, stages, settings, runs)
     # Before a night of training, not after it.
     page.require_free(out, [root for root, _ in walks])
+    require_ready(walked, seeds, stages, settings, runs)
     for number, (_, words) in enumerate(walks, 1):
         log.info("\n%d of %d: python %s", number, len(walks), shlex.join(words))
         if code := subprocess.run([sys.executable, *words], check=False).returncode:
@@ -59,17 +67,26 @@ def study(
 def chosen(patterns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Experiments that a pattern fits, each once, with the folder of records behind its `@`.
 
+    An experiment that several patterns fit takes the records that one of them names.
+
     Raises:
-        UserError: A pattern that fits none.
+        UserError: A pattern that fits none, an `@` without a folder, two folders for one
+            experiment.
     """
     found: dict[str, str] = {}
     for word in patterns:
-        pattern, _, folder = word.partition("@")
+        pattern, at, folder = word.partition("@")
         fitting = fnmatch.filter(names, pattern)
         if not fitting:
             raise UserError(f"{pattern}: no such experiment; expected some of {', '.join(names)}")
+        if at and not folder:
+            raise UserError(f"{word}: expected a folder of records after @")
         for name in fitting:
-            found.setdefault(name, folder)
+            before = found.setdefault(name, folder)
+            if folder and before and folder != before:
+                raise UserError(f"{name} with records in {before} and in {folder}: expected one "
+                                "folder, since both walks would be one run")  # fmt: skip
+            found[name] = before or folder
     return found
 
 
@@ -85,7 +102,7 @@ def commands(
     changes = [word for each in settings for word in ("--set", each)]
     return [
         (
-            Run.of(_experiment(name, [*settings, f"seed={seed}"]), runs).root,
+            _walk(name, folder, seed, settings, runs).run.root,
             ["-m", f"experiments.{name}", *stages, "--seed", str(seed), "--runs", str(runs),
              *(["--records", folder] if folder else []), *changes],
         )
@@ -94,5 +111,34 @@ def commands(
     ]  # fmt: skip
 
 
-def _experiment(name: str, settings: Sequence[str]) -> config.Experiment:
-    return config.with_settings(importlib.import_module(f"experiments.{name}").EXPERIMENT, settings)
+def require_ready(
+    walked: dict[str, str], seeds: Sequence[int], stages: Sequence[str],
+    settings: Sequence[str], runs: Path,
+) -> None:  # fmt: skip
+    """Ask every stage of every walk whether it could begin.
+
+    Raises:
+        UserError: The first that could not, with its experiment.
+    """
+    if set(in_order(stages)) - {"evaluate", "report"}:
+        import tensorflow as tf
+
+        # All there is shall be free for the walks' processes. (Too late where it is in use.)
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    trained: set[Path] = set()
+    for seed in seeds:
+        for name, folder in walked.items():
+            walk = _walk(name, folder, seed, settings, runs)
+            try:
+                ready(walk, in_order(stages), trained=trained)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            if "train" in in_order(stages):
+                trained.add(walk.run.root)
+
+
+def _walk(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Walk:
+    base = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = config.with_settings(base, [*settings, f"seed={seed}"])
+    return Walk(Run.of(experiment, runs), Path(folder or RECORDS / experiment.data.folder))

@@ -32,6 +32,7 @@ def transfer(
         UserError: Fewer than two runs, runs that do not go together, an attack whose adversarials
             are not of full strength, results of other settings or other files in `out`, or a run.
     """
+    from attnrobust.attacks import checks
     from attnrobust.attacks import transfer as crafting
     from attnrobust.report import transfer as matrix
 
@@ -41,6 +42,7 @@ def transfer(
     dataset = walks[0].dataset()
     # An image that has only just fallen says little about other models.
     attack = crafting.in_full(first.attack)
+    checks.ready(attack, dataset.classes)
     experiment = dataclasses.replace(first, attack=attack)
     used = {
         "attack": dataclasses.asdict(attack), "seed": first.seed,

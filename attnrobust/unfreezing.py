@@ -58,19 +58,13 @@ def unfreeze(
         UserError: Not trained yet, settings that do not fit, a standard run on other data, or
             results of other weights or settings in `out`, other files there, or a run.
     """
-    from attnrobust.attacks.methods import untargeted
-    from attnrobust.attacks.outputs import require_plain
-    from attnrobust.report import unfreezing as page
-    from attnrobust.training import phases
-
-    base = run.experiment
+    base, folder = run.experiment, records / run.experiment.data.folder
     weights = run.require("train") / "weights.h5"
-    folder = records / base.data.folder
     if standard:
         _require_alike(standard, run)
     asked = _asked(base, settings)
-    untargeted(asked.attack, "unfreeze")
-    require_plain(asked.attack, "unfreeze")
+    tuned = {number: _tuned(asked, weights, number)
+             for number in _ready(run, asked, folder, groups)}  # fmt: skip
     used = {"weights": runs.digest(weights), "settings": list(settings),
             "attack": dataclasses.asdict(asked.attack),
             "version": stamps.version("attack")}  # fmt: skip
@@ -81,30 +75,74 @@ def unfreeze(
     roots: dict[int | None, Path] = {}
     for number, source in ((None, standard), (0, run)):
         if source:
-            alike = dataclasses.replace(source.experiment, attack=asked.attack)
-            copy = _copied(source, out / "runs", alike, force=force)
-            again = [
-                *source.again("train"),
-                "--records",
-                str(folder),
-                *_words(_texts(alike.attack)),
-            ]
-            walk = Walk(copy, folder, name=LABEL, again=again)
-            pipeline.walk_through(walk, ["predict", "attack"])
-            roots[number] = copy.root
-    if not groups:
-        model = walk.trained(walk.dataset()).model
-        groups = range(1, len(phases.starts(model, base.model.backbone)) + 1)
-    for number in sorted(groups):
-        own = [f"training.groups={number}", f"model.weights={weights.resolve()}",
-               f"name={base.name}-groups-{number}"]  # fmt: skip
-        tuned = config.with_settings(asked, own)
+            roots[number] = _attacked(source, out / "runs", folder, asked.attack, force=force)
+    for number, (experiment, own) in tuned.items():
         again = [*run.again("train"), "--records", str(folder),
                  *_words([*SETTINGS, *settings, *own])]  # fmt: skip
-        walk = Walk(Run.of(tuned, out / "runs"), folder, force, name=LABEL, again=again)
+        walk = Walk(Run.of(experiment, out / "runs"), folder, force, name=LABEL, again=again)
         pipeline.walk_through(walk, ["train", "predict", "attack"])
         roots[number] = walk.run.root
-    table = page.measure(roots, asked.attack, LABEL)
+    return _measured(roots, asked.attack, out)
+
+
+def _ready(
+    run: Run, asked: config.Experiment, records: Path, groups: Sequence[int]
+) -> Sequence[int]:
+    """The numbers of groups, rising, once all that can be known has been asked.
+
+    Args:
+        run: Trained.
+        asked: Of the fine-tuning and of the attack.
+        records: Folder of the records.
+        groups: Numbers of groups; each there is where empty.
+
+    Raises:
+        UserError: Settings that cannot be, or more groups than there are.
+    """
+    from attnrobust.attacks import checks
+    from attnrobust.attacks.methods import untargeted
+    from attnrobust.attacks.outputs import require_plain
+    from attnrobust.training import phases
+    from attnrobust.training import ready as training
+
+    untargeted(asked.attack, "unfreeze")
+    require_plain(asked.attack, "unfreeze")
+    walk = Walk(run, records)
+    dataset = walk.dataset()
+    checks.ready(asked.attack, dataset.classes)
+    network = dataclasses.replace(asked.model, weights="none")
+    training.ready(dataclasses.replace(asked, model=network))
+    most = len(phases.starts(walk.trained(dataset).model, network.backbone))
+    if groups and max(groups) > most:
+        raise UserError(f"--groups {max(groups)}: expected at most {most}, the layer groups of "
+                        f"{network.backbone} and the head")  # fmt: skip
+    return sorted(groups) or range(1, most + 1)
+
+
+def _attacked(run: Run, out: Path, records: Path, attack: config.Attack, *, force: bool) -> Path:
+    """Where a copy of the run, under this attack, is below `out`."""
+    alike = dataclasses.replace(run.experiment, attack=attack)
+    copy = _copied(run, out, alike, force=force)
+    again = [*run.again("train"), "--records", str(records), *_words(_texts(attack))]
+    walk = Walk(copy, records, name=LABEL, again=again)
+    pipeline.walk_through(walk, ["predict", "attack"])
+    return copy.root
+
+
+def _tuned(
+    asked: config.Experiment, weights: Path, number: int
+) -> tuple[config.Experiment, list[str]]:
+    """The experiment that fine-tunes so many groups, and the settings that make it so."""
+    own = [f"training.groups={number}", f"model.weights={weights.resolve()}",
+           f"name={asked.name}-groups-{number}"]  # fmt: skip
+    return config.with_settings(asked, own), own
+
+
+def _measured(roots: dict[int | None, Path], attack: config.Attack, out: Path) -> pd.DataFrame:
+    """The table and its figure, written to `out`."""
+    from attnrobust.report import unfreezing as page
+
+    table = page.measure(roots, attack, LABEL)
     with runs.atomic(out / "unfreeze.csv") as temporary:
         table.to_csv(temporary, index=False)
     page.draw(table, out / "unfreeze.png", norm=Run.open(roots[0]).norm(LABEL))

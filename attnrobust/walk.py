@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 from attnrobust import config, runs
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
+from attnrobust.smoke import SMOKED
 
 log = logging.getLogger("attnrobust")
 
 WEIGHTS = Path("train", "weights.h5")
-# What the name of a smoke run ends with.
-SMOKED = "-smoke"
-SMOKE = (
-    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
-    "training.epoch_fraction=1", "training.sampling=none", "training.start=",
-    "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
-    "attack.queries=50", "attack.restarts=1",
-    "checks.samples=4", "checks.draws=2", "checks.queries=10",
-)  # fmt: skip
+RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
 
 if TYPE_CHECKING:
     from attnrobust.data.records import Dataset
@@ -50,7 +43,7 @@ class Walk:
     name: str = ""
     machines: str = "mirrored"
     again: Sequence[str] = ()
-    _trained: tuple[tuple[str, str], Replicas] | None = None
+    _trained: tuple[tuple[int, str], Replicas] | None = None
 
     @property
     def experiment(self) -> config.Experiment:
@@ -80,8 +73,11 @@ class Walk:
 
         records.verify(self.dataset())
 
-    def trained(self, dataset: Dataset) -> Replicas:
+    def trained(self, dataset: Dataset | None = None) -> Replicas:
         """The trained model, over all devices; built and traced once for all stages of a walk.
+
+        Args:
+            dataset: Whose classes it tells apart; None: those that it was trained on.
 
         Raises:
             UserError: Not trained yet, or a batch of `attack.batch_size` cannot fit into memory.
@@ -93,20 +89,56 @@ class Walk:
         # Whatever training may do: what is measured is measured in float32.
         precision.tensor_float_32(allowed=False)
         weights = self.run.require("train") / "weights.h5"
-        key = (dataset.hash, runs.digest(weights))
+        classes = len(dataset.classes if dataset else self.learned())
+        key = (classes, runs.digest(weights))
         if self._trained and self._trained[0] == key:
             return self._trained[1]
         spread = strategy.mirrored()
         with spread.scope():
             model = build.build(
                 dataclasses.replace(self.experiment.model, weights=str(weights)),
-                classes=len(dataset.classes), image_size=self.experiment.data.image_size,
+                classes=classes, image_size=self.experiment.data.image_size,
             )  # fmt: skip
         replicas = Replicas(model, spread)
         size = replicas.batch(self.experiment.attack.batch_size)
         memory.require(model, size, "attack.batch_size")
         self._trained = (key, replicas)
         return self._trained[1]
+
+    def learned(self) -> list[str]:
+        """The classes that it was trained on, in the order of its logits.
+
+        Raises:
+            UserError: Not trained yet, or `provenance.json` does not tell.
+        """
+        self.run.require("train")
+        place = self.run.path("provenance.json")
+        found = runs.load_json(place)
+        try:
+            return list(map(str, found["dataset"]["classes"]))
+        except (KeyError, TypeError):
+            raise UserError(f"{place}: no classes in it; run 'train' again") from None
+
+    def explained(self) -> str:
+        """The attack whose sample images are explained; empty where there is none at all.
+
+        Raises:
+            UserError: It has not finished, while others have, or was asked for by name.
+        """
+        if not self.name and not self.run.attacks():
+            return ""
+        self.run.attacked(self.label)
+        return self.label
+
+    def page(self) -> Path:
+        """Where the page on this run goes."""
+        experiment = self.experiment
+        name = f"{experiment.data.dataset}-{experiment.name}-seed-{experiment.seed}"
+        kept = self.run.root.resolve().parents[2]
+        if kept != RUNS.resolve():
+            # Two folders of runs may hold runs of the same name and seed.
+            name += f"-{kept.name}-{runs.digest(str(kept))[:6]}"
+        return REPORTS / name
 
     def surrogate(self, dataset: Dataset) -> dict[str, str] | None:
         """Another trained run beside this one that learned from and is tested on the same images.
@@ -180,6 +212,24 @@ class Walk:
         values = dataclasses.asdict(self.experiment)
         return {section: values[section] for section in ("data", "seed", *sections)}
 
+    def asked(self, stage: str) -> dict[str, Any]:
+        """What of these settings the result of a stage depends on."""
+        if stage == "train":
+            return {**self.used("model", "training"), **self.started_from()}
+        if stage == "attack":
+            from attnrobust.attacks.methods import settled
+
+            # What is done, and not what a row would do by the time it is read.
+            attack = dataclasses.asdict(settled(self.experiment.attack))
+            return {**self.used(), "attack": attack}
+        sections = {"predict": "corruptions", "check": "checks", "explain": "explanation"}
+        return self.used(sections[stage])
+
+    def place(self, stage: str) -> str:
+        """The folder of a stage below the run, such as `attack/linf_pgd`."""
+        several = stage in ("attack", "check", "explain")
+        return self.run.place_of(stage, self.label) if several else stage
+
     def notes(self) -> dict[str, Any]:
         """What a stage's stamp keeps for the page: how to call it again, which weights there are.
 
@@ -200,8 +250,7 @@ class Walk:
             return {}
         file = Path(weights).expanduser()
         if training.start:
-            seed = f"seed-{self.experiment.seed}"
-            file = self.run.root.parents[1] / training.start / seed / "train" / "weights.h5"
+            file = self.run.beside(training.start) / WEIGHTS
         name, before = "starting_weights", None if self.force else self.run.stamp("train")
         if before and (name not in before["used"] or not file.is_file()):
             return {key: value for key, value in before["used"].items() if key == name}
@@ -215,7 +264,7 @@ class Walk:
         Raises:
             UserError: Not trained yet, or the settings describe another network than was trained.
         """
-        self._check_network()
+        self.check_network()
         records = self.dataset().hash
         if (self.run.stamp("train") or {}).get("inputs") != records:
             log.warning("warning: %s was trained on other records than %s; images that are in the "
@@ -223,8 +272,11 @@ class Walk:
                         self.records)  # fmt: skip
         return runs.digest(self.run.require("train") / "weights.h5", records)
 
-    def _check_network(self) -> None:
-        """Weights of the same shapes fit other networks, too, which nobody has trained."""
+    def check_network(self) -> None:
+        """Raise a UserError unless the network of these settings has been trained.
+
+        Weights of the same shapes fit other networks, too, which nobody has trained.
+        """
         self.run.require("train")
         trained = (self.run.stamp("train") or {})["used"]
         now = self.used("model")
@@ -237,15 +289,3 @@ class Walk:
                     f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
                     "leave that setting out, or train under a name of its own (--set name=…)"
                 )
-
-
-def smoke(experiment: config.Experiment) -> config.Experiment:
-    """The same experiment with tiny numbers, under a name of its own."""
-    size = 96 if experiment.model.backbone.startswith("inception") else 64
-    first, *_, last = (*experiment.attack.epsilons, experiment.attack.epsilons[-1])
-    grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
-    return config.with_settings(
-        experiment,
-        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
-         f"name={experiment.name}{SMOKED}"],
-    )  # fmt: skip

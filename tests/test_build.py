@@ -208,9 +208,13 @@ def test_sizes_are_those_of_the_network(model: config.Model) -> None:
 @pytest.mark.parametrize(
     ("fields", "size", "message"),
     [
-        ({"backbone": "resnet5"}, 64, "no backbone 'resnet5'; did you mean resnet50"),
-        ({"head": "softattention"}, 64, "no head 'softattention'; did you mean soft_attention"),
-        ({"cut": "literal"}, 64, "no cut of resnet18 'literal'; known: full"),
+        ({"backbone": "resnet5"}, 64, "no model.backbone 'resnet5'; did you mean resnet50"),
+        (
+            {"head": "softattention"},
+            64,
+            "no model.head 'softattention'; did you mean soft_",
+        ),
+        ({"cut": "literal"}, 64, "no model.cut of resnet18 'literal'; known: full"),
         ({"backbone": "inception_resnet_v2", "width": 1.0}, 64, "data.image_size = 64: .* 75"),
         ({"weights": "imagenett"}, 64, "imagenett: no such file; expected imagenet, none"),
     ],

@@ -121,6 +121,19 @@ def test_settings_change_nothing_else_and_the_last_one_counts() -> None:
         ("attack.random_start=maybe", "expected bool"),
         ("data.limit=all", "expected int"),
         ("attack.steps=many", "--set attack.steps=many: expected int"),
+        (
+            "data.limit=9223372036854775808",
+            "data.limit = 9223372036854775808: expected a",
+        ),
+        ("data.limit=2147483648", "from -2,147,483,647 to 2,147,483,647"),
+        ("data.limit=" + "9" * 400, "from -2,147,483,647 to 2,147,483,647"),
+        ("training.learning_rate=nan", "training.learning_rate = nan: expected a number from"),
+        ("training.learning_rate=inf", "training.learning_rate = inf: expected a number from"),
+        ("training.min_delta=1e400", "training.min_delta = inf: expected a number from"),
+        ("attack.abs_stepsize=inf", "attack.abs_stepsize = inf: expected a number from"),
+        ("attack.epsilons=0.1,nan", "attack.epsilons = nan: expected a number from"),
+        ("model.gamma=-inf", "model.gamma = -inf: expected a number from"),
+        ("data.limit=-1", "data.limit = -1: expected at least 1"),
     ],
 )
 def test_a_wrong_setting_names_what_was_expected(setting: str, message: str) -> None:

@@ -326,7 +326,7 @@ def test_the_bfloat16_copy_does_not_round_pixels():
     ("dlr", 2, None, "attack.loss = dlr: expected at least 3 classes, the model has 2; take margin "
                      "or cross_entropy"),
     ("dlr", 3, 1, "expected at least 4 classes with attack.target, the model has 3"),
-    ("marign", 5, None, "no loss 'marign'; did you mean margin"),
+    ("marign", 5, None, "no attack.loss 'marign'; did you mean margin"),
 ])  # fmt: skip
 def test_a_loss_without_enough_classes_is_refused(loss, classes, target, message):
     with pytest.raises(UserError, match=message):

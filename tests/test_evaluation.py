@@ -1,5 +1,6 @@
 """Measurements of a made-up run, every number by hand."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -267,11 +268,15 @@ def test_norms_do_not_mix(run: Run) -> None:
 def test_an_attack_that_has_not_finished_is_left_out_and_said(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), run.stage("attack/cut", used=USED):
-        raise KeyboardInterrupt
+    for name in ("cut", "refused"):
+        with contextlib.suppress(KeyboardInterrupt), run.stage(f"attack/{name}", used=USED):
+            if name == "cut":
+                runs.save_npz(run.path("attack", name, "linf_pgd-0.npz"))
+            raise KeyboardInterrupt
     table = evaluation.evaluate(run, run.path("evaluate"))
     assert set(table["name"]) == {"", "linf_pgd"}
     assert "attack 'cut' has not finished; it is left out" in caplog.text
+    assert "refused" not in caplog.text, "it holds nothing that could be left out"
 
 
 def test_an_attack_of_an_earlier_version_is_measured_and_named(

@@ -78,7 +78,8 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
     labels = np.array([0, 3, 2, 2, 6])
     attacked(tmp_path / "attack", images, labels)
     setting = config.Explanation(target=target)
-    stage.explain(model, setting, tiny.attack, tmp_path / "attack", tmp_path / "explain")
+    images_of = stage.of_attack(tiny.attack, tmp_path / "attack")
+    stage.explain(model, setting, images_of, tmp_path / "explain")
     names = sorted(path.name for path in (tmp_path / "explain").iterdir())
     assert names == ["grad_cam-clean.npz", "grad_cam-linf_pgd-0.01.npz",
                      "grad_cam-linf_pgd-0.03.npz"]  # fmt: skip
@@ -93,8 +94,19 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
 def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tiny, tmp_path):
     for layer, message in (("nope", "no such layer; features is the map .*; others: .*conv2_relu"),
                            ("logits", r"gives no \(H, W, C\) feature map")):  # fmt: skip
+        setting = config.Explanation(layer=layer)
         with pytest.raises(UserError, match=message):
-            stage.explain(model, config.Explanation(layer=layer), tiny.attack, tmp_path, tmp_path)
+            stage.explain(model, setting, {}, tmp_path)
+        with pytest.raises(UserError, match=message):
+            stage.ready(setting, tiny.model, classes=7, size=32)
+
+
+@pytest.mark.parametrize("layer", ["features", "conv1_relu"])
+def test_a_layer_known_by_its_name_needs_no_network(layer, tiny, monkeypatch):
+    monkeypatch.setattr(build, "build", lambda *_, **__: pytest.fail("a network was built"))
+    stage.ready(config.Explanation(layer=layer), tiny.model, classes=7, size=32)
+    with pytest.raises(UserError, match=r"no explanation\.methods 'gradcam'; did you mean"):
+        stage.ready(config.Explanation(methods=("gradcam",)), tiny.model, classes=7, size=32)
 
 
 def test_float16_keeps_tiny_and_huge_maps():

@@ -267,7 +267,7 @@ def test_a_small_fraction_still_gives_one_full_batch(dataset: records.Dataset) -
 
 def test_an_unknown_augmentation_names_the_known_ones(dataset: records.Dataset) -> None:
     training = dataclasses.replace(PLAIN, augmentation=("flipp",))
-    with pytest.raises(UserError, match="no augmentation 'flipp'; did you mean flip"):
+    with pytest.raises(UserError, match=r"no training\.augmentation 'flipp'; did you mean flip"):
         trained(dataset, training=training)
 
 
@@ -388,7 +388,7 @@ def test_corruptions_and_severities_are_drawn_alike() -> None:
 
 def test_an_unknown_corruption_names_the_known_ones(dataset: records.Dataset) -> None:
     training = dataclasses.replace(PLAIN, corruptions=("gaussian_noize",))
-    with pytest.raises(UserError, match="no corruption 'gaussian_noize'; did you mean gaussian_n"):
+    with pytest.raises(UserError, match=r"no training\.corruptions 'gaussian_noize'; did you mean"):
         trained(dataset, training=training)
 
 

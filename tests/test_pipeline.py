@@ -112,6 +112,54 @@ def test_export_leaves_its_files(exported):
     assert run.path("export", "saved_model", "saved_model.pb").is_file()
 
 
+def test_without_an_attack_the_clean_images_are_explained(
+    trained, attacked, records_folder, tmp_path, caplog
+):
+    """The very images that an attack would keep; one that comes later stands beside them."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    (run,) = runs.find_runs([tmp_path / "runs"])
+    shutil.rmtree(run.path("attack"), ignore_errors=True)  # What the fixture has come to by now.
+    shutil.rmtree(run.path("explain"), ignore_errors=True)
+    assert call(records_folder, tmp_path / "runs", "explain") == 0
+    assert "no attack has finished: heatmaps of the images as they are alone" in caplog.text
+    files = {path.name for path in run.path("explain", "clean").iterdir()}
+    assert files == {"stage.json", "samples.npz", "grad_cam-clean.npz"}
+    (before,) = runs.find_runs([attacked / "runs"])
+    kept = runs.load_npz(before.path("attack", "linf_pgd", "linf_pgd-0.npz"))
+    found = runs.load_npz(run.path("explain", "clean", "samples.npz"))
+    for name in ("sample_id", "sample_image", "sample_mask"):
+        np.testing.assert_array_equal(found[name], kept[name])
+    places = [list(kept["id"]).index(each) for each in kept["sample_id"]]
+    np.testing.assert_array_equal(found["label"], kept["label"][places])
+    np.testing.assert_allclose(found["logits"], kept["logits"][places], atol=1e-5)
+    maps = runs.load_npz(run.path("explain", "clean", "grad_cam-clean.npz"))
+    np.testing.assert_array_equal(maps["id"], kept["sample_id"])
+    assert maps["heatmap"].any()
+    stamp = run.path("explain", "clean", "stage.json").read_bytes()
+    assert call(records_folder, tmp_path / "runs", "explain") == 0
+    assert run.path("explain", "clean", "stage.json").read_bytes() == stamp, "kept"
+    with pytest.raises(SystemExit):
+        call(records_folder, tmp_path / "runs", "attack", "--as", "clean")
+
+
+def test_a_model_is_exported_without_records(exported, tmp_path, monkeypatch):
+    shutil.copytree(exported / "runs", tmp_path / "runs")
+    (run,) = runs.find_runs([tmp_path / "runs"])
+    monkeypatch.setattr(export, "_compare", lambda *_: 0.0)
+    kept = run.path("export", "stage.json").read_bytes()
+    assert call(tmp_path / "nowhere", tmp_path / "runs", "export") == 0
+    assert run.path("export", "stage.json").read_bytes() == kept
+    assert call(tmp_path / "nowhere", tmp_path / "runs", "export", "--force") == 0
+    card = runs.load_json(run.path("export", "saved_model", "classes.json"))
+    assert card["classes"] == ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    assert card["input"].startswith("images: float32 (N, 32, 32, 3)")
+    images = export.drawn(8)
+    assert images.shape == (8, 8, 8, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    np.testing.assert_array_equal(images, export.drawn(8))
+
+
 def test_every_stage_leaves_its_files(walked, run):
     for stage in pipeline.STAGES:
         if stage != "report":

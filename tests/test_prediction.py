@@ -112,7 +112,7 @@ def test_an_unknown_corruption_is_named_before_anything_is_done(
     tiny, records_folder, tmp_path, model
 ):
     asked = config.with_settings(tiny, ["corruptions.names=jpg"])
-    with pytest.raises(UserError, match="no corruption 'jpg'; did you mean jpeg"):
+    with pytest.raises(UserError, match=r"no corruptions\.names 'jpg'; did you mean jpeg"):
         prediction.predict(asked, records.load(records_folder), tmp_path, model)
     assert not list(tmp_path.iterdir())
 

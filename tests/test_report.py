@@ -308,6 +308,25 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         write([run], tmp_path / "out")
 
 
+def test_runs_without_measurements_are_left_out_and_the_page_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    measured, stale, begun = (make_run(tmp_path, seed=seed, heatmaps=False) for seed in range(3))
+    begun.path("evaluate", "measurements.csv").unlink()
+    with stale.stage("evaluate", used={}, inputs="of other attacks", renew=True):
+        pass
+    page = write([measured, stale, begun], tmp_path / "out")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    for run, reason in ((stale, "run 'predict' first"), (begun, "run 'evaluate' first")):
+        assert f"A run is left out: {run.root}: {reason}." in text
+        assert f"warning: a run is left out: {run.root}: {reason}" in caplog.text
+    assert f"seed-{measured.experiment.seed} --out" in text, "its own command names what it shows"
+    for runs_ in ([begun], [begun, stale]):
+        with pytest.raises(UserError, match="run 'evaluate' first"):
+            write(runs_, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_seeds_of_an_experiment_are_taken_together(tmp_path: Path) -> None:
     run_list = [make_run(tmp_path, seed=s, accuracy=a) for s, a in enumerate((0.6, 0.7, 0.8))]
     text = write(run_list, tmp_path / "out").read_text(encoding="utf-8")

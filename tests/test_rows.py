@@ -227,9 +227,9 @@ def test_settings_that_differ_from_the_published_ones_are_said():
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"loss": "hinge"}, "no loss 'hinge'"),
-    ({"first_passes": ("one_stop",)}, "no first pass 'one_stop'; did you mean one_step"),
-    ({"name": "linf_pdg"}, "no attack 'linf_pdg'; did you mean linf_pgd"),
+    ({"loss": "hinge"}, "no attack.loss 'hinge'"),
+    ({"first_passes": ("one_stop",)}, "no attack.first_passes 'one_stop'; did you mean one_step"),
+    ({"name": "linf_pdg"}, "no attack.name 'linf_pdg'; did you mean linf_pgd"),
     ({"name": "jsma", "saliency": "logit"}, "attack.saliency = logit: expected logits or prob"),
     ({"name": "jsma", "aims": "all"}, "attack.aims = all: expected every or likeliest for jsma"),
 ])  # fmt: skip

@@ -347,14 +347,42 @@ def test_a_run_without_attacks_can_be_measured(run: Run) -> None:
     assert run.measured() == runs.digest(run.path("predict", "stage.json"))
 
 
-def test_an_unfinished_stage_of_another_configuration_is_refused(run: Run) -> None:
-    with pytest.raises(ValueError, match="cut off"), run.stage("train", used=USED):
-        raise ValueError("cut off")
-    with (
-        pytest.raises(UserError, match=re.escape("seed 3 (now 4)")),
-        run.stage("train", used={**USED, "seed": 4}),
-    ):
-        pytest.fail("the stage was entered")
+@pytest.mark.parametrize(("name", "file"), [
+    ("train", "state/epoch-1.h5"), ("predict", "clean.npz"), ("attack/x", "linf_pgd-0.npz"),
+])  # fmt: skip
+def test_what_was_cut_off_with_a_result_is_refused_to_other_settings(
+    run: Run, name: str, file: str
+) -> None:
+    with contextlib.suppress(KeyboardInterrupt), run.stage(name, used=USED) as folder:
+        runs.save_text(folder / file, "an epoch's work")
+        raise KeyboardInterrupt
+    for refused in (lambda: run.stage(name, used={**USED, "seed": 4}).__enter__(),
+                    lambda: run.refuse_other(name, {**USED, "seed": 4})):  # fmt: skip
+        with pytest.raises(UserError, match=re.escape("seed 3 (now 4)")):
+            refused()
+    run.refuse_other(name, USED)
+
+
+@pytest.mark.parametrize("file", ["", "tensorboard/events.out.tfevents.1", "notes.txt",
+                                  "saved_model.partial/saved_model.pb"])  # fmt: skip
+def test_what_was_cut_off_without_a_result_counts_as_not_there(
+    run: Run, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a mistyped setting: put right, the same command goes on."""
+    for name in ("train", "attack/x", "export"):
+        with contextlib.suppress(ValueError), run.stage(name, used=USED, inputs="a") as folder:
+            if file:
+                runs.save_text(folder / file, "begun")
+            raise ValueError("no such row")
+        run.refuse_other(name, {**USED, "seed": 4})
+        with run.stage(name, used={**USED, "seed": 4}, inputs="b", writes=False) as folder:
+            assert folder is not None
+        with run.stage(name, used={**USED, "seed": 4}, inputs="b") as folder:
+            left = [path.name for path in folder.rglob("*") if path.is_file()]
+            assert left == ["stage.json"] + ["notes.txt"] * (file == "notes.txt")
+        assert run.finished(name)
+        assert run.stamp(name)["used"]["seed"] == 4
+    assert "going on where it was cut off" not in caplog.text
 
 
 def test_runs_are_found_below_each_path_once_and_in_order(tmp_path: Path) -> None:
@@ -377,6 +405,21 @@ def test_a_path_without_a_run_is_named(tmp_path: Path, run: Run) -> None:
             runs.find_runs([run.root, path])
         with pytest.raises(UserError, match=f"{path.name}: no run there"):
             Run.open(path)
+
+
+@pytest.mark.parametrize("foreign", ["{", "[]", '{"compilerOptions": {}}', "\xff"])
+def test_what_else_is_called_config_json_is_passed_over(
+    run: Run, tmp_path: Path, foreign: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish(run)
+    other = tmp_path / "runs" / "tool" / "config.json"
+    other.parent.mkdir()
+    other.write_bytes(foreign.encode("latin-1"))
+    assert [found.root for found in runs.find_runs([tmp_path / "runs"])] == [run.root]
+    (warned,) = (each.getMessage() for each in caplog.records if each.levelname == "WARNING")
+    assert str(other) in warned
+    with pytest.raises(UserError, match=re.escape(str(other))):
+        runs.find_runs([other.parent])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x", "data": {"dataset": "d", "size": 3}}'])

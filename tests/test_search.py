@@ -15,6 +15,7 @@ from data_helpers import make_raw, write_records
 from attnrobust import config, pipeline, runs, search
 from attnrobust.data import folds, records
 from attnrobust.errors import UserError
+from attnrobust.grid import axes, points
 
 GRID = ("training.learning_rate=1e-3,0.0001",)
 FAST = ("model.head=gap", "training.epochs=1", "training.batch_size=8", "training.augmentation=",
@@ -24,7 +25,7 @@ NAMES = ("training.learning_rate-0.001", "training.learning_rate-0.0001")
 
 def test_a_grid_is_every_combination_with_values_as_set_reads_them(tiny: config.Experiment) -> None:
     words = ["training.learning_rate=1e-3, 3e-4,1/8", "training.batch_size=8,16"]
-    found = search.points(tiny, words)
+    found = points(tiny, words)
     assert [tuple(point.settings.values()) for point in found] == [
         ("0.001", "8"), ("0.001", "16"), ("0.0003", "8"), ("0.0003", "16"), ("0.125", "8"),
         ("0.125", "16"),
@@ -32,9 +33,9 @@ def test_a_grid_is_every_combination_with_values_as_set_reads_them(tiny: config.
     for point in found:
         settings = [f"{key}={text}" for key, text in point.settings.items()]
         assert config.with_settings(tiny, settings) == point.experiment
-    (none,) = search.points(tiny, ["training.inner_abs_stepsize=none"])
+    (none,) = points(tiny, ["training.inner_abs_stepsize=none"])
     assert none.settings == {"training.inner_abs_stepsize": "None"}
-    (flip,) = search.points(tiny, ["training.augmentation=flip"])
+    (flip,) = points(tiny, ["training.augmentation=flip"])
     assert flip.experiment.training.augmentation == ("flip",)
 
 
@@ -56,7 +57,7 @@ def test_a_grid_that_cannot_be_is_one_line(
     tiny: config.Experiment, grid: list[str], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        search.points(tiny, grid)
+        points(tiny, grid)
     assert message in str(caught.value)
 
 
@@ -84,7 +85,7 @@ def test_accuracy_is_that_of_the_epoch_whose_weights_were_kept(
 
 
 def test_table_and_best_by_hand(tiny: config.Experiment, tmp_path: Path) -> None:
-    tried = search.points(tiny, ["training.batch_size=8,16,32"])
+    tried = points(tiny, ["training.batch_size=8,16,32"])
     left = [[0.25, 0.5, 0.75], [0.75, 0.5, 0.25], [0.5, 0.375]]
     found = []
     for number, accuracies in enumerate(left):
@@ -256,6 +257,8 @@ def test_cells_of_other_settings_are_never_mixed_in(
     (["--folds", "9"], "part of fold 0 of 9"),
     (["--set", "training.start=other"], "the run that training.start names has seen every fold"),
     (["--grid", "training.lr=1,2"], "no field 'lr' in training"),
+    (["--grid", "training.schedule=cosine,cos"], "no training.schedule 'cos'; did you mean cosine"),
+    (["--grid", "model.head=gap,gpa"], "no model.head 'gpa'; did you mean gap"),
     (["--grid", "training.method=standard,adversarial"], "changes what validation measures"),
     (["--set", "training.method=adversarial", "--grid", "training.inner_epsilon=1/255,2/255"],
      "changes what validation measures"),
@@ -293,8 +296,8 @@ def test_another_grid_keeps_the_table_of_the_first(
     file = tmp_path / "search.csv"
 
     def searched(grid: str, folds: int = 2) -> list[str]:
-        tried = search.points(tiny, [grid])
-        names = list(search.axes(tried))
+        tried = points(tiny, [grid])
+        names = list(axes(tried))
         search.keep_other(file, search.table(tried, [[] for _ in tried], folds), names)
         runs.save_text(file, search.table(tried, [[0.5] * 2, [0.75]], folds).to_csv(index=False))
         return sorted(path.name for path in tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import experiments
 from attnrobust import __main__, pipeline, study
 from attnrobust.errors import UserError
+from attnrobust.ready import ready
 
 NAMES = ["a.one", "a.two", "b.one"]
 
@@ -28,6 +30,7 @@ def test_every_experiment_file_is_known() -> None:
     (["a.*"], {"a.one": "", "a.two": ""}),
     (["*.one@x/y", "a.one"], {"a.one": "x/y", "b.one": "x/y"}),
     (["b.one", "a.two@z"], {"b.one": "", "a.two": "z"}),
+    (["a.*", "a.two@z"], {"a.one": "", "a.two": "z"}),
 ])  # fmt: skip
 def test_patterns_name_experiments_and_their_records(
     patterns: list[str], expected: dict[str, str]
@@ -40,6 +43,15 @@ def test_patterns_name_experiments_and_their_records(
 def test_a_pattern_without_an_experiment_is_refused() -> None:
     with pytest.raises(UserError, match=r"^c\.\*: no such experiment; expected some of a\.one"):
         study.chosen(["a.one", "c.*"], NAMES)
+    with pytest.raises(UserError, match=r"^c\.one: no such experiment"):
+        study.chosen(["c.one@x"], NAMES)
+
+
+def test_records_that_a_pattern_names_are_never_ignored() -> None:
+    with pytest.raises(UserError, match=r"^a\.two with records in x and in y: expected one folder"):
+        study.chosen(["a.*@x", "a.two@y"], NAMES)
+    with pytest.raises(UserError, match=r"^a\.one@: expected a folder of records after @"):
+        study.chosen(["a.one@"], NAMES)
 
 
 def test_a_seed_after_the_other_as_if_called_by_hand() -> None:
@@ -93,7 +105,8 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
              "--runs", str(tmp_path / "runs"), "--seeds", "1"]  # fmt: skip
     words += [word for each in settings for word in ("--set", each)]
     assert __main__.main([*words, "--set", "attack.name=x"]) == 1
-    assert "attack.name=x failed; the same study goes on there" in capfd.readouterr().err
+    assert capfd.readouterr().err.startswith("error: demo.resnet18_gap: no attack.name 'x'")
+    assert not (tmp_path / "runs").exists()
     assert __main__.main(words) == 0
     assert "resnet18_gap" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     weights = tmp_path / "runs" / "demo" / "resnet18_gap" / "seed-1" / "train" / "weights.h5"
@@ -103,11 +116,46 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
 
 
 def test_each_walk_is_a_process_whose_failure_is_told(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(study, "require_ready", lambda *_: None)
     nowhere = f"demo.resnet18_gap@{tmp_path / 'nowhere'}"
     words = ["study", nowhere, "--stages", "evaluate", "--runs", str(tmp_path / "runs")]
     assert __main__.main([*words, "--out", str(tmp_path / "page")]) == 1
     said = capfd.readouterr().err.splitlines()
     assert "resnet18_gap" in said[0], "the process' own line"
     assert said[-1].startswith("error: python -m experiments.demo.resnet18_gap evaluate")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--stages", "trian"], "no stage 'trian'; did you mean train"),
+    (["--stages", "evaluate"], "demo.resnet18_gap: .*run 'predict' first"),
+    (["--set", "attack.first_passes=one"], "demo.resnet18_gap: no attack.first_passes 'one'"),
+    (["--set", "training.start=other"], "training.start = other: no run"),
+])  # fmt: skip
+def test_what_could_not_begin_is_refused_before_the_first_walk(
+    words: list[str], message: str, records_folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a walk has begun"))
+    asked = ["study", f"demo.resnet18_gap@{records_folder}", "--out", str(tmp_path / "page"),
+             "--runs", str(tmp_path / "runs"), *words]  # fmt: skip
+    assert __main__.main(asked) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_walk_may_start_from_one_that_comes_before_it(
+    records_folder: Path, tmp_path: Path
+) -> None:
+    walked = {"demo.resnet18_gap": str(records_folder),
+              "demo.resnet18_soft_attention": str(records_folder)}  # fmt: skip
+    one, two = walked
+    start = [f"training.start={one.partition('.')[2]}"]
+    with pytest.raises(UserError, match=rf"^{two}: training.start = .*: no run"):
+        study.require_ready({two: walked[two]}, [0], ["train"], start, tmp_path)
+    runs_of = study.commands(walked, [0], ["train"], [], tmp_path)
+    walk = study._walk(two, walked[two], 0, start, tmp_path)
+    ready(walk, ["train"], trained=[root for root, _ in runs_of])

@@ -310,7 +310,7 @@ def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path
 
 def test_unknown_attack_names_the_known_ones(tiny, dataset, model):
     experiment = config.with_settings(tiny, ["attack.name=linf_pdg"])
-    with pytest.raises(UserError, match=r"no attack 'linf_pdg'; did you mean linf_pgd\? known:"):
+    with pytest.raises(UserError, match=r"no attack\.name 'linf_pdg'; did you mean linf_pgd\?"):
         sweep.Sweep(experiment, dataset, one_device(model))
 
 
@@ -432,9 +432,9 @@ def test_what_looks_for_the_nearest_leaves_images_of_its_class_alone(
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    (["attack.target=nvv"], "no class 'nvv'; did you mean nv.*known: "),
+    (["attack.target=nvv"], "no attack.target 'nvv'; did you mean nv.*known: "),
     (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),
-    (["attack.first_passes=one_stop"], "no first pass 'one_stop'; did you mean one_step"),
+    (["attack.first_passes=one_stop"], "no attack.first_passes 'one_stop'; did you mean one_step"),
     (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
 ])  # fmt: skip
 def test_settings_that_do_not_fit_are_named(settings, message, tiny, dataset, model):

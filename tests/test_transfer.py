@@ -98,6 +98,9 @@ def test_runs_that_do_not_go_together_are_refused(trained, records_folder, tmp_p
         transfer([one, one], records_folder.parent, tmp_path, [])
     with pytest.raises(UserError, match=r"attack\.target = nv: transfer judges"):
         transfer([one, two], records_folder.parent, tmp_path, ["attack.target=nv"])
+    with pytest.raises(UserError, match=r"no attack\.first_passes 'one'; known: one_step"):
+        transfer([one, two], records_folder.parent, tmp_path / "out", ["attack.first_passes=one"])
+    assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match=r"attack\.name = cw: it stops at the border of the model"):
         transfer([one, two], records_folder.parent, tmp_path, ["attack.name=cw"])
 

@@ -82,6 +82,24 @@ def test_every_group_more_learns_and_the_rest_stays(
     assert "copied from other weights than" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (["--set", "attack.first_passes=one"], "no attack.first_passes 'one'"),
+    (["--set", "training.augmentation=flips"], "no training.augmentation 'flips'"),
+    (["--groups", "1", "9"], "--groups 9: expected at most 3, the layer groups of small"),
+])  # fmt: skip
+def test_what_could_not_begin_is_refused_before_anything_is_copied(
+    words, message, trained, records_folder, tmp_path, capsys
+):
+    (run,) = runs.find_runs([trained])
+    asked = ["unfreeze", str(run.root), "--records", str(records_folder.parent), "--out",
+             str(tmp_path / "out"), *words]  # fmt: skip
+    assert command.main(asked) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("setting", "words"), [
     ("data.task=binary", "data.task is 'binary', expected that of .*, ''"),
     ("name=plain", "expected a run of another experiment or seed"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from attnrobust import config
+from attnrobust.attacks import losses
 from attnrobust.attacks.cheap import FIRST_PASSES
-from attnrobust.attacks.losses import LOSSES
-from attnrobust.attacks.methods import row_of
+from attnrobust.attacks.methods import row_of, target_of, untargeted
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -17,15 +19,38 @@ NORMS = ("linf", "l2", "l0")
 
 
 def settings(setting: config.Attack) -> None:
-    """What can be known of an attack without a model, as before a night of training.
+    """What can be known of an attack without records or a model.
 
     Raises:
         UserError: A row of a table that is not there, or settings that its row cannot take.
     """
     row_of(setting)
-    config.lookup("loss", LOSSES, setting.loss)
+    config.lookup("attack.loss", losses.LOSSES, setting.loss)
     for name in setting.first_passes:
-        config.lookup("first pass", FIRST_PASSES, name)
+        config.lookup("attack.first_passes", FIRST_PASSES, name)
+
+
+def ready(setting: config.Attack, classes: Sequence[str]) -> None:
+    """What can be known of an attack without a model, as before a night of training.
+
+    Raises:
+        UserError: As `settings`; no such class to aim at, or too few classes for the loss.
+    """
+    settings(setting)
+    target = target_of(setting, classes)
+    if row_of(setting).loss:
+        losses.of(setting.loss, classes=len(classes), target=target)
+
+
+def doubtable(setting: config.Attack, classes: Sequence[str]) -> None:
+    """What can be known of an attack's check without a model.
+
+    Raises:
+        UserError: It aims at a class, or has too few classes for its loss, which a check asks for
+            even where the attack has another of its own.
+    """
+    untargeted(setting, "check")
+    losses.of(setting.loss, classes=len(classes))
 
 
 def fits(replicas: Replicas, dataset: Dataset, image_size: int) -> None:

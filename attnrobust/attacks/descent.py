@@ -63,7 +63,7 @@ def descent(
         stepsize=(lambda epsilon: epsilon) if one_step else setting.stepsize,
     )  # fmt: skip
     if not one_step:
-        rows = [config.lookup("first pass", FIRST_PASSES, name) for name in setting.first_passes]
+        rows = [FIRST_PASSES[name] for name in setting.first_passes]
         full.first = tuple(row(full, replicas, pool) for row in rows)
     return full
 

@@ -21,7 +21,7 @@ def of(name: str, *, classes: int, target: int | None = None) -> Loss:
     Raises:
         UserError: Too few classes for it, or no such loss.
     """
-    loss = config.lookup("loss", LOSSES, name)
+    loss = config.lookup("attack.loss", LOSSES, name)
     fewest = 2 if name != "dlr" else 3 if target is None else 4
     if classes < fewest:
         towards = " with attack.target" if target is not None else ""

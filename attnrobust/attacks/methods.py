@@ -148,7 +148,7 @@ def row_of(setting: config.Attack) -> Row:
     Raises:
         UserError: No such attack; an L-inf radius above 1; a word that its row does not know.
     """
-    row = config.lookup("attack", ATTACKS, setting.name)
+    row = config.lookup("attack.name", ATTACKS, setting.name)
     largest = setting.epsilons[-1]
     if row.norm == "l0" and setting.scale != "pixels":
         raise UserError(f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; "
@@ -238,7 +238,9 @@ def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:
             f"attack.target = {setting.target}: {setting.name} cannot aim at a class; these can: "
             f"{able}"
         )
-    return config.lookup("class", {name: i for i, name in enumerate(classes)}, setting.target)
+    return config.lookup(
+        "attack.target", {name: i for i, name in enumerate(classes)}, setting.target
+    )
 
 
 def untargeted(setting: config.Attack, what: str) -> None:

@@ -9,8 +9,12 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from attnrobust.config.checking import require
 from attnrobust.config.experiment import Experiment
 from attnrobust.errors import UserError
+
+# No number of an experiment is larger: counts go into 32 bits, and the rest is far below.
+MOST = 2**31 - 1
 
 
 def to_json(experiment: Experiment) -> str:
@@ -133,7 +137,10 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
         return None
     if typing.get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_typed(part, typing.get_args(kind)[0], key) for part in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number:
+        require(-MOST <= value <= MOST, key, value, f"a number from {-MOST:,} to {MOST:,}")
+    if kind is float and number:
         return float(value)
     # A bool is an int to isinstance, but true is no number of epochs.
     alike = isinstance(value, bool) == (kind is bool)

@@ -110,7 +110,7 @@ def training_batches(
 
     examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
     for name in training.corruptions:
-        config.lookup("corruption", CORRUPTIONS, name)
+        config.lookup("training.corruptions", CORRUPTIONS, name)
 
     @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
     def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -126,7 +126,10 @@ def training_batches(
     batches = examples.enumerate().map(pair, num_parallel_calls=tf.data.AUTOTUNE)
     batches = batches.batch(training.batch_size, drop_remainder=True)
     batches = batches.take(steps(dataset, data, training))
-    rows = [config.lookup("augmentation", AUGMENTATIONS, name) for name in training.augmentation]
+    rows = [
+        config.lookup("training.augmentation", AUGMENTATIONS, name)
+        for name in training.augmentation
+    ]
     if rows:
 
         @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced

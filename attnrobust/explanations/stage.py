@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +11,104 @@ from tensorflow import keras
 from tqdm import tqdm
 
 from attnrobust import config, runs
+from attnrobust.attacks.feed import sample_positions
+from attnrobust.attacks.judging import judged
+from attnrobust.data import inputs
+from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.explanations import SAMPLES
 from attnrobust.explanations.methods import EXPLANATIONS
+from attnrobust.models import build
+from attnrobust.models.backbones import BACKBONES
+from attnrobust.models.replicas import Replicas
 
 BATCH = 16
 
 
+def ready(setting: config.Explanation, model: config.Model, *, classes: int, size: int) -> None:
+    """What can be known before there are weights; the network is built where its names must be.
+
+    Args:
+        setting: Methods, layer, target.
+        model: The network, whatever its weights.
+        classes: Number of its logits.
+        size: Height and width of its images.
+
+    Raises:
+        UserError: No such method, no such layer, or one that gives no (H, W, C) map.
+    """
+    for method in setting.methods:
+        config.lookup("explanation.methods", EXPLANATIONS, method)
+    taps = BACKBONES[model.backbone].taps if model.cut == "full" else ()
+    if setting.layer not in ("features", *taps):
+        require_layer(build.build(dataclasses.replace(model, weights="none"), classes=classes,
+                                  image_size=size), setting.layer)  # fmt: skip
+
+
+def require_layer(model: keras.Model, layer: str) -> None:
+    """Raise a UserError unless the model has that layer, and it gives an (H, W, C) map."""
+    if layer not in [each.name for each in model.layers]:
+        ends = ("_out", "_ac", "_relu")
+        maps = [each.name for each in model.layers if each.name.endswith(ends)]
+        raise UserError(
+            f"explanation.layer '{layer}': no such layer; features is the map the head "
+            f"receives; others: {', '.join(maps[-9:])}"
+        )
+    if len(_shape(model.get_layer(layer))) != 4:
+        raise UserError(f"explanation.layer '{layer}' gives no (H, W, C) feature map")
+
+
+def of_attack(attack: config.Attack, attacked: Path) -> dict[str, Path]:
+    """The files of an attack's folder that hold its sample images, by condition."""
+    conditions = {"clean": 0.0} | {f"{attack.name}-{e:g}": e for e in attack.epsilons}
+    return {name: attacked / runs.attack_file(attack.name, epsilon)
+            for name, epsilon in conditions.items()}  # fmt: skip
+
+
+def unattacked(
+    replicas: Replicas, dataset: Dataset, data: config.Data, number: int, folder: Path
+) -> dict[str, Path]:
+    """Write `samples.npz`, the sample images that an attack would keep, for the clean condition.
+
+    It holds id (S,), label (S,), logits (S, K), sample_id (S,), sample_image (S, H, W, 3) and
+    sample_mask (S, H, W).
+
+    Args:
+        replicas: The model.
+        dataset: Records.
+        data: Size and limit.
+        number: Of images.
+        folder: Of this stage.
+    """
+    path = folder / SAMPLES
+    if not path.exists():
+        labels = inputs.labels(dataset, "test", data.limit)
+        positions = sample_positions(labels, number)
+        chosen = np.isin(np.arange(len(labels)), positions)
+        batches = inputs.evaluation_batches(dataset, "test", data=data, batch_size=BATCH,
+                                            chosen=chosen)  # fmt: skip
+        found = [
+            each
+            for batch in batches.as_numpy_iterator()
+            for each in zip(batch["id"], batch["image"], batch["mask"], strict=True)
+        ]
+        # In the attacks' order: the first of each class, then the second, and so on.
+        found = [found[place] for place in np.argsort(np.argsort(positions))]
+        ids = np.array([id_.decode() for id_, _, _ in found])
+        images = np.stack([image for _, image, _ in found])
+        size = replicas.batch(BATCH)
+        logits = np.concatenate([judged(replicas, images[i : i + size], size)
+                                 for i in range(0, len(images), size)])  # fmt: skip
+        masks = np.stack([inputs.decode_mask(mask, data.image_size) for _, _, mask in found])
+        runs.save_npz(path, id=ids, label=labels[positions], logits=logits, sample_id=ids,
+                      sample_image=images, sample_mask=masks)  # fmt: skip
+    return {"clean": path}
+
+
 def explain(
-    model: keras.Model, setting: config.Explanation, attack: config.Attack, attacked: Path,
-    folder: Path,
-) -> None:  # fmt: skip
-    """Write `<method>-clean.npz` and `<method>-<attack>-<epsilon>.npz` for the sample images.
+    model: keras.Model, setting: config.Explanation, images: Mapping[str, Path], folder: Path
+) -> None:
+    """Write `<method>-<condition>.npz` for the sample images of every condition.
 
     Each holds id (S,), heatmap (S, H, W) float16, target (S,) (class explained) and prediction
     (S,).
@@ -27,30 +116,19 @@ def explain(
     Args:
         model: Images to logits.
         setting: Methods, layer, target.
-        attack: Of the attack stage.
-        attacked: Its folder.
+        images: The file of each condition's sample images: `clean` and `<attack>-<epsilon>`.
         folder: Of this stage.
 
     Raises:
         UserError: The model has no such layer, or its feature map is no (H, W, C) map.
     """
-    if setting.layer not in [layer.name for layer in model.layers]:
-        ends = ("_out", "_ac", "_relu")
-        maps = [layer.name for layer in model.layers if layer.name.endswith(ends)]
-        raise UserError(
-            f"explanation.layer '{setting.layer}': no such layer; features is the map the head "
-            f"receives; others: {', '.join(maps[-9:])}"
-        )
-    if len(_shape(model.get_layer(setting.layer))) != 4:
-        raise UserError(f"explanation.layer '{setting.layer}' gives no (H, W, C) feature map")
-    conditions = {"clean": 0.0} | {f"{attack.name}-{e:g}": e for e in attack.epsilons}
-    work = [(method, condition) for method in setting.methods for condition in conditions]
+    require_layer(model, setting.layer)
+    work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in tqdm(work, "explain", unit="condition", disable=None):
         path = folder / f"{method}-{condition}.npz"
-        if path.exists():
-            continue
-        file = attacked / runs.attack_file(attack.name, conditions[condition])
-        runs.save_npz(path, **_heatmaps(model, setting, method, runs.load_npz(file)))
+        if not path.exists():
+            found = runs.load_npz(images[condition])
+            runs.save_npz(path, **_heatmaps(model, setting, method, found))
 
 
 def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
@@ -62,7 +140,7 @@ def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
 def _heatmaps(
     model: keras.Model, setting: config.Explanation, method: str, attacked: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    row = config.lookup("explanation", EXPLANATIONS, method)
+    row = EXPLANATIONS[method]
     position = {id_: index for index, id_ in enumerate(attacked["id"])}
     labels = np.array([attacked["label"][position[id_]] for id_ in attacked["sample_id"]])
     images = attacked["sample_image"]

@@ -57,6 +57,26 @@ PAPER_MODELS: tuple[config.Model, ...] = (
 )
 
 
+def ready(model: config.Model, *, image_size: int) -> None:
+    """What can be known of a network before it is built.
+
+    Raises:
+        UserError: Unknown backbone, head or cut, too small an image, no such weights file.
+    """
+    row = config.lookup("model.backbone", BACKBONES, model.backbone)
+    config.lookup("model.head", HEADS, model.head)
+    config.lookup(f"model.cut of {model.backbone}", row.cuts, model.cut)
+    if image_size < row.smallest:
+        raise UserError(
+            f"data.image_size = {image_size}: {model.backbone} needs at least {row.smallest}"
+        )
+    if model.weights not in ("none", "imagenet") and not Path(model.weights).expanduser().is_file():
+        raise UserError(
+            f"model.weights = {Path(model.weights).expanduser()}: no such file; expected imagenet, "
+            "none or a Keras .h5 file"
+        )
+
+
 def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
     """The network that `model` describes; same seed, same initial weights.
 
@@ -73,13 +93,9 @@ def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
         UserError: Unknown backbone, head or cut; width or image size that the backbone lacks;
             weights that cannot be downloaded or read, or do not fit.
     """
-    row = config.lookup("backbone", BACKBONES, model.backbone)
-    head = config.lookup("head", HEADS, model.head)
-    cut = config.lookup(f"cut of {model.backbone}", row.cuts, model.cut)
-    if image_size < row.smallest:
-        raise UserError(
-            f"data.image_size = {image_size}: {model.backbone} needs at least {row.smallest}"
-        )
+    ready(model, image_size=image_size)
+    row, head = BACKBONES[model.backbone], HEADS[model.head]
+    cut = row.cuts[model.cut]
     stored: Stored = []
     if model.weights not in ("none", "imagenet"):
         stored = _read(Path(model.weights))
@@ -168,13 +184,9 @@ def _read(path: Path) -> Stored:
     """The layers with weights of a Keras .h5 file, in its order, which is topological.
 
     Raises:
-        UserError: No such file, not HDF5, damaged, or without Keras' list of layers.
+        UserError: Not HDF5, damaged, or without Keras' list of layers.
     """
     path = path.expanduser()
-    if not path.is_file():
-        raise UserError(
-            f"model.weights = {path}: no such file; expected imagenet, none or a Keras .h5 file"
-        )
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)  # a file of model.save() nests them

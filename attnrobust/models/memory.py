@@ -31,10 +31,27 @@ def require(model: keras.Model, batch: int, option: str, passes: int = 1) -> Non
     Raises:
         UserError: At least this much is needed, and this much is free.
     """
+    _refuse(KEPT * activations(model) * passes, batch, option)
+
+
+def require_images(size: int, batch: int, option: str) -> None:
+    """Refuse a batch whose images alone cannot, as far as is known without a model.
+
+    Args:
+        size: Height and width of an image, float32 RGB.
+        batch: Images in one step.
+        option: Setting to name.
+
+    Raises:
+        UserError: As `require`.
+    """
+    _refuse(4.0 * 3 * size**2, batch, option)
+
+
+def _refuse(each: float, batch: int, option: str) -> None:
     free = available()
     if free is None or tf.config.list_physical_devices("GPU"):
         return
-    each = KEPT * activations(model) * passes
     if each * batch > free:
         raise UserError(
             f"{option} = {batch}: needs at least {each * batch / 1e9:.1f} GB of memory and "

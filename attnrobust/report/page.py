@@ -33,7 +33,7 @@ from attnrobust.report import (
     wu,
 )
 from attnrobust.report.pictures import Picture
-from attnrobust.report.reading import read
+from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
 from attnrobust.runs import Run, save_json, save_text
@@ -53,7 +53,8 @@ def write(
     The same runs give the same bytes: the page holds no time of its own.
 
     Args:
-        run_list: Evaluated runs, of one or several experiments and seeds.
+        run_list: Runs, of one or several experiments and seeds; those without measurements are
+            left out, and the page says so.
         out: Folder; made where missing.
         title: Heading of the page; made from the runs if None.
         baseline: Experiment that mean corruption errors are relative to; the first if None.
@@ -62,11 +63,14 @@ def write(
         Path of the page.
 
     Raises:
-        UserError: No run, a run that was not evaluated, a damaged file, no such baseline, a full
+        UserError: No run, none that was evaluated, a damaged file, no such baseline, a full
             disk, or other files at `out`.
     """
     before = require_free(out, [run.root for run in run_list])
-    results = read(run_list)
+    kept, left_out = finished(run_list)
+    for reason in left_out:
+        log.warning("warning: a run is left out: %s", reason)
+    results = read(kept)
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
@@ -78,6 +82,7 @@ def write(
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
         **_words(results, out, baseline, title),
+        left_out=left_out,
         **pictures,
         tables=page_tables[0],
         sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),

@@ -13,12 +13,30 @@ import pandas as pd
 
 from attnrobust import stamps
 from attnrobust.config import Explanation
-from attnrobust.errors import UserError
+from attnrobust.errors import Unfinished, UserError
 from attnrobust.report.results import Estimate, Result, key
 from attnrobust.runs import Run, load_json
 
 TEXT = ("dataset", "experiment", "split", "condition", "name", "metric")
 NUMBERS = ("seed", "level", "value", "low", "high", "n")
+
+
+def finished(run_list: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Runs whose measurements are there; of the others why they are left out, in words.
+
+    Raises:
+        UserError: There is none, which is the reason of the first; a damaged file.
+    """
+    kept, wrong = [], []
+    for run in run_list:
+        try:
+            _require_measured(run)
+            kept.append(run)
+        except Unfinished as error:
+            wrong.append(error)
+    if wrong and not kept:
+        raise wrong[0]
+    return kept, [str(error) for error in wrong]
 
 
 def read(run_list: Sequence[Run]) -> list[Result]:
@@ -53,7 +71,6 @@ def read(run_list: Sequence[Run]) -> list[Result]:
 
 
 def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
-    run.require_fresh()
     frame, settings = _measurements(run), run.attacks()
     clean = _estimates(frame, "clean")
     if ("accuracy", "") not in clean:
@@ -123,14 +140,20 @@ def estimate(row: Any) -> Estimate:
     return Estimate(float(row.value), float(row.low), float(row.high), count)
 
 
-def _measurements(run: Run) -> pd.DataFrame:
-    path = run.path("evaluate", "measurements.csv")
-    if not path.is_file():
-        raise UserError(f"{run.root}: run 'evaluate' first")
+def _require_measured(run: Run) -> None:
+    """Raise Unfinished unless what is there has been measured."""
+    run.require_fresh()
+    if not run.path("evaluate", "measurements.csv").is_file():
+        raise Unfinished(f"{run.root}: run 'evaluate' first")
     stamp = run.stamp("evaluate")
     if stamp and stamp["inputs"] != run.measured():
-        raise UserError(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
-                        "again")  # fmt: skip
+        raise Unfinished(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
+                         "again")  # fmt: skip
+
+
+def _measurements(run: Run) -> pd.DataFrame:
+    _require_measured(run)
+    path, stamp = run.path("evaluate", "measurements.csv"), run.stamp("evaluate")
     if stamp and stamps.outdated(stamp, "evaluate"):
         raise UserError(f"{run.root}: measured by an earlier version, which counted otherwise "
                         "(CHANGELOG.md); run 'evaluate' again")  # fmt: skip

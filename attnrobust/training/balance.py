@@ -27,6 +27,14 @@ def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray
     return row(counts, setting).astype(np.float32)
 
 
+def ready(dataset: Dataset, experiment: config.Experiment) -> None:
+    """Raise a UserError where a class has too few examples for `training.sampling`."""
+    kind = experiment.training.sampling
+    if kind != "none":
+        counts = inputs.class_counts(dataset, experiment.data.limit)
+        sampling.require(counts, dataset.classes, kind)
+
+
 def synthetic(dataset: Dataset, experiment: config.Experiment) -> tf.data.Dataset | None:
     """Examples that the row of SAMPLING makes, if it makes any; the same after a resume.
 
@@ -36,10 +44,10 @@ def synthetic(dataset: Dataset, experiment: config.Experiment) -> tf.data.Datase
     """
     data, kind = experiment.data, experiment.training.sampling
     row = config.lookup("training.sampling", sampling.SAMPLING, kind)
-    counts = inputs.class_counts(dataset, data.limit)
-    sampling.require(counts, dataset.classes, kind)
+    ready(dataset, experiment)
     if row.made is None:
         return None
+    counts = inputs.class_counts(dataset, data.limit)
     batches = inputs.evaluation_batches(dataset, "train", data=data, batch_size=32)
     stored = [dataset.label_map.index(label) if dataset.label_map else label
               for label in range(len(counts))]  # fmt: skip

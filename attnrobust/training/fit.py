@@ -131,6 +131,8 @@ def _built(
     first = phases.start(experiment, dataset, folder)
     keras.utils.set_random_seed(experiment.seed)
     model = _network(dataclasses.replace(experiment, model=first), dataset, strategy)
+    # Too many groups are told now, not after the epochs of the head alone.
+    phases.choose(model, experiment.model.backbone, setting.groups)
     with strategy.scope():
         dropout.prepare(model)
     batchnorm.prepare(model, setting, devices, inputs.steps(dataset, experiment.data, setting))

@@ -66,20 +66,31 @@ def start(experiment: config.Experiment, dataset: Dataset, folder: Path) -> conf
     Raises:
         UserError: That run is not there, or was not trained to its end.
     """
-    if not (name := experiment.training.start):
+    if not experiment.training.start:
         return experiment.model
-    seed = experiment.seed
-    before = folder.parents[2] / name / f"seed-{seed}"
-    if not before.joinpath("config.json").is_file():
-        raise UserError(
-            f"training.start = {name}: no run {before}; expected a trained one: python "
-            f"-m experiments.{experiment.data.dataset}.{name} train --seed {seed}"
-        )
-    run = runs.Run.open(before)
-    weights = run.require("train") / "weights.h5"
+    run = started_from(runs.Run(folder.parent, experiment))
+    weights = run.path("train", "weights.h5")
     log.info("starting from %s", weights)
     if (run.stamp("train") or {}).get("inputs") != dataset.hash:
         log.warning(
             "warning: %s was trained on other records; test images may be among them", run.root
         )
     return dataclasses.replace(experiment.model, weights=str(weights))
+
+
+def started_from(run: runs.Run) -> runs.Run:
+    """The trained run that `training.start` names.
+
+    Raises:
+        UserError: It is not there, or was not trained to its end.
+    """
+    experiment, name = run.experiment, run.experiment.training.start
+    before = run.beside(name)
+    if not before.joinpath("config.json").is_file():
+        raise UserError(
+            f"training.start = {name}: no run {before}; expected a trained one: python "
+            f"-m experiments.{experiment.data.dataset}.{name} train --seed {experiment.seed}"
+        )
+    found = runs.Run.open(before)
+    found.require("train")
+    return found

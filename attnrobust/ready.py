@@ -1,0 +1,171 @@
+"""READY: all that can be known of the stages before the first of them begins.
+
+From settings, records and tables: a mistyped word of a late stage must not cost a night of
+training. Every stage says what it asks for in its own module; here stands which is asked when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnrobust.errors import UserError
+from attnrobust.walk import Walk
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage that a command will come to.
+
+    Attributes:
+        walk: The run.
+        before: Stages that the command does before it.
+        trained: Runs that the command trains before this one.
+    """
+
+    walk: Walk
+    before: Collection[str]
+    trained: Collection[Path]
+
+    def require(self, stage: str) -> None:
+        """Raise a UserError unless a stage has finished or comes before."""
+        if stage not in self.before:
+            self.walk.run.require(stage)
+
+    def require_network(self) -> None:
+        """Raise a UserError unless this network has been trained, or comes to be."""
+        if "train" not in self.before:
+            self.walk.check_network()
+
+    def require_same(self, stage: str) -> None:
+        """Raise a UserError where results of other settings stand in the stage's place."""
+        walk = self.walk
+        if not walk.force:
+            walk.run.refuse_other(walk.place(stage), walk.asked(stage))
+
+
+def ready(walk: Walk, stages: Sequence[str], *, trained: Collection[Path] = ()) -> None:
+    """Ask every stage whether it could begin, as far as that can be known.
+
+    Args:
+        walk: The run.
+        stages: In order.
+        trained: Runs that will be trained before.
+
+    Raises:
+        UserError: The first thing that does not fit.
+    """
+    for place, name in enumerate(stages):
+        READY[name](Plan(walk, stages[:place], trained))
+
+
+def train(plan: Plan) -> None:
+    """Rows of `model` and `training`, the weights that it starts from, records, rare classes."""
+    from attnrobust.training import balance, phases
+    from attnrobust.training import ready as training
+
+    walk = plan.walk
+    if walk.run.finished("train") and not walk.force:
+        return  # Kept, or refused before anything else.
+    training.ready(walk.experiment)
+    start = walk.experiment.training.start
+    if start and walk.run.beside(start) not in plan.trained:
+        phases.started_from(walk.run)
+    if walk.machines == "mirrored":  # Else TensorFlow joins the other workers first.
+        balance.ready(walk.dataset(), walk.experiment)
+
+
+def predict(plan: Plan) -> None:
+    """Corruptions, the test split."""
+    from attnrobust import prediction
+
+    plan.require_network()
+    prediction.ready(plan.walk.experiment, plan.walk.dataset())
+    plan.require_same("predict")
+
+
+def attack(plan: Plan) -> None:
+    """Attack, its loss and its target, first passes, radii, its name in the run."""
+    from attnrobust import prediction
+    from attnrobust.attacks import checks
+    from attnrobust.attacks.methods import ATTACKS
+
+    walk, setting = plan.walk, plan.walk.experiment.attack
+    checks.settings(setting)
+    if walk.label in ATTACKS and walk.label != setting.name:
+        raise UserError(f"--as {walk.label}: that is another attack than {setting.name}")
+    plan.require_network()
+    dataset = walk.dataset()
+    checks.ready(setting, dataset.classes)
+    prediction.ready(walk.experiment, dataset)
+    if setting.scale != "pixels":
+        checks.settings(setting.in_pixels(_input_scale(plan, len(dataset.classes))))
+    plan.require_same("attack")
+
+
+def _input_scale(plan: Plan, classes: int) -> float:
+    """What 1 in [0, 1] pixels is in the scale of the first layer, also before there are weights."""
+    if "train" not in plan.before:
+        return plan.walk.epsilon_scale()
+    from attnrobust.models import build
+
+    experiment = plan.walk.experiment
+    model = dataclasses.replace(experiment.model, weights="none")
+    return build.input_scale(
+        build.build(model, classes=classes, image_size=experiment.data.image_size)
+    )
+
+
+def check(plan: Plan) -> None:
+    """The attack that is doubted."""
+    from attnrobust.attacks import checks
+
+    walk = plan.walk
+    plan.require_network()
+    setting = walk.experiment.attack
+    if "attack" not in plan.before:
+        walk.run.attacked(walk.label)
+        setting = walk.run.attacks()[walk.label]
+    checks.doubtable(setting, walk.dataset().classes)
+    plan.require_same("check")
+
+
+def evaluate(plan: Plan) -> None:
+    """Predictions."""
+    plan.require("predict")
+
+
+def explain(plan: Plan) -> None:
+    """Methods, layer, the attack whose images are explained."""
+    from attnrobust.explanations import stage
+
+    walk = plan.walk
+    experiment = walk.experiment
+    plan.require_network()
+    stage.ready(experiment.explanation, experiment.model, classes=len(walk.dataset().classes),
+                size=experiment.data.image_size)  # fmt: skip
+    label = walk.label if "attack" in plan.before else walk.explained()
+    if label:
+        plan.require_same("explain")
+
+
+def report(plan: Plan) -> None:
+    """Measurements, a free place for the page."""
+    from attnrobust.report import page
+
+    if not plan.walk.run.path("evaluate", "measurements.csv").is_file():
+        plan.require("evaluate")
+    page.require_free(plan.walk.page(), [plan.walk.run.root])
+
+
+def export(plan: Plan) -> None:
+    """The network."""
+    plan.require_network()
+
+
+READY: dict[str, Callable[[Plan], None]] = {
+    "train": train, "predict": predict, "attack": attack, "check": check, "evaluate": evaluate,
+    "explain": explain, "report": report, "export": export,
+}  # fmt: skip
