@@ -11,7 +11,7 @@ import pytest
 from data_helpers import SIZE, colours, encoded, make_eyepacs, pixels, stored
 from PIL import Image
 
-from attnrobust.data import fundus, prepare, raw, records, shards, writing
+from attnrobust.data import fundus, images, prepare, records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import eyepacs
 
@@ -192,7 +192,7 @@ def test_graham_without_its_disc_is_one_line() -> None:
 
 def test_a_mask_is_not_left_behind_by_the_disc(folder: Path) -> None:
     row = dataclasses.replace(eyepacs.read(folder)[0][0], mask=folder / "mask.png")
-    with pytest.raises(raw.UnusableImageError, match="cannot move a mask"):
+    with pytest.raises(images.UnusableImageError, match="cannot move a mask"):
         shards.prepare_mask(row, shards.Preparation(fit="disc"))
 
 
@@ -234,7 +234,7 @@ def test_the_disc_is_found_in_all_real_images(real_data: Path) -> None:
     rows, _ = eyepacs.read(real_data / "eyepacs")
     radii = []
     for row in rows:
-        image, _ = raw.load_image(row.path.read_bytes(), max_megapixels=50)
+        image, _ = images.load_image(row.path.read_bytes(), max_megapixels=50)
         radii.append(fundus.find_disc(image).radius)
     assert len(radii) == 823
     # Most were cropped to the disc; the least are the small ones on a noisy ground.

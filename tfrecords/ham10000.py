@@ -66,7 +66,7 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     if (folder / MASKS).is_dir():
         masks = raw.images_in(folder, [MASKS], (".png",))
     lines = [index + 2 for index in table.index]
-    ids = raw.bare_ids(table["image_id"], SUFFIXES)
+    ids = raw.bare_ids(table["image_id"])
     paths, unusable = raw.find_images(ids, lines, images)
     rejects += unusable
     rows = []

@@ -1,4 +1,8 @@
-"""Where a data set's files lie: other case, nested unzips, and what computers leave behind."""
+"""Where a data set's files lie: other case, nested unzips, and what computers leave behind.
+
+A link counts as what it leads to, wherever that lies; one that leads nowhere or in a circle is no
+file, and its row is rejected as such. Folders below the named ones are not entered through links.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,27 @@ def left_over(name: str) -> bool:
 
 def files(folder: Path) -> list[str]:
     """Sorted names of a folder's files, leftovers left out."""
+    return [name for name, there in _entries(folder) if there]
+
+
+def broken_links(folder: Path) -> list[str]:
+    """Sorted names of a folder's links that lead nowhere or in a circle, leftovers left out."""
+    return [name for name, there in _entries(folder) if not there]
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """Sorted names of files, and whether they are there or a link to nothing."""
+    found = []
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries
-                      if not left_over(entry.name) and entry.is_file())  # fmt: skip
+        for entry in entries:
+            if left_over(entry.name):
+                continue
+            link = entry.is_symlink()
+            # Of a circle of links, an entry raises what os.path takes for no file.
+            there = os.path.isfile(entry) if link else entry.is_file()
+            if there or (link and not os.path.isdir(entry)):
+                found.append((entry.name, there))
+    return sorted(found)
 
 
 def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
@@ -103,7 +125,7 @@ def _children(place: Path, name: str) -> list[Path]:
         return []
     with os.scandir(place) as entries:
         return sorted(Path(entry.path) for entry in entries
-                      if entry.name.lower() == name.lower() and entry.is_dir())  # fmt: skip
+                      if entry.name.lower() == name.lower() and os.path.isdir(entry))  # fmt: skip
 
 
 def _holds(place: Path, suffixes: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust.commands import guarded, positive
-from attnrobust.data import preprocessing, raw, records, shards, writing
+from attnrobust.data import images, preprocessing, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -78,9 +78,9 @@ def _draw_first(
         raise UserError("no usable row to draw")
     try:
         content = rows[0].path.read_bytes()
-        image, _ = raw.load_image(content, max_megapixels=how.max_megapixels)
+        image, _ = images.load_image(content, max_megapixels=how.max_megapixels)
         draw(preprocessing.FITS[how.fit](image, how.size) if how.size and fitted else image, file)
-    except (OSError, raw.UnusableImageError) as error:
+    except (OSError, images.UnusableImageError) as error:
         raise UserError(f"{rows[0].path}: {error}") from None
 
 
