@@ -54,15 +54,9 @@ def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    for name in names:
-        place = folder / Path(name).parent
-        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
-            if place.is_dir() else []  # fmt: skip
-        if alike:
-            return place / alike[0]
+    found = find(folder, names)
+    if found:
+        return found
     wanted = {Path(name).name.lower() for name in names}
     below = [place / file for place in _walk(folder) for file in files(place)]
     nested = [path for path in below if path.name.lower() in wanted]
@@ -77,6 +71,20 @@ def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
     raise UserError(
         f"{folder / names[0]}: not there{also}; expected a CSV with {', '.join(columns)}{hint}"
     )
+
+
+def find(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files that is there, in whatever case; None where none is."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    for name in names:
+        place = folder / Path(name).parent
+        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
+            if place.is_dir() else []  # fmt: skip
+        if alike:
+            return place / alike[0]
+    return None
 
 
 def folders(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
