@@ -54,6 +54,7 @@ def main(
            "fractions": tuple(options.split), "seed": options.seed,
            "shard_size": options.shard_size, "max_rejects": options.max_rejects,
            "max_megapixels": options.max_megapixels, "workers": options.workers,
+           "near_duplicates": options.near_duplicates,
            "partial": options.partial}  # fmt: skip
 
     def work() -> None:
@@ -110,6 +111,8 @@ def _parser(
     )
     add("--max-megapixels", type=float, default=default.max_megapixels,
         help="larger images are rejected")  # fmt: skip
+    add("--near-duplicates", type=int, default=default.near_duplicates, metavar="BITS",
+        help="list images whose perceptual hashes differ in no more of 256 bits")  # fmt: skip
     add("--workers", type=positive, default=default.workers, help="processes")
     add("--debug", action="store_true", help="show tracebacks")
     if figure:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from attnrobust import config, runs
-from attnrobust.data import images, preprocessing
+from attnrobust.data import duplicates, images, preprocessing
 from attnrobust.data.raw import Row
 from attnrobust.errors import UserError
 
@@ -36,6 +36,7 @@ class Preparation:
         max_rejects: Largest share of rows that may be rejected.
         partial: Rows without an image file are meant, and do not count.
         max_megapixels: Larger images are rejected.
+        near_duplicates: Images whose perceptual hashes differ in so many bits or fewer are listed.
         workers: Processes; 1 works in this process.
     """
 
@@ -47,6 +48,7 @@ class Preparation:
     shard_size: int = 512
     max_rejects: float = 0.01
     max_megapixels: float = 50.0
+    near_duplicates: int = duplicates.NEAR
     workers: int = os.cpu_count() or 1
     partial: bool = False
 
@@ -57,6 +59,9 @@ class Preparation:
             raise UserError(f"--max-rejects {self.max_rejects:g}: expected a share from 0 to 1")
         if not self.max_megapixels > 0:
             raise UserError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0")
+        if not 0 <= self.near_duplicates <= duplicates.MOST:
+            raise UserError(f"--near-duplicates {self.near_duplicates}: expected 0 to "
+                            f"{duplicates.MOST} bits")  # fmt: skip
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
         if self.size**2 / 1e6 > self.max_megapixels:
@@ -69,6 +74,19 @@ class Preparation:
                             f"got {self.fit}")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Made:
+    """What is known of a stored image beside its bytes.
+
+    Attributes:
+        converted: What was converted, as `load_image` says.
+        fingerprint: Perceptual hash of the whole upright picture (`duplicates.fingerprint`).
+    """
+
+    converted: list[str]
+    fingerprint: str
+
+
 def write_shard(
     partial: Path, file: str, rows: Sequence[Row], classes: Sequence[str], how: Preparation
 ) -> None:
@@ -76,19 +94,21 @@ def write_shard(
     import tensorflow as tf
 
     rejects, counts, notes = [], Counter(), Counter()  # type: ignore[var-annotated]
+    fingerprints = {}
     with runs.atomic(partial / file) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for row in rows:
                     try:
-                        content, converted = prepare_image(row, how)
+                        content, made = prepare_image(row, how)
                         mask = prepare_mask(row, how) if row.mask else b""
                     except images.UnusableImageError as error:
                         rejects.append({"line": row.line, "id": row.id, "reason": str(error)})
                         continue
                     writer.write(_serialize(row, content, mask, classes.index(row.label)))
                     counts[row.label] += 1
-                    notes.update(converted)
+                    notes.update(made.converted)
+                    fingerprints[row.id] = made.fingerprint
         except tf.errors.OpError as error:
             raise OSError(28 if runs.disk_is_full(error) else 5, str(error)) from None
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -96,11 +116,12 @@ def write_shard(
     summary = {
         "file": file, "count": sum(counts.values()), "bytes": size, "sha256": sha256,
         "class_counts": counts, "rejects": rejects, "converted": notes,
+        "fingerprints": fingerprints,
     }  # fmt: skip
     runs.save_json(partial / "parts" / f"{file}.json", summary)
 
 
-def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
+def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
 
     Where TensorFlow cannot decode it, which Pillow could, it is encoded anew.
@@ -114,18 +135,19 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
     content = _read(row.path)
     image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
     lossless = images.is_lossless(content)
+    made = Made(notes, duplicates.fingerprint(image))
     # An eye need not be in the middle of a square of the right size.
     right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
     as_it_is = right_size and not lossless and not notes and how.filter == "none"
     if as_it_is and _tensorflow_reads(content):
-        return content, notes
+        return content, made
     suffix, parameters = (".png", []) if right_size and lossless else (".jpg", JPEG)
     with _one_image():
         if not right_size:
             image = _fitted(image, how)
         image = preprocessing.FILTERS[how.filter](image)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
+        return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), made
 
 
 def _fitted(image: np.ndarray, how: Preparation) -> np.ndarray:
