@@ -99,7 +99,8 @@ def test_the_description_agrees_with_what_is_stored(dataset: records.Dataset) ->
             assert shard["count"] == len(examples) <= 4
             assert shard["bytes"] == Path(file).stat().st_size
     assert {path.name for path in dataset.root.iterdir()} == {
-        "dataset.json", "rejects.csv", "duplicates.csv", *(Path(f).name for s in raw.SPLITS for f in dataset.files(s))
+        "dataset.json", "rejects.csv", "duplicates.csv",
+        *(Path(f).name for s in raw.SPLITS for f in dataset.files(s))
     }  # fmt: skip
     records.verify(dataset)
     assert records.load(dataset.root) == dataset

@@ -1,0 +1,170 @@
+"""Tables damaged at random: every line left as it was is a row or a reject, or one line says why."""
+
+import csv
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from data_helpers import contents, stored
+from test_tables import READERS, make
+
+from attnrobust.data import prepare, raw, records
+from attnrobust.errors import UserError
+
+SECONDS = 35
+SIGNS = ['"', '""', ",", ",,", "\t", ";", "\r", "\n", "\0", " ", "é", "\ufeff", "'", "=", "1", "/"]
+Rng = np.random.Generator
+Change = Callable[[list[str], Rng], None]
+
+
+def insert(lines: list[str], rng: Rng) -> None:
+    """Any sign anywhere."""
+    number = rng.integers(0, len(lines))
+    place = rng.integers(0, len(lines[number]) + 1)
+    sign = SIGNS[rng.integers(0, len(SIGNS))]
+    lines[number] = lines[number][:place] + sign + lines[number][place:]
+
+
+def quote(lines: list[str], rng: Rng) -> None:
+    """A stray quote at the border of a field."""
+    number = rng.integers(0, len(lines))
+    fields = lines[number].split(",")
+    place = rng.integers(0, len(fields))
+    fields[place] = [f'"{fields[place]}', f'{fields[place]}"'][rng.integers(0, 2)]
+    lines[number] = ",".join(fields)
+
+
+def delete(lines: list[str], rng: Rng) -> None:
+    number = rng.integers(0, len(lines))
+    first, last = sorted(rng.integers(0, len(lines[number]) + 1, 2))
+    lines[number] = lines[number][:first] + lines[number][last:]
+
+
+def join(lines: list[str], rng: Rng) -> None:
+    """Two lines become one."""
+    number = rng.integers(0, len(lines) - 1)
+    lines[number : number + 2] = ["".join(lines[number : number + 2])]
+
+
+def move(lines: list[str], rng: Rng) -> None:
+    """A field more or less, so that the columns shift."""
+    number = rng.integers(0, len(lines))
+    fields = lines[number].split(",")
+    place = rng.integers(0, len(fields))
+    fields[place : place + 1] = [[], [fields[place]] * 2][rng.integers(0, 2)]
+    lines[number] = ",".join(fields)
+
+
+def copy(lines: list[str], rng: Rng) -> None:
+    lines.insert(int(rng.integers(1, len(lines))), lines[rng.integers(0, len(lines))])
+
+
+def column(lines: list[str], rng: Rng) -> None:
+    """A column a second time, or renamed."""
+    fields = lines[0].split(",")
+    place = rng.integers(0, len(fields))
+    name = [fields[place], f"{fields[place]} ", fields[place].upper(), ""][rng.integers(0, 4)]
+    lines[0] += f",{name}"
+    if rng.random() < 0.8:
+        lines[1:] = [f"{line},x" for line in lines[1:]]
+
+
+def number(lines: list[str], rng: Rng) -> None:
+    """Numbers as spreadsheets write them."""
+    form = ["{}.0", "00{}", " {}", "+{}", "{}e0"][rng.integers(0, 5)]
+    at = rng.integers(0, len(lines))
+    lines[at] = re.sub(r"(?<=,)\d+(?=,)", lambda found: form.format(found[0]), lines[at])
+
+
+CHANGES: list[Change] = [insert, insert, quote, quote, delete, join, move, copy, column, number]
+FORMS: list[Callable[[str], bytes]] = [
+    *[str.encode] * 6,
+    lambda text: text.replace("\n", "\r\n").encode(),
+    lambda text: text.encode("utf-16"),
+    lambda text: text.encode("latin-1", "replace"),
+    lambda text: b"\xef\xbb\xbf" + text.encode(),
+    lambda text: text.encode()[: len(text) * 2 // 3],
+]
+
+
+def damage(folder: Path, reader: ModuleType, rng: Rng) -> tuple[set[str], bytes]:
+    """Damage a folder's table; returns the ids of the lines that still stand as they were."""
+    name, header, row, image = READERS[reader]
+    before = {row(number): number for number in range(20)}
+    lines = [header, *before]
+    for _ in range(rng.integers(1, 4)):
+        CHANGES[rng.integers(0, len(CHANGES))](lines, rng)
+    content = FORMS[rng.integers(0, len(FORMS))]("\n".join([*lines, ""]))
+    (folder / name).write_bytes(content)
+    left = re.split(r"\r\n|\n", content.decode("utf-8", "replace"))
+    return {Path(image.format(before[line])).stem for line in left if line in before}, content
+
+
+def bare(ids: list[str]) -> set[str]:
+    return set(raw.bare_ids(ids))
+
+
+@pytest.mark.slow
+def test_no_line_of_a_damaged_table_is_lost_in_silence(tmp_path: Path) -> None:
+    folders = {reader: make(tmp_path / reader.NAME, reader) for reader in _made(tmp_path)}
+    began, turn, read, refused = time.process_time(), 0, 0, 0
+    while time.process_time() - began < SECONDS:
+        rng = np.random.default_rng(turn)
+        reader = list(folders)[turn % len(folders)]
+        folder = folders[reader]
+        ids, content = damage(folder, reader, rng)
+        what = (turn, reader.NAME, content)
+        turn += 1
+        try:
+            rows, rejects = reader.read(folder)
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1, what
+            assert str(folder) in str(error), what
+            refused += 1
+            continue
+        found = bare([row.id for row in rows]) | bare([reject.id for reject in rejects])
+        assert ids <= found, (ids - found, *what)
+        lines = [row.line for row in rows] + [reject.line for reject in rejects]
+        assert len(set(lines)) == len(lines), what
+        assert all(row.path.is_relative_to(folder) for row in rows), what
+        assert all(reject.reason for reject in rejects), what
+        read += 1
+        if turn % 10 == 0:
+            prepares(folder, reader, tmp_path / "out", len(rows) + len(rejects), what)
+    assert read > 100
+    assert refused > 100
+
+
+def _made(tmp_path: Path) -> list[ModuleType]:
+    for reader in READERS:
+        (tmp_path / reader.NAME).mkdir()
+    return list(READERS)
+
+
+def prepares(folder: Path, reader: ModuleType, out: Path, count: int, what: tuple) -> None:
+    """The command writes a record or a reject for each row, and nothing elsewhere."""
+    before = contents(folder)
+    log = logging.getLogger("attnrobust")
+    handlers = list(log.handlers)
+    argv = ["--raw", str(folder), "--out", str(out), "--size", "8", "--workers", "1",
+            "--max-rejects", "1"]  # fmt: skip
+    try:
+        code = prepare.main(reader.NAME, reader.CLASSES, reader.read,
+                            split_by=("patient", "image"), argv=argv)  # fmt: skip
+    finally:
+        log.handlers = handlers
+    assert contents(folder) == before, what
+    assert code in (0, 1), what
+    if code == 0:
+        with (out / "rejects.csv").open(newline="") as file:
+            rejects = list(csv.DictReader(file))
+        assert len(stored(records.load(out))) + len(rejects) == count, what
+    names = {path.name for path in out.parent.iterdir() if not path.name.startswith(".")}
+    assert names - {reader.NAME for reader in READERS} <= {
+        "out", "out.partial", "out.rejects.csv", "out.lock"
+    }, what  # fmt: skip
