@@ -260,3 +260,17 @@ def test_the_line_of_a_record_is_an_editors(tmp_path: Path) -> None:
     found = tables.parse(path, [("a",), ("c", "b")], prose=["b"])
     assert [(record.line, record.end) for record in found.records] == [(4, 5), (7, 7)]
     assert [record.fields for record in found.records] == [["1", "x\ny"], ["2", "z"]]
+
+
+@every_reader
+def test_a_stray_quote_in_the_header_swallows_no_row(reader, tmp_path: Path) -> None:
+    def change(lines: Lines) -> None:
+        first, rest = lines[0].rsplit(",", 1)
+        lines[0] = f'{first},"{rest}'
+        lines[17] += '"'
+
+    message = refused(make(tmp_path, reader, change), reader)
+    if reader is covid_cxr_actualmed:  # which needs that column
+        assert "no column notes" in message
+    else:
+        assert "a quote opened here swallows line 2, which looks like a row of its own" in message
