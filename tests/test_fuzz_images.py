@@ -17,7 +17,7 @@ from PIL import Image
 
 from attnrobust.data import records
 
-SECONDS = 35
+SECONDS = 30
 IMAGES = 100
 Change = Callable[[bytes, np.random.Generator], bytes]
 

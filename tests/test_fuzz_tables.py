@@ -16,7 +16,7 @@ from test_tables import READERS, make
 from attnrobust.data import prepare, raw, records
 from attnrobust.errors import UserError
 
-SECONDS = 35
+SECONDS = 30
 SIGNS = ['"', '""', ",", ",,", "\t", ";", "\r", "\n", "\0", " ", "é", "\ufeff", "'", "=", "1", "/"]
 Rng = np.random.Generator
 Change = Callable[[list[str], Rng], None]
