@@ -57,8 +57,9 @@ def test_a_copy_is_near_and_another_picture_is_not(kind: str) -> None:
             assert (differ(mark, copy) <= duplicates.NEAR) == (one == other)
 
 
-def test_a_plain_picture_has_a_fingerprint() -> None:
-    assert len(duplicates.fingerprint(np.zeros((9, 5, 3), np.uint8))) == 64
+def test_pictures_that_show_nothing_are_not_alike() -> None:
+    plain = [duplicates.fingerprint(np.full((9, 5, 3), value, np.uint8)) for value in (0, 200)]
+    assert duplicates.pairs(dict(zip("ab", plain, strict=True)), duplicates.NEAR) == []
 
 
 def near(count: int, rng: np.random.Generator) -> dict[str, str]:

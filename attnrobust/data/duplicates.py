@@ -28,6 +28,8 @@ log = logging.getLogger("attnrobust")
 SIDE, SHRUNK = 16, 256
 BITS = SIDE**2
 NEAR = 20
+# Grey levels of 255 between the darkest and the brightest pixel of what shows something.
+CONTRAST = 8
 # From here on pictures that have nothing to do with each other are near.
 MOST = 64
 FILE = "duplicates.csv"
@@ -39,8 +41,13 @@ Pair = tuple[str, str, int]
 
 
 def fingerprint(image: np.ndarray) -> str:
-    """The perceptual hash of an image uint8 (H, W, 3), as 64 hexadecimal digits."""
+    """The perceptual hash of an image uint8 (H, W, 3), as 64 hexadecimal digits.
+
+    Empty for a picture that shows nothing: all of these would look alike.
+    """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if np.ptp(grey) < CONTRAST:
+        return ""
     # Whole pixels averaged first: four times faster on a photograph of 6 megapixels.
     small = Image.fromarray(grey).reduce(max(1, min(grey.shape) // SHRUNK))
     return str(imagehash.phash(small, hash_size=SIDE))
@@ -48,7 +55,7 @@ def fingerprint(image: np.ndarray) -> str:
 
 def pairs(fingerprints: Mapping[str, str], most: int) -> list[Pair]:
     """Ids whose fingerprints differ in at most `most` bits, nearest first, with the distance."""
-    ids = sorted(fingerprints)
+    ids = sorted(id_ for id_, mark in fingerprints.items() if mark)
     packed = np.frombuffer(bytes.fromhex("".join(fingerprints[id_] for id_ in ids)), np.uint8)
     signs = 1 - 2 * np.unpackbits(packed).reshape(len(ids), BITS).astype(np.float32)
     found: list[Pair] = []

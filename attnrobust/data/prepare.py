@@ -92,7 +92,12 @@ def _parser(
         prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--raw", type=Path, required=True, help="folder of the data set as downloaded")
+    add(
+        "--raw",
+        type=Path,
+        required=True,
+        help="folder of the data set as downloaded; links in it are followed",
+    )
     add("--out", type=Path, default=Path("tfrecords/shards") / name, help="folder of the records")
     add("--size", type=int, default=default.size, help="height and width; 0 keeps each its own")
     add("--fit", choices=preprocessing.FITS, default=default.fit, help="rectangle to square")
