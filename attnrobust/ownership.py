@@ -57,7 +57,7 @@ def manifest(folder: Path, kind: str) -> dict[str, Any] | None:
 def listed(kind: str, found: Mapping[str, Any]) -> list[str]:
     """The files that a manifest says are ours, itself included, relative to its folder."""
     files = _shards(found) if kind == "records" else found.get("files", [])
-    more = ["rejects.csv", "corruptions.csv"] if kind == "records" else []
+    more = ["rejects.csv", "corruptions.csv", "duplicates.csv"] if kind == "records" else []
     return [MANIFESTS[kind], *more, *(files if isinstance(files, list) else [])]
 
 

@@ -290,6 +290,7 @@ def walk_through(walk: Walk, stages: Sequence[str]) -> None:
             try:
                 STAGES[name](walk)
             except Exception as error:
-                if type(error).__name__ == "DataLossError":  # TensorFlow's; it names no file
+                # TensorFlow's, which name no file and no record.
+                if type(error).__name__ in ("DataLossError", "InvalidArgumentError"):
                     walk.verify()
                 raise

@@ -68,10 +68,11 @@ class Walk:
         return folds.as_fold(dataset, data.folds, data.fold)
 
     def verify(self) -> None:
-        """Raise a UserError that names a damaged shard, if there is one."""
-        from attnrobust.data import records
+        """Raise a UserError that names a damaged shard or record, if there is one."""
+        from attnrobust.data import inputs, records
 
         records.verify(self.dataset())
+        inputs.check_decoding(self.dataset())
 
     def trained(self, dataset: Dataset | None = None) -> Replicas:
         """The trained model, over all devices; built and traced once for all stages of a walk.

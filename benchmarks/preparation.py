@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.commands import positive
-from attnrobust.data import inputs, preprocessing, raw, shards, writing
+from attnrobust.data import images, inputs, preprocessing, shards, writing
 from attnrobust.data.raw import Row
 from tfrecords import eyepacs
 
@@ -38,7 +38,7 @@ def enlarged(rows: list[Row], megapixels: float, folder: Path) -> list[Path]:
 
 def prepared(content: bytes, size: int) -> np.ndarray:
     """A file's bytes to uint8 RGB (size, size, 3)."""
-    image, _ = raw.load_image(content, max_megapixels=50)
+    image, _ = images.load_image(content, max_megapixels=50)
     return preprocessing.FILTERS["graham"](preprocessing.FITS["disc"](image, size))
 
 
@@ -70,7 +70,7 @@ def usable(path: Path, size: int) -> bool:
     """Whether it can be prepared."""
     try:
         prepared(path.read_bytes(), size)
-    except raw.UnusableImageError:
+    except images.UnusableImageError:
         return False
     return True
 

@@ -182,6 +182,24 @@ def test_resnet18_has_the_size_of_the_paper() -> None:
     assert _network("resnet18").count_params() == 11_689_512 - 513_000 + 2 * 4_800
 
 
+@pytest.mark.parametrize("size", [6, 7])
+def test_the_shortcut_of_narrow_networks_is_the_same_function(
+    size: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """It leaves out what a stride would; such a stride ends the process in training."""
+    images = keras.Input((size, size, 8))
+    blocks = []
+    for narrow in (0, 16):
+        monkeypatch.setattr(resnet, "NARROW", narrow)
+        blocks.append(keras.Model(images, resnet._basic_block(images, 16, 2, "block")))
+    strided, pooled = blocks
+    pooled.set_weights(strided.get_weights())
+    assert strided.get_layer("block_0_conv").strides == (2, 2)
+    assert pooled.get_layer("block_0_conv").strides == (1, 1)
+    batch = rng.normal(size=(4, size, size, 8)).astype(np.float32)
+    np.testing.assert_allclose(pooled(batch), strided(batch), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["mobilenet", "resnet18"])
 def test_width_scales_the_filters(name: str) -> None:
     narrow = _network(name, size=64, width=0.25)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
+from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.utils.scores import CategoricalScore
 
 from attnrobust import config, runs
 from attnrobust.errors import UserError
@@ -47,6 +53,72 @@ def test_a_constant_model_has_nothing_to_explain(name, images):
                                   "features")  # fmt: skip
     assert heatmaps.shape == (5, 32, 32)
     assert not heatmaps.any()
+
+
+def as_tf_keras_vis(model, images, targets, layer):
+    """Grad-CAM by its public implementation, whose eager tape needs an even batch here."""
+    return Gradcam(model)(
+        CategoricalScore([int(target) for target in targets]), images, penultimate_layer=layer,
+        seek_penultimate_conv_layer=False, normalize_cam=False,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", ["features", "conv1_relu"])
+def test_grad_cam_is_that_of_tf_keras_vis(layer, model, images):
+    targets = np.array([6, 0, 3, 3])
+    expected = as_tf_keras_vis(model, images[:4], targets, layer)
+    assert expected.max() > 0
+    found = grad_cam(model, images[:4], targets, layer)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+def test_grad_cam_follows_the_weights_of_a_network_that_it_has_seen(model, images):
+    targets = np.array([1, 2])
+    before = grad_cam(model, images[:2], targets, "features")
+    kernel = model.get_layer("logits").kernel
+    was = kernel.numpy()
+    kernel.assign(2 * was)
+    try:
+        np.testing.assert_allclose(grad_cam(model, images[:2], targets, "features"), 2 * before,
+                                   rtol=1e-4, atol=1e-6 * before.max())  # fmt: skip
+    finally:
+        kernel.assign(was)
+
+
+NARROW = """
+import sys
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+from attnrobust import config
+from attnrobust.explanations.methods import grad_cam
+from attnrobust.models import build
+
+size, rng = int(sys.argv[1]), np.random.default_rng(0)
+model = build.build(config.Model("resnet18", width=0.125, weights="none"), classes=7,
+                    image_size=size)
+for count in map(int, sys.argv[2].split()):
+    images, targets = rng.random((count, size, size, 3), np.float32), np.zeros(count, int)
+    for layer in ("features", "conv2_block2_out"):
+        assert grad_cam(model, images, targets, layer).shape == (count, size, size)
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+for batch in map(int, sys.argv[3].split()):
+    for _ in range(10):
+        images, labels = rng.random((batch, size, size, 3), np.float32), np.zeros(batch, int)
+        model.train_on_batch(images, labels)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "explained", "trained"), [(32, "1 3 5", "3 1"), (48, "3", "16")])
+def test_a_narrow_network_does_not_end_its_process(size, explained, trained):
+    """A fault of TensorFlow's oneDNN ends it without a word, so this needs one of its own."""
+    threads = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")  # fewer than usual in tests
+    usual = {name: value for name, value in os.environ.items() if name not in threads}
+    ended = subprocess.run([sys.executable, "-c", NARROW, str(size), explained, trained],
+                           env=usual, capture_output=True, text=True, check=False)  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
 
 
 def test_grad_cam_is_the_formula(model, images):

@@ -11,7 +11,7 @@ import pytest
 from data_helpers import SIZE, colours, encoded, make_eyepacs, pixels, stored
 from PIL import Image
 
-from attnrobust.data import fundus, prepare, raw, records, shards, writing
+from attnrobust.data import fundus, images, prepare, records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import eyepacs
 
@@ -192,7 +192,7 @@ def test_graham_without_its_disc_is_one_line() -> None:
 
 def test_a_mask_is_not_left_behind_by_the_disc(folder: Path) -> None:
     row = dataclasses.replace(eyepacs.read(folder)[0][0], mask=folder / "mask.png")
-    with pytest.raises(raw.UnusableImageError, match="cannot move a mask"):
+    with pytest.raises(images.UnusableImageError, match="cannot move a mask"):
         shards.prepare_mask(row, shards.Preparation(fit="disc"))
 
 
@@ -234,12 +234,14 @@ def test_the_disc_is_found_in_all_real_images(real_data: Path) -> None:
     rows, _ = eyepacs.read(real_data / "eyepacs")
     radii = {}
     for row in rows:
-        image, _ = raw.load_image(row.path.read_bytes(), max_megapixels=50)
+        image, _ = images.load_image(row.path.read_bytes(), max_megapixels=50)
         radii[row.id] = fundus.find_disc(image).radius
     assert len(radii) == 823
+    # fmt: off
     by_eye = {"13770_left": 87, "16280_right": 113, "11072_left": 114, "14293_left": 116,
               "15557_right": 125, "11147_right": 122, "10785_left": 128, "12307_right": 81,
-              "17089_right": 115, "15941_left": 114, "1084_left": 124, "14336_left": 111}  # fmt: skip
+              "17089_right": 115, "15941_left": 114, "1084_left": 124, "14336_left": 111}
+    # fmt: on
     assert {id_: radii[id_] for id_ in by_eye} == pytest.approx(by_eye, rel=0.03)
     # Most were cropped to the disc; the least are the small ones on a noisy ground.
     assert np.percentile(list(radii.values()), [0, 5, 50, 100]) == pytest.approx(

@@ -1,7 +1,9 @@
 """What goes wrong outside the program ends in one clear line, and earlier records stay."""
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -9,12 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from data_helpers import (
     SIZE,
     colours,
@@ -92,7 +95,7 @@ BAD_IMAGES = {
     "missing": (None, "no image file of this name"),
     "zero bytes": (b"", "zero bytes"),
     "cut in half": (NORMAL[: len(NORMAL) // 2], "damaged or truncated"),
-    "a text file": (b"Not found\n" * 30, "not a JPEG or PNG image"),
+    "a text file": (b"Not found\n" * 30, "not a JPEG, PNG, TIFF"),
     "CMYK": (jpeg(Image.fromarray(colours(7)).convert("CMYK")), "CMYK, expected RGB or grey"),
     "16-bit grey PNG": (deep_png(20, 20), "more than 8 bits a channel"),
     "16-bit RGB PNG": (deep_png(20, 20, 3), "more than 8 bits a channel"),
@@ -466,6 +469,16 @@ def walk(stage: str, out: Path, tmp_path: Path, *more: str) -> int:
         log.handlers = before
 
 
+def reads(split: str) -> Callable[[pipeline.Walk], None]:
+    """A stage that reads a split and no more."""
+
+    def read(step: pipeline.Walk) -> None:
+        data = step.experiment.data
+        list(inputs.evaluation_batches(step.dataset(), split, data=data, batch_size=4))
+
+    return read
+
+
 def errors(capsys: pytest.CaptureFixture[str]) -> str:
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1
@@ -492,14 +505,34 @@ def test_any_stage_that_reads_a_damaged_shard_names_it(
     path = sorted(out.glob(f"{split}-*"))[0]
     spoil(path)
 
-    def read(step: pipeline.Walk) -> None:
-        data = step.experiment.data
-        list(inputs.evaluation_batches(step.dataset(), split, data=data, batch_size=4))
-
     monkeypatch.setattr(pipeline, "ready", lambda *_: None)  # It would ask for weights.
-    monkeypatch.setitem(pipeline.STAGES, "predict", read)
+    monkeypatch.setitem(pipeline.STAGES, "predict", reads(split))
     assert walk("predict", out, tmp_path) == 1
     assert errors(capsys).startswith(f"error: {path}: damaged (checksum differs)")
+
+
+def test_a_record_that_does_not_decode_is_named_with_its_shard(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sorted(out.glob("train-*"))[1]
+    examples = [tf.train.Example.FromString(each)
+                for each in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]  # fmt: skip
+    image = examples[2].features.feature["image"].bytes_list.value
+    image[0] = image[0][:-2]  # without its end marker: Pillow and OpenCV are content with it
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    manifest = json.loads((out / "dataset.json").read_text())
+    for shard in manifest["splits"]["train"]["shards"]:
+        if shard["file"] == path.name:
+            shard["bytes"] = path.stat().st_size
+            shard["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (out / "dataset.json").write_text(json.dumps(manifest))
+    monkeypatch.setitem(pipeline.STAGES, "predict", reads("train"))
+    assert walk("predict", out, tmp_path) == 1
+    id_ = examples[2].features.feature["id"].bytes_list.value[0].decode()
+    expected = f"error: {path}: the image or mask of {id_} does not decode; make the records anew"
+    assert errors(capsys).strip() == expected
 
 
 def test_a_half_written_shard_or_none_is_one_line_with_its_name(

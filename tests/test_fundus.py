@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from attnrobust.data import fundus, graham, preprocessing
-from attnrobust.data.raw import UnusableImageError
+from attnrobust.data.images import UnusableImageError
 
 
 def eye(

@@ -104,6 +104,49 @@ def test_ham10000_from_the_isic_archive_and_hugging_face(ham: Path) -> None:
     assert [row.label for row in ham10000.read(ham)[0]] == expected
 
 
+def as_challenge(folder: Path, entries: list[dict[str, str]]) -> Path:
+    """The layout of the ISIC challenge of 2018; returns the file of the lesions."""
+    (folder / ham10000.TABLE).unlink()
+    names = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    lines = [",".join(["image", *names])]
+    for entry in entries:
+        hot = [str(float(entry["dx"].upper() == name)) for name in names]
+        lines.append(",".join([entry["image_id"], *hot]))
+    (folder / f"{ham10000.CHALLENGE}_GroundTruth.csv").write_text("\n".join(lines))
+    groups = folder / f"{ham10000.CHALLENGE}_LesionGroupings.csv"
+    lines = ["image,lesion_id,diagnosis_confirm_type"]
+    lines += [f"{entry['image_id']},{entry['lesion_id']},histopathology" for entry in entries]
+    groups.write_text("\n".join(lines))
+    (folder / PARTS[0]).rename(folder / f"{ham10000.CHALLENGE}_Input")
+    for path in (folder / PARTS[1]).iterdir():
+        path.rename(folder / f"{ham10000.CHALLENGE}_Input" / path.name)
+    return groups
+
+
+def test_ham10000_from_the_isic_challenge(ham: Path) -> None:
+    expected = [(row.id, row.label, row.group, row.line) for row in ham10000.read(ham)[0]]
+    groups = as_challenge(ham, read_table(ham))
+    rows, rejects = ham10000.read(ham)
+    assert not rejects
+    assert [(row.id, row.label, row.group, row.line) for row in rows] == expected
+    truth = ham / f"{ham10000.CHALLENGE}_GroundTruth.csv"
+    lines = truth.read_text().splitlines()
+    lines[1] = lines[1].replace("0.0", "1.0", 1)  # two classes
+    lines[2] = lines[2].replace("1.0", "0.0")  # none
+    lines[3] = lines[3].replace("0.0", "0.5", 1)
+    truth.write_text("\n".join(lines))
+    reasons = [reject.reason for reject in ham10000.read(ham)[1]]
+    assert [reason.split(", known")[0] for reason in reasons] == [
+        "unknown dx 'akiec, mel'", "unknown dx ''", "unknown dx 'bcc, MEL=0.5'"
+    ]  # fmt: skip
+    groups.unlink()
+    with pytest.raises(UserError, match=r"GroundTruth.csv: names no lesions.* --split-by image"):
+        ham10000.read(ham)
+    rows, rejects = ham10000.read(ham, split_by="image")
+    assert (len(rows), len(rejects)) == (11, 3)
+    assert all(row.group == row.id for row in rows)
+
+
 def test_what_is_found_elsewhere_is_named(ham: Path) -> None:
     (ham / "archive").mkdir()
     (ham / ham10000.TABLE).rename(ham / "archive" / ham10000.TABLE)

@@ -11,8 +11,8 @@ import pytest
 from data_helpers import colours, encoded, pixels
 from PIL import Image
 
-from attnrobust.data import images, raw
-from attnrobust.data.raw import UnusableImageError
+from attnrobust.data import images, jpegs, raw
+from attnrobust.data.images import UnusableImageError
 from attnrobust.errors import UserError
 
 COLUMNS = ("lesion_id", "image_id", "dx")
@@ -103,7 +103,58 @@ def test_images_are_found_by_stem_in_the_folders_alone(tmp_path: Path) -> None:
         "1": "a/1.jpg",
         "2": "a/2.JPG",
         "3": "b/3.jpeg",
+        "4": "b/4.png",  # no suffix of this data set's, but an image
+        "5": "b/5.txt",  # for the reason to be said
     }
+
+
+def test_of_several_files_of_a_name_the_data_sets_own_is_taken(tmp_path: Path) -> None:
+    for name in ("1.png", "1.jpg", "1.tif", "1.txt", "2.tif", "2.txt", "3.dcm"):
+        (tmp_path / name).write_bytes(b"x")
+    found = raw.index_images([tmp_path], (".jpg",))
+    assert {stem: path.name for stem, path in found.items()} == {
+        "1": "1.jpg", "2": "2.tif", "3": "3.dcm",
+    }  # fmt: skip
+    (tmp_path / "2.bmp").write_bytes(b"x")
+    with pytest.raises(UserError, match="a second file for 2"):
+        raw.index_images([tmp_path], (".jpg",))
+
+
+def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a_left.dcm").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no \.jpg image in .*; there are 1 \.dcm files; \.jpg, "):
+        raw.images_in(tmp_path, [""], (".jpg",))
+    (tmp_path / "b_left.png").write_bytes(b"x")
+    found = raw.images_in(tmp_path, [""], (".jpg",))
+    paths, rejects = raw.find_images(["a_left", "b_left", "c_left", "b_left.jpg"], [2, 3, 4, 5],
+                                     found)  # fmt: skip
+    assert paths == {3: tmp_path / "b_left.png"}
+    assert all(reject.missing for reject in rejects)
+    assert [reject.reason for reject in rejects] == [
+        f"a_left.dcm is there; {', '.join(images.SUFFIXES)} are read",
+        "no image file of this name",
+        "no image file of this name; b_left.png is there",
+    ]
+
+
+def test_links_are_followed_and_one_to_nothing_is_named(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "images", tmp_path / "elsewhere"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "x.jpg").write_bytes(b"x")
+    (folder / "1.jpg").symlink_to(outside / "x.jpg")
+    (folder / "2.jpg").symlink_to("gone.jpg")
+    (folder / "3.jpg").symlink_to(folder / "3.jpg")  # a circle
+    (folder / "deep").symlink_to(folder)
+    (folder / "deep.jpg").symlink_to(outside)  # a folder, whatever its name
+    found = raw.images_in(tmp_path, ["images"], (".jpg",))
+    paths, rejects = raw.find_images(["1", "2", "3", "deep"], [2, 3, 4, 5], found)
+    assert paths == {2: folder / "1.jpg"}
+    assert [reject.reason for reject in rejects] == [
+        "2.jpg is a link to gone.jpg, where nothing is",
+        f"3.jpg is a link to {folder / '3.jpg'}, where nothing is",
+        "no image file of this name",
+    ]
 
 
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
@@ -133,7 +184,7 @@ def test_an_unsafe_id_is_rejected_even_when_a_file_has_it(id_: str) -> None:
 
 
 def test_image_files_without_a_row_are_counted_aloud(caplog: pytest.LogCaptureFixture) -> None:
-    raw.find_images(["a"], [2], {name: Path(name) for name in "abc"})
+    raw.find_images(["a"], [2], {name: Path(f"{name}.jpg") for name in ("a", "b", "c")})
     assert "2 image files have no row in the table" in caplog.text
 
 
@@ -149,7 +200,7 @@ def test_doubled_and_unknown_ids_are_rejected_with_their_lines() -> None:
 
 
 def load(content: bytes) -> tuple[np.ndarray, list[str]]:
-    return raw.load_image(content, max_megapixels=LIMIT)
+    return images.load_image(content, max_megapixels=LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -163,15 +214,22 @@ def test_an_ordinary_image_is_given_as_it_is(kind: str) -> None:
         np.testing.assert_array_equal(image, colours(1, 20, 30))
 
 
-def sixteen_bits(channels: int) -> bytes:
+def sixteen_bits(channels: int, suffix: str = ".png") -> bytes:
     shape = (8, 8, channels) if channels > 1 else (8, 8)
     deep = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
-    return bytes(cv2.imencode(".png", deep)[1].tobytes())
+    return bytes(cv2.imencode(suffix, deep)[1].tobytes())
 
 
 def cmyk() -> bytes:
     content = io.BytesIO()
     Image.fromarray(colours(1)).convert("CMYK").save(content, "JPEG")
+    return content.getvalue()
+
+
+def pages(kind: str) -> bytes:
+    content = io.BytesIO()
+    first, *others = (Image.fromarray(colours(seed)) for seed in range(3))
+    first.save(content, kind, save_all=True, append_images=others)
     return content.getvalue()
 
 
@@ -185,8 +243,8 @@ def other_format(kind: str) -> bytes:
     ("content", "reason"),
     [
         (b"", "zero bytes"),
-        (b"lesion_id,image_id\n" * 50, "not a JPEG or PNG image"),
-        (b"\xff\xd8\xff", "not a JPEG or PNG|damaged"),
+        (b"lesion_id,image_id\n" * 50, "^not a JPEG, PNG, TIFF, BMP, WebP or PPM image$"),
+        (b"\xff\xd8\xff", "not a JPEG|damaged"),
         (encoded(colours(1, 64, 64))[: len(encoded(colours(1, 64, 64))) // 2], "truncated"),
         (encoded(colours(1, 64, 64))[:-2], "truncated"),
         (encoded(colours(1), "PNG")[:-20], "damaged or truncated"),
@@ -195,13 +253,25 @@ def other_format(kind: str) -> bytes:
         (sixteen_bits(1), "more than 8 bits"),
         (sixteen_bits(3), "more than 8 bits"),
         (sixteen_bits(4), "more than 8 bits"),
-        (other_format("GIF"), "not a JPEG or PNG"),
-        (other_format("TIFF"), "not a JPEG or PNG"),
-        (other_format("BMP"), "not a JPEG or PNG"),
+        (other_format("GIF"), "^is a GIF; expected a JPEG, PNG, "),
+        (bytes(128) + b"DICM" + bytes(99), "^is a DICOM file; expected"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "^is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "^is a web page"),
+        (other_format("TIFF")[:-300], "truncated"),
+        (other_format("BMP")[:-300], "truncated"),
+        (other_format("PPM")[:-300], "damaged or truncated"),
+        (other_format("WEBP")[:-30], "not a JPEG|damaged or truncated"),
+        (b"P6 8 8 65535\n" + bytes(384), "more than 8 bits"),
+        (b"P5 8 8 1023\n" + bytes(128), "more than 8 bits"),
+        (sixteen_bits(3, ".tiff"), "more than 8 bits"),
+        (sixteen_bits(1, ".tiff"), "more than 8 bits"),
+        (pages("TIFF"), "3 pages or frames"),
+        (pages("WEBP"), "3 pages or frames"),
     ],
     ids=["empty", "text", "three bytes", "half JPEG", "JPEG without end", "cut PNG",
-         "PNG without end", "CMYK", "16-bit grey", "16-bit RGB", "16-bit RGBA", "GIF", "TIFF",
-         "BMP"],
+         "PNG without end", "CMYK", "16-bit grey", "16-bit RGB", "16-bit RGBA", "GIF", "DICOM",
+         "Git LFS", "HTML", "cut TIFF", "cut BMP", "cut PPM", "cut WebP", "16-bit PPM",
+         "10-bit PGM", "16-bit TIFF", "16-bit grey TIFF", "TIFF of pages", "moving WebP"],
 )  # fmt: skip
 def test_an_unusable_image_has_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(UnusableImageError, match=reason):
@@ -301,9 +371,9 @@ def test_a_large_image_is_refused_by_its_header_alone() -> None:
     # Without its pixels, anything that decodes would call it truncated.
     with pytest.raises(UnusableImageError, match=r"60\.0 megapixels, more than 50"):
         load(content.getvalue()[:1000])
-    assert raw.load_image(encoded(colours(0, 100, 100)), max_megapixels=0.01)[0].shape[0] == 100
+    assert images.load_image(encoded(colours(0, 100, 100)), max_megapixels=0.01)[0].shape[0] == 100
     with pytest.raises(UnusableImageError, match="megapixels"):
-        raw.load_image(encoded(colours(0, 100, 101)), max_megapixels=0.01)
+        images.load_image(encoded(colours(0, 100, 101)), max_megapixels=0.01)
 
 
 def test_an_image_of_absurd_size_is_refused() -> None:
@@ -397,6 +467,78 @@ def test_bytes_besides_the_pixels_are_no_harm(how: str) -> None:
     np.testing.assert_array_equal(load(hurt(how))[0], load(hurt("whole"))[0])
 
 
-def test_a_webp_under_another_name_is_read_and_noted() -> None:
-    image, notes = load(other_format("WEBP"))
-    assert (image.shape, notes) == ((16, 16, 3), ["WebP"])
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "BMP", "PPM"])
+def test_other_formats_are_read_whatever_their_name_and_noted(kind: str) -> None:
+    content = other_format(kind)
+    image, notes = load(content)
+    assert notes == ["WebP" if kind == "WEBP" else kind]
+    if images.is_lossless(content):
+        np.testing.assert_array_equal(image, colours(1))
+    else:
+        assert kind == "WEBP"
+        assert image.shape == (16, 16, 3)
+
+
+def test_a_turned_tiff_is_turned_once() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, notes = load(encoded(colours(4, 10, 14), "TIFF", exif=exif))
+    np.testing.assert_array_equal(image, UPRIGHT[6](colours(4, 10, 14)))
+    assert notes == ["EXIF rotation", "TIFF"]
+
+
+def photo(seed: int, **settings: object) -> tuple[bytes, int]:
+    """A JPEG with pixels everywhere, and where they begin."""
+    content = encoded(colours(seed, 96, 96) // 2 + noise(seed), **{"quality": 75, **settings})
+    return content, content.rindex(b"\xff\xda") + 14
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 90, (96, 96, 3), np.uint8)
+
+
+def without(content: bytes, start: int, count: int, rng: np.random.Generator) -> bytes:
+    place = int(rng.integers(start, len(content) - count - 40))
+    return content[:place] + content[place + count :]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"progressive": True}, {"restart_marker_blocks": 8}, {"subsampling": 2}],
+    ids=["plain", "progressive", "restarts", "subsampled"],
+)  # fmt: skip
+def test_a_jpeg_without_some_of_its_bytes_is_refused(settings: dict[str, object]) -> None:
+    rng, found = np.random.default_rng(0), []
+    for seed in range(12):
+        lost = without(*photo(seed, **settings), 600, rng)
+        found.append(bool(jpegs.complaint(lost)))
+    assert all(found)
+
+
+def test_what_a_loss_leaves_over_is_no_filling() -> None:
+    rng, said = np.random.default_rng(1), []
+    for seed in range(40):
+        whole, start = photo(seed, subsampling=2)
+        assert not jpegs.complaint(whole)
+        said.append(jpegs.complaint(without(whole, start, 20, rng)))
+    assert sum("left over: others are lost" in words for words in said) >= 5
+
+
+@pytest.mark.parametrize("count", [3, 20, 245, 3000])
+def test_any_bytes_before_the_end_marker_are_no_harm(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for seed in range(5):
+        whole, _ = photo(seed)
+        extra = rng.integers(1, 255, count, np.uint8).tobytes()
+        np.testing.assert_array_equal(load(whole[:-2] + extra + whole[-2:])[0], load(whole)[0])
+
+
+def test_a_phones_jpeg_with_a_second_picture_is_read_and_checked() -> None:
+    content = io.BytesIO()
+    pictures = [Image.fromarray(colours(seed, 64, 64)) for seed in range(2)]
+    pictures[0].save(content, "MPO", save_all=True, append_images=pictures[1:], quality=95)
+    whole = content.getvalue()
+    assert np.abs(load(whole)[0].astype(int) - colours(0, 64, 64)).mean() < 5
+    start = whole.index(b"\xff\xda") + 14
+    half = whole[: start + 100] + bytes(500) + whole[start + 600 :]
+    with pytest.raises(UnusableImageError, match="damaged or truncated"):
+        load(half)

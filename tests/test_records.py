@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,7 +29,7 @@ from data_helpers import (
 )
 
 from attnrobust import runs
-from attnrobust.data import preprocessing, raw, records, shards, writing
+from attnrobust.data import images, preprocessing, raw, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 from tfrecords import ham10000
@@ -98,7 +99,8 @@ def test_the_description_agrees_with_what_is_stored(dataset: records.Dataset) ->
             assert shard["count"] == len(examples) <= 4
             assert shard["bytes"] == Path(file).stat().st_size
     assert {path.name for path in dataset.root.iterdir()} == {
-        "dataset.json", "rejects.csv", *(Path(f).name for s in raw.SPLITS for f in dataset.files(s))
+        "dataset.json", "rejects.csv", "duplicates.csv",
+        *(Path(f).name for s in raw.SPLITS for f in dataset.files(s))
     }  # fmt: skip
     records.verify(dataset)
     assert records.load(dataset.root) == dataset
@@ -160,6 +162,59 @@ def test_a_png_is_kept_without_loss(own: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(found), picture)
 
 
+@pytest.mark.parametrize(("kind", "size"), [("TIFF", SIZE), ("BMP", 0), ("PPM", SIZE)])
+def test_other_lossless_formats_are_stored_as_png(
+    kind: str, size: int, own: Path, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    old = image_file(own, "ISIC_0000")
+    old.with_suffix(f".{kind.lower()}").write_bytes(encoded(picture, kind))
+    old.unlink()
+    dataset = write_records(own, tmp_path / "out", size=size)
+    found = stored(dataset)["ISIC_0000"]["image"]
+    assert found.startswith(b"\x89PNG")
+    np.testing.assert_array_equal(pixels(found), picture)
+    described = json.loads((dataset.root / "dataset.json").read_text())
+    assert described["converted"] == {kind: 1}
+
+
+@pytest.mark.parametrize("error", [ValueError("no\nsuch"), IndexError("i"), cv2.error("bad")])
+@pytest.mark.parametrize("where", ["FITS", "FILTERS"])
+def test_whatever_fails_while_one_image_is_made_is_its_reject(
+    where: str, error: Exception, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_file(own, "ISIC_0000").write_bytes(encoded(np.full((30, 20, 3), 255, np.uint8)))
+    row = {"FITS": "stretch", "FILTERS": "none"}[where]
+    real = getattr(preprocessing, where)[row]
+
+    def fails_on_white(image: np.ndarray, *more: int) -> np.ndarray:
+        if image.min() == 255:
+            raise error
+        return real(image, *more)
+
+    monkeypatch.setitem(getattr(preprocessing, where), row, fails_on_white)
+    dataset = write_records(own, tmp_path / "out")
+    (reason,) = reject_reasons(dataset.root / "rejects.csv").items()
+    said = " ".join(str(error).split())
+    assert reason == ("ISIC_0000", f"cannot be fitted or filtered ({type(error).__name__}: {said})")
+    assert len(stored(dataset)) == 34
+
+
+@pytest.mark.parametrize("which", ["image", "mask"])
+def test_what_would_be_made_is_judged_too(which: str, tmp_path: Path) -> None:
+    long = encoded(np.zeros((9000, 2), np.uint8), "PNG")
+    small = encoded(np.zeros((4, 4), np.uint8), "PNG")
+    for name in ("image", "mask"):
+        (tmp_path / name).write_bytes(long if name == which else small)
+    row = Row("x", tmp_path / "image", "nv", "g", 2, tmp_path / "mask")
+    how = shards.Preparation(size=SIZE, fit="pad")
+    make = shards.prepare_image if which == "image" else shards.prepare_mask
+    with pytest.raises(images.UnusableImageError, match="2 x 9000: padded to a square"):
+        make(row, how)
+    with pytest.raises(UserError, match=r"--size 8000: 64 megapixels, more than 50"):
+        shards.Preparation(size=8000)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_what_is_taken_of_cut_files_can_be_decoded_by_tensorflow(tmp_path: Path, kind: str) -> None:
     content, path = encoded(colours(6), kind), tmp_path / "x.jpg"
@@ -169,7 +224,7 @@ def test_what_is_taken_of_cut_files_can_be_decoded_by_tensorflow(tmp_path: Path,
         row = Row("x", path, "nv", "g", 2)
         try:
             image, _ = shards.prepare_image(row, shards.Preparation(size=SIZE))
-        except raw.UnusableImageError:
+        except images.UnusableImageError:
             continue
         decoded = tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE").numpy()
         difference = np.abs(decoded.astype(int) - pixels(content))

@@ -31,56 +31,55 @@ def image(path: Path) -> None:
     path.write_bytes(encoded(colours(seed), "PNG" if path.suffix == ".png" else "JPEG"))
 
 
-def xrays(folder: Path) -> None:
-    lines = [XRAY_HEADER.rstrip(",")]
-    for number in PATIENTS:
-        for follow, how in enumerate(WRITTEN):
-            name = f"{number:08d}_{follow:03d}.png"
-            image(folder / "images" / name)
-            finding = "Pneumothorax" if number % 3 == 0 else "No Finding"
-            lines.append(f"{name},{finding},{follow},{how.format(number)},60,M,PA,1,1,.1,.1")
-    (folder / "Data_Entry_2017.csv").write_text("\n".join(lines) + "\n")
+# Of a patient's number, which of its images it is, and the number as written: file, line.
+Written = Callable[[int, int, str], tuple[str, str]]
 
 
-def covid(folder: Path) -> None:
-    lines = ["patientid,finding,view,filename,imagename,notes"]
-    for number in PATIENTS:
-        for view, how in enumerate(WRITTEN):
-            name, finding = f"{number}-{view}.png", ("COVID-19", "No Finding")[number % 2]
-            image(folder / "images" / name)
-            lines.append(f"{how.format(number)},{finding},PA,{name},{name},")
-    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+def xray(number: int, which: int, written: str) -> tuple[str, str]:
+    name = f"{number:08d}_{which:03d}.png"
+    finding = "Pneumothorax" if number % 3 == 0 else "No Finding"
+    return f"images/{name}", f"{name},{finding},{which},{written},60,M,PA,1,1,.1,.1"
 
 
-def eyes(folder: Path) -> None:
-    lines = ["image,level"]
-    for number in PATIENTS:
-        for side, how in zip(("left", "right", "left"), WRITTEN, strict=True):
-            name = f"{how.format(number)}_{side}"
-            image(folder / "train" / f"{name}.jpeg")
-            lines.append(f"{name},{number % 5}")
-    (folder / "trainLabels.csv").write_text("\n".join(lines) + "\n")
+def covid(number: int, which: int, written: str) -> tuple[str, str]:
+    name, finding = f"{number}-{which}.png", ("COVID-19", "No Finding")[number % 2]
+    return f"images/{name}", f"{written},{finding},PA,{name},{name},"
 
 
-def lesions(folder: Path) -> None:
-    lines = ["lesion_id,image_id,dx"]
-    for number in PATIENTS:
-        for view, how in enumerate(WRITTEN):
-            name = f"ISIC_{number:04d}_{view}"
-            image(folder / "images" / f"{name}.jpg")
-            lines.append(f"{how.format(number)},{name},{('nv', 'bkl', 'mel')[number % 3]}")
-    (folder / "HAM10000_metadata.csv").write_text("\n".join(lines) + "\n")
+def eye(number: int, which: int, written: str) -> tuple[str, str]:
+    name = f"{written}_{('left', 'right')[which % 2]}"
+    return f"train/{name}.jpeg", f"{name},{number % 5}"
 
 
-LAYOUTS: dict[ModuleType, Callable[[Path], None]] = {
-    chestxray14: xrays,
-    chestxray14_abnormal: xrays,
-    covid_cxr: covid,
-    covid_cxr_actualmed: covid,
-    eyepacs: eyes,
-    ham10000: lesions,
-    ham10000_balanced: lesions,
+def lesion(number: int, which: int, written: str) -> tuple[str, str]:
+    name = f"ISIC_{number:04d}_{which}"
+    return f"images/{name}.jpg", f"{written},{name},{('nv', 'bkl', 'mel')[number % 3]}"
+
+
+XRAYS = ("Data_Entry_2017.csv", XRAY_HEADER.rstrip(","), xray)
+COVID = ("metadata.csv", "patientid,finding,view,filename,imagename,notes", covid)
+LESIONS = ("HAM10000_metadata.csv", "lesion_id,image_id,dx", lesion)
+LAYOUTS: dict[ModuleType, tuple[str, str, Written]] = {
+    chestxray14: XRAYS,
+    chestxray14_abnormal: XRAYS,
+    covid_cxr: COVID,
+    covid_cxr_actualmed: COVID,
+    eyepacs: ("trainLabels.csv", "image,level", eye),
+    ham10000: LESIONS,
+    ham10000_balanced: LESIONS,
 }
+
+
+def make(folder: Path, reader: ModuleType) -> None:
+    """A raw folder in which each patient's number is written in three ways."""
+    table, header, written = LAYOUTS[reader]
+    lines = [header]
+    for number in PATIENTS:
+        for which, how in enumerate(WRITTEN):
+            file, line = written(number, which, how.format(number))
+            image(folder / file)
+            lines.append(line)
+    (folder / table).write_text("\n".join(lines) + "\n")
 
 
 def split_of(rows: list[Row]) -> dict[str, str]:
@@ -96,7 +95,7 @@ def split_of(rows: list[Row]) -> dict[str, str]:
 def test_a_patient_written_in_three_ways_is_in_one_split(
     reader: ModuleType, tmp_path: Path
 ) -> None:
-    LAYOUTS[reader](tmp_path)
+    make(tmp_path, reader)
     rows, rejects = reader.read(tmp_path)
     assert not rejects
     where = defaultdict(set)
@@ -143,7 +142,7 @@ def test_groups_that_differ_in_form_alone_are_taken_as_one_and_said(
 
 
 def test_a_file_named_for_another_patient_is_rejected(tmp_path: Path) -> None:
-    xrays(tmp_path)
+    make(tmp_path, chestxray14)
     path = tmp_path / "Data_Entry_2017.csv"
     path.write_text(path.read_text().replace("00000002_001.png,No Finding,1,2.0",
                                              "00000002_001.png,No Finding,1,20"))  # fmt: skip

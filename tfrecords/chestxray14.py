@@ -76,7 +76,7 @@ def read(
     table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="Image Index")
     images = raw.images_in(folder, FOLDERS, (".png",))
     lines = [index + 2 for index in table.index]
-    ids = raw.bare_ids(table["Image Index"], (".png",))
+    ids = raw.bare_ids(table["Image Index"])
     official = _official(folder, ids)
     if official is not None and split_by == "image":
         raise UserError(
@@ -138,7 +138,7 @@ def _official(folder: Path, ids: list[str]) -> dict[str, str] | None:
     official: dict[str, str] = {}
     for split, path in files.items():
         for number, text in enumerate(tables.read_text(path, "list").split("\n"), 1):
-            image = raw.bare_ids([text.strip()], (".png",))[0]
+            image = raw.bare_ids([text.strip()])[0]
             if official.get(image, split) != split:
                 raise UserError(f"{path}: line {number}: {image} stands in {TRAIN_LIST} too")
             if image:

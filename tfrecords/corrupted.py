@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from attnrobust import config, corruptions, ownership, runs
 from attnrobust.commands import guarded, positive
-from attnrobust.data import corrupting, raw, records, shards
+from attnrobust.data import corrupting, images, records, shards
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
 
@@ -217,11 +217,11 @@ def _corrupt(
     if copy:
         id_ = f"{id_}#{copy}"
         feature["id"].bytes_list.value[0] = id_.encode()
-    image, _ = raw.load_image(stored[0], max_megapixels=math.inf)
+    image, _ = images.load_image(stored[0], max_megapixels=math.inf)
     found, name, level = corrupting.random_corruption(
         image.astype(np.float32) / 255, id_, names, levels, seed=seed
     )
-    suffix, settings = (".png", []) if stored[0].startswith(shards.PNG) else (".jpg", shards.JPEG)
+    suffix, settings = (".png", []) if images.is_lossless(stored[0]) else (".jpg", shards.JPEG)
     bgr = cv2.cvtColor(np.rint(found * 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
     stored[0] = cv2.imencode(suffix, bgr, settings)[1].tobytes()
     return bytes(example.SerializeToString(deterministic=True)), (id_, name, level)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust.data import places, prepare, raw
+from attnrobust.data import images, places, prepare, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
 from attnrobust.errors import UserError
@@ -73,7 +73,6 @@ TASKS = {
 TABLE = "metadata.csv"
 COLUMNS = ("patientid", "finding", "view", "filename")
 FOLDER = "images"
-SUFFIXES = (".jpg", ".jpeg", ".png")
 FRONTAL = ("pa", "ap", "ap supine", "ap erect", "ap semi erect")
 OTHER_VIEWS = ("l", "axial", "coronal", "ct")
 UNLABELLED = ("todo", "unknown")
@@ -123,16 +122,16 @@ def frontal(
     Raises:
         UserError: No images.
     """
-    images, every = _images(folder / FOLDER, set(table[name])), set(table[name])
+    files, every = _files(folder / FOLDER, set(table[name])), set(table[name])
     for reason, which in left_out.items():
         gone = table[which.reindex(table.index)]
         if len(gone):
             log.info("%d rows left out: %s", len(gone), reason)
         table = table.drop(gone.index)
     for unwanted in every - set(table[name]):
-        images.pop(unwanted, None)
+        files.pop(unwanted, None)
     lines = [index + 2 for index in table.index]
-    paths, unusable = raw.find_images(list(table[name]), lines, images)
+    paths, unusable = raw.find_images(list(table[name]), lines, files)
     rejects = [*rejects, *unusable]
     rows = []
     for line, image, patient, finding, view in zip(
@@ -149,16 +148,16 @@ def frontal(
     return rows, rejects
 
 
-def _images(folder: Path, named: Set[str]) -> dict[str, Path]:
+def _files(folder: Path, named: Set[str]) -> dict[str, Path]:
     """Image files by name with suffix; by name without it too, where the table has it so."""
-    (folder,) = places.folders(folder.parent, [folder.name], SUFFIXES)
+    (folder,) = places.folders(folder.parent, [folder.name], images.SUFFIXES)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the images in it")
-    every = places.files(folder)
+    every = [*places.files(folder), *places.broken_links(folder)]
     found = {name: folder / name for name in every
-             if name.lower().endswith(SUFFIXES) or name in named}  # fmt: skip
+             if name.lower().endswith(images.SUFFIXES) or name in named}  # fmt: skip
     if not found:
-        raise UserError(f"no {' or '.join(SUFFIXES)} image in {folder}")
+        raise UserError(f"no image in {folder}; {', '.join(images.SUFFIXES)} are read")
     for stem, names in _stems(found).items():
         if stem in named and stem not in found and len(names) == 1:
             found[stem] = found.pop(names[0]) if names[0] not in named else found[names[0]]
@@ -169,7 +168,7 @@ def _stems(names: Iterable[str]) -> dict[str, list[str]]:
     """Names by what stands before a known suffix."""
     names = list(names)
     by_stem: dict[str, list[str]] = {}
-    for name, stem in zip(names, raw.bare_ids(names, SUFFIXES), strict=True):
+    for name, stem in zip(names, raw.bare_ids(names), strict=True):
         by_stem.setdefault(stem, []).append(name)
     return by_stem
 

@@ -64,7 +64,7 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     folders = next((value for key, value in TABLES.items() if key.lower() == name.lower()))
     images = raw.images_in(folder, folders, SUFFIXES)
     lines = [index + 2 for index in table.index]
-    ids = raw.bare_ids(table["image"], SUFFIXES)
+    ids = raw.bare_ids(table["image"])
     paths, unusable = raw.find_images(ids, lines, images)
     rejects += unusable
     grades = {str(grade): label for grade, label in enumerate(CLASSES)}

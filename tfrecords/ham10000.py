@@ -5,7 +5,10 @@ Layout, as downloaded:
                                              the Dataverse's HAM10000_metadata, with or without .tab
                                              (tabs), and the ISIC archive's metadata.csv (isic_id,
                                              lesion_id, diagnosis_3) too
-    HAM10000_images_part_1/ISIC_*.jpg        and _part_2/, or one images/, or beside the CSV
+    ISIC2018_Task3_Training_GroundTruth.csv  or this (a column for each class), with the lesions in
+                                             ISIC2018_Task3_Training_LesionGroupings.csv
+    HAM10000_images_part_1/ISIC_*.jpg        and _part_2/, or one images/, or beside the CSV,
+                                             or ISIC2018_Task3_Training_Input/
     HAM10000_segmentations_lesion_tschandl/  <image_id>_segmentation.png, if downloaded
 
     python -m tfrecords.ham10000 --raw DIR [--out DIR]
@@ -15,7 +18,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnrobust.data import prepare, raw, shards, writing
+import pandas as pd
+
+from attnrobust.data import places, prepare, raw, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -40,7 +45,12 @@ SPELLED = {
     "vascular lesions": "vasc", "vascular lesion": "vasc",
     "benign soft tissue proliferations - vascular": "vasc",
 }  # fmt: skip
-FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "images", "")
+# The same images as the training set of a challenge (Codella et al. 2019).
+CHALLENGE = "ISIC2018_Task3_Training"
+TRUTHS = (f"{CHALLENGE}_GroundTruth.csv",
+          f"{CHALLENGE}_GroundTruth/{CHALLENGE}_GroundTruth.csv")  # fmt: skip
+GROUPINGS = f"{CHALLENGE}_LesionGroupings.csv"
+FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", f"{CHALLENGE}_Input", "images", "")
 SUFFIXES = (".jpg", ".jpeg")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 
@@ -54,19 +64,16 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
             published studies split, which lets test lesions be seen in training.
 
     Raises:
-        UserError: CSV missing or without a needed column, or no images.
+        UserError: CSV missing or without a needed column, no images, or a split by lesion where
+            nothing names the lesions.
     """
-    if not folder.is_dir():
-        raise UserError(f"--raw {folder}: no such folder")
-    table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="image_id", instead=ISIC)
-    if "diagnosis_2" in table:
-        table["dx"] = table["dx"].where(table["dx"] != "", table["diagnosis_2"])
+    table, rejects = _table(folder, split_by)
     images = raw.images_in(folder, FOLDERS, SUFFIXES)
     masks: dict[str, Path] = {}
     if (folder / MASKS).is_dir():
         masks = raw.images_in(folder, [MASKS], (".png",))
     lines = [index + 2 for index in table.index]
-    ids = raw.bare_ids(table["image_id"], SUFFIXES)
+    ids = raw.bare_ids(table["image_id"])
     paths, unusable = raw.find_images(ids, lines, images)
     rejects += unusable
     rows = []
@@ -86,6 +93,40 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
             mask = masks.get(f"{image}_segmentation")
             rows.append(Row(image, paths[line], dx, group, line, mask))
     return rows, rejects
+
+
+def _table(folder: Path, split_by: str) -> tuple[pd.DataFrame, list[Reject]]:
+    """The table with lesion_id, image_id and dx, and rejects for its short rows."""
+    path = places.table(folder, (*TABLES, *TRUTHS), COLUMNS)
+    if path.name.lower() == TRUTHS[0].lower():
+        return _one_hot(folder, path, split_by)
+    table, rejects = raw.open_table(folder, TABLES, COLUMNS, id_="image_id", instead=ISIC)
+    if "diagnosis_2" in table:
+        table["dx"] = table["dx"].where(table["dx"] != "", table["diagnosis_2"])
+    return table, rejects
+
+
+def _one_hot(folder: Path, path: Path, split_by: str) -> tuple[pd.DataFrame, list[Reject]]:
+    """The same of the challenge's table, which has a column of 0.0 and 1.0 for each class."""
+    names = [name.upper() for name in CLASSES]
+    table, rejects = raw.open_table(folder, TRUTHS, ("image", *names), id_="image")
+    values = table[names].map(raw.whole_number)
+    said = [[name.lower() if value == "1" else f"{name}={value}"
+             for name, value in row.items() if value != "0"]
+            for _, row in values.iterrows()]  # fmt: skip
+    table = table.assign(image_id=table["image"], dx=[", ".join(words) for words in said])
+    if split_by == "image":
+        return table.assign(lesion_id=table["image"]), rejects
+    listed = places.find(path.parent, (GROUPINGS,)) or places.find(folder, (GROUPINGS,))
+    if not listed:
+        raise UserError(
+            f"{path}: names no lesions, and {GROUPINGS} is not beside it; get it, or split by "
+            "image with --split-by image, which lets test lesions be seen in training"
+        )
+    groups = raw.read_table(listed, ("image", "lesion_id"))
+    lesions = dict(zip(raw.bare_ids(groups["image"]), groups["lesion_id"], strict=True))
+    lesion = [lesions.get(id_, "") for id_ in raw.bare_ids(table["image"])]
+    return table.assign(lesion_id=lesion), rejects
 
 
 def write(folder: Path, out: Path, *, name: str = NAME, size: int) -> None:

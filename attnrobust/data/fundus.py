@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from attnrobust.data.raw import UnusableImageError
+from attnrobust.data.images import UnusableImageError
 
 # The disc is looked for on a copy whose long side is this, px.
 WORKING_SIDE = 512

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import io
-import os
-import re
-import sys
-import tempfile
 import warnings
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from attnrobust.data import jpegs
+
+# What Pillow reads, by the suffixes of such files; a file's content decides, not its suffix.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
+EXPECTED = "a JPEG, PNG, TIFF, BMP, WebP or PPM image"
+# What else is met under such names: by its first bytes, from the place where they stand.
+OTHERS = (
+    (128, b"DICM", "a DICOM file"),
+    (0, b"version https://git-lfs", "a Git LFS pointer: fetch the files with git lfs pull"),
+    (0, b"/annex/objects/", "a git-annex pointer: fetch the files with git annex get"),
+    (0, b"GIF8", "a GIF"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"\x89HDF", "an HDF5 file"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (4, b"jP  ", "a JPEG 2000 image"),
+    (4, b"ftyp", "an HEIF, AVIF or MP4 file"),
+    (344, b"n+1\0", "a NIfTI file"),
+    (0, b"<", "a web page or other XML, as a failed download leaves it"),
+)
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-# Extraneous bytes before a marker leave every pixel standing, unless they are the zeros of a hole.
-EXTRA = re.compile(r"([0-9]+) extraneous bytes before marker 0xd9")
-LOSSES = ("premature end of data segment", "bad Huffman code", "premature end of JPEG file")
 
 
 class UnusableImageError(Exception):
@@ -31,15 +45,16 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
     """A file's bytes as upright RGB.
 
     Args:
-        content: A whole JPEG or PNG file; a WebP under such a name is read too.
+        content: A whole file of one of `FORMATS`, whatever its name says.
         max_megapixels: Larger images are refused before they are decoded.
 
     Returns:
-        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency',
-        'WebP').
+        uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency'), or the
+        format where it is neither JPEG nor PNG.
 
     Raises:
-        UnusableImageError: Empty, not an image, truncated, too large, CMYK or more than 8 bits.
+        UnusableImageError: Empty, not an image, truncated, too large, several pages, CMYK or more
+            than 8 bits.
     """
     if not content:
         raise UnusableImageError("zero bytes")
@@ -51,7 +66,7 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
         except (UnusableImageError, MemoryError):
             raise
         except UnidentifiedImageError:
-            raise UnusableImageError("not a JPEG or PNG image") from None
+            raise UnusableImageError(_what_it_is(content)) from None
         except Image.DecompressionBombError:
             raise UnusableImageError(f"more than {max_megapixels:g} megapixels") from None
         except Exception as error:
@@ -61,56 +76,61 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
             ) from None
 
 
+def is_lossless(content: bytes) -> bool:
+    """Whether an image file of one of `FORMATS` keeps its pixels: all but JPEG and WebP."""
+    return not content.startswith((b"\xff\xd8", b"RIFF"))
+
+
+def _what_it_is(content: bytes) -> str:
+    """Why a file is no image, by what it is."""
+    start = content.lstrip()[:64]
+    for place, magic, what in OTHERS:
+        if content[place : place + len(magic)] == magic or (not place and start.startswith(magic)):
+            return f"is {what}; expected {EXPECTED}"
+    return f"not {EXPECTED}"
+
+
 def _decode(content: bytes, max_megapixels: float) -> tuple[np.ndarray, list[str]]:
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
-        _check_header(image, max_megapixels)
-        if image.format == "PNG":
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        kind = "JPEG" if image.format == "MPO" else str(image.format)
+        _check_header(image, kind, max_megapixels)
+        if kind == "PNG":
             # Loading alone overlooks wrong checksums and a missing end.
             Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+        turn = TURNS.get(_orientation(image))
         image.load()
-        if image.format == "JPEG":
-            complaint = _complaint(content)
+        if kind == "JPEG":
+            complaint = jpegs.complaint(content)
             if complaint:
                 raise UnusableImageError(f"damaged or truncated ({complaint})")
-        found, notes = _upright_rgb(image)
-        return found, [*notes, "WebP"] if image.format == "WEBP" else notes
+        # Pillow turns a TIFF by itself.
+        found, notes = _rgb(image if turn is None or kind == "TIFF" else image.transpose(turn))
+        notes = [*(["EXIF rotation"] if turn is not None else []), *notes]
+        return found, notes if kind in ("JPEG", "PNG") else [*notes, NAMES.get(kind, kind)]
 
 
-def _complaint(content: bytes) -> str:
-    """What libjpeg says of a JPEG whose pixels are partly lost; it says so on stderr alone."""
-    if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        return "no end marker"
-    with tempfile.TemporaryFile() as said:
-        sys.stderr.flush()
-        before = os.dup(2)
-        try:
-            os.dup2(said.fileno(), 2)
-            cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-        said.seek(0)
-        words = said.read().decode(errors="replace")
-    extra = EXTRA.search(words)
-    if extra:
-        end = content.rfind(b"\xff\xd9")
-        if not any(content[max(0, end - int(extra[1])) : end]):
-            return "zeros where pixels should stand"
-    return next((loss for loss in LOSSES if loss.lower() in words.lower()), "")
+NAMES = {"WEBP": "WebP"}
 
 
-def _check_header(image: Image.Image, max_megapixels: float) -> None:
+def _check_header(image: Image.Image, kind: str, max_megapixels: float) -> None:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise UnusableImageError(
             f"{megapixels:.1f} megapixels, more than {max_megapixels:g} (--max-megapixels)"
         )
+    pages = 1 if kind == "JPEG" else getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise UnusableImageError(f"{pages} pages or frames, expected one image")
     if image.mode == "CMYK":
         raise UnusableImageError("CMYK, expected RGB or grey: colours depend on a print profile")
-    # Pillow opens 16-bit RGB PNG files as 8-bit RGB; only the raw mode of the tile tells.
+    # Pillow opens 16-bit RGB files as 8-bit RGB; only the raw mode of the tile tells, or of a PPM
+    # the largest value.
     tiles = getattr(image, "tile", [])
-    raw_mode = str(tiles[0][3]) if tiles else ""
-    if image.mode.startswith(("I", "F")) or ";16" in raw_mode:
+    raw = tiles[0][3] if tiles else ""
+    deep = kind != "BMP" and ";16" in str(raw)
+    if kind == "PPM" and isinstance(raw, tuple):
+        deep = isinstance(raw[-1], int) and raw[-1] > 255
+    if deep or image.mode.startswith(("I", "F")):
         raise UnusableImageError("more than 8 bits a channel, expected 8")
 
 
@@ -123,12 +143,8 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _upright_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     notes = []
-    turn = TURNS.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
-        notes.append("EXIF rotation")
     if image.mode in ("1", "L"):
         notes.append("grey")
     elif image.mode != "RGB":

@@ -19,6 +19,7 @@ from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
 from attnrobust.data import sampling
 from attnrobust.data.augmentation import AUGMENTATIONS, augment
 from attnrobust.data.corrupting import random_corruption
+from attnrobust.data.raw import SPLITS
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 
@@ -209,6 +210,24 @@ def decode_mask(content: bytes, size: int) -> np.ndarray:
         return np.zeros((size, size), bool)
     mask = tf.io.decode_png(content, channels=1)
     return np.asarray(tf.image.resize(mask, (size, size), method="nearest")[..., 0] > 127)
+
+
+def check_decoding(dataset: Dataset) -> None:
+    """Decode every stored image and mask; a stage does so after an error that names none.
+
+    Raises:
+        UserError: The first that does not decode.
+    """
+    for split in SPLITS:
+        for file in dataset.files(split):
+            for example in tf.data.TFRecordDataset(file).as_numpy_iterator():
+                stored = tf.io.parse_single_example(example, FEATURES)
+                try:
+                    tf.io.decode_jpeg(stored["image"], channels=3)
+                    decode_mask(stored["mask"].numpy(), 8)
+                except tf.errors.OpError:
+                    raise UserError(f"{file}: the image or mask of {stored['id'].numpy().decode()} "
+                                    "does not decode; make the records anew") from None  # fmt: skip
 
 
 def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.data.Dataset:

@@ -1,4 +1,8 @@
-"""Where a data set's files lie: other case, nested unzips, and what computers leave behind."""
+"""Where a data set's files lie: other case, nested unzips, and what computers leave behind.
+
+A link counts as what it leads to, wherever that lies; one that leads nowhere or in a circle is no
+file, and its row is rejected as such. Folders below the named ones are not entered through links.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,27 @@ def left_over(name: str) -> bool:
 
 def files(folder: Path) -> list[str]:
     """Sorted names of a folder's files, leftovers left out."""
+    return [name for name, there in _entries(folder) if there]
+
+
+def broken_links(folder: Path) -> list[str]:
+    """Sorted names of a folder's links that lead nowhere or in a circle, leftovers left out."""
+    return [name for name, there in _entries(folder) if not there]
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """Sorted names of files, and whether they are there or a link to nothing."""
+    found = []
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries
-                      if not left_over(entry.name) and entry.is_file())  # fmt: skip
+        for entry in entries:
+            if left_over(entry.name):
+                continue
+            link = entry.is_symlink()
+            # Of a circle of links, an entry raises what os.path takes for no file.
+            there = os.path.isfile(entry) if link else entry.is_file()
+            if there or (link and not os.path.isdir(entry)):
+                found.append((entry.name, there))
+    return sorted(found)
 
 
 def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
@@ -32,15 +54,9 @@ def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    for name in names:
-        place = folder / Path(name).parent
-        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
-            if place.is_dir() else []  # fmt: skip
-        if alike:
-            return place / alike[0]
+    found = find(folder, names)
+    if found:
+        return found
     wanted = {Path(name).name.lower() for name in names}
     below = [place / file for place in _walk(folder) for file in files(place)]
     nested = [path for path in below if path.name.lower() in wanted]
@@ -55,6 +71,20 @@ def table(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
     raise UserError(
         f"{folder / names[0]}: not there{also}; expected a CSV with {', '.join(columns)}{hint}"
     )
+
+
+def find(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files that is there, in whatever case; None where none is."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    for name in names:
+        place = folder / Path(name).parent
+        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
+            if place.is_dir() else []  # fmt: skip
+        if alike:
+            return place / alike[0]
+    return None
 
 
 def folders(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
@@ -103,7 +133,7 @@ def _children(place: Path, name: str) -> list[Path]:
         return []
     with os.scandir(place) as entries:
         return sorted(Path(entry.path) for entry in entries
-                      if entry.name.lower() == name.lower() and entry.is_dir())  # fmt: skip
+                      if entry.name.lower() == name.lower() and os.path.isdir(entry))  # fmt: skip
 
 
 def _holds(place: Path, suffixes: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from attnrobust.commands import guarded, positive
-from attnrobust.data import preprocessing, raw, records, shards, writing
+from attnrobust.data import images, preprocessing, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 
@@ -54,6 +54,7 @@ def main(
            "fractions": tuple(options.split), "seed": options.seed,
            "shard_size": options.shard_size, "max_rejects": options.max_rejects,
            "max_megapixels": options.max_megapixels, "workers": options.workers,
+           "near_duplicates": options.near_duplicates,
            "partial": options.partial}  # fmt: skip
 
     def work() -> None:
@@ -78,9 +79,9 @@ def _draw_first(
         raise UserError("no usable row to draw")
     try:
         content = rows[0].path.read_bytes()
-        image, _ = raw.load_image(content, max_megapixels=how.max_megapixels)
+        image, _ = images.load_image(content, max_megapixels=how.max_megapixels)
         draw(preprocessing.FITS[how.fit](image, how.size) if how.size and fitted else image, file)
-    except (OSError, raw.UnusableImageError) as error:
+    except (OSError, images.UnusableImageError) as error:
         raise UserError(f"{rows[0].path}: {error}") from None
 
 
@@ -91,7 +92,12 @@ def _parser(
         prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--raw", type=Path, required=True, help="folder of the data set as downloaded")
+    add(
+        "--raw",
+        type=Path,
+        required=True,
+        help="folder of the data set as downloaded; links in it are followed",
+    )
     add("--out", type=Path, default=Path("tfrecords/shards") / name, help="folder of the records")
     add("--size", type=int, default=default.size, help="height and width; 0 keeps each its own")
     add("--fit", choices=preprocessing.FITS, default=default.fit, help="rectangle to square")
@@ -110,6 +116,8 @@ def _parser(
     )
     add("--max-megapixels", type=float, default=default.max_megapixels,
         help="larger images are rejected")  # fmt: skip
+    add("--near-duplicates", type=int, default=default.near_duplicates, metavar="BITS",
+        help="list images whose perceptual hashes differ in no more of 256 bits")  # fmt: skip
     add("--workers", type=positive, default=default.workers, help="processes")
     add("--debug", action="store_true", help="show tracebacks")
     if figure:

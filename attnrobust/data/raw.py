@@ -11,19 +11,16 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 
-from attnrobust.data import places, tables
-from attnrobust.data.images import UnusableImageError, load_image
+from attnrobust.data import images, places, tables
 from attnrobust.errors import UserError
-
-# Images are one module further, but everyone asks for them here.
-__all__ = ["UnusableImageError", "load_image"]
 
 log = logging.getLogger("attnrobust")
 
@@ -148,61 +145,81 @@ def open_table(
     return table.drop([line - 2 for line in short]), rejects
 
 
-def bare_ids(names: Iterable[str], suffixes: Sequence[str]) -> list[str]:
-    """Names of images without a known suffix, in whatever case."""
+def bare_ids(names: Iterable[str]) -> list[str]:
+    """Names of images without the suffix of one, in whatever case."""
     return [
-        stem if suffix.lower() in suffixes else name
+        stem if suffix.lower() in images.SUFFIXES else name
         for name in names
         for stem, suffix in [os.path.splitext(name)]
     ]
 
 
 def images_in(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> dict[str, Path]:
-    """Image files by name without suffix, from the named folders, in other case or nested too.
+    """As `index_images`, from the named folders below one, in other case or nested too.
 
     Raises:
-        UserError: None there (the message says where there are some), or two of one name.
+        UserError: As there; where none is found, the message says where there are some.
     """
-    where = places.folders(folder, names, suffixes)
-    hint = "" if any(map(Path.is_dir, where)) and _any_image(where, suffixes) else \
-        places.elsewhere(folder, suffixes)  # fmt: skip
-    if hint:
-        listed = ", ".join(map(str, where))
-        raise UserError(f"no {' or '.join(suffixes)} image in {listed}{hint}")
-    return index_images(where, suffixes)
+    return index_images(
+        places.folders(folder, names, images.SUFFIXES), suffixes,
+        hint=lambda: places.elsewhere(folder, images.SUFFIXES),
+    )  # fmt: skip
 
 
-def _any_image(where: Sequence[Path], suffixes: Sequence[str]) -> bool:
-    return any(name.lower().endswith(tuple(suffixes))
-               for folder in where if folder.is_dir() for name in places.files(folder))  # fmt: skip
+def index_images(
+    folders: Iterable[Path], suffixes: Sequence[str], *, hint: Callable[[], str] = str
+) -> dict[str, Path]:
+    """Files by name without suffix, from the folders that exist, not below them.
 
+    Of files of one name, that with one of the data set's own suffixes is taken, then another
+    image; what is no image by its suffix, or a link to nothing, stands for the reason to be said
+    (`find_images`).
 
-def index_images(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, Path]:
-    """Image files by name without suffix, from the folders that exist, not below them.
+    Args:
+        folders: To look into.
+        suffixes: Of the data set's images, in lower case.
+        hint: Ends the message where there are none.
 
     Raises:
-        UserError: None of the folders holds such a file, or two files have the same name.
+        UserError: None of the folders holds an image, or two files have the same name.
     """
-    found: dict[str, Path] = {}
+    own: dict[str, Path] = {}
+    others: dict[str, Path] = {}
+    rest: dict[str, Path] = {}
+    twice: dict[tuple[bool, str], Path] = {}
     folders = list(folders)
-    for folder in folders:
-        if not folder.is_dir():
-            continue
+    for folder in filter(Path.is_dir, folders):
         for name in places.files(folder):
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in suffixes:
+            if suffix.lower() not in images.SUFFIXES:
+                rest.setdefault(stem, folder / name)
                 continue
+            found = own if suffix.lower() in suffixes else others
             if stem in found:
-                raise UserError(f"{folder / name}: a second file for {stem}, besides {found[stem]}")
-            found[stem] = folder / name
-    if not found:
+                twice.setdefault((found is own, stem), folder / name)
+            found.setdefault(stem, folder / name)
+        for name in places.broken_links(folder):
+            rest.setdefault(os.path.splitext(name)[0], folder / name)
+    for (ours, stem), path in twice.items():
+        if ours or stem not in own:
+            first = (own if ours else others)[stem]
+            raise UserError(f"{path}: a second file for {stem}, besides {first}")
+    if not own and not others:
         listed = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"no {' or '.join(suffixes)} image in {listed}")
-    return found
+        raise UserError(f"no {' or '.join(suffixes)} image in {listed}{hint() or _kinds(rest)}")
+    return rest | others | own
+
+
+def _kinds(files: Mapping[str, Path]) -> str:
+    """What there is instead of images, for a message."""
+    counts = Counter(path.suffix.lower() for path in files.values())
+    listed = [f"{count:,} {suffix}" for suffix, count in counts.most_common(3) if suffix]
+    read = ", ".join(images.SUFFIXES)
+    return f"; there are {' and '.join(listed)} files; {read} are read" if listed else ""
 
 
 def find_images(
-    ids: Sequence[str], lines: Sequence[int], images: Mapping[str, Path]
+    ids: Sequence[str], lines: Sequence[int], files: Mapping[str, Path]
 ) -> tuple[dict[int, Path], list[Reject]]:
     """Each line's image file; lines with an unsafe, doubled or unknown id are rejected.
 
@@ -213,6 +230,7 @@ def find_images(
     seen: dict[str, list[int]] = {}
     for line, id_ in zip(lines, ids, strict=True):
         seen.setdefault(id_, []).append(line)
+    stems = dict(zip(bare_ids(files), files.values(), strict=True))
     for line, id_ in zip(lines, ids, strict=True):
         if not SAFE_ID.fullmatch(id_):
             rejects.append(
@@ -220,14 +238,31 @@ def find_images(
             )
         elif len(seen[id_]) > 1:
             rejects.append(Reject(line, id_, f"id stands in lines {line_words(seen[id_])}"))
-        elif id_ not in images:
-            rejects.append(Reject(line, id_, "no image file of this name", missing=True))
+        elif reason := _no_image(id_, files, stems):
+            rejects.append(Reject(line, id_, reason, missing=True))
         else:
-            paths[line] = images[id_]
-    unnamed = len(images.keys() - set(ids))
+            paths[line] = files[id_]
+    unnamed = sum(_is_image(files[name]) for name in files.keys() - set(ids))
     if unnamed:
         log.info("%d image files have no row in the table; left out", unnamed)
     return paths, rejects
+
+
+def _no_image(id_: str, files: Mapping[str, Path], stems: Mapping[str, Path]) -> str:
+    """Why there is no image of this id; empty where there is one."""
+    path = files.get(id_)
+    if path is None:
+        near = stems.get(bare_ids([id_])[0])
+        return "no image file of this name" + (f"; {near.name} is there" if near else "")
+    if path.suffix and not _is_image(path):
+        return f"{path.name} is there; {', '.join(images.SUFFIXES)} are read"
+    if path.is_symlink() and not path.exists():
+        return f"{path.name} is a link to {os.readlink(path)}, where nothing is"
+    return ""
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES
 
 
 def line_words(numbers: Sequence[int]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ import cv2
 import numpy as np
 
 from attnrobust import config, runs
-from attnrobust.data import preprocessing, raw
+from attnrobust.data import duplicates, images, preprocessing
 from attnrobust.data.raw import Row
 from attnrobust.errors import UserError
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
-PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Preparation:
         max_rejects: Largest share of rows that may be rejected.
         partial: Rows without an image file are meant, and do not count.
         max_megapixels: Larger images are rejected.
+        near_duplicates: Images whose perceptual hashes differ in so many bits or fewer are listed.
         workers: Processes; 1 works in this process.
     """
 
@@ -47,6 +48,7 @@ class Preparation:
     shard_size: int = 512
     max_rejects: float = 0.01
     max_megapixels: float = 50.0
+    near_duplicates: int = duplicates.NEAR
     workers: int = os.cpu_count() or 1
     partial: bool = False
 
@@ -57,13 +59,32 @@ class Preparation:
             raise UserError(f"--max-rejects {self.max_rejects:g}: expected a share from 0 to 1")
         if not self.max_megapixels > 0:
             raise UserError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0")
+        if not 0 <= self.near_duplicates <= duplicates.MOST:
+            raise UserError(f"--near-duplicates {self.near_duplicates}: expected 0 to "
+                            f"{duplicates.MOST} bits")  # fmt: skip
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
+        if self.size**2 / 1e6 > self.max_megapixels:
+            raise UserError(f"--size {self.size}: {self.size**2 / 1e6:,.0f} megapixels, more than "
+                            f"{self.max_megapixels:g} (--max-megapixels)")  # fmt: skip
         if self.fit == "disc" and not self.size:
             raise UserError("--fit disc: needs a --size above 0")
         if self.filter == "graham" and self.fit != "disc":
             raise UserError(f"--filter graham: needs the eye centred, expected --fit disc, "
                             f"got {self.fit}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is known of a stored image beside its bytes.
+
+    Attributes:
+        converted: What was converted, as `load_image` says.
+        fingerprint: Perceptual hash of the whole upright picture (`duplicates.fingerprint`).
+    """
+
+    converted: list[str]
+    fingerprint: str
 
 
 def write_shard(
@@ -73,19 +94,21 @@ def write_shard(
     import tensorflow as tf
 
     rejects, counts, notes = [], Counter(), Counter()  # type: ignore[var-annotated]
+    fingerprints = {}
     with runs.atomic(partial / file) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for row in rows:
                     try:
-                        content, converted = prepare_image(row, how)
+                        content, made = prepare_image(row, how)
                         mask = prepare_mask(row, how) if row.mask else b""
-                    except raw.UnusableImageError as error:
+                    except images.UnusableImageError as error:
                         rejects.append({"line": row.line, "id": row.id, "reason": str(error)})
                         continue
                     writer.write(_serialize(row, content, mask, classes.index(row.label)))
                     counts[row.label] += 1
-                    notes.update(converted)
+                    notes.update(made.converted)
+                    fingerprints[row.id] = made.fingerprint
         except tf.errors.OpError as error:
             raise OSError(28 if runs.disk_is_full(error) else 5, str(error)) from None
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -93,39 +116,60 @@ def write_shard(
     summary = {
         "file": file, "count": sum(counts.values()), "bytes": size, "sha256": sha256,
         "class_counts": counts, "rejects": rejects, "converted": notes,
+        "fingerprints": fingerprints,
     }  # fmt: skip
     runs.save_json(partial / "parts" / f"{file}.json", summary)
 
 
-def prepare_image(row: Row, how: Preparation) -> tuple[bytes, list[str]]:
+def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     """A row's image as JPEG or PNG bytes; a JPEG that needs no change is kept byte by byte.
 
     Where TensorFlow cannot decode it, which Pillow could, it is encoded anew.
 
-    A PNG is written anew, without loss: Pillow reads damaged ones that TensorFlow would refuse.
+    What is lossless (PNG, TIFF, BMP, PPM) is written anew as PNG, also because Pillow reads damaged
+    PNGs that TensorFlow would refuse; a fitted one as JPEG, like all.
 
     Raises:
         UnusableImageError: With the reason.
     """
     content = _read(row.path)
-    image, notes = raw.load_image(content, max_megapixels=how.max_megapixels)
+    image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
+    lossless = images.is_lossless(content)
+    made = Made(notes, duplicates.fingerprint(image))
     # An eye need not be in the middle of a square of the right size.
     right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
-    png = content.startswith(PNG)
-    as_it_is = right_size and not png and not notes and how.filter == "none"
+    as_it_is = right_size and not lossless and not notes and how.filter == "none"
     if as_it_is and _tensorflow_reads(content):
-        return content, notes
-    if how.fit == "pad" and max(image.shape[:2]) ** 2 / 1e6 > how.max_megapixels:
-        raise raw.UnusableImageError(
-            f"{image.shape[1]} x {image.shape[0]}: padded to a square it has more than "
+        return content, made
+    suffix, parameters = (".png", []) if right_size and lossless else (".jpg", JPEG)
+    with _one_image():
+        if not right_size:
+            image = _fitted(image, how)
+        image = preprocessing.FILTERS[how.filter](image)
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), made
+
+
+def _fitted(image: np.ndarray, how: Preparation) -> np.ndarray:
+    height, width = image.shape[:2]
+    if how.fit == "pad" and max(height, width) ** 2 / 1e6 > how.max_megapixels:
+        raise images.UnusableImageError(
+            f"{width} x {height}: padded to a square it has more than "
             f"{how.max_megapixels:g} megapixels (--max-megapixels)"
         )
-    if not right_size:
-        image = preprocessing.FITS[how.fit](image, how.size)
-    image = preprocessing.FILTERS[how.filter](image)
-    suffix, parameters = (".png", []) if right_size and png else (".jpg", JPEG)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), notes
+    return preprocessing.FITS[how.fit](image, how.size)
+
+
+@contextlib.contextmanager
+def _one_image() -> Iterator[None]:
+    """Whatever goes wrong with one image is its own reason, and never ends the run."""
+    try:
+        yield
+    except (images.UnusableImageError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise images.UnusableImageError(f"cannot be fitted or filtered ({reason})") from error
 
 
 def _tensorflow_reads(content: bytes) -> bool:
@@ -148,13 +192,14 @@ def prepare_mask(row: Row, how: Preparation) -> bytes:
     if row.mask is None:
         raise ValueError(f"{row.id} has no mask")
     if how.fit == "disc":
-        raise raw.UnusableImageError("mask: --fit disc moves the image, and cannot move a mask")
+        raise images.UnusableImageError("mask: --fit disc moves the image, and cannot move a mask")
     try:
-        mask, _ = raw.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
-    except raw.UnusableImageError as error:
-        raise raw.UnusableImageError(f"mask: {error}") from None
-    if how.size:
-        mask = preprocessing.FITS[how.fit](mask, how.size)
+        mask, _ = images.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
+        if how.size:
+            with _one_image():
+                mask = _fitted(mask, how)
+    except images.UnusableImageError as error:
+        raise images.UnusableImageError(f"mask: {error}") from None
     binary = np.where(mask[..., 0] >= 128, 255, 0).astype(np.uint8)
     return cv2.imencode(".png", binary)[1].tobytes()
 
@@ -163,7 +208,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise raw.UnusableImageError(f"cannot be read ({error.strerror})") from None
+        raise images.UnusableImageError(f"cannot be read ({error.strerror})") from None
 
 
 def _serialize(row: Row, content: bytes, mask: bytes, label: int) -> bytes:

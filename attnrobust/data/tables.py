@@ -104,6 +104,7 @@ def parse(path: Path, columns: Sequence[Sequence[str]], prose: Sequence[str] = (
     text = read_text(path)
     header: list[str] = []
     records: list[Record] = []
+    first = Record(1, 1, [])
     delimiter = _delimiter(text, columns)
     try:
         for record in _records(text, delimiter):
@@ -112,6 +113,7 @@ def parse(path: Path, columns: Sequence[Sequence[str]], prose: Sequence[str] = (
             if header:
                 records.append(record)
             else:
+                first = record
                 header = [" ".join(name.split()) for name in record.fields]
     except _BrokenError as error:
         where = _column(header, error.place)
@@ -126,7 +128,8 @@ def parse(path: Path, columns: Sequence[Sequence[str]], prose: Sequence[str] = (
     short = _same_length(path, header, records)
     needed = [place for place in needed if header[place] not in prose]
     _check_fields(path, header, records, needed)
-    _check_quotes(path, header, records, needed, lines=text.split("\n"), delimiter=delimiter)
+    _check_quotes(path, header, [first, *records], needed, lines=text.split("\n"),
+                  delimiter=delimiter)  # fmt: skip
     return Table(header, records, short)
 
 

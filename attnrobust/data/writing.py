@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from attnrobust import ownership, runs
-from attnrobust.data import raw, records, shards, splits
+from attnrobust.data import duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
 
@@ -86,7 +86,7 @@ def _write(
             file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
             for file, part in plan.items()
         }
-        image = [how.size, how.fit, how.filter, how.max_megapixels]
+        image = [how.size, how.fit, how.filter, how.max_megapixels, duplicates.SIDE]
         key = runs.digest([records.FORMER, name, *classes, *image], contents, hashes)
         if ownership.begin(partial, key):
             log.info("going on in %s", partial)
@@ -99,6 +99,8 @@ def _write(
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
     _write_rejects(partial / "rejects.csv", rejects)
+    near = duplicates.report(partial / duplicates.FILE, parts.values(), how.near_duplicates)
+    described["near_duplicates"] = near
     runs.save_json(partial / "dataset.json", described)
     ownership.replace(partial, out)
     if _ours(listed := _rejects_beside(out)):
@@ -338,5 +340,6 @@ def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> 
     if described["same_content"]:
         log.info("%d rows share their image with another; kept in one split",
                  described["same_content"])  # fmt: skip
+    duplicates.say(described["near_duplicates"], out / duplicates.FILE)
     if rejects:
         log.warning("%d rows rejected, with reasons in %s", len(rejects), out / "rejects.csv")
