@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, stamps
+from attnrobust import config, ownership, schemas, stamps
 from attnrobust.errors import UserError
 from attnrobust.files import (
     atomic,
@@ -20,21 +20,34 @@ from attnrobust.files import (
     disk_is_full,
     load_json,
     load_npz,
+    safe_name,
     save_json,
     save_npz,
     save_text,
 )
 
 # Stages know the run directory, and how its files are written, by this one module.
-__all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs",
-           "load_json", "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
+__all__ = [
+    "Run",
+    "atomic",
+    "attack_file",
+    "digest",
+    "disk_is_full",
+    "find_runs",
+    "load_json",
+    "load_npz",
+    "safe_name",
+    "save_json",
+    "save_npz",
+    "save_text",
+]  # fmt: skip
 
 log = logging.getLogger("attnrobust")
 
 
 def attack_file(name: str, epsilon: float) -> str:
     """File name of an attack's results at one epsilon (0: the clean condition)."""
-    return f"{name}-{epsilon:g}.npz"
+    return f"{safe_name(name)}-{epsilon:g}.npz"
 
 
 class Run:
@@ -51,7 +64,14 @@ class Run:
 
     @classmethod
     def of(cls, experiment: config.Experiment, runs: Path) -> Run:
-        """The run's place below `runs`; nothing is written."""
+        """The run's place below `runs`; nothing is written.
+
+        Raises:
+            UserError: A name of the experiment, which may come from a file, leads elsewhere.
+        """
+        for key, name in (("data.dataset", experiment.data.dataset), ("name", experiment.name)):
+            if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+                raise UserError(f"{key} = {name!r}: expected the name of a folder, without / or \\")
         folder = runs / experiment.data.dataset / experiment.name / f"seed-{experiment.seed}"
         return cls(folder, experiment)
 
@@ -65,11 +85,14 @@ class Run:
         path = root / "config.json"
         if not path.is_file():
             raise UserError(f"{root}: no run there (config.json is missing)")
-        text = json.dumps(load_json(path))
+        again = "run 'train' again"
+        values = load_json(path, again)
         try:
-            return cls(root, config.from_json(text))
+            return cls(root, config.from_json(json.dumps(values)))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        except (ValueError, TypeError, OverflowError) as error:  # such as a number of 400 digits
+            raise schemas.damaged(path, error, again) from None
 
     def path(self, *parts: str) -> Path:
         """A path inside the run."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, runs
+from attnrobust import config, ownership, runs, schemas
 from attnrobust.commands import log_to
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
@@ -82,7 +82,7 @@ def search(
     _require_one_measure(tried)
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
-    with log_to(root / "log.txt"):
+    with ownership.alone(root), log_to(root / "log.txt"):
         keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
         for each in cells[0]:
             # Before a night of training, not after it: every class is in every fold.
@@ -197,11 +197,10 @@ def accuracy(run: Run) -> float:
 
     file, state, kept = run.path("train", "history.jsonl"), State(), math.nan
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        for row in schemas.load_history(file):
             if state.add(row, run.experiment.training.min_delta):
                 kept = float(row.get("val_robust_accuracy", row["val_accuracy"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError):
         kept = math.nan
     if math.isnan(kept):
         raise UserError(f"{file}: not a history of training; add --force to train anew")

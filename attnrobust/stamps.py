@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership
+from attnrobust import config, ownership, schemas
 from attnrobust.errors import UserError
 from attnrobust.files import digest
 
@@ -27,7 +27,6 @@ NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", ".pb")
 RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
                      r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
                      r"(.+/)?events\.out\..+|\.\d+-[^/]+")  # fmt: skip
-PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 
 def checked(stamp: Any, place: Path) -> dict[str, Any]:
@@ -42,15 +41,7 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
     Raises:
         UserError: A part is missing or of another type.
     """
-    values = stamp if isinstance(stamp, dict) else {}
-    wrong = [name for name, kinds in PARTS.items() if not isinstance(values.get(name), kinds)]
-    wrong += [name for name in ("seconds", "version")
-              if not isinstance(values.get(name, 0.0), int | float)]  # fmt: skip
-    if wrong:
-        raise UserError(
-            f"{place}: damaged ({' and '.join(wrong)} missing or wrong); run its stage again with "
-            "--force"
-        )
+    values = schemas.checked(stamp, schemas.Stamp, place, "run its stage again with --force")
     return {**values, "used": completed(values["used"])}
 
 

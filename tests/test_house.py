@@ -76,7 +76,6 @@ NO_CHOICE = {
     "models.backbones.inception.ROWS": FAMILY,
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
-    "stamps.PARTS": "the types in a stamp",
     "stamps.SECTIONS": "the parts of a configuration, not rows of one",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.

@@ -138,7 +138,7 @@ def test_records_of_before_the_format_had_a_name_are_used_and_replaced(
 
 
 def test_anothers_dataset_json_is_not_read_as_records(tmp_path: Path) -> None:
-    for theirs in (NNUNET, [], {"format": 1, "splits": {}}):
+    for theirs in (NNUNET, []):
         (tmp_path / "dataset.json").write_text(json.dumps(theirs))
         with pytest.raises(
             UserError, match=r"dataset\.json: format .*, expected 1 or attnrobust rec"

@@ -25,7 +25,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnrobust import ownership, runs
+from attnrobust import ownership, runs, schemas
 from attnrobust.data import raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
@@ -74,7 +74,7 @@ def _write(
     rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
 ) -> records.Dataset:  # fmt: skip
     total = len(rows) + len(rejects)
-    partial = out.with_name(out.name + ".partial")
+    partial = ownership.beside(out, "{}.partial")
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
@@ -227,7 +227,8 @@ def _write_shards(
             for future in as_completed(futures):
                 future.result()
                 bar.update(len(plan[futures[future]]))
-    return {file: runs.load_json(done[file]) for file in plan}
+    return {file: schemas.load_json(done[file], schemas.Written, f"remove {partial}")
+            for file in plan}  # fmt: skip
 
 
 def _describe(
@@ -313,7 +314,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
 
 def _rejects_beside(out: Path) -> Path:
     """The list of what stopped a preparation, since there are no records that it could be in."""
-    return out.with_name(out.name + ".rejects.csv")
+    return ownership.beside(out, "{}.rejects.csv")
 
 
 def _ours(listed: Path) -> bool:

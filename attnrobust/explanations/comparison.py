@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import metrics, runs, stamps
+from attnrobust import metrics, runs, schemas, stamps
 from attnrobust.errors import UserError
 from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run
@@ -53,8 +53,7 @@ def write(run: Run, label: str) -> pd.DataFrame:
                      label, epsilon]  # fmt: skip
             rows += [[*start, *row] for row in _measured(conditions[0.0], conditions[epsilon])]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    with runs.atomic(folder / "comparison.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    runs.save_text(folder / "comparison.csv", table.to_csv(index=False))
     return table
 
 
@@ -63,10 +62,10 @@ def _condition(
 ) -> dict[str, np.ndarray]:
     """The sample images at one epsilon: id, image, right, heatmap and, if there, group and mask."""
     place = attacked_folder / runs.attack_file(attack, epsilon)
-    attacked = runs.load_npz(place)
+    attacked = schemas.load_npz(place, schemas.ATTACKED)
     name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
     explained_place = explained_folder / f"{method}-{name}"
-    explained = runs.load_npz(explained_place)
+    explained = schemas.load_npz(explained_place, schemas.EXPLAINED)
     try:
         ids = attacked["sample_id"]
         rows = _places(attacked["id"], ids)

@@ -8,7 +8,7 @@ import numpy as np
 from tensorflow import keras
 from tqdm import tqdm
 
-from attnrobust import config, runs
+from attnrobust import config, runs, schemas
 from attnrobust.errors import UserError
 from attnrobust.explanations.methods import EXPLANATIONS
 
@@ -50,7 +50,8 @@ def explain(
         if path.exists():
             continue
         file = attacked / runs.attack_file(attack.name, conditions[condition])
-        runs.save_npz(path, **_heatmaps(model, setting, method, runs.load_npz(file)))
+        found = schemas.load_npz(file, schemas.ATTACKED)
+        runs.save_npz(path, **_heatmaps(model, setting, method, found))
 
 
 def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from attnrobust import ownership
+from attnrobust.files import clean
 from attnrobust.report import (
     as_published,
     attacks,
@@ -36,7 +37,7 @@ from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
-from attnrobust.runs import Run, save_json, save_text
+from attnrobust.runs import Run, safe_name, save_json, save_text
 
 log = logging.getLogger("attnrobust")
 
@@ -63,10 +64,19 @@ def write(
 
     Raises:
         UserError: No run, a run that was not evaluated, a damaged file, no such baseline, a full
-            disk, or other files at `out`.
+            disk, other files at `out`, or another process that writes there.
     """
-    before = require_free(out, [run.root for run in run_list])
-    results = read(run_list)
+    with ownership.alone(out, inner=True):  # a study holds it already
+        before = require_free(out, [run.root for run in run_list])
+        for folder in (out, out / "figures", out / "tables"):
+            clean(folder)
+        return _write(read(run_list), out, before, title, baseline)
+
+
+def _write(
+    results: Sequence[Result], out: Path, before: Sequence[str], title: str | None,
+    baseline: str | None,
+) -> Path:  # fmt: skip
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
@@ -182,9 +192,10 @@ def _tables(
     changes = comparison.tables(compared)
     counted = inventory.splits(results)
     parts = (measured, *(list(each.tables) for each in sections), changes, counted)
-    frames = {table.name: table.frame for table in itertools.chain(*parts)}
+    named = {table.name: table.frame for table in itertools.chain(*parts)}
     for each in sections:
-        frames |= each.files
+        named |= each.files
+    frames = {safe_name(name): frame for name, frame in named.items()}
     for name, frame in frames.items():
         save_text(folder / f"{name}.csv", frame.to_csv(index=False))
     everything = pd.concat([result.frame for result in once(results)])
