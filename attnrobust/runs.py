@@ -64,14 +64,7 @@ class Run:
 
     @classmethod
     def of(cls, experiment: config.Experiment, runs: Path) -> Run:
-        """The run's place below `runs`; nothing is written.
-
-        Raises:
-            UserError: A name of the experiment, which may come from a file, leads elsewhere.
-        """
-        for key, name in (("data.dataset", experiment.data.dataset), ("name", experiment.name)):
-            if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
-                raise UserError(f"{key} = {name!r}: expected the name of a folder, without / or \\")
+        """The run's place below `runs`; nothing is written."""
         folder = runs / experiment.data.dataset / experiment.name / f"seed-{experiment.seed}"
         return cls(folder, experiment)
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
-Word = Annotated[str, Meta(min_length=1)]
+# No half of a sign, which JSON can hold and nothing can draw.
+Word = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]+\Z")]
 Names = Annotated[list[Word], Meta(min_length=1)]
 # Where another run stands below the folder of the data set's runs: never further up.
 Below = Annotated[str, Meta(pattern=r"^(?!.*(^|/)\.\.(/|$))[^/]")]
@@ -128,7 +129,7 @@ class Checks(Struct):
 class Shard(Struct):
     """One file of records."""
 
-    file: Annotated[str, Meta(pattern=f"^{SHARD}$")]
+    file: Annotated[str, Meta(pattern=rf"^{SHARD}\Z")]
     count: Count
     bytes: Count
     sha256: str
@@ -263,7 +264,7 @@ def load_history(path: Path, again: str = "run 'train' again") -> list[dict[str,
             row = json.loads(line)
             msgspec.convert(row, Epoch)
             rows.append(msgspec.convert(row, dict[str, float]))
-        except (ValueError, RecursionError) as error:  # msgspec's own is a ValueError
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
             raise damaged(path, f"line {number}: not a history row: {error}", again) from None
     return rows
 

@@ -73,6 +73,7 @@ def write(
         UserError: No such corruption, split or level; `out` is there already; no records in
             `source`, or damaged ones.
     """
+    out = ownership.with_a_name(out)
     _check(source, out, names, levels, splits)
     if oversample and "train" not in splits:
         raise UserError("--oversample repeats images of the train split: name it in --splits")

@@ -62,7 +62,8 @@ def write(
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
             files at `out`, or `out` inside what is read or the other way round.
     """
-    out = out.resolve() if out.is_symlink() else out  # a link stays one
+    # A link stays one, and `.` has no name to be put in the place of.
+    out = out.resolve() if out.is_symlink() else ownership.with_a_name(out)
     with ownership.alone(out):
         require_free(out, [*sources, *_folders(rows)])
         return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,

@@ -82,12 +82,13 @@ def _write(
     )
     look = figures.colours(results)
     sections = _sections(results, look, baseline)
-    _list(out, before)  # Ours from the first file on.
     compared = comparison.read(results)
+    words = _words(results, out, baseline, title)
+    _list(out, before)  # Ours from the first file on.
     pictures = _pictures(results, sections, compared, look, album)
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
-        **_words(results, out, baseline, title),
+        **words,
         **pictures,
         tables=page_tables[0],
         sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),
