@@ -95,8 +95,8 @@ def guarded(
         work()
         sys.stdout.flush()
     except BrokenPipeError:
-        # As in `… | head`. What is still to be written goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not _unread():
+            raise
         return 141
     except KeyboardInterrupt:
         return _fail(f"stopped by Ctrl-C; {stopped}", debug, code=130)
@@ -106,6 +106,16 @@ def guarded(
             raise
         return _fail(message, debug)
     return 0
+
+
+def _unread() -> bool:
+    """Whether nobody reads stdout any more, as in `… | head`; what is left then goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _in_one_line(error: BaseException) -> str:
