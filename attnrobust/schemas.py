@@ -275,9 +275,9 @@ def load_history(path: Path, again: str = "run 'train' again") -> list[dict[str,
 Arrays = Mapping[str, str]
 SEEN: Arrays = {"group?": "U N", "label": "i N", "logits": "f N K"}
 PREDICTED: Arrays = {"id": "U N", **SEEN}
-SAMPLES: Arrays = {"sample_id": "U S", "sample_image": "p S H W 3"}
+SHOWN: Arrays = {"id": "U N", "label": "i N", "sample_id": "U S", "sample_image": "p S H W 3"}
 MEASURED: Arrays = {**PREDICTED, "linf": "f N", "l2?": "f N", "l0?": "f N"}
-ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SAMPLES, "sample_mask?": "b S H W"}
+ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SHOWN, "sample_mask?": "b S H W"}
 EXPLAINED: Arrays = {"id": "U N", "heatmap": "f N H W", "target?": "i N", "prediction?": "i N"}
 
 
@@ -379,9 +379,10 @@ def load_table(path: Path, kind: Columns, *, stage: str) -> pd.DataFrame:
     again = f"run '{stage}' again"
     text = files.load_text(path, again)
     try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    except (csv.Error, ValueError) as error:
+        lines = list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
+    except csv.Error as error:
         raise damaged(path, error, again) from None
+    header, rows = (lines[0], lines[1:]) if lines else ([], [])
     missing = [name for name in (*kind.text, *kind.numbers) if name not in header]
     if missing or len(set(header)) < len(header):
         raise damaged(path, f"no column {', '.join(missing)}" if missing else "a column twice",

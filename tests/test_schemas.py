@@ -202,9 +202,8 @@ def test_a_cell_that_is_none_is_named(column: str, cell: str, tmp_path: Path) ->
     runs.save_text(path, "\n".join([*table, ",".join(row)]))
     with pytest.raises(UserError, match=f"row 2, {column}: '{cell}'"):
         schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
-    for spoilt in (",".join(names), ",".join(row[1:])):
-        runs.save_text(path, "\n".join([f"{table[0]},value", spoilt] if spoilt[0] == "d" else
-                                       [table[0], spoilt]))  # fmt: skip
+    for spoilt in ("", f"{table[0]},value\n", f"{table[0]}\n{','.join(row[1:])}", "a\r\0b"):
+        runs.save_text(path, spoilt)
         with pytest.raises(UserError, match=r"measurements\.csv: damaged"):
             schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
 

@@ -153,13 +153,22 @@ def digest(described: Mapping[str, Any]) -> str:
 
 
 def verify(dataset: Dataset) -> None:
-    """Read every shard and compare it with its checksum.
+    """Read every shard, compare it with its checksum, and count its examples.
 
     Raises:
-        UserError: The first shard whose content has changed.
+        UserError: The first shard whose content has changed, or that was damaged before.
     """
+    import tensorflow as tf
+
     for split in SPLITS:
         for shard in dataset.splits[split]["shards"]:
             file = dataset.root / shard["file"]
             if hashlib.sha256(file.read_bytes()).hexdigest() != shard["sha256"]:
                 raise UserError(f"{file}: damaged (checksum differs); make the records anew")
+            try:
+                number = sum(1 for _ in tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+            except tf.errors.DataLossError:
+                raise schemas.damaged(file, "not TFRecord", "make the records anew") from None
+            if number != shard["count"]:
+                raise schemas.damaged(file, f"{number:,} examples, expected {shard['count']:,}",
+                                      "make the records anew")  # fmt: skip

@@ -80,6 +80,9 @@ def _condition(
             f"{explained_place}: does not fit {place} (no {error.args[0]}); run 'explain' again "
             "with --force"
         ) from None
+    if found["heatmap"].shape[1:] != found["image"].shape[1:3]:
+        raise schemas.damaged(explained_place, f"heatmaps not of the size of {place.name}'s images",
+                              "run 'explain' again with --force")  # fmt: skip
     if "group" in attacked:
         found["group"] = attacked["group"][rows]
     if "sample_mask" in attacked:
@@ -96,7 +99,8 @@ def _measured(
     clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, str, float, float, float, int, int]]:
     """Subset, metric, value, low, high, n and left_out of one epsilon."""
-    if not np.array_equal(clean["id"], attacked["id"]):
+    alike = clean["image"].shape == attacked["image"].shape
+    if not alike or not np.array_equal(clean["id"], attacked["id"]):
         raise UserError("the attack kept other sample images at one epsilon than at another; "
                         "run 'attack' again with --force")  # fmt: skip
     # Files of earlier versions hold no groups, and no masks.

@@ -50,7 +50,7 @@ def explain(
         if path.exists():
             continue
         file = attacked / runs.attack_file(attack.name, conditions[condition])
-        found = schemas.load_npz(file, schemas.ATTACKED)
+        found = schemas.load_npz(file, schemas.SHOWN)
         runs.save_npz(path, **_heatmaps(model, setting, method, found))
 
 
