@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attnrobust.commands import guarded, positive
+from attnrobust import ownership
+from attnrobust.commands import Parser, guarded, positive
 
-Parser = argparse.ArgumentParser
 RECORDS = Path("tfrecords/shards")
 
 
@@ -76,8 +76,9 @@ def _do_demo(options: argparse.Namespace) -> None:
 def _do_study(options: argparse.Namespace) -> None:
     from attnrobust import study
 
-    study.study(options.experiments, options.out, seeds=options.seeds, stages=options.stages,
-                settings=options.settings, runs=options.runs)  # fmt: skip
+    with ownership.alone(options.out):
+        study.study(options.experiments, options.out, seeds=options.seeds, stages=options.stages,
+                    settings=options.settings, runs=options.runs)  # fmt: skip
 
 
 def _do_report(options: argparse.Namespace) -> None:
@@ -92,7 +93,8 @@ def _do_transfer(options: argparse.Namespace) -> None:
     from attnrobust import transfer
     from attnrobust.runs import find_runs
 
-    transfer.transfer(find_runs(options.runs), options.records, options.out, options.settings)
+    with ownership.alone(options.out):
+        transfer.transfer(find_runs(options.runs), options.records, options.out, options.settings)
 
 
 def _do_unfreeze(options: argparse.Namespace) -> None:
@@ -100,8 +102,9 @@ def _do_unfreeze(options: argparse.Namespace) -> None:
     from attnrobust.runs import Run
 
     standard = Run.open(options.standard) if options.standard else None
-    unfreezing.unfreeze(Run.open(options.run), options.records, options.out, options.settings,
-                        options.groups, standard=standard, force=options.force)  # fmt: skip
+    with ownership.alone(options.out):
+        unfreezing.unfreeze(Run.open(options.run), options.records, options.out, options.settings,
+                            options.groups, standard=standard, force=options.force)  # fmt: skip
 
 
 def _do_doctor(options: argparse.Namespace) -> None:

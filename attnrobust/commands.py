@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from attnrobust.errors import UserError
 from attnrobust.runs import disk_is_full
@@ -21,7 +22,7 @@ log = logging.getLogger("attnrobust")
 
 # What is wrong with a path or a disk says it all by itself: "[Errno 13] Permission denied: '…'".
 PLAIN = (errno.EACCES, errno.EEXIST, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR,
-         errno.EPERM, errno.EROFS)  # fmt: skip
+         errno.EPERM, errno.EROFS, errno.ELOOP)  # fmt: skip
 
 
 def quiet() -> None:
@@ -31,6 +32,21 @@ def quiet() -> None:
     # pinned on purpose.
     warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons", category=UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose help can be written whatever the terminal can show."""
+
+    def parse_args(self, *given: Any, **named: Any) -> Any:
+        """As of argparse."""
+        _show_anything()
+        return super().parse_args(*given, **named)
+
+
+def _show_anything() -> None:
+    r"""What stdout cannot encode is written as \u03b5 (\udcff of a file's name), not refused."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class _Stdout(logging.StreamHandler):
@@ -45,6 +61,12 @@ class _Stdout(logging.StreamHandler):
     def stream(self, value: TextIO) -> None:
         """Set by the base class; of no use here."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A reader that has gone ends the command; all else is told as logging does."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise  # noqa: PLE0704 - logging calls this while it handles the error
+        super().handleError(record)
+
 
 def guarded(
     work: Callable[[], None], *, debug: bool,
@@ -58,9 +80,10 @@ def guarded(
         stopped: What is said of the work after Ctrl-C.
 
     Returns:
-        0 done, 1 the work failed, 130 stopped by Ctrl-C.
+        0 done, 1 the work failed, 130 stopped by Ctrl-C, 141 nobody reads what is said any more.
     """
     quiet()
+    _show_anything()
     if not log.handlers:
         handler = _Stdout()
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -70,6 +93,11 @@ def guarded(
         logging.getLogger().addHandler(logging.NullHandler())
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        return 141
     except KeyboardInterrupt:
         return _fail(f"stopped by Ctrl-C; {stopped}", debug, code=130)
     except Exception as error:
@@ -78,6 +106,16 @@ def guarded(
             raise
         return _fail(message, debug)
     return 0
+
+
+def _unread() -> bool:
+    """Whether nobody reads stdout any more, as in `… | head`; what is left then goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -99,7 +137,7 @@ def _in_one_line(error: BaseException) -> str:
 def log_to(path: Path) -> Iterator[None]:
     """Everything logged meanwhile is also appended to a file, with the time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     try:

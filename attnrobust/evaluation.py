@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import calibration, metrics, runs, stamps
+from attnrobust import calibration, metrics, runs, schemas, stamps
 from attnrobust.errors import UserError
 from attnrobust.metrics import Measured
 from attnrobust.runs import Run
@@ -51,10 +51,13 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
         UserError: Predict is missing, predictions are older than the weights, a file holds other
             images, or the attack's own clean row differs from predict's.
     """
-    classes = runs.load_json(run.path("provenance.json"))["dataset"]["classes"]
+    classes = _classes(run)
     predictions = run.require("predict")
     run.require_fresh()
-    clean = runs.load_npz(predictions / "clean.npz")
+    clean = schemas.load_npz(predictions / "clean.npz", schemas.PREDICTED)
+    if clean["logits"].shape[1] != len(classes):
+        raise schemas.damaged(predictions / "clean.npz", f"logits of another number of classes "
+                              f"than the {len(classes)} of provenance.json")  # fmt: skip
     rows = [*_clean(run, clean, classes), *_corruptions(run, clean, classes)]
     attacks = run.attacks()
     if not attacks:
@@ -67,9 +70,17 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
                     "standing; make it anew with --force", label)  # fmt: skip
     rows += _attacks(run, clean, classes)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    with runs.atomic(folder / "measurements.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    runs.save_text(folder / "measurements.csv", table.to_csv(index=False))
     return table
+
+
+def _classes(run: Run) -> list[str]:
+    """Class names in label order, as training found them in the records."""
+    place, again = run.path("provenance.json"), "run 'train' again"
+    described = schemas.load_json(place, schemas.Provenance, again).get("dataset")
+    if not described:
+        raise schemas.damaged(place, "no dataset in it", again)
+    return list(described["classes"])
 
 
 def _clean(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[list[Any]]:
@@ -78,7 +89,9 @@ def _clean(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> It
     path = run.path("predict", "validation.npz")
     if not path.exists():  # Predicted before that file was written, or no such images.
         return
-    held = runs.load_npz(path)
+    held = schemas.load_npz(path, schemas.PREDICTED)
+    if held["logits"].shape[1] != len(classes):
+        raise schemas.damaged(path, f"logits of other than {len(classes)} classes")
     found = calibration.temperature(held["label"], held["logits"])
     if calibration.is_at_end(found):
         log.warning("warning: no temperature is best for the validation split (it is all right, or "
@@ -96,10 +109,14 @@ def _corruptions(
 ) -> Iterator[list[Any]]:
     right: dict[str, list[np.ndarray]] = {}
     for path in sorted(run.path("predict").glob("corruption-*-*.npz")):
-        _, name, severity = path.stem.split("-")
-        corrupted = runs.load_npz(path)
+        name, severity = path.stem.removeprefix("corruption-").rsplit("-", 1)
+        if severity not in ("1", "2", "3", "4", "5"):
+            raise UserError(f"{path}: expected a name that ends in a severity of 1 to 5; it is no "
+                            "file of predict, move it away")  # fmt: skip
+        corrupted = schemas.load_npz(path, schemas.PREDICTED)
         if not np.array_equal(clean["id"], corrupted["id"]):
             raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
+        _require_alike(path, clean, corrupted)
         for measurement in _all_metrics(corrupted, classes):
             yield _row(run, "corruption", name, int(severity), measurement)
         # On the same images, so that its interval is narrower than either accuracy's tells.
@@ -117,6 +134,10 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
         for epsilon in (0.0, *attack.epsilons):
             attacked = _attacked(run, label, epsilon, clean)
             aim = attack.target or None
+            if aim and aim not in classes:
+                raise UserError(f"{run.attacked(label) / 'stage.json'}: attack.target '{aim}': "
+                                f"expected one of {', '.join(classes)}; run 'attack' again with "
+                                "--force")  # fmt: skip
             for measurement in _attack_metrics(clean, attacked, classes, norm, aim):
                 yield _row(run, "attack", label, epsilon, measurement)
             right.append(_right(clean) & _right(attacked))
@@ -152,12 +173,13 @@ def _attacked(
     run: Run, label: str, epsilon: float, clean: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What an attack left at an epsilon, of the same images and weights as the clean condition."""
-    name = run.attacks()[label].name
-    attacked = runs.load_npz(run.attacked(label) / runs.attack_file(name, epsilon))
+    place = run.attacked(label) / runs.attack_file(run.attacks()[label].name, epsilon)
+    attacked = schemas.load_npz(place, {**schemas.MEASURED, run.norm(label): "f N"})
     if not np.array_equal(clean["id"], attacked["id"]):
         raise UserError(
             f"{run.root}: predict and attack '{label}' (ε {epsilon:g}) hold different images"
         )
+    _require_alike(place, clean, attacked)
     weights = [
         (run.stamp(stage) or {}).get("inputs")
         for stage in ("predict", run.place_of("attack", label))
@@ -169,6 +191,14 @@ def _attacked(
             "weights or records have changed in between: run both again with --force"
         )
     return attacked
+
+
+def _require_alike(place: Path, clean: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
+    """The same images have the same labels and classes."""
+    shape, labels = found["logits"].shape, found["label"]
+    if shape != clean["logits"].shape or not np.array_equal(labels, clean["label"]):
+        raise schemas.damaged(place, "labels or classes other than in predict/clean.npz",
+                              "run its stage again with --force")  # fmt: skip
 
 
 def _worst(

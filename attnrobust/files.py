@@ -9,8 +9,6 @@ import json
 import os
 import re
 import secrets
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,8 @@ import numpy as np
 
 from attnrobust.errors import UserError
 
+# What is advised where a reader knows nothing better.
+AGAIN = "run its stage again"
 TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{6}-")
 
 
@@ -70,26 +70,41 @@ def save_npz(path: Path, **arrays: Any) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: Path, again: str = f"delete it and {AGAIN}") -> dict[str, np.ndarray]:
     """Read a .npz whole; never unpickles.
 
     Raises:
-        UserError: The file is missing or not a readable .npz.
+        UserError: The file is missing or not a readable .npz; `again` says what to do.
     """
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run the stage that writes it first") from None
-    except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
-        raise UserError(f"{path}: damaged ({error}); delete it and run its stage again") from error
+    # A header that was damaged may ask for anything: too much memory, an attribute of Python.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: damaged ({reason}); {again}") from error
 
 
 def save_text(path: Path, text: str) -> None:
-    """Write text, atomically."""
+    """Write text, atomically; what of a file's name is no text stands there as \\udcXX."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def load_text(path: Path, again: str = AGAIN) -> str:
+    """Read text.
+
+    Raises:
+        UserError: The file is missing or not UTF-8; `again` says what to do.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: damaged ({error}); {again}") from None
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -97,18 +112,28 @@ def save_json(path: Path, value: Any) -> None:
     save_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def load_json(path: Path) -> Any:
+def load_json(path: Path, again: str = AGAIN) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: The file is missing or is not JSON.
+        UserError: The file is missing or is not JSON; `again` says what to do.
     """
+    text = load_text(path, again)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged (not JSON: {error}); {again}") from None
+
+
+def safe_name(text: str) -> str:
+    """A name, read from anywhere, as the name of a file: never a path, no two names alike.
+
+    ASCII letters, digits and `_-.` stay, spaces become `-`. Whatever else there is becomes `-`,
+    too, and such a name, like one that is hidden or too long, ends in a digest of itself.
+    """
+    plain = text.replace(" ", "-")
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "-", plain)[:180].lstrip(".")
+    return safe if safe and safe == plain else f"{safe}-{digest(text)[:6]}".lstrip("-")
 
 
 def digest(*values: Any) -> str:

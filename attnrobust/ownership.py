@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from attnrobust.errors import UserError
-from attnrobust.files import load_json, save_json
+from attnrobust.files import clean, load_json, save_json
+from attnrobust.schemas import SHARD
+
+log = logging.getLogger("attnrobust")
 
 # The manifest of each kind of folder.
 MANIFESTS = {"records": "dataset.json", "report": "report.json", "transfer": "settings.json",
@@ -28,7 +32,6 @@ FORMER = {
     "transfer": {"attack", "seed", "version", "models"},
     "unfreeze": {"weights", "settings", "attack", "version"},
 }
-SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
 # What an unfinished folder of records may hold: shards, what describes them, temporary files.
 PARTS = re.compile(rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|dataset\.json|"
                    r"(rejects|corruptions)\.csv)|\.\d+-[^/]+")  # fmt: skip
@@ -58,7 +61,8 @@ def listed(kind: str, found: Mapping[str, Any]) -> list[str]:
     """The files that a manifest says are ours, itself included, relative to its folder."""
     files = _shards(found) if kind == "records" else found.get("files", [])
     more = ["rejects.csv", "corruptions.csv", "duplicates.csv"] if kind == "records" else []
-    return [MANIFESTS[kind], *more, *(files if isinstance(files, list) else [])]
+    mine = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
+    return [MANIFESTS[kind], *more, *mine]
 
 
 def _shards(found: Mapping[str, Any]) -> list[str]:
@@ -77,9 +81,9 @@ def require_apart(out: Path, inputs: Iterable[Path]) -> None:
     Raises:
         UserError: They do.
     """
-    mine = out.resolve()
+    mine = Path(os.path.realpath(out))
     for given in inputs:
-        theirs = given.resolve()
+        theirs = Path(os.path.realpath(given))
         if mine == theirs or mine in theirs.parents or theirs in mine.parents:
             how = "is" if mine == theirs else "holds" if mine in theirs.parents else "lies inside"
             raise UserError(f"--out {out}: {how} {given}, which is read and stays as it is; "
@@ -132,37 +136,89 @@ def claim(
     if found and {**found, "format": named(kind)} != asked and not force:
         raise UserError(f"{out}: results of other runs or settings stand there; "
                         "name another --out")  # fmt: skip
+    clean(out)
     save_json(out / MANIFESTS[kind], asked)
 
 
+def with_a_name(out: Path) -> Path:
+    """A folder, such as `.` or `x/..`, by a path that ends in its name.
+
+    Raises:
+        UserError: The folder of all folders has none.
+    """
+    if out.name in ("", ".."):
+        out = Path(os.path.abspath(out))
+    if not out.name:
+        raise UserError(f"{out}: expected a folder of its own, below others")
+    return out
+
+
+def beside(out: Path, name: str) -> Path:
+    """A place beside a folder, its name made of the folder's in place of {}."""
+    out = with_a_name(out)
+    return out.with_name(name.format(out.name))
+
+
+# What this process holds, and what it has said it cannot hold.
+_held: set[Path] = set()
+_said: set[Path] = set()
+
+
 @contextlib.contextmanager
-def alone(out: Path) -> Iterator[None]:
+def alone(out: Path, *, inner: bool = False) -> Iterator[None]:
     """Hold a folder to write to for this process; one that is killed lets go by itself.
+
+    Where there are no locks, or nothing may be written beside the folder, that is said, once.
+
+    Args:
+        out: The folder.
+        inner: Part of a work that may hold the folder already.
 
     Raises:
         UserError: Another process holds it.
     """
-    place = out.with_name(f".{out.name}.lock")
+    place = beside(Path(os.path.realpath(out)), ".{}.lock")
+    if inner and place in _held:
+        yield
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        file = place.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise UserError(f"{out}: another process is writing there; expected one at a time, "
-                            "wait for it or end it") from None  # fmt: skip
-        except OSError:
-            pass  # A file system without locks.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), place.stat()):
-                break
-        file.close()  # The one before has removed it in between.
+    file = _locked(place, out)
+    _held.add(place)
     try:
         yield
     finally:
-        place.unlink(missing_ok=True)
-        file.close()
+        _held.discard(place)
+        if file:
+            place.unlink(missing_ok=True)
+            file.close()
+
+
+def _locked(place: Path, out: Path) -> TextIO | None:
+    """The lock of a folder, open; None where there can be none."""
+    while True:
+        file: TextIO | None = None
+        try:
+            file = place.open("w")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if file:
+                file.close()
+            raise UserError(f"{out}: another process is writing there; expected one at a time, "
+                            "wait for it or end it") from None  # fmt: skip
+        except OSError as error:
+            if place not in _said:
+                log.warning("warning: %s: cannot be locked (%s); a second process that writes to "
+                            "%s at the same time would not be noticed", place, error.strerror,
+                            out)  # fmt: skip
+            _said.add(place)
+            if file:
+                place.unlink(missing_ok=True)
+                file.close()
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), place.stat()):
+                return file
+        file.close()  # The one before has removed it in between.
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
@@ -256,4 +312,4 @@ def discard(old: Path) -> None:
 
 def replaced(out: Path) -> Path:
     """Where older records wait until new ones have their place: no name that a user gives."""
-    return out.with_name(f".{out.name}.replaced")
+    return beside(out, ".{}.replaced")

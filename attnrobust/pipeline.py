@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnrobust import config, provenance, runs, search, stamps
-from attnrobust.commands import guarded, log_to
+from attnrobust.commands import Parser, guarded, log_to
 from attnrobust.explanations import UNATTACKED
 from attnrobust.ready import ready
 from attnrobust.runs import Run
@@ -209,7 +209,7 @@ def in_order(asked: Sequence[str]) -> list[str]:
 def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
     """An experiment's command line; returns the exit code."""
     where = f"{experiment.data.dataset}.{experiment.name}"
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m experiments.{where}", formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(f"{name:<10}{stage.__doc__}"
                          for name, stage in {**STAGES, "search": search.search}.items()),

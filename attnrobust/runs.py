@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, stamps
+from attnrobust import config, ownership, schemas, stamps
 from attnrobust.errors import Unfinished, UserError
 from attnrobust.files import (
     atomic,
@@ -19,6 +19,7 @@ from attnrobust.files import (
     disk_is_full,
     load_json,
     load_npz,
+    safe_name,
     save_json,
     save_npz,
     save_text,
@@ -26,15 +27,27 @@ from attnrobust.files import (
 from attnrobust.stages import Stage, Staged
 
 # Stages know the run directory, and how its files are written, by this one module.
-__all__ = ["Run", "atomic", "attack_file", "digest", "disk_is_full", "find_runs",
-           "load_json", "load_npz", "save_json", "save_npz", "save_text"]  # fmt: skip
+__all__ = [
+    "Run",
+    "atomic",
+    "attack_file",
+    "digest",
+    "disk_is_full",
+    "find_runs",
+    "load_json",
+    "load_npz",
+    "safe_name",
+    "save_json",
+    "save_npz",
+    "save_text",
+]  # fmt: skip
 
 log = logging.getLogger("attnrobust")
 
 
 def attack_file(name: str, epsilon: float) -> str:
     """File name of an attack's results at one epsilon (0: the clean condition)."""
-    return f"{name}-{epsilon:g}.npz"
+    return f"{safe_name(name)}-{epsilon:g}.npz"
 
 
 class Run(Staged):
@@ -65,11 +78,14 @@ class Run(Staged):
         path = root / "config.json"
         if not path.is_file():
             raise UserError(f"{root}: no run there (config.json is missing)")
-        text = json.dumps(load_json(path))
+        again = "run 'train' again"
+        values = load_json(path, again)
         try:
-            return cls(root, config.from_json(text))
+            return cls(root, config.from_json(json.dumps(values)))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        except (ValueError, TypeError, OverflowError) as error:  # such as a number of 400 digits
+            raise schemas.damaged(path, error, again) from None
 
     def beside(self, name: str) -> Path:
         """Where the run of another experiment with the same seed is, beside this one."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, runs
+from attnrobust import config, ownership, runs, schemas
 from attnrobust.commands import log_to
 from attnrobust.errors import UserError
 from attnrobust.grid import Point, axes, points, require_one_measure
@@ -75,7 +75,7 @@ def search(
         settings.ready(point.experiment)
     for each in cells[0]:
         dataclasses.replace(walk, run=each).dataset()
-    with log_to(root / "log.txt"):
+    with ownership.alone(root), log_to(root / "log.txt"):
         keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
         found: list[list[float]] = [[] for _ in tried]
         for row, accuracies in zip(cells, found, strict=True):
@@ -125,11 +125,10 @@ def accuracy(run: Run) -> float:
 
     file, state, kept = run.path("train", "history.jsonl"), State(), math.nan
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        for row in schemas.load_history(file):
             if state.add(row, run.experiment.training.min_delta):
                 kept = float(row.get("val_robust_accuracy", row["val_accuracy"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError):
         kept = math.nan
     if math.isnan(kept):
         raise UserError(f"{file}: not a history of training; add --force to train anew")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership
+from attnrobust import config, ownership, schemas
 from attnrobust.errors import UserError
 from attnrobust.files import digest, load_json
 
@@ -29,7 +29,6 @@ RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measure
                      r"(.+/)?events\.out\..+|\.\d+-[^/]+")  # fmt: skip
 # Those of them that a stage writes before it holds anything to go on with.
 EMPTY = re.compile(r"saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
-PARTS: dict[str, tuple[type, ...]] = {"used": (dict,), "inputs": (str,), "finished": (bool,)}
 
 
 def checked(stamp: Any, place: Path) -> dict[str, Any]:
@@ -44,15 +43,7 @@ def checked(stamp: Any, place: Path) -> dict[str, Any]:
     Raises:
         UserError: A part is missing or of another type.
     """
-    values = stamp if isinstance(stamp, dict) else {}
-    wrong = [name for name, kinds in PARTS.items() if not isinstance(values.get(name), kinds)]
-    wrong += [name for name in ("seconds", "version")
-              if not isinstance(values.get(name, 0.0), int | float)]  # fmt: skip
-    if wrong:
-        raise UserError(
-            f"{place}: damaged ({' and '.join(wrong)} missing or wrong); run its stage again with "
-            "--force"
-        )
+    values = schemas.checked(stamp, schemas.Stamp, place, "run its stage again with --force")
     return {**values, "used": completed(values["used"])}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, runs
+from attnrobust import config, runs, schemas
 from attnrobust.errors import UserError
 from attnrobust.runs import Run
 from attnrobust.smoke import SMOKED
@@ -202,7 +202,8 @@ class Walk:
         if setting.scale == "pixels":
             return 1.0
         self.run.require("train")
-        found = runs.load_json(place).get("input_scale") if place.is_file() else None
+        known = schemas.load_json(place, schemas.Provenance) if place.is_file() else {}
+        found = known.get("input_scale")
         if not isinstance(found, int | float) or not found > 0:
             raise UserError(f"{place}: no input_scale, which attack.scale = {setting.scale} needs; "
                             "train again, or take pixels")  # fmt: skip

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,6 +92,56 @@ def test_a_bug_is_not_hidden(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         commands.guarded(failing(error), debug=False)
     assert caught.value is error
+
+
+def test_a_reader_that_has_gone_ends_the_command_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = []
+
+    def work() -> None:
+        logging.getLogger("attnrobust").info("one line")
+        done.append("too much")
+
+    with open(writer, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        assert commands.guarded(work, debug=False) == 141
+        monkeypatch.undo()
+    assert not done
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_pipe_that_is_not_stdout_is_a_bug() -> None:
+    with pytest.raises(BrokenPipeError):
+        commands.guarded(failing(BrokenPipeError(32, "Broken pipe")), debug=False)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_show_is_written_as_a_number(
+    encoding: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding=encoding))
+    log = logging.getLogger("attnrobust")
+
+    def work() -> None:
+        with commands.log_to(tmp_path / "log.txt"):
+            log.info("ε %s", "name-\udcff")
+
+    assert commands.guarded(work, debug=False) == 0
+    assert content.getvalue() == b"\\u03b5 name-\\udcff\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8")[24:] == "ε name-\\udcff\n"
+
+
+def test_help_can_be_shown_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+    with pytest.raises(SystemExit, match="0"):
+        commands.Parser(description="ε …").parse_args(["--help"])
+    sys.stdout.flush()
+    assert b"\\u03b5 \\u2026" in content.getvalue()
 
 
 def test_log_to_appends_with_the_time_and_stops_at_the_end(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from data_helpers import SIZE, make_raw, read_table, stored, write_table
+from data_helpers import SIZE, image_file, make_raw, read_table, stored, write_table
 
 from attnrobust.data import shards, splits, writing
 from attnrobust.data.raw import SPLITS, Row
@@ -127,3 +127,14 @@ def test_one_picture_under_two_ids_is_in_one_split(folder: Path) -> None:
     assert not rejects
     split_of = {row.id: row.split for row in again}
     assert split_of[test.id] == split_of[other.id]
+
+
+def test_what_is_wrong_with_other_classes_counts_for_nothing(folder: Path) -> None:
+    rows, _ = ham10000_balanced.read(folder)
+    for name in ("df", "nv"):
+        table = read_table(folder)
+        image = next(row["image_id"] for row in table if row["dx"] == name)
+        image_file(folder, image).unlink()
+        again, rejects = ham10000_balanced.read(folder)
+        assert [reject.id for reject in rejects] == ([] if name == "df" else [image])
+    assert {row.label for row in again} == {row.label for row in rows} == {"nv", "bkl", "mel"}

@@ -77,7 +77,6 @@ NO_CHOICE = {
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
     "ready.READY": "a row for each of STAGES",
-    "stamps.PARTS": "the types in a stamp",
     "stamps.SECTIONS": "the parts of a configuration, not rows of one",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from run_helpers import made
 from test_report import make_run
 
 from attnrobust import __main__ as program
-from attnrobust import config, ownership, runs, study, unfreezing
+from attnrobust import config, ownership, runs, search, study, unfreezing
 from attnrobust.data import records
 from attnrobust.errors import UserError
 from attnrobust.report import page
@@ -138,7 +139,7 @@ def test_records_of_before_the_format_had_a_name_are_used_and_replaced(
 
 
 def test_anothers_dataset_json_is_not_read_as_records(tmp_path: Path) -> None:
-    for theirs in (NNUNET, [], {"format": 1, "splits": {}}):
+    for theirs in (NNUNET, []):
         (tmp_path / "dataset.json").write_text(json.dumps(theirs))
         with pytest.raises(
             UserError, match=r"dataset\.json: format .*, expected 1 or attnrobust rec"
@@ -335,3 +336,65 @@ def test_a_page_of_before_there_was_a_manifest_is_written_anew(
     page.write([measured], out)
     assert (out / "report.json").is_file()
     assert out.is_symlink()
+
+
+@pytest.mark.parametrize("command", ["report", "transfer", "unfreeze", "study"])
+def test_two_processes_never_write_to_one_out(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    given = "demo.resnet18_gap" if command == "study" else str(make_run(tmp_path / "runs").root)
+    out = tmp_path / "out"
+    with ownership.alone(out):
+        monkeypatch.setattr(ownership, "_held", set())  # as another process sees it
+        assert program.main([command, given, "--out", str(out)]) == 1
+    refused(capsys.readouterr().err, f"{out}: another process is writing there")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_searches_never_write_one_table(tmp_path: Path) -> None:
+    walk = Walk(runs.Run.of(EXPERIMENT, tmp_path / "runs"), tmp_path / "no records")
+    with (
+        ownership.alone(search.place(walk.run)),
+        pytest.raises(UserError, match="first-search/seed-0: another process is writing there"),
+    ):
+        search.search(walk, ["training.batch_size=8,16"], 2, train=pytest.fail, words=[])
+
+
+def test_where_there_are_no_locks_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(ownership.fcntl, "flock", flock)
+    for _ in range(2):
+        with ownership.alone(tmp_path / "out"):
+            assert not list(tmp_path.iterdir())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"warning: {tmp_path / '.out.lock'}: cannot be locked (No locks avail")
+
+
+@pytest.mark.parametrize("place", [".", "deeper/.."])
+def test_an_out_without_a_name_of_its_own_is_the_folder_it_leads_to(
+    place: str, raw: Path, dataset: records.Dataset, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert write_records(raw, Path(place)).hash == dataset.hash
+    assert records.load(tmp_path / "out").hash == dataset.hash
+
+
+def test_the_folder_of_all_folders_is_nobodys(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="/: expected a folder of its own"):
+        write_records(make_raw(tmp_path / "raw"), Path("/"))
+
+
+def test_a_manifest_that_lists_no_names_removes_nothing(tmp_path: Path) -> None:
+    run, out = make_run(tmp_path / "runs"), tmp_path / "out"
+    (tmp_path / "mine.txt").write_text("mine")
+    runs.save_json(out / "report.json", {"format": ownership.named("report"),
+                                         "files": [["a"], {}, 3, "../mine.txt"]})  # fmt: skip
+    assert program.main(["report", str(run.root), "--out", str(out)]) == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"

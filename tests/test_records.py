@@ -528,7 +528,7 @@ def test_a_description_of_another_format_or_damaged_is_refused(copy: Path) -> No
     with pytest.raises(UserError, match="format 99, expected 1"):
         records.load(copy)
     os.truncate(path, 100)
-    with pytest.raises(UserError, match=r"dataset\.json: not JSON"):
+    with pytest.raises(UserError, match=r"dataset\.json: damaged \(not JSON"):
         records.load(copy)
 
 

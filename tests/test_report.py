@@ -301,7 +301,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     save_text(measurements, "\n".join(rows))
     assert "No attack has been measured" in write([run], tmp_path / "out").read_text()
     save_text(measurements, "dataset,value\n")
-    with pytest.raises(UserError, match=r"measurements\.csv: not readable \(no column"):
+    with pytest.raises(UserError, match=r"measurements\.csv: damaged \(no column"):
         write([run], tmp_path / "out")
     measurements.unlink()
     with pytest.raises(UserError, match="run 'evaluate' first"):
@@ -364,7 +364,7 @@ def test_heatmaps_are_matched_by_id(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run 'explain' again"):
         samples.read(reading.read([run])[0], "grad_cam")
     save_npz(run.path("explain", "linf_pgd", "grad_cam-clean.npz"), id=np.array(["other"]))
-    with pytest.raises(UserError, match=r"grad_cam-clean\.npz: no heatmap in it"):
+    with pytest.raises(UserError, match=r"grad_cam-clean\.npz: damaged .no heatmap in it"):
         samples.read(reading.read([run])[0], "grad_cam")
 
 

@@ -74,7 +74,7 @@ def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")
     assert "Heatmaps in numbers" not in text
     save_text(run.path("explain", "linf_pgd", "comparison.csv"), "dataset,value\n")
-    with pytest.raises(UserError, match=r"comparison\.csv: not readable .*run 'explain' again"):
+    with pytest.raises(UserError, match=r"comparison\.csv: damaged .*run 'explain' again"):
         write([run], tmp_path / "out")
     save_text(run.path("explain", "linf_pgd", "comparison.csv"), ",".join(stage.COLUMNS) + "\n")
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")

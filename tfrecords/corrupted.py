@@ -33,7 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from attnrobust import config, corruptions, ownership, runs
-from attnrobust.commands import guarded, positive
+from attnrobust.commands import Parser, guarded, positive
 from attnrobust.data import corrupting, images, records, shards
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
@@ -73,12 +73,13 @@ def write(
         UserError: No such corruption, split or level; `out` is there already; no records in
             `source`, or damaged ones.
     """
+    out = ownership.with_a_name(out)
     _check(source, out, names, levels, splits)
     if oversample and "train" not in splits:
         raise UserError("--oversample repeats images of the train split: name it in --splits")
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
-    described = runs.load_json(source / "dataset.json")
+    described = records.described_in(source)
     with ownership.alone(out):
         return _write(source, out, described, names, levels, seed=seed, splits=splits,
                       oversample=oversample, workers=workers)  # fmt: skip
@@ -147,7 +148,7 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     """A folder for what is not finished, with all that is copied as it is."""
     if "corrupted" in described:
         raise UserError(f"--records {source}: corrupted already; take what it was made from")
-    unfinished = out.with_name(out.name + ".partial")
+    unfinished = ownership.beside(out, "{}.partial")
     ownership.begin(unfinished, "corrupted", go_on=False)
     if (source / "rejects.csv").is_file():
         shutil.copyfile(source / "rejects.csv", unfinished / "rejects.csv")
@@ -254,7 +255,7 @@ def _levels(text: str) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m tfrecords.corrupted", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument

@@ -16,6 +16,7 @@ Layout, as downloaded:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -55,13 +56,16 @@ SUFFIXES = (".jpg", ".jpeg")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 
 
-def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Reject]]:
+def read(
+    folder: Path, *, split_by: str = "lesion", wanted: Sequence[str] = CLASSES
+) -> tuple[list[Row], list[Reject]]:
     """Rows and rejects of a raw folder.
 
     Args:
         folder: Holds the CSV and the image folders.
         split_by: `lesion` (all images of a lesion stay together) or `image`, as several
             published studies split, which lets test lesions be seen in training.
+        wanted: Images of other classes play no part, be they usable or not.
 
     Raises:
         UserError: CSV missing or without a needed column, no images, or a split by lesion where
@@ -76,11 +80,14 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     ids = raw.bare_ids(table["image_id"])
     paths, unusable = raw.find_images(ids, lines, images)
     rejects += unusable
-    rows = []
+    rows, others = [], set()
     for line, lesion, image, written in zip(
         lines, table["lesion_id"], ids, table["dx"], strict=True
     ):
         dx = SPELLED.get(written.lower().replace("_", " "), written)
+        if dx in CLASSES and dx not in wanted:
+            others.add(line)
+            continue
         if line not in paths:
             continue
         if dx not in CLASSES:
@@ -92,7 +99,7 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
             group = lesion if split_by == "lesion" else image
             mask = masks.get(f"{image}_segmentation")
             rows.append(Row(image, paths[line], dx, group, line, mask))
-    return rows, rejects
+    return rows, [reject for reject in rejects if reject.line not in others]
 
 
 def _table(folder: Path, split_by: str) -> tuple[pd.DataFrame, list[Reject]]:

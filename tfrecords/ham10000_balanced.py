@@ -34,7 +34,7 @@ TEST_SHARE = 299 / 1099
 
 
 def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Reject]]:
-    """Rows and rejects of a raw folder; the rejects are those of all its classes.
+    """Rows and rejects of a raw folder, those of its three classes.
 
     Args:
         folder: Holds the CSV and the image folders.
@@ -43,7 +43,7 @@ def read(folder: Path, *, split_by: str = "lesion") -> tuple[list[Row], list[Rej
     Raises:
         UserError: CSV missing or without a needed column, no images, or none of a class.
     """
-    rows, rejects = ham10000.read(folder, split_by=split_by)
+    rows, rejects = ham10000.read(folder, split_by=split_by, wanted=CLASSES)
     drawn = _draw(rows, folder)
     # The same picture under two ids must not be named for two splits.
     hashes = [raw.content_hash(row.path) for row in drawn]

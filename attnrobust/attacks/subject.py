@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config, runs
+from attnrobust import config, runs, schemas
 from attnrobust.attacks import judging, packing
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
@@ -74,7 +74,7 @@ class Subject:
         """The sweep that was written to `folder`, with at most `checks.samples` of its images."""
         name = experiment.attack.name
         files = {
-            epsilon: runs.load_npz(folder / runs.attack_file(name, epsilon))
+            epsilon: schemas.load_npz(folder / runs.attack_file(name, epsilon), schemas.ATTACKED)
             for epsilon in (0.0, *experiment.attack.epsilons)
         }
         every = [str(id_) for id_ in files[0.0]["id"]]

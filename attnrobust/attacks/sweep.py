@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config, runs
+from attnrobust import config, runs, schemas
 from attnrobust.attacks import checks, judging, methods
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed, sample_positions
@@ -109,7 +109,7 @@ class Sweep:
             start = time.monotonic()
             done = path.exists()
             if done:
-                state = runs.load_npz(path)
+                state = self._kept(path)
                 log.info("ε %g: done before, kept", epsilon)
             elif not epsilon:
                 state = self._clean()
@@ -125,6 +125,16 @@ class Sweep:
         gap = checks.gaps(clean)
         log.info("logit gap without an attack: median %.3g, largest %.3g", np.median(gap),
                  gap.max())  # fmt: skip
+
+    def _kept(self, path: Path) -> Arrays:
+        """What was written before the sweep was cut off; all columns of today."""
+        needed = dict.fromkeys(NORMS, "f N") | {"queries": "i N"}
+        found = schemas.load_npz(path, {**schemas.ATTACKED, **needed})
+        alike = np.array_equal(found["label"], self.labels)
+        if not alike or len(found["sample_id"]) != len(self.samples):
+            raise schemas.damaged(path, "other images than in the records",
+                                  "delete it and run its stage again")  # fmt: skip
+        return found
 
     def _clean(self) -> Arrays:
         """The unperturbed images, judged."""
@@ -185,11 +195,11 @@ class Sweep:
         where its distance is at most epsilon, and elsewhere the image stands as it was.
         """
         path = folder / f"{self.setting.name}-minimal.npz"
-        clean = runs.load_npz(folder / runs.attack_file(self.setting.name, 0.0))
-        del clean["sample_mask"]
+        clean = self._kept(folder / runs.attack_file(self.setting.name, 0.0))
+        clean.pop("sample_mask", None)
         if not path.exists():
             runs.save_npz(path, **self._minimal(clean))
-        found = runs.load_npz(path)
+        found = self._kept(path)
         near = ~self._standing(found) & (found[self.row.norm] <= epsilon + TOLERANCE)
         state = {name: np.copy(array) for name, array in clean.items()}
         for name in ("logits", *NORMS):

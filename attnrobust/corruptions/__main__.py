@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from attnrobust import runs
-from attnrobust.commands import guarded, positive
+from attnrobust.commands import Parser, guarded, positive
 from attnrobust.corruptions import CORRUPTIONS, KINDS, SEVERITIES, corrupt
 from attnrobust.errors import UserError
 
@@ -93,7 +93,7 @@ def _pair(text: str) -> tuple[str, Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the sheet; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m attnrobust.corruptions", description=__doc__)
+    parser = Parser(prog="python -m attnrobust.corruptions", description=__doc__)
     parser.add_argument("--image", type=_pair, action="append", required=True,
                         metavar="KIND=FILE", help="skin, fundus or xray and an image; "
                         "may be repeated, general corruptions take the first")  # fmt: skip

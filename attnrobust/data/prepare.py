@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust.commands import guarded, positive
+from attnrobust.commands import Parser, guarded, positive
 from attnrobust.data import images, preprocessing, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
@@ -88,7 +88,7 @@ def _draw_first(
 def _parser(
     name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool
 ) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument

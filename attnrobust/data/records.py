@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, runs
+from attnrobust import config, ownership, runs, schemas
 from attnrobust.data.raw import SPLITS
 from attnrobust.errors import UserError
 
@@ -106,14 +106,13 @@ def load(root: Path) -> Dataset:
             f"python -m tfrecords.{root.name} --raw DIR --out {root} (corrupted copies of others: "
             f"python -m tfrecords.corrupted --out {root})"
         )
-    described = runs.load_json(path)
-    found = described.get("format") if isinstance(described, dict) else None
-    if found not in (FORMAT, FORMER) or ownership.manifest(root, "records") is None:
-        raise UserError(f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
-                        "elsewhere if it is another program's")  # fmt: skip
+    described = described_in(root)
     for split in SPLITS:
         for shard in described["splits"][split]["shards"]:
             file = root / shard["file"]
+            if file.resolve().parent != root.resolve():
+                raise UserError(f"{file}: a link to {file.resolve()}; expected the file itself, "
+                                "or a link to the folder of all shards")  # fmt: skip
             size = file.stat().st_size if file.is_file() else None
             if size != shard["bytes"]:
                 found = "missing" if size is None else f"{size:,} bytes"
@@ -133,19 +132,43 @@ def load(root: Path) -> Dataset:
     )
 
 
+def described_in(root: Path) -> dict[str, Any]:
+    """What the `dataset.json` in a folder says, checked; the shards are not looked at.
+
+    Raises:
+        UserError: Not there, not ours, or damaged.
+    """
+    path = root / "dataset.json"
+    described = runs.load_json(path, "make them anew")
+    found = described.get("format") if isinstance(described, dict) else None
+    if found not in (FORMAT, FORMER):
+        raise UserError(f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
+                        "elsewhere if it is another program's")  # fmt: skip
+    return schemas.records(described, path)
+
+
 def digest(described: Mapping[str, Any]) -> str:
     """The hash of records; that of equal ones of before the format had a name."""
     return runs.digest({**described, "format": FORMER})
 
 
 def verify(dataset: Dataset) -> None:
-    """Read every shard and compare it with its checksum.
+    """Read every shard, compare it with its checksum, and count its examples.
 
     Raises:
-        UserError: The first shard whose content has changed.
+        UserError: The first shard whose content has changed, or that was damaged before.
     """
+    import tensorflow as tf
+
     for split in SPLITS:
         for shard in dataset.splits[split]["shards"]:
             file = dataset.root / shard["file"]
             if hashlib.sha256(file.read_bytes()).hexdigest() != shard["sha256"]:
                 raise UserError(f"{file}: damaged (checksum differs); make the records anew")
+            try:
+                number = sum(1 for _ in tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+            except tf.errors.DataLossError:
+                raise schemas.damaged(file, "not TFRecord", "make the records anew") from None
+            if number != shard["count"]:
+                raise schemas.damaged(file, f"{number:,} examples, expected {shard['count']:,}",
+                                      "make the records anew")  # fmt: skip

@@ -25,7 +25,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnrobust import ownership, runs
+from attnrobust import ownership, runs, schemas
 from attnrobust.data import duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
@@ -62,7 +62,8 @@ def write(
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
             files at `out`, or `out` inside what is read or the other way round.
     """
-    out = out.resolve() if out.is_symlink() else out  # a link stays one
+    # A link stays one, and `.` has no name to be put in the place of.
+    out = out.resolve() if out.is_symlink() else ownership.with_a_name(out)
     with ownership.alone(out):
         require_free(out, [*sources, *_folders(rows)])
         return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,
@@ -74,7 +75,7 @@ def _write(
     rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
 ) -> records.Dataset:  # fmt: skip
     total = len(rows) + len(rejects)
-    partial = out.with_name(out.name + ".partial")
+    partial = ownership.beside(out, "{}.partial")
     with _workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
@@ -229,7 +230,8 @@ def _write_shards(
             for future in as_completed(futures):
                 future.result()
                 bar.update(len(plan[futures[future]]))
-    return {file: runs.load_json(done[file]) for file in plan}
+    return {file: schemas.load_json(done[file], schemas.Written, f"remove {partial}")
+            for file in plan}  # fmt: skip
 
 
 def _describe(
@@ -315,7 +317,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
 
 def _rejects_beside(out: Path) -> Path:
     """The list of what stopped a preparation, since there are no records that it could be in."""
-    return out.with_name(out.name + ".rejects.csv")
+    return ownership.beside(out, "{}.rejects.csv")
 
 
 def _ours(listed: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import metrics, runs, stamps
+from attnrobust import metrics, runs, schemas, stamps
 from attnrobust.errors import UserError
 from attnrobust.heatmaps import HEATMAP_METRICS, Pair
 from attnrobust.runs import Run
@@ -53,8 +53,7 @@ def write(run: Run, label: str) -> pd.DataFrame:
                      label, epsilon]  # fmt: skip
             rows += [[*start, *row] for row in _measured(conditions[0.0], conditions[epsilon])]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    with runs.atomic(folder / "comparison.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    runs.save_text(folder / "comparison.csv", table.to_csv(index=False))
     return table
 
 
@@ -63,10 +62,10 @@ def _condition(
 ) -> dict[str, np.ndarray]:
     """The sample images at one epsilon: id, image, right, heatmap and, if there, group and mask."""
     place = attacked_folder / runs.attack_file(attack, epsilon)
-    attacked = runs.load_npz(place)
+    attacked = schemas.load_npz(place, schemas.ATTACKED)
     name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
     explained_place = explained_folder / f"{method}-{name}"
-    explained = runs.load_npz(explained_place)
+    explained = schemas.load_npz(explained_place, schemas.EXPLAINED)
     try:
         ids = attacked["sample_id"]
         rows = _places(attacked["id"], ids)
@@ -81,6 +80,9 @@ def _condition(
             f"{explained_place}: does not fit {place} (no {error.args[0]}); run 'explain' again "
             "with --force"
         ) from None
+    if found["heatmap"].shape[1:] != found["image"].shape[1:3]:
+        raise schemas.damaged(explained_place, f"heatmaps not of the size of {place.name}'s images",
+                              "run 'explain' again with --force")  # fmt: skip
     if "group" in attacked:
         found["group"] = attacked["group"][rows]
     if "sample_mask" in attacked:
@@ -97,7 +99,8 @@ def _measured(
     clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, str, float, float, float, int, int]]:
     """Subset, metric, value, low, high, n and left_out of one epsilon."""
-    if not np.array_equal(clean["id"], attacked["id"]):
+    alike = clean["image"].shape == attacked["image"].shape
+    if not alike or not np.array_equal(clean["id"], attacked["id"]):
         raise UserError("the attack kept other sample images at one epsilon than at another; "
                         "run 'attack' again with --force")  # fmt: skip
     # Files of earlier versions hold no groups, and no masks.

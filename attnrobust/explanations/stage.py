@@ -10,7 +10,7 @@ import numpy as np
 from tensorflow import keras
 from tqdm import tqdm
 
-from attnrobust import config, runs
+from attnrobust import config, runs, schemas
 from attnrobust.attacks.feed import sample_positions
 from attnrobust.attacks.judging import judged
 from attnrobust.data import inputs
@@ -126,9 +126,10 @@ def explain(
     work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in tqdm(work, "explain", unit="condition", disable=None):
         path = folder / f"{method}-{condition}.npz"
-        if not path.exists():
-            found = runs.load_npz(images[condition])
-            runs.save_npz(path, **_heatmaps(model, setting, method, found))
+        if path.exists():
+            continue
+        found = schemas.load_npz(images[condition], schemas.SHOWN)
+        runs.save_npz(path, **_heatmaps(model, setting, method, found))
 
 
 def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:

@@ -14,15 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust import calibration as measures
-from attnrobust import metrics
-from attnrobust.errors import UserError
+from attnrobust import metrics, schemas
 from attnrobust.report.commands import again
 from attnrobust.report.figures import GREY, INK, RULE, Look, plain
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import Result, grouped, number, once
 from attnrobust.report.sections import Section
 from attnrobust.report.tables import Table, by_dataset, combine, heads
-from attnrobust.runs import load_npz
 
 PANELS = 6
 WORDS = (
@@ -80,11 +78,8 @@ def read(result: Result) -> Diagram | None:
     path = result.run.path("predict", "clean.npz")
     if not path.is_file():
         return None
-    found = load_npz(path)
-    try:
-        labels, logits = found["label"], found["logits"].astype(np.float64)
-    except KeyError as error:
-        raise UserError(f"{path}: no {error.args[0]} in it; run 'predict' again") from None
+    found = schemas.load_npz(path, schemas.PREDICTED)
+    labels, logits = found["label"], found["logits"].astype(np.float64)
     fitted = result.clean.get("temperature")
     before, *after = (
         bins(labels, metrics.probabilities(logits / by), found.get("group"))
@@ -239,7 +234,7 @@ def _panel(ax: Axes, below: Axes, diagram: Diagram, look: Look, *, first: bool) 
                     linewidth=1.5, elinewidth=0.8, capsize=2, label=label)  # fmt: skip
         left = found["lower"] + turn * width
         below.bar(left, found["count"], width, align="edge", color=shade)
-    ax.set_title(diagram.result.name, fontsize=10, color=INK, pad=33, parse_math=False)
+    ax.set_title(diagram.result.name, fontsize=10, color=INK, pad=33)
     ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), fontsize=8.5, frameon=False,
               borderpad=0, labelspacing=0.2)  # fmt: skip
     ax.set_ylim(-0.02, 1.02)

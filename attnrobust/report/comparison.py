@@ -9,24 +9,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from attnrobust import schemas
 from attnrobust.heatmaps import HEATMAP_METRICS
 from attnrobust.report import figures
 from attnrobust.report.figures import GREY, INK, Look
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.reading import estimate, tidy
+from attnrobust.report.reading import estimate
 from attnrobust.report.results import (
     NOTHING,
     Estimate,
     Result,
-    for_files,
     grouped,
     key,
     number,
 )
 from attnrobust.report.tables import Table, combine, heads
-
-TEXT = ("dataset", "experiment", "method", "condition", "name", "subset", "metric")
-NUMBERS = ("seed", "level", "value", "low", "high", "n", "left_out")
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def read(results: Sequence[Result]) -> list[Compared]:
         path = result.path("explain", "comparison.csv")
         if not path.is_file():
             continue
-        frame = tidy(path, TEXT, NUMBERS, stage="explain")
+        frame = schemas.load_table(path, schemas.COMPARISON, stage="explain")
         frame = frame[frame["name"] == result.attack]
         if len(frame):
             names = [(row.method, row.subset, row.metric, key(row.level))
@@ -124,7 +121,7 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
             counts = _count(seeds, method, next(iter(columns)), epsilon)
             rows.append((number(epsilon), number(255 * epsilon), *cells, counts))
         yield Table(
-            name=for_files("-".join((name, *where, method))),
+            name="-".join((name, *where, method)),
             caption=f"{', '.join((head, *where[2:], method))}: {what}.",
             columns=("ε", "255\u00a0ε", *columns.values(), "n"),
             rows=tuple(rows),
@@ -155,7 +152,7 @@ def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
         rows.append((number(epsilon), number(255 * epsilon), *cells))
     panel = compared[0].result.panel
     return Table(
-        name=for_files("-".join(("outcome", *panel, method))),
+        name="-".join(("outcome", *panel, method)),
         caption=f"Correlation of the heatmaps by outcome, {method}: {', '.join(panel)}.",
         columns=("ε", "255\u00a0ε", *("succeeded", "failed") * len(models)),
         rows=tuple(rows),
@@ -224,8 +221,7 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
             ax.set_ylim(min(-0.02, lowest - 0.1), 1.02)
             figures.legend_below(ax, handles, labels, narrow=True, slanted=slanted)
         if len(panels) > 1:
-            line[0].set_title(", ".join(members[0].panel), fontsize=11, color=INK, pad=10,
-                              parse_math=False)  # fmt: skip
+            line[0].set_title(", ".join(members[0].panel), fontsize=11, color=INK, pad=10)
     return Picture(
         name=f"heatmaps-{method}",
         pixels=render(figure),

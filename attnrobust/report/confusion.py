@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from attnrobust import schemas
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import Result, grouped, once
 from attnrobust.report.sections import Section
 from attnrobust.report.tables import heads
-from attnrobust.runs import load_npz
 
 WORDS = (
     "What the models take the test images for without an attack. Each row is a label: the shares "
@@ -44,8 +44,12 @@ def section(results: Sequence[Result]) -> Section | None:
 
 def counts(results: Sequence[Result]) -> np.ndarray:
     """Images by label and prediction, (K, K), added up over runs."""
-    found = [load_npz(result.run.path("predict", "clean.npz")) for result in results]
+    places = [result.run.path("predict", "clean.npz") for result in results]
+    found = [schemas.load_npz(place, schemas.PREDICTED) for place in places]
     size = found[0]["logits"].shape[1]
+    for place, each in zip(places, found, strict=True):
+        if each["logits"].shape[1] != size:
+            raise schemas.damaged(place, f"other classes than in {places[0]}")
     pairs = [size * each["label"] + each["logits"].argmax(axis=1) for each in found]
     return np.bincount(np.concatenate(pairs), minlength=size * size).reshape(size, size)
 
@@ -57,7 +61,7 @@ def _figure(name: str, members: Sequence[Result]) -> Picture:
     axes = list(figure.subplots(down, ACROSS, squeeze=False).flat)
     for ax, (head, matrix, result) in zip(axes, panels, strict=False):
         _panel(ax, matrix, [result.class_name(i) for i in range(len(matrix))])
-        ax.set_title(head, fontsize=10, color=INK, parse_math=False)
+        ax.set_title(head, fontsize=10, color=INK)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     recalls = []
@@ -94,8 +98,6 @@ def _panel(ax: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
     ax.set_yticks(range(size), names, fontsize=8)
     ax.set_xlabel("prediction", fontsize=9, color=INK)
     ax.set_ylabel("label", fontsize=9, color=INK)
-    for text in (*ax.get_xticklabels(), *ax.get_yticklabels()):
-        text.set_parse_math(False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 

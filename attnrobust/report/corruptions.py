@@ -241,7 +241,7 @@ def _panel(ax: Axes, members: Sequence[Result], name: str, look: Look) -> dict[s
     ax.set_xticks(range(int(last) + 1))
     ax.set_xlim(-0.3, last + 0.3)
     ax.set_ylim(-0.02, 1.02)
-    ax.set_title(name, fontsize=10, color=INK, parse_math=False)
+    ax.set_title(name, fontsize=10, color=INK)
     ax.set_xlabel(f"severity{_meaning(name)}", fontsize=9, color=INK)
     plain(ax)
     return handles

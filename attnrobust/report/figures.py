@@ -83,7 +83,7 @@ def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for (head, members), ax in zip(panels.items(), axes, strict=False):
         _panel(ax, members, look, narrow=across > 1)
-        ax.set_title(", ".join(head), fontsize=11, color=INK, pad=10, parse_math=False)
+        ax.set_title(", ".join(head), fontsize=11, color=INK, pad=10)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     seeds = any(len(grouped(part, "group")) < len(part) for part in panels.values())

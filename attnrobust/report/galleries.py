@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnrobust.report import commands, pictures, samples, sheets
-from attnrobust.report.results import Result, for_files, grouped, key
-from attnrobust.runs import atomic
+from attnrobust.report.results import Result, grouped, key
+from attnrobust.runs import atomic, safe_name
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Album:
         """The figure for the page, as a list of one; an empty list for None."""
         if picture is None:
             return []
-        self.names.append(f"{picture.name}.png")
+        self.names.append(f"{safe_name(picture.name)}.png")
         lossless = pictures.png(picture.pixels)
         with atomic(self.folder / self.names[-1]) as temporary:
             temporary.write_bytes(lossless)
@@ -105,7 +105,7 @@ def expected_photos(results: Sequence[Result]) -> int:
 def slug(result: Result) -> str:
     """The name of a run for files."""
     experiment = result.run.experiment
-    return for_files(f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
+    return safe_name(f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
 
 
 def galleries(
@@ -144,7 +144,7 @@ def side_by_side(
     together: dict[str, list[samples.Samples]] = {}
     for each in held:
         dataset, _, attack = each.result.panel
-        together.setdefault(for_files(f"{dataset}-{attack}"), []).append(each)
+        together.setdefault(safe_name(f"{dataset}-{attack}"), []).append(each)
     for where, members in together.items():
         chosen = samples.choose(members, 4)
         for sample in chosen[:1]:

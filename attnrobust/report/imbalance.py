@@ -112,7 +112,7 @@ def _fits(result: Result) -> bool:
     started = training.groups is not None or (
         bool(training.start) and training.sampling != "oversample"
     )
-    made = result.provenance.get("dataset", {}).get("corrupted")
+    made = result.provenance["dataset"].get("corrupted")
     return not started and not made and not result.run.elsewhere()
 
 

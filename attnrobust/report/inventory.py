@@ -57,7 +57,7 @@ def splits(results: Sequence[Result]) -> list[Table]:
     for members in by_dataset(results).values():
         alike: dict[str, list[Result]] = {}
         for each in members:
-            described = each.provenance.get("dataset", {}).get("splits", {})
+            described = each.provenance["dataset"].get("splits", {})
             alike.setdefault(json.dumps(described, sort_keys=True), []).append(each)
         for number, mine in enumerate(alike.values(), 1):
             names = [each.name for each in mine] if len(alike) > 1 else []
@@ -67,7 +67,7 @@ def splits(results: Sequence[Result]) -> list[Table]:
 
 
 def _splits(result: Result, names_of_runs: Sequence[str], number: int) -> Table | None:
-    dataset = result.provenance.get("dataset", {})
+    dataset = result.provenance["dataset"]
     parts = dataset.get("splits", {})
     if not parts:
         return None

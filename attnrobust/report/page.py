@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from attnrobust import ownership
+from attnrobust.files import clean
 from attnrobust.report import (
     as_published,
     attacks,
@@ -36,7 +37,7 @@ from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
-from attnrobust.runs import Run, save_json, save_text
+from attnrobust.runs import Run, safe_name, save_json, save_text
 
 log = logging.getLogger("attnrobust")
 
@@ -64,24 +65,35 @@ def write(
 
     Raises:
         UserError: No run, none that was evaluated, a damaged file, no such baseline, a full
-            disk, or other files at `out`.
+            disk, other files at `out`, or another process that writes there.
     """
-    before = require_free(out, [run.root for run in run_list])
-    kept, left_out = finished(run_list)
-    for reason in left_out:
-        log.warning("warning: a run is left out: %s", reason)
-    results = read(kept)
+    with ownership.alone(out, inner=True):  # a study holds it already
+        before = require_free(out, [run.root for run in run_list])
+        for folder in (out, out / "figures", out / "tables"):
+            clean(folder)
+        kept, left_out = finished(run_list)
+        for reason in left_out:
+            log.warning("warning: a run is left out: %s", reason)
+        return _write(read(kept), out, before=before, title=title, baseline=baseline,
+                      left_out=left_out)  # fmt: skip
+
+
+def _write(
+    results: Sequence[Result], out: Path, *, before: Sequence[str], title: str | None,
+    baseline: str | None, left_out: Sequence[str],
+) -> Path:  # fmt: skip
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
     look = figures.colours(results)
     sections = _sections(results, look, baseline)
-    _list(out, before)  # Ours from the first file on.
     compared = comparison.read(results)
+    words = _words(results, out, baseline, title)
+    _list(out, before)  # Ours from the first file on.
     pictures = _pictures(results, sections, compared, look, album)
     page_tables, table_names = _tables(results, sections, compared, out / "tables")
     text = _template().render(
-        **_words(results, out, baseline, title),
+        **words,
         left_out=left_out,
         **pictures,
         tables=page_tables[0],
@@ -187,9 +199,10 @@ def _tables(
     changes = comparison.tables(compared)
     counted = inventory.splits(results)
     parts = (measured, *(list(each.tables) for each in sections), changes, counted)
-    frames = {table.name: table.frame for table in itertools.chain(*parts)}
+    named = {table.name: table.frame for table in itertools.chain(*parts)}
     for each in sections:
-        frames |= each.files
+        named |= each.files
+    frames = {safe_name(name): frame for name, frame in named.items()}
     for name, frame in frames.items():
         save_text(folder / f"{name}.csv", frame.to_csv(index=False))
     everything = pd.concat([result.frame for result in once(results)])

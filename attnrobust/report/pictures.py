@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 DPI = 150
 
@@ -36,6 +37,10 @@ class Picture:
 def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
     """A figure's pixels, uint8 RGB (H, W, 3), without any global state of matplotlib."""
     figure.set_dpi(dpi)
+    for text in figure.findobj(Text):
+        # Names come from anywhere: none of them is a formula, and each is to be drawn.
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode())
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from attnrobust import stamps
+from attnrobust import schemas, stamps
 from attnrobust.config import Explanation
 from attnrobust.errors import Unfinished, UserError
 from attnrobust.report.results import Estimate, Result, key
-from attnrobust.runs import Run, load_json
-
-TEXT = ("dataset", "experiment", "split", "condition", "name", "metric")
-NUMBERS = ("seed", "level", "value", "low", "high", "n")
+from attnrobust.runs import Run
 
 
 def finished(run_list: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -76,7 +71,10 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
     if ("accuracy", "") not in clean:
         raise UserError(f"{run.path('evaluate', 'measurements.csv')}: no clean accuracy in it")
     place = run.path("provenance.json")
-    provenance = load_json(place) if place.exists() else {}
+    again = "run 'train' again"
+    known = place.exists()
+    provenance = schemas.load_json(place, schemas.Provenance, again) if known else {}
+    described = provenance.get("dataset") or {}
     labels = list(dict.fromkeys(frame[frame["condition"] == "attack"]["name"]))
     corruptions = dict.fromkeys(frame[frame["condition"] == "corruption"]["name"])
     results = []
@@ -100,9 +98,9 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
             attacked=attacked,
             worst=_estimates(frame, "worst_case", norm),
             epsilons=tuple(sorted({float(e) for _, e in attacked if e and float(e) > 0})),
-            classes=tuple(map(str, provenance.get("dataset", {}).get("classes", []))),
-            history=_history(run.path("train", "history.jsonl")),
-            provenance=provenance,
+            classes=tuple(described.get("classes", [])),
+            history=_history(run),
+            provenance={**provenance, "dataset": described},
             seeds=seeds,
         ))  # fmt: skip
     # A class aimed at and a paper's reading are named even where there is no other attack.
@@ -157,43 +155,15 @@ def _measurements(run: Run) -> pd.DataFrame:
     if stamp and stamps.outdated(stamp, "evaluate"):
         raise UserError(f"{run.root}: measured by an earlier version, which counted otherwise "
                         "(CHANGELOG.md); run 'evaluate' again")  # fmt: skip
-    frame = tidy(path, TEXT, NUMBERS, stage="evaluate")
+    frame = schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
     # A temperature is no measurement of the validation split, but fitted there.
     ours = frame[(frame["split"] == "test") | (frame["metric"] == "temperature")]
     return ours if len(ours) else frame
 
 
-def tidy(path: Path, text: Sequence[str], numbers: Sequence[str], *, stage: str) -> pd.DataFrame:
-    """A table that a stage wrote, its columns of numbers as floats, NaN where empty.
-
-    Raises:
-        UserError: Not readable, or a column is missing.
-    """
-    try:
-        # As text first: a class called "NA" or "nan" must stay a name.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        missing = [column for column in (*text, *numbers) if column not in frame]
-        if missing:
-            raise ValueError(f"no column {', '.join(missing)}")
-        for column in numbers:
-            frame[column] = [float(cell) if cell else math.nan for cell in frame[column]]
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable ({reason}); run '{stage}' again") from None
-    return frame
-
-
-def _history(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    epochs: dict[int, dict[str, Any]] = {}
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            # A resumed training may have written an epoch twice; the later one counts.
-            epochs[int(row["epoch"])] = row
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} line {line_number}: not a history row") from None
+def _history(run: Run) -> tuple[dict[str, Any], ...]:
+    """A row for each epoch, rising; of one that a resumed training wrote twice the later one."""
+    path = run.path("train", "history.jsonl")
+    rows = schemas.load_history(path) if path.is_file() else []
+    epochs = {int(row["epoch"]): row for row in rows}
     return tuple(epochs[epoch] for epoch in sorted(epochs))

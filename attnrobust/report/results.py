@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,11 +175,6 @@ def mean_accuracy(
         return found["mean_accuracy", ""]
     each = [found["accuracy", level] for level in over]
     return Estimate(float(np.mean([one.value for one in each])), n=each[0].n)
-
-
-def for_files(text: str) -> str:
-    """A name as file names may hold it."""
-    return re.sub(r"[^\w.-]", "-", text)
 
 
 def number(value: float, digits: int = 4) -> str:

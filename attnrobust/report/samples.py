@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
 
+from attnrobust import schemas
 from attnrobust.errors import UserError
 from attnrobust.report.results import Result
-from attnrobust.runs import attack_file, load_npz
+from attnrobust.runs import attack_file
 
 COLOUR_MAP = "inferno"
 
@@ -95,8 +95,8 @@ def _condition(
     explain_path = result.path("explain", f"{method}-{name}")
     if not (attack_path.is_file() and explain_path.is_file()):
         return None
-    attacked = _arrays(attack_path, ("id", "label", "logits", "sample_id", "sample_image"))
-    explained = _arrays(explain_path, ("id", "heatmap"))
+    attacked = schemas.load_npz(attack_path, schemas.ATTACKED)
+    explained = schemas.load_npz(explain_path, schemas.EXPLAINED)
     ids = tuple(str(each) for each in attacked["sample_id"])
     if not ids:
         return None
@@ -116,14 +116,6 @@ def _condition(
         heatmaps=np.stack([normalise(heatmap) for heatmap in heatmaps]),
     )
     return ids, attacked["label"][order], condition
-
-
-def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    arrays = load_npz(path)
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise UserError(f"{path}: no {', '.join(missing)} in it; run its stage again with --force")
-    return arrays
 
 
 def normalise(heatmap: np.ndarray) -> np.ndarray:

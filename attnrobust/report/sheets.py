@@ -130,9 +130,8 @@ def _with_text(
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / dpi, height / dpi))
     for x, y, text, colour, align in texts:
-        # A dollar sign in a class name is not mathematics.
         figure.text(x / width, 1 - y / height, text, color=colour, fontsize=font * 72 / dpi,
-                    parse_math=False, linespacing=1.15, **align)  # fmt: skip
+                    linespacing=1.15, **align)  # fmt: skip
     # Text is drawn on white and put onto the pictures by darkness, which leaves every pixel of
     # theirs as it is.
     drawn = render(figure, dpi)[:height, :width]

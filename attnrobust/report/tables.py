@@ -15,7 +15,6 @@ from attnrobust.report.results import (
     NOTHING,
     Estimate,
     Result,
-    for_files,
     grouped,
     key,
     number,
@@ -214,7 +213,7 @@ def _by_epsilon(
         middle, groups = columns(members)
         tables.append(
             Table(
-                name=for_files(f"{name}-{dataset}-{backbone}-{attack_name}"),
+                name=f"{name}-{dataset}-{backbone}-{attack_name}",
                 caption=f"{caption} under {attack_name}: {dataset}, {backbone}.",
                 columns=("ε", "255\u00a0ε", f"ε in {backbone} input units", *middle, "n"),
                 rows=tuple(rows),

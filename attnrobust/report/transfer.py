@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from attnrobust import metrics, runs
+from attnrobust import metrics, runs, schemas
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import png, render
 from attnrobust.report.results import number
@@ -35,13 +35,16 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
         share of images that both models had right and the target no longer has.
     """
     rows = []
-    base = runs.load_npz(folder / f"{CLEAN}.npz")
+    base = schemas.load_npz(folder / f"{CLEAN}.npz", schemas.judged(names))
     right = {name: base[f"logits-{name}"].argmax(axis=1) == base["label"] for name in names}
     groups = base.get("group")
     for target in names:
         rows.append([CLEAN, target, 0.0, "accuracy", *_share(right[target], groups)])
     for source, epsilon, target in itertools.product(names, epsilons, names):
-        found = runs.load_npz(folder / runs.attack_file(source, epsilon))
+        place = folder / runs.attack_file(source, epsilon)
+        found = schemas.load_npz(place, schemas.judged(names))
+        if not np.array_equal(found["label"], base["label"]):
+            raise schemas.damaged(place, f"other images than in {CLEAN}.npz")
         stands = right[target] & (found[f"logits-{target}"].argmax(axis=1) == found["label"])
         rows.append([source, target, epsilon, "accuracy", *_share(stands, groups)])
         both = right[source] & right[target]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnrobust import stamps
-from attnrobust.errors import UserError
+from attnrobust import schemas, stamps
 from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
-from attnrobust.runs import digest, load_json
+from attnrobust.runs import digest
 
 ORDER = ("warn", "note", "pass")
-NEEDED = ("name", "title", "status", "said", "meaning")
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,9 @@ def _of(result: Result) -> Trust:
     command = _command(result, "--force")
     if changed := _changed(result):
         return Trust(result, command, changed)
-    try:
-        value = load_json(path)
-        rows = [{key: str(row[key]) for key in NEEDED} for row in value["checks"]]
-        rows.sort(key=lambda row: ORDER.index(row["status"]))
-        return Trust(result, command, "", float(value["epsilon"]), int(value["images"]),
-                     tuple(rows))  # fmt: skip
-    except (KeyError, TypeError, ValueError, UserError):
-        raise UserError(f"{path}: damaged; make it anew with {command}") from None
+    value = schemas.load_json(path, schemas.Checks, f"make it anew with {command}")
+    rows = sorted(value["checks"], key=lambda row: ORDER.index(row["status"]))
+    return Trust(result, command, "", value["epsilon"], value["images"], tuple(rows))
 
 
 def _command(result: Result, more: str = "") -> str:

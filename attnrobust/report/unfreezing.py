@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from attnrobust import metrics, runs
+from attnrobust import metrics, runs, schemas
 from attnrobust.config import Attack
 from attnrobust.report.figures import plain
 from attnrobust.report.pictures import png, render
@@ -26,9 +26,12 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
     """A row for each run, by its number of groups (None: standard), and epsilon, 0: no attack."""
     rows = []
     for groups, root in roots.items():
-        clean: np.ndarray | bool = True
+        clean = np.array(True)
         for epsilon in (0.0, *attack.epsilons):
-            found = runs.load_npz(root / "attack" / label / runs.attack_file(attack.name, epsilon))
+            place = root / "attack" / label / runs.attack_file(attack.name, epsilon)
+            found = schemas.load_npz(place, schemas.SEEN)
+            if epsilon and len(found["label"]) != len(clean):
+                raise schemas.damaged(place, "other images than without the attack")
             # Robust is what is right without the attack, too.
             right = clean & (found["logits"].argmax(axis=1) == found["label"])
             clean = right if not epsilon else clean

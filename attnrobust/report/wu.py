@@ -103,7 +103,7 @@ def trained_on(result: Result) -> tuple[bool, str] | None:
     """
     experiment = result.run.experiment
     training = experiment.training
-    made = result.provenance.get("dataset", {}).get("corrupted", {})
+    made = result.provenance["dataset"].get("corrupted", {})
     if experiment.data.task or training.corruptions or "test" in made.get("splits", ()):
         return None
     if result.run.elsewhere() or training.groups is not None or training.start:

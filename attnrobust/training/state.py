@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import runs
+from attnrobust import runs, schemas
 from attnrobust.training.adversarial import collapsed
 
+AGAIN = "delete it to train anew"
 log = logging.getLogger("attnrobust")
 
 
@@ -36,6 +37,7 @@ class State:
         self.best = math.inf
         self.wait = 0
         self._arrays: dict[str, np.ndarray] = {}
+        self._path = Path()
 
     @property
     def epoch(self) -> int:
@@ -84,9 +86,10 @@ class State:
         state = cls()
         path = folder / "state.npz"
         if path.exists():
-            state._arrays = runs.load_npz(path)
-            words = json.loads(str(state._arrays.pop("words")))
+            state._arrays = schemas.load_npz(path, {})
+            words = _words(state._arrays.pop("words", None), path)
             state.history, state.best, state.wait = words["history"], words["best"], words["wait"]
+            state._path = path
             log.info("going on after epoch %d", state.epoch)
         return state
 
@@ -96,10 +99,30 @@ class State:
         The model must learn as it did in that epoch: an optimizer has variables for what it moves.
         """
         if self._arrays:
-            variables = _variables(model)
-            for variable, name in zip(variables, sorted(self._arrays), strict=True):
-                variable.assign(self._arrays[name])
+            variables, arrays = _variables(model), [self._arrays[n] for n in sorted(self._arrays)]
+            shapes = [tuple(variable.shape) for variable in variables]
+            if shapes != [array.shape for array in arrays] or not all(map(_numbers, arrays)):
+                raise schemas.damaged(self._path, "other variables than the model's", AGAIN)
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
             self._arrays = {}
+
+
+def _numbers(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiub"
+
+
+def _words(array: np.ndarray | None, path: Path) -> dict[str, Any]:
+    """What of a state is no array: history, best loss, epochs since then."""
+    try:
+        words = json.loads(str(array))
+    except (ValueError, RecursionError):
+        words = None
+    found: dict[str, Any] = schemas.checked(words, schemas.Progress, path, AGAIN)
+    last = [row.get("epoch") for row in found["history"]]
+    if last != list(range(1, len(last) + 1)) or any("val_loss" not in r for r in found["history"]):
+        raise schemas.damaged(path, "history: not one row for each epoch", AGAIN)
+    return found
 
 
 def _variables(model: keras.Model) -> Sequence[tf.Variable]:
