@@ -60,7 +60,11 @@ def manifest(folder: Path, kind: str) -> dict[str, Any] | None:
 def listed(kind: str, found: Mapping[str, Any]) -> list[str]:
     """The files that a manifest says are ours, itself included, relative to its folder."""
     files = _shards(found) if kind == "records" else found.get("files", [])
-    more = ["rejects.csv", "corruptions.csv", "duplicates.csv"] if kind == "records" else []
+    more = (
+        ["rejects.csv", "corruptions.csv", "duplicates.csv", "disc.csv"]
+        if kind == "records"
+        else []
+    )
     mine = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
     return [MANIFESTS[kind], *more, *mine]
 

@@ -184,6 +184,8 @@ class Written(Shard):
     rejects: list[Reject]
     converted: dict[str, Count]
     fingerprints: dict[str, str]
+    discs: dict[str, tuple[float, float, float, float, str]]
+    clipped: Annotated[float, Meta(ge=0)]
 
 
 class Epoch(Struct):

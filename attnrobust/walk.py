@@ -114,11 +114,11 @@ class Walk:
         """
         self.run.require("train")
         place = self.run.path("provenance.json")
-        found = runs.load_json(place)
-        try:
-            return list(map(str, found["dataset"]["classes"]))
-        except (KeyError, TypeError):
-            raise UserError(f"{place}: no classes in it; run 'train' again") from None
+        again = "run 'train' again"
+        found = schemas.load_json(place, schemas.Provenance, again).get("dataset")
+        if not found:
+            raise schemas.damaged(place, "no dataset in it", again)
+        return list(found["classes"])
 
     def explained(self) -> str:
         """The attack whose sample images are explained; empty where there is none at all.

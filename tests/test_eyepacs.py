@@ -1,17 +1,19 @@
 """The reader of EyePACS: layout, grades, both eyes of a patient, the binary task."""
 
 import dataclasses
+import json
 import logging
 from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from data_helpers import SIZE, colours, encoded, make_eyepacs, pixels, stored
 from PIL import Image
 
-from attnrobust.data import fundus, images, prepare, records, shards, writing
+from attnrobust.data import fundus, images, prepare, preprocessing, records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import eyepacs
 
@@ -170,6 +172,66 @@ def test_graham_rejects_what_shows_no_eye_with_its_reason(folder: Path, tmp_path
     assert np.abs(eye[16, 16] - 128).max() < 8  # one colour; JPEG
     grey = pixels(found["105_left"]["image"]).astype(int)
     assert np.abs(grey - grey[..., :1]).max() < 4
+
+
+def test_where_the_discs_were_found_is_listed_least_sure_first(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, train = tmp_path / "out", photographs(folder) / "train"
+    image = cv2.circle(np.zeros((160, 200, 3), np.uint8), (100, 80), 60, (190, 110, 60), -1)
+    notched = cv2.circle(image.copy(), (100 - 44, 80 + 44), 6, (190, 110, 60), -1)
+    (train / "102_left.jpeg").write_bytes(encoded(notched))
+    image[60:100, 150:] = (190, 110, 60)  # here the rim shows no edge
+    (train / "101_left.jpeg").write_bytes(encoded(image))
+    argv = ("--out", str(out), "--fit", "disc", "--size", "32", "--max-rejects", "0.1")
+    with caplog.at_level(logging.INFO, "attnrobust"):
+        assert call(folder, *argv) == 0
+    table = pd.read_csv(out / "disc.csv", keep_default_na=False)
+    assert list(table.columns) == ["id", "x", "y", "radius", "rim_seen", "notch"]
+    assert set(table["id"]) == set(stored(records.load(out)))
+    assert (table["rim_seen"].diff().dropna() >= 0).all()
+    assert table["id"].iloc[0] == "101_left"
+    assert table.iloc[0][["x", "y", "radius"]].tolist() == pytest.approx([100, 80, 60], abs=1.8)
+    assert list(table.loc[table["notch"] != "", ["id", "notch"]].iloc[0]) == [
+        "102_left",
+        "lower left",
+    ]
+    other = table[table["id"] == "100_left"].iloc[0]
+    assert other[["x", "y", "radius"]].tolist() == pytest.approx([50, 40, 30], abs=1)
+    assert other["notch"] == ""
+    assert "the least sure is that of 101_left" in caplog.text
+    assert "in 1 photographs the camera's notch stands at the lower left" in caplog.text
+    again = ("--out", str(out), "--size", "32", "--max-rejects", "0.1")
+    assert call(folder, *again) == 0, "made anew, of another fit"
+    assert not (out / "disc.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["gaussian_high_pass", "gaussian_high_pass_by_size", "none"])
+def test_what_a_filter_clips_is_told(
+    name: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half black, half white at 32 px: 20 px of blur leave nearly all of it clipped."""
+    for index, path in enumerate(sorted((folder / "train").iterdir())):
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[:, 16:] = 255
+        image[index // 8 * 4, index % 8 * 2] = 130  # no two alike
+        path.write_bytes(encoded(image))
+    out = tmp_path / "out"
+    assert call(folder, "--out", str(out), "--size", "32", "--filter", name) == 0
+    clipped = json.loads((out / "dataset.json").read_text()).get("clipped")
+    warned = "of the values pure black or white" in caplog.text
+    if name == "none":
+        assert clipped is None
+        assert not warned
+    elif name == "gaussian_high_pass":
+        source = preprocessing.gaussian_high_pass(image)
+        expected = ((source == 0) | (source == 255)).mean()
+        assert clipped == pytest.approx(expected, abs=0.05)
+        assert clipped > 0.5
+        assert warned
+        assert "--filter gaussian_high_pass_by_size" in caplog.text
+    else:
+        assert clipped < 0.3
 
 
 def test_an_eye_off_the_centre_of_a_square_of_the_right_size_is_moved(

@@ -121,3 +121,23 @@ def test_the_high_pass_as_scipy_blurs() -> None:
 def test_the_high_pass_of_one_colour_is_128(value: int) -> None:
     image = np.full((9, 12, 3), value, np.uint8)
     np.testing.assert_array_equal(preprocessing.gaussian_high_pass(image), image * 0 + 128)
+
+
+def test_the_high_pass_by_size_is_the_papers_at_the_size_of_the_x_rays() -> None:
+    rng = np.random.default_rng(0)
+    image = np.repeat(rng.integers(0, 256, (64, 1024, 1), np.uint8), 3, axis=2)
+    np.testing.assert_array_equal(
+        preprocessing.gaussian_high_pass_by_size(image), preprocessing.gaussian_high_pass(image)
+    )
+
+
+def test_the_high_pass_by_size_does_the_same_to_a_smaller_copy() -> None:
+    """A smooth picture, filtered and made smaller, or made smaller and filtered."""
+    y, x = np.mgrid[:1024, :1024] / 1024
+    wave = 128 + 60 * np.sin(9 * x) * np.cos(7 * y) + 40 * (np.hypot(x - 0.5, y - 0.5) < 0.3)
+    image = np.repeat(wave[..., None], 3, axis=2).astype(np.uint8)
+    first = preprocessing.stretch(preprocessing.gaussian_high_pass(image), 256).astype(int)
+    then = preprocessing.gaussian_high_pass_by_size(preprocessing.stretch(image, 256)).astype(int)
+    assert np.abs(first - then).mean() < 2
+    wide = preprocessing.gaussian_high_pass(preprocessing.stretch(image, 256)).astype(int)
+    assert np.abs(first - wide).mean() > 10

@@ -169,7 +169,7 @@ def _check_official(rows: list[Row]) -> None:
 
 
 def draw_steps(image: np.ndarray, file: Path) -> None:
-    """A figure of the filter's steps on one image, like figure 1 of the paper.
+    """A figure of the filter's steps on one image, like figure 1 of the paper, and its other sigma.
 
     Args:
         image: uint8 RGB (H, W, 3), fitted.
@@ -179,7 +179,8 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
 
     steps = {"original": image, **preprocessing.high_pass_steps(image)}
     steps["result"] = preprocessing.gaussian_high_pass(image)
-    figure = Figure(figsize=(10, 2.8), layout="constrained")
+    steps["sigma 20 / 1,024 of the size"] = preprocessing.gaussian_high_pass_by_size(image)
+    figure = Figure(figsize=(12.5, 2.8), layout="constrained")
     for axes, (title, step) in zip(figure.subplots(1, len(steps)), steps.items(), strict=True):
         axes.imshow(step[..., 0], cmap="gray", vmin=0, vmax=255)
         axes.set_title(title)

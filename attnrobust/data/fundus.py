@@ -50,6 +50,12 @@ SEEN = 0.4
 ARCS = 0.08
 GAP = 0.45
 
+# Of the radius: where the eye is lit, and two places in a notch; how bright that is at least, and
+# over how many directions it may go.
+TAB = (0.94, 1.035, 1.05)
+LIT_TAB = 0.3
+WIDEST_TAB = 8
+
 
 class Disc(NamedTuple):
     """Centre and radius in pixels; the centre of the first pixel is (0, 0).
@@ -103,15 +109,36 @@ def find_disc(image: np.ndarray) -> Disc:
     return Disc((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5, radius / scale, seen)
 
 
-def centred(image: np.ndarray) -> np.ndarray:
+def notch(image: np.ndarray, disc: Disc) -> str:
+    """Where the camera's notch stands at the eye's rim: `upper right`, `lower left`, or empty.
+
+    A small lit tab just outside the rim, half way between up and right in a photograph that is
+    upright. At the lower left it tells that the photograph is upside down; without one nothing is
+    told.
+    """
+    bright = cv2.medianBlur(image.max(axis=2), 3)
+    inside, *outside = _light(bright, np.array(disc[:3]), np.array(TAB))
+    lit = np.flatnonzero((np.nan_to_num(outside) > LIT_TAB * np.nanmedian(inside)).all(axis=0))
+    if not len(lit) or len(lit) > WIDEST_TAB or np.ptp(lit) >= WIDEST_TAB:
+        return ""
+    angle = 360 * lit.mean() / DIRECTIONS
+    places = {315.0: "upper right", 135.0: "lower left"}
+    return next((name for at, name in places.items() if abs(angle - at) < 15), "")
+
+
+def centred(image: np.ndarray, disc: Disc | None = None) -> np.ndarray:
     """The square around the eye's disc, black where the frame cut it: uint8 RGB (D, D, 3).
 
     D is the disc's diameter, so that the disc touches all four sides.
 
+    Args:
+        image: uint8 RGB (H, W, 3).
+        disc: As `find_disc` gives it, where it is known already.
+
     Raises:
         UnusableImageError: As `find_disc`.
     """
-    x, y, radius, _ = find_disc(image)
+    x, y, radius, _ = disc or find_disc(image)
     side = round(2 * radius)
     left, top = round(x + 0.5 - side / 2), round(y + 0.5 - side / 2)
     height, width = image.shape[:2]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from attnrobust import config, runs
-from attnrobust.data import duplicates, images, preprocessing
+from attnrobust.data import duplicates, fundus, images, preprocessing
 from attnrobust.data.raw import Row
 from attnrobust.errors import UserError
 
@@ -81,10 +81,14 @@ class Made:
     Attributes:
         converted: What was converted, as `load_image` says.
         fingerprint: Perceptual hash of the whole upright picture (`duplicates.fingerprint`).
+        disc: Where `--fit disc` found the eye: x, y, radius and share of the rim seen, the notch.
+        clipped: Share of the values that a filter left pure black or white.
     """
 
     converted: list[str]
     fingerprint: str
+    disc: tuple[float | str, ...] = ()
+    clipped: float = 0.0
 
 
 def write_shard(
@@ -94,7 +98,7 @@ def write_shard(
     import tensorflow as tf
 
     rejects, counts, notes = [], Counter(), Counter()  # type: ignore[var-annotated]
-    fingerprints = {}
+    fingerprints, discs, clipped = {}, {}, 0.0
     with runs.atomic(partial / file) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -109,6 +113,9 @@ def write_shard(
                     counts[row.label] += 1
                     notes.update(made.converted)
                     fingerprints[row.id] = made.fingerprint
+                    clipped += made.clipped
+                    if made.disc:
+                        discs[row.id] = made.disc
         except tf.errors.OpError as error:
             raise OSError(28 if runs.disk_is_full(error) else 5, str(error)) from None
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -116,7 +123,7 @@ def write_shard(
     summary = {
         "file": file, "count": sum(counts.values()), "bytes": size, "sha256": sha256,
         "class_counts": counts, "rejects": rejects, "converted": notes,
-        "fingerprints": fingerprints,
+        "fingerprints": fingerprints, "discs": discs, "clipped": clipped,
     }  # fmt: skip
     runs.save_json(partial / "parts" / f"{file}.json", summary)
 
@@ -135,18 +142,25 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     content = _read(row.path)
     image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
     lossless = images.is_lossless(content)
-    made = Made(notes, duplicates.fingerprint(image))
+    fingerprint = duplicates.fingerprint(image)
+    disc: tuple[float | str, ...] = ()
     # An eye need not be in the middle of a square of the right size.
     right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
     as_it_is = right_size and not lossless and not notes and how.filter == "none"
     if as_it_is and _tensorflow_reads(content):
-        return content, made
+        return content, Made(notes, fingerprint)
     suffix, parameters = (".png", []) if right_size and lossless else (".jpg", JPEG)
     with _one_image():
-        if not right_size:
+        if how.fit == "disc":
+            found = fundus.find_disc(image)
+            disc = (*(round(value, 2) for value in found), fundus.notch(image, found))
+            image = preprocessing.stretch(fundus.centred(image, found), how.size)
+        elif not right_size:
             image = _fitted(image, how)
         image = preprocessing.FILTERS[how.filter](image)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        clipped = 0.0 if how.filter == "none" else float(((image == 0) | (image == 255)).mean())
+        made = Made(notes, fingerprint, disc, clipped)
         return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), made
 
 

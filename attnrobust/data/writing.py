@@ -26,11 +26,16 @@ from typing import Any
 from tqdm import tqdm
 
 from attnrobust import ownership, runs, schemas
-from attnrobust.data import duplicates, raw, records, shards, splits
+from attnrobust.data import discs, duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
+
+# Share of clipped values that is said aloud, and what clips less.
+CLIPPED = 0.05
+CLIPS_LESS = {"gaussian_high_pass": "; less is with --filter gaussian_high_pass_by_size, whose "
+                                    "sigma is a share of --size"}  # fmt: skip
 
 REJECTS = ("line", "id", "reason")
 
@@ -102,6 +107,11 @@ def _write(
     _write_rejects(partial / "rejects.csv", rejects)
     near = duplicates.report(partial / duplicates.FILE, parts.values(), how.near_duplicates)
     described["near_duplicates"] = near
+    if how.fit == "disc":
+        discs.report(partial / discs.FILE, parts.values())
+    if how.filter != "none":
+        count = sum(part["count"] for part in parts.values())
+        described["clipped"] = round(sum(part["clipped"] for part in parts.values()) / count, 4)
     runs.save_json(partial / "dataset.json", described)
     ownership.replace(partial, out)
     if _ours(listed := _rejects_beside(out)):
@@ -342,6 +352,10 @@ def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> 
     if described["same_content"]:
         log.info("%d rows share their image with another; kept in one split",
                  described["same_content"])  # fmt: skip
+    if described.get("clipped", 0) > CLIPPED:
+        log.warning("warning: the filter %s left %.1f %% of the values pure black or white; what "
+                    "was there is lost%s", described["filter"], 100 * described["clipped"],
+                    CLIPS_LESS.get(described["filter"], ""))  # fmt: skip
     duplicates.say(described["near_duplicates"], out / duplicates.FILE)
     if rejects:
         log.warning("%d rows rejected, with reasons in %s", len(rejects), out / "rejects.csv")
