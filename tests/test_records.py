@@ -29,7 +29,7 @@ from data_helpers import (
 )
 
 from attnrobust import runs
-from attnrobust.data import images, preprocessing, raw, records, shards, writing
+from attnrobust.data import images, preprocessing, raw, records, shards, workers, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
 from tfrecords import ham10000
@@ -474,7 +474,7 @@ def test_old_records_come_back_after_a_kill_between_the_two_renames(
 
 def test_a_worker_that_is_killed_is_one_clear_line() -> None:
     def work() -> None:
-        with writing._workers(2) as pool:
+        with workers.workers(2) as pool:
             assert pool is not None
             pool.submit(os._exit, 9).result()
 

@@ -309,9 +309,13 @@ def test_safe_names_are_plain_and_never_alike() -> None:
     assert safe[2].startswith("a-b-")
 
 
+# They read what is not known to be ours yet, or hand on.
+EXEMPT = ("files", "records", "runs", "ownership")
+
+
 def test_every_reader_goes_through_the_schemas() -> None:
-    for module in Path(schemas.__file__).parent.rglob("*.py"):
-        if module.stem not in ("schemas", "files", "records", "runs", "ownership"):
+    for module in Path(runs.__file__).parent.rglob("*.py"):
+        if module.parent.name != "schemas" and module.stem not in EXEMPT:
             text = module.read_text()
             assert not re.search(r"(runs|files)\.load_(npz|json)|import .*load_(npz|json)", text), (
                 module

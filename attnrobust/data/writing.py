@@ -6,20 +6,14 @@ new ones are whole, and a killed run goes on after the last finished shard.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import io
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +22,7 @@ from tqdm import tqdm
 from attnrobust import ownership, runs, schemas
 from attnrobust.data import discs, duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
+from attnrobust.data.workers import workers
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -81,7 +76,7 @@ def _write(
 ) -> records.Dataset:  # fmt: skip
     total = len(rows) + len(rejects)
     partial = ownership.beside(out, "{}.partial")
-    with _workers(how.workers) as pool:
+    with workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
         rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
@@ -141,51 +136,6 @@ def _folders(rows: Sequence[Row]) -> list[Path]:
     """Where the images and masks lie."""
     files = [file for row in rows for file in (row.path, row.mask) if file]
     return sorted({file.parent for file in files})
-
-
-@contextlib.contextmanager
-def _workers(count: int) -> Iterator[Executor | None]:
-    """A pool of fresh processes; None for one, which needs no pool.
-
-    Raises:
-        UserError: A process was killed.
-    """
-    if count <= 1:
-        yield None
-        return
-    # Forking a process that has started TensorFlow's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
-    # Ctrl-C reaches the workers too: held back until they have started and know what to do.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        for _ in range(count):
-            pool.submit(os.getpid)  # a task each, or they would be started one by one
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed (out of memory?); finished shards are kept, the same "
-            "command goes on; try fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """In a worker: end on Ctrl-C without a traceback, and when the parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:

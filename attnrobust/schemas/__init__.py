@@ -1,0 +1,24 @@
+"""What must be in the files that stages leave for each other: one schema for each kind of file.
+
+Settings are `config.from_json`'s; all else that is read back from a run or from records comes
+through here, so that whatever is damaged ends in one line that names the file.
+"""
+
+from attnrobust.schemas.arrays import (
+    ATTACKED,
+    EXPLAINED,
+    MEASURED,
+    PREDICTED,
+    SEEN,
+    SHOWN,
+    judged,
+    load_npz,
+)
+from attnrobust.schemas.kinds import SHARD, Checks, Progress, Provenance, Stamp, Written
+from attnrobust.schemas.plain import checked, damaged, load_history, load_json, records
+from attnrobust.schemas.tables import COMPARISON, MEASUREMENTS, load_table
+
+__all__ = ["ATTACKED", "COMPARISON", "EXPLAINED", "MEASURED", "MEASUREMENTS", "PREDICTED", "SEEN",
+           "SHARD", "SHOWN", "Checks", "Progress", "Provenance", "Stamp", "Written", "checked",
+           "damaged", "judged", "load_history", "load_json", "load_npz", "load_table",
+           "records"]  # fmt: skip
