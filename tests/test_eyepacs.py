@@ -13,7 +13,7 @@ import pytest
 from data_helpers import SIZE, colours, encoded, make_eyepacs, pixels, stored
 from PIL import Image
 
-from attnrobust.data import fundus, images, prepare, preprocessing, records, shards, writing
+from attnrobust.data import discs, fundus, images, prepare, preprocessing, records, shards, writing
 from attnrobust.errors import UserError
 from tfrecords import eyepacs
 
@@ -185,7 +185,7 @@ def test_where_the_discs_were_found_is_listed_least_sure_first(
     with caplog.at_level(logging.INFO, "attnrobust"):
         assert call(folder, *argv) == 0
     table = pd.read_csv(out / "disc.csv", keep_default_na=False)
-    assert list(table.columns) == ["id", "x", "y", "radius", "rim_seen", "notch"]
+    assert tuple(table.columns) == discs.COLUMNS
     assert set(table["id"]) == set(stored(records.load(out)))
     assert (table["rim_seen"].diff().dropna() >= 0).all()
     assert table["id"].iloc[0] == "102_left"
