@@ -19,7 +19,7 @@ BLACK = 16
 # What is brighter than this share of the 99th percentile is taken for the eye, and its edge for the
 # rim, as long as that is not CLEAR: a low one keeps a dark rim, a high one is not taken in by a
 # background that a program has stretched along with the eye, by a halo or by a flare.
-LIT = (0.06, 0.1, 0.16, 0.24, 0.33, 0.45, 0.66)
+LIT = (0.06, 0.1, 0.16, 0.24, 0.33, 0.45, 0.66, 0.8)
 CLEAR = 0.55
 # How far from a circle its edge may be, as a share of the radius.
 TOLERANCE = 0.015
@@ -49,6 +49,12 @@ DARK = 0.2
 SEEN = 0.4
 ARCS = 0.08
 GAP = 0.45
+
+# Of a halo's radius: where an eye in it may end; to what share of its light, in a sixth of that;
+# what share of the halo's edge must be seen of the eye's.
+HALO = (0.72, 0.98)
+HALO_FALL = 0.75
+WITHIN = 0.9
 
 # Of the radius: where the eye is lit, and two places in a notch; how bright that is at least, and
 # over how many directions it may go.
@@ -88,23 +94,23 @@ def find_disc(image: np.ndarray) -> Disc:
     high = np.percentile(bright, 99)
     if high < BLACK:
         raise UnusableImageError(f"black photograph: 99 % of its pixels are below {BLACK} of 255")
-    best, seen, clear = np.zeros(3), 0.0, 0.0
+    found: list[tuple[float, float, np.ndarray]] = []
     for share in LIT:
         circle = _circle(bright > share * high)
         if circle is None:
             continue
         circle = _sharpened(bright, circle)
-        shown, rim = _rim(bright, circle, LIT[0] * high)
-        if shown >= SEEN and rim > clear:
-            best, seen, clear = circle, shown, rim
-        if clear >= CLEAR:
-            break
-    if seen < SEEN:
+        seen, clear = _rim(bright, circle, LIT[0] * high)
+        if seen >= SEEN:
+            found.append((clear, seen, circle))
+            if clear >= CLEAR and not _in_a_halo(bright, circle):
+                break
+    if not found:
         raise UnusableImageError(
             "no eye disc found: no circle whose rim shows an edge over at least "
             f"{SEEN:.0%} of what the frame holds of it"
         )
-    x, y, radius = best
+    _, seen, (x, y, radius) = _inmost(found)
     # The middle of a shrunken pixel is the middle of those that it came from.
     return Disc((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5, radius / scale, seen)
 
@@ -221,6 +227,26 @@ def _rim(bright: np.ndarray, circle: np.ndarray, black: float) -> tuple[float, f
     share = float(edge.sum() / possible.sum())
     ended = np.clip(fall / np.maximum(inside, 1), 0, 1)[possible].mean()
     return share, float(share * ended * np.sqrt(possible.sum() / DIRECTIONS))
+
+
+def _in_a_halo(bright: np.ndarray, circle: np.ndarray) -> bool:
+    """Whether light ends abruptly within a circle, too, all around: an eye may lie in a halo."""
+    light = np.nanmedian(_light(bright, circle, np.linspace(*HALO, 12)), axis=1)
+    return bool((light[2:] < HALO_FALL * light[:-2]).any())
+
+
+def _inmost(found: list[tuple[float, float, np.ndarray]]) -> tuple[float, float, np.ndarray]:
+    """The clearest circle, or one in it, around the same centre, that is seen as well.
+
+    Around an eye there may be a halo with an edge of its own; in an eye there is no such circle.
+    """
+    best = max(found, key=lambda each: each[0])
+    x, y, radius = best[2]
+    for each in found:
+        off = np.hypot(each[2][0] - x, each[2][1] - y) / radius
+        if off < 0.05 and 0.75 < each[2][2] / radius < 0.95 and each[1] > WITHIN * best[1]:
+            best = min(best, each, key=lambda one: one[2][2])
+    return best
 
 
 def _circle(mask: np.ndarray) -> np.ndarray | None:
