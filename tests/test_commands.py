@@ -125,6 +125,8 @@ def test_what_a_terminal_cannot_show_is_written_as_a_number(
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding=encoding))
     log = logging.getLogger("attnrobust")
+    # pytest keeps what is logged, and cannot send half a sign from one process to another.
+    monkeypatch.setattr(log, "propagate", False)
 
     def work() -> None:
         with commands.log_to(tmp_path / "log.txt"):
