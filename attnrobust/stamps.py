@@ -12,7 +12,7 @@ from typing import Any
 
 from attnrobust import config, ownership, schemas
 from attnrobust.errors import UserError
-from attnrobust.files import digest, load_json
+from attnrobust.files import digest
 
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
             "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
@@ -31,30 +31,20 @@ RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measure
 EMPTY = re.compile(r"saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
 
 
-def checked(stamp: Any, place: Path) -> dict[str, Any]:
-    """The stamp, its settings completed by those that came into being after it was written.
-
-    A setting that is new has a default that does what was done before there was that setting.
-
-    Args:
-        stamp: Content of a `stage.json`.
-        place: The file, for the message.
-
-    Raises:
-        UserError: A part is missing or of another type.
-    """
-    values = schemas.checked(stamp, schemas.Stamp, place, "run its stage again with --force")
-    return {**values, "used": completed(values["used"])}
-
-
 def read(folder: Path) -> dict[str, Any] | None:
     """The stamp in a stage's folder; None where there is none.
+
+    Its settings are completed by those that came into being after it was written: a setting that is
+    new has a default that does what was done before there was that setting.
 
     Raises:
         UserError: The file is damaged, or not a stamp.
     """
     place = folder / "stage.json"
-    return checked(load_json(place), place) if place.exists() else None
+    if not place.exists():
+        return None
+    values = schemas.load_json(place, schemas.Stamp, "run its stage again with --force")
+    return {**values, "used": completed(values["used"])}
 
 
 def begun(folder: Path) -> dict[str, Any] | None:

@@ -62,15 +62,16 @@ def unfreeze(
     weights = run.require("train") / "weights.h5"
     if standard:
         _require_alike(standard, run)
+    given = [each.root for each in (run, standard) if each]
+    # What is attacked and fine-tuned stands below `runs`, wherever a link there may lead.
+    ownership.require_apart(out / "runs", given)
+    ownership.require_ours(out, "unfreeze", inputs=given)
     asked = _asked(base, settings)
     tuned = {number: _tuned(asked, weights, number)
              for number in _ready(run, asked, folder, groups)}  # fmt: skip
     used = {"weights": runs.digest(weights), "settings": list(settings),
             "attack": dataclasses.asdict(asked.attack),
             "version": stamps.version("attack")}  # fmt: skip
-    given = [each.root for each in (run, standard) if each]
-    # What is attacked and fine-tuned stands below `runs`, wherever a link there may lead.
-    ownership.require_apart(out / "runs", given)
     ownership.claim(out, "unfreeze", used, inputs=given, force=force)
     roots: dict[int | None, Path] = {}
     for number, source in ((None, standard), (0, run)):

@@ -275,7 +275,7 @@ def test_the_figure_of_the_steps_and_no_records(folder: Path, tmp_path: Path) ->
     file, out = tmp_path / "steps.png", tmp_path / "out"
     assert call(folder, "--out", str(out), "--figure", str(file)) == 0
     with Image.open(file) as image:
-        assert (image.format, image.width) == ("PNG", 1500)
+        assert (image.format, image.width) == ("PNG", 1875)
     assert not out.exists()
 
 

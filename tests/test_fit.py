@@ -128,8 +128,8 @@ def test_class_weights_are_inverse_frequency_with_mean_one(tiny, records_folder)
 
 def test_a_state_on_disk_keeps_how_long_nothing_improved(tmp_path):
     state = State()
-    for loss in (1.0, 0.9, 0.95, 0.97):
-        state.add({"val_loss": loss}, min_delta=0.001)
+    for epoch, loss in enumerate((1.0, 0.9, 0.95, 0.97), start=1):
+        state.add({"epoch": epoch, "val_loss": loss}, min_delta=0.001)
     state.save(tmp_path, made(config.Training(), batchnorm=True))
     again = State.load(tmp_path)
     assert (again.best, again.wait, again.history) == (0.9, 2, state.history)

@@ -149,6 +149,7 @@ def make_run(root: Path, *, masks: bool = True) -> Run:
         save_npz(run.path("attack", f"linf_pgd-{epsilon:g}.npz"), id=ids[::-1],
                  label=np.zeros(4, int), logits=logits[::-1], sample_id=ids,
                  sample_image=np.full((4, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
+                 linf=np.full(4, epsilon),
                  **extra)  # fmt: skip
         maps = np.stack([RAMP.max() - RAMP if epsilon else RAMP, RAMP, RAMP, ZERO])
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
@@ -197,7 +198,8 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
         place = run.path("attack", f"linf_pgd-{epsilon:g}.npz")
         save_npz(place, id=ids[::-1], group=patients[::-1], label=np.zeros(6, int),
                  logits=np.tile([1.0, 0.0], (6, 1)), sample_id=ids,
-                 sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32))  # fmt: skip
+                 sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
+                 linf=np.full(6, epsilon))  # fmt: skip
         moved = np.stack([RAMP.max() - RAMP, RAMP] * 3) if epsilon else maps
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
         save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids, heatmap=moved)

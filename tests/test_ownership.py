@@ -352,7 +352,11 @@ def test_two_processes_never_write_to_one_out(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_two_searches_never_write_one_table(tmp_path: Path) -> None:
+def test_two_searches_never_write_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnrobust.training.ready.ready", lambda *_: None)
+    monkeypatch.setattr(Walk, "dataset", lambda *_: None)
     walk = Walk(runs.Run.of(EXPERIMENT, tmp_path / "runs"), tmp_path / "no records")
     with (
         ownership.alone(search.place(walk.run)),
