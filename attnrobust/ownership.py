@@ -32,9 +32,11 @@ FORMER = {
     "transfer": {"attack", "seed", "version", "models"},
     "unfreeze": {"weights", "settings", "attack", "version"},
 }
+# Lists beside records; which of them there are, the manifest says.
+LISTS = ("rejects.csv", "corruptions.csv", "duplicates.csv", "disc.csv")
 # What an unfinished folder of records may hold: shards, what describes them, temporary files.
 PARTS = re.compile(rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|dataset\.json|"
-                   r"(rejects|corruptions)\.csv)|\.\d+-[^/]+")  # fmt: skip
+                   rf"{'|'.join(map(re.escape, LISTS))})|\.\d+-[^/]+")  # fmt: skip
 PLAN = "parts/plan.json"
 
 
@@ -47,7 +49,7 @@ def manifest(folder: Path, kind: str) -> dict[str, Any] | None:
     """The manifest of a folder of ours; None where it is not ours, or not of this kind."""
     try:
         found = json.loads((folder / MANIFESTS[kind]).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None
@@ -59,14 +61,14 @@ def manifest(folder: Path, kind: str) -> dict[str, Any] | None:
 
 def listed(kind: str, found: Mapping[str, Any]) -> list[str]:
     """The files that a manifest says are ours, itself included, relative to its folder."""
-    files = _shards(found) if kind == "records" else found.get("files", [])
-    more = (
-        ["rejects.csv", "corruptions.csv", "duplicates.csv", "disc.csv"]
-        if kind == "records"
-        else []
-    )
+    files = found.get("files", [])
     mine = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
-    return [MANIFESTS[kind], *more, *mine]
+    if kind != "records":
+        return [MANIFESTS[kind], *mine]
+    # Before the lists were named there were these two, the second with corrupted records.
+    former = ["rejects.csv", *(["corruptions.csv"] if "corrupted" in found else [])]
+    lists = [name for name in LISTS if name in mine] if "files" in found else former
+    return [MANIFESTS[kind], *lists, *_shards(found)]
 
 
 def _shards(found: Mapping[str, Any]) -> list[str]:
@@ -202,7 +204,12 @@ def _locked(place: Path, out: Path) -> TextIO | None:
     while True:
         file: TextIO | None = None
         try:
-            file = place.open("w")
+            # No link is followed, nothing is emptied: what is not ours stays.
+            file = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
+            if os.fstat(file.fileno()).st_size:
+                file.close()
+                raise UserError(f"{place}: in the way of the lock of {out}, and not empty as a "
+                                "lock is; move it away")  # fmt: skip
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if file:
@@ -210,6 +217,9 @@ def _locked(place: Path, out: Path) -> TextIO | None:
             raise UserError(f"{out}: another process is writing there; expected one at a time, "
                             "wait for it or end it") from None  # fmt: skip
         except OSError as error:
+            if place.is_symlink():
+                raise UserError(f"{place}: in the way of the lock of {out}, and a link, as a lock "
+                                "is not; move it away") from None  # fmt: skip
             if place not in _said:
                 log.warning("warning: %s: cannot be locked (%s); a second process that writes to "
                             "%s at the same time would not be noticed", place, error.strerror,

@@ -331,6 +331,16 @@ def test_whole_model_file_of_other_classes_is_refused(tmp_path: Path) -> None:
         build(replace(SMALL, weights=str(path)), classes=CLASSES, image_size=32)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "broken.h5"
+    network = build(SMALL, classes=CLASSES, image_size=32)
+    layer = next(layer for layer in network.layers if layer.weights)
+    layer.set_weights([array + np.nan for array in layer.get_weights()])
+    network.save_weights(path)
+    with pytest.raises(UserError, match=rf"broken\.h5: layer {layer.name} holds numbers that are"):
+        build(replace(SMALL, weights=str(path)), classes=CLASSES, image_size=32)
+
+
 def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:
     text, cut, other = (tmp_path / name for name in ("text.h5", "cut.h5", "x.weights.h5"))
     text.write_text("<html>not found</html>")

@@ -155,6 +155,14 @@ def test_light_that_only_fades_shows_no_eye(fading: Callable, seed: int) -> None
         fundus.find_disc(image)
 
 
+@pytest.mark.parametrize(("ground", "nerve"), [(60, 170), (100, 200), (150, 240)])
+def test_an_optic_nerve_in_a_frame_without_a_rim_is_no_eye(ground: int, nerve: int) -> None:
+    image = np.full((400, 400, 3), ground, np.uint8)
+    cv2.circle(image, (170, 210), 60, (nerve,) * 3, cv2.FILLED)
+    with pytest.raises(UnusableImageError, match="no eye disc found"):
+        fundus.find_disc(image)
+
+
 def test_how_much_of_the_rim_is_seen_is_told() -> None:
     assert fundus.find_disc(eye(*WHOLE)).seen > 0.99
     hidden = eye(*WHOLE)

@@ -63,6 +63,52 @@ def test_records_never_replace_a_folder_with_another_programs_dataset_json(
     assert contents(tmp_path) == before
 
 
+def test_lists_that_are_not_of_the_records_stay(
+    raw: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (out / "disc.csv").write_text("mine")
+    before = contents(out)
+    assert command(raw, out) == 1
+    refused(capsys.readouterr().err, "disc.csv", "would be lost")
+    assert contents(out) == before
+
+
+def test_a_preparation_killed_as_it_ends_goes_on(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ownership, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_records(raw, tmp_path / "out")
+    assert {"duplicates.csv", "rejects.csv"} <= {
+        path.name for path in (tmp_path / "out.partial").iterdir()
+    }
+    write_records(raw, tmp_path / "out")
+    assert (tmp_path / "out" / "duplicates.csv").is_file()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_lock_neither_empties_nor_removes_a_file(tmp_path: Path, linked: bool) -> None:
+    lock, target = tmp_path / ".out.lock", tmp_path / "target"
+    (target if linked else lock).write_text("precious")
+    if linked:
+        lock.symlink_to(target)
+    with (
+        pytest.raises(UserError, match=r"\.out\.lock: in the way"),
+        ownership.alone(tmp_path / "out"),
+    ):
+        pytest.fail("held")
+    assert lock.read_text() == "precious"
+
+
+def test_a_manifest_of_too_deep_json_is_none(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    assert ownership.manifest(tmp_path, "records") is None
+
+
 def test_records_never_take_the_place_of_the_raw_images(
     raw: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

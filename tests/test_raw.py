@@ -376,11 +376,19 @@ def test_a_large_image_is_refused_by_its_header_alone() -> None:
         images.load_image(encoded(colours(0, 100, 101)), max_megapixels=0.01)
 
 
+def test_the_limit_is_ours_alone() -> None:
+    """Pillow's own, which knows nothing of --max-megapixels, ends at 179 megapixels."""
+    content = io.BytesIO()
+    Image.new("1", (14_000, 13_000)).save(content, "PNG")
+    with pytest.raises(UnusableImageError, match=r"182\.0 megapixels, more than 100"):
+        images.load_image(content.getvalue(), max_megapixels=100)
+
+
 def test_an_image_of_absurd_size_is_refused() -> None:
     header = bytearray(encoded(colours(0), "PNG"))
     header[16:24] = struct.pack(">II", 60_000, 60_000)
     header[29:33] = struct.pack(">I", zlib.crc32(bytes(header[12:29])))
-    with pytest.raises(UnusableImageError, match="more than 50 megapixels"):
+    with pytest.raises(UnusableImageError, match=r"3600\.0 megapixels, more than 50"):
         load(bytes(header))
 
 

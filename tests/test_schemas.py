@@ -210,7 +210,8 @@ def test_a_cell_that_is_none_is_named(column: str, cell: str, tmp_path: Path) ->
 
 def test_a_line_that_is_no_epoch_is_named(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    for line in ('{"epoch": 0}', '{"loss": 1}', '{"epoch": 2, "loss": "x"}', "[]", '{"epoch": 2'):
+    for line in ('{"epoch": 0}', '{"loss": 1}', '{"epoch": 2, "loss": "x"}', "[]", '{"epoch": 2',
+                 f'{{"epoch": 2, "loss": {10**400}}}'):  # fmt: skip
         path.write_text(f'{{"epoch": 1, "loss": NaN}}\n\n{line}\n')
         with pytest.raises(UserError, match=r"history\.jsonl: damaged \(line 3: "):
             schemas.load_history(path)

@@ -107,7 +107,8 @@ def test_a_patient_written_in_three_ways_is_in_one_split(
     assert len({split for found in where.values() for split in found}) > 1
 
 
-@pytest.mark.parametrize("text", ["7", "7.0", "7.", "7.00", "007", "+7", "7e0", " 7 ", "007.0"])
+@pytest.mark.parametrize("text", ["7", "7.0", "7.", "7.00", "007", "+7", "7e0", " 7 ", "007.0",
+                                  "7\u200b", "\u200e7", "\ufeff7"])  # fmt: skip
 def test_a_whole_number_has_one_spelling(text: str) -> None:
     assert raw.whole_number(text) == "7"
     assert Row("a", Path("a"), "nv", text, 2).group == "7"

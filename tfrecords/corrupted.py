@@ -111,13 +111,18 @@ def _write(
                 content = file.read_bytes()
                 shard |= {"count": len(rows) - before, "bytes": len(content),
                           "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
+    # What was found out of the photographs beside it says nothing of these.
+    for name in ("files", "near_duplicates", "clipped"):
+        described.pop(name, None)
     described["corrupted"] = {
         "of": described.pop("hash"), "corruptions": names, "levels": levels, "seed": seed,
         "splits": splits, **({"oversampled": True} if oversample else {}),
     }  # fmt: skip
     _write_list(unfinished / LIST, rows)
     described["format"] = records.FORMAT
-    runs.save_json(unfinished / "dataset.json", described | {"hash": records.digest(described)})
+    described |= {"hash": records.digest(described)}
+    lists = [name for name in ownership.LISTS if (unfinished / name).is_file()]
+    runs.save_json(unfinished / "dataset.json", described | {"files": lists})
     ownership.replace(unfinished, out)
     log.info("%s: %s images corrupted in %s", described["name"], f"{len(rows):,}", out)
     return records.load(out)

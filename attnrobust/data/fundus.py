@@ -50,6 +50,10 @@ SEEN = 0.4
 ARCS = 0.08
 GAP = 0.45
 
+# A circle this small, as a share of the long side, is no eye where so much else is lit.
+SMALL = 0.25
+LIT_AROUND = 0.1
+
 # Of a halo's radius: where an eye in it may end; to what share of its light, in a sixth of that;
 # what share of the halo's edge must be seen of the eye's.
 HALO = (0.72, 0.98)
@@ -101,7 +105,7 @@ def find_disc(image: np.ndarray) -> Disc:
             continue
         circle = _sharpened(bright, circle)
         seen, clear = _rim(bright, circle, LIT[0] * high)
-        if seen >= SEEN:
+        if seen >= SEEN and not _in_an_eye(bright, circle):
             found.append((clear, seen, circle))
             if clear >= CLEAR and not _in_a_halo(bright, circle):
                 break
@@ -227,6 +231,17 @@ def _rim(bright: np.ndarray, circle: np.ndarray, black: float) -> tuple[float, f
     share = float(edge.sum() / possible.sum())
     ended = np.clip(fall / np.maximum(inside, 1), 0, 1)[possible].mean()
     return share, float(share * ended * np.sqrt(possible.sum() / DIRECTIONS))
+
+
+def _in_an_eye(bright: np.ndarray, circle: np.ndarray) -> bool:
+    """Whether a small circle lies in what is lit: an optic nerve or a flare, and no eye's rim."""
+    x, y, radius = circle
+    if radius > SMALL * max(bright.shape):
+        return False
+    rows, columns = np.ogrid[: bright.shape[0], : bright.shape[1]]
+    far = np.hypot(columns - x, rows - y) / radius
+    light = np.median(bright[far < PROFILE[0]]) if (far < PROFILE[0]).any() else 0.0
+    return bool((bright[far > PROFILE[-1]] > light / 4).mean() > LIT_AROUND)
 
 
 def _in_a_halo(bright: np.ndarray, circle: np.ndarray) -> bool:

@@ -36,6 +36,10 @@ TURNS = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 
+WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+# Size is judged by our own limit.
+Image.MAX_IMAGE_PIXELS = None
+
 
 class UnusableImageError(Exception):
     """An image that goes to rejects.csv; the message is the reason."""
@@ -59,7 +63,7 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
     if not content:
         raise UnusableImageError("zero bytes")
     with warnings.catch_warnings():
-        # Size is judged below, by our own limit; damage beside the pixels (EXIF) is no harm.
+        # Damage beside the pixels (EXIF) is no harm.
         warnings.simplefilter("ignore")
         try:
             return _decode(content, max_megapixels)
@@ -67,8 +71,6 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
             raise
         except UnidentifiedImageError:
             raise UnusableImageError(_what_it_is(content)) from None
-        except Image.DecompressionBombError:
-            raise UnusableImageError(f"more than {max_megapixels:g} megapixels") from None
         except Exception as error:
             # Pillow's readers raise whatever they stumble on; no file may end the whole run.
             raise UnusableImageError(
@@ -148,5 +150,5 @@ def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     if image.mode in ("1", "L"):
         notes.append("grey")
     elif image.mode != "RGB":
-        notes.append("transparency" if "A" in image.mode else f"mode {image.mode}")
+        notes.append("transparency" if image.mode in WITH_ALPHA else f"mode {image.mode}")
     return np.asarray(image.convert("RGB")), notes

@@ -72,7 +72,9 @@ def whole_number(text: str) -> str:
     Spreadsheets and pandas write whole numbers as floats where a column has a gap, and drop or
     add leading zeros.
     """
-    plain = unicodedata.normalize("NFKC", text).strip()
+    plain = unicodedata.normalize("NFKC", text)
+    # Signs that nobody sees, such as a zero width space, part no patient from himself.
+    plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf").strip()
     found = WHOLE.fullmatch(plain)
     if not found:
         return plain

@@ -107,6 +107,7 @@ def _write(
     if how.filter != "none":
         count = sum(part["count"] for part in parts.values())
         described["clipped"] = round(sum(part["clipped"] for part in parts.values()) / count, 4)
+    described["files"] = [name for name in ownership.LISTS if (partial / name).is_file()]
     runs.save_json(partial / "dataset.json", described)
     ownership.replace(partial, out)
     if _ours(listed := _rejects_beside(out)):

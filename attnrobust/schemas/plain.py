@@ -79,6 +79,7 @@ def load_history(path: Path, again: str = "run 'train' again") -> list[dict[str,
             row = json.loads(line)
             msgspec.convert(row, Epoch)
             rows.append(msgspec.convert(row, dict[str, float]))
-        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError, SystemError, msgspec.ValidationError) as error:
+            # SystemError: msgspec's, of a whole number that no float can hold.
             raise damaged(path, f"line {number}: not a history row: {error}", again) from None
     return rows
