@@ -23,7 +23,7 @@ from attnrobust.data.raw import SPLITS
 from attnrobust.walk import Walk
 from tfrecords import corrupted
 
-NUMBER = int(os.environ.get("FUZZ_RECORDS", "80"))
+NUMBER = int(os.environ.get("FUZZ_RECORDS", "40"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 DATA = config.Data(dataset="demo", image_size=16)
 
