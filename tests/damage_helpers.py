@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from test_report import make_run
 
 from attnrobust import __main__ as program
@@ -89,6 +90,21 @@ def change_json(rng: random.Random, text: str) -> str:
     else:
         holder[place[-1]] = new
     return json.dumps(value)
+
+
+def ends_in_one_line(
+    work: Callable[[], int], what: str, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[str]]:
+    """The exit code and the error lines of a command on damaged files: one where it failed."""
+    try:
+        code = work()
+    except Exception as error:
+        raise AssertionError(f"{what}: {error!r}") from error
+    stderr = capsys.readouterr().err
+    errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == (code != 0), what
+    assert "Traceback" not in stderr, what
+    return code, errors
 
 
 def change_npz(rng: random.Random, content: bytes) -> bytes:
