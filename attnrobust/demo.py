@@ -6,9 +6,9 @@ import logging
 import time
 from pathlib import Path
 
-from attnrobust.pipeline import walk_through
-from attnrobust.runs import Run
-from attnrobust.walk import RECORDS, REPORTS, RUNS, Walk
+from attnrobust.disk.runs import Run
+from attnrobust.stages.pipeline import walk_through
+from attnrobust.stages.walk import RECORDS, REPORTS, RUNS, Walk
 
 log = logging.getLogger("attnrobust")
 

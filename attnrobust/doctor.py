@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import experiments
-from attnrobust import config, provenance
+from attnrobust import config
+from attnrobust.disk import provenance
 from attnrobust.errors import UserError
 
 if TYPE_CHECKING:

@@ -29,7 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import commands, config, pipeline, runs
+from attnrobust import config
+from attnrobust import console as commands
+from attnrobust.disk import runs
+from attnrobust.stages import pipeline
 
 commands.quiet()
 

@@ -19,8 +19,8 @@ import numpy as np
 from attnrobust import config
 from attnrobust.attacks.autoattack import autoattack
 from attnrobust.data import inputs
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.disk.runs import Run
+from attnrobust.stages.walk import Walk
 from benchmarks.autoattack import ours, robust, theirs
 
 

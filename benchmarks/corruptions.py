@@ -11,7 +11,7 @@ import time
 import cv2
 import numpy as np
 
-from attnrobust.commands import positive
+from attnrobust.console import positive
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.commands import positive
+from attnrobust.console import positive
 from attnrobust.data import inputs, records
 from attnrobust.data.augmentation import AUGMENTATIONS
 from attnrobust.models import build

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.commands import positive
+from attnrobust.console import positive
 from attnrobust.data import images, inputs, preprocessing, shards, writing
 from attnrobust.data.raw import Row
 from tfrecords import eyepacs

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from attnrobust import __main__ as program
-from attnrobust import config, pipeline
-from attnrobust.walk import Walk
+from attnrobust import cli as program
+from attnrobust import config
+from attnrobust.run import main
+from attnrobust.stages.walk import Walk
 
 MODULE = "experiments.demo.resnet18_gap"
 
@@ -61,10 +62,10 @@ def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Called | None:
         return None
     seen: list[Called] = []
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "walk_through", lambda walk, stages: seen.append(
+        patch.setattr("attnrobust.run.walk_through", lambda walk, stages: seen.append(
             Called(walk, stages)))  # fmt: skip
         experiment = importlib.import_module(module).EXPERIMENT
-        assert pipeline.main(experiment, words) == 0, command
+        assert main(experiment, words) == 0, command
     (called,) = seen
     return called
 

@@ -15,7 +15,8 @@ import pytest
 # Two test processes share two cores, and so do the processes that they start.
 os.environ.update(TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1")
 
-from attnrobust import commands, config
+from attnrobust import config
+from attnrobust import console as commands
 
 commands.quiet()
 
@@ -195,7 +196,7 @@ def cheap_pages() -> Iterator[None]:
 
     For tests that ask for neither; one of each kind of figure is `in_full` or in a module without.
     """
-    from attnrobust import metrics
+    from attnrobust.measures import metrics
     from attnrobust.report import pictures
 
     class Blank(pictures.FigureCanvasAgg):

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from test_report import make_run
 
-from attnrobust import __main__ as program
-from attnrobust import pipeline, runs, stamps
-from attnrobust.commands import guarded
+from attnrobust import cli as program
+from attnrobust.console import guarded
+from attnrobust.disk import runs, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.explanations import comparison
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 
 ODD: list[Any] = [
     None, [], {}, "", "x", "../../../escaped", "/tmp/escaped", "a/b", "..",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, runs
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust import config
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
+from attnrobust.stages.walk import Walk
 
 
 def made(

@@ -12,10 +12,10 @@ import pytest
 from test_report import make_run
 
 import experiments
-from attnrobust import evaluation
+from attnrobust.disk.runs import Run, load_json, save_json, save_text
 from attnrobust.report import as_published, martinez, reading, wu_figures
 from attnrobust.report.page import write
-from attnrobust.runs import Run, load_json, save_json, save_text
+from attnrobust.stages import evaluation
 
 TWELVE = [name for name in experiments.known() if name.endswith("_as_published")]
 MARK = "through-softmax"

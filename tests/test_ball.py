@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from attnrobust import ball
+from attnrobust.training import ball
 
 ORDERS = {"l1": 1, "l2": 2, "linf": np.inf}
 NORMAL = np.random.default_rng(0).standard_normal((5, 4, 4, 3))

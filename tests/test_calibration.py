@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from attnrobust import calibration, metrics
-from attnrobust.calibration import CALIBRATION
+from attnrobust.measures import calibration, metrics
+from attnrobust.measures.calibration import CALIBRATION
 
 LABELS = np.array([0, 1, 0, 0])
 HALVES = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])

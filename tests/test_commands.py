@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attnrobust import commands
+from attnrobust import console as commands
 from attnrobust.errors import UserError
 
 

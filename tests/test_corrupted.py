@@ -23,12 +23,12 @@ from data_helpers import (
     write_records,
 )
 
-from attnrobust import runs
 from attnrobust.corruptions import RANDOM, corrupt
-from attnrobust.data import corrupting, records, shards, writing
+from attnrobust.data import corrupted, corrupting, records, shards, writing
 from attnrobust.data.raw import SPLITS
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from tfrecords import corrupted, eyepacs
+from tfrecords import eyepacs
 
 TASKS = {"two": records.Task(classes=("a", "b"), of=(0, 1, 0, 1, 0, 1, 0))}
 SEVERE = ("under_exposure", "gaussian_noise")

@@ -15,10 +15,10 @@ from attnrobust.corruptions import CORRUPTIONS, KINDS, SEVERITIES, corrupt, corr
 from attnrobust.corruptions import __main__ as sheets
 from attnrobust.corruptions.artefacts import SHIFT
 from attnrobust.corruptions.digital import contrast
-from attnrobust.corruptions.error import corruption_errors, mean_corruption_error
 from attnrobust.corruptions.noise import is_grey
 from attnrobust.corruptions.optics import field_of_view
 from attnrobust.errors import UserError
+from attnrobust.measures.corruption_error import corruption_errors, mean_corruption_error
 
 COUNT = 16
 IDS = [f"image-{index}" for index in range(COUNT)]

@@ -6,11 +6,12 @@ import functools
 
 import pytest
 
-from attnrobust import __main__ as program
-from attnrobust import config, demo, pipeline
+from attnrobust import cli as program
+from attnrobust import config, demo
 from attnrobust.attacks import methods
 from attnrobust.data import shards
 from attnrobust.report import page
+from attnrobust.stages import pipeline
 from experiments.demo import resnet18_gap, resnet18_soft_attention
 
 LEFT_OUT = ("report", "export")  # the page is one on both models; nobody deploys a drawn demo

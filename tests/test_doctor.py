@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnrobust import __main__ as program
+from attnrobust import cli as program
 from attnrobust import doctor
 from attnrobust.models import build
 

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import run_helpers
 
-from attnrobust import config, evaluation, runs
-from attnrobust.calibration import CALIBRATION
+from attnrobust import config
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
+from attnrobust.measures.calibration import CALIBRATION
+from attnrobust.stages import evaluation
 
 CLASSES = ["mel", "nv", "df"]
 IDS = np.array([f"ISIC_{i}" for i in range(10)])

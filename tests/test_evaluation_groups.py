@@ -11,9 +11,11 @@ import pytest
 from test_evaluation import CLEAN, FALLEN, IDS, LABELS, USED, attacked, logits, row
 from test_evaluation import run as run  # noqa: PLC0414  (a fixture)
 
-from attnrobust import evaluation, metrics, runs
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
+from attnrobust.measures import metrics
+from attnrobust.stages import evaluation
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 # Images 0 to 2 are one patient's, 6 to 9 another's.

@@ -13,7 +13,8 @@ from tensorflow import keras
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.utils.scores import CategoricalScore
 
-from attnrobust import config, runs
+from attnrobust import config
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.explanations import stage
 from attnrobust.explanations.methods import EXPLANATIONS, grad_cam

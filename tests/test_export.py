@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config, export, runs
+from attnrobust import config
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
+from attnrobust.stages import export
 
 
 def test_a_fresh_process_gives_the_same_logits(tmp_path):

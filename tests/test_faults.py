@@ -36,9 +36,11 @@ from data_helpers import (
 )
 from PIL import Image
 
-from attnrobust import config, pipeline
+from attnrobust import config
 from attnrobust.data import inputs, records
-from attnrobust.runs import Run
+from attnrobust.disk.runs import Run
+from attnrobust.run import main
+from attnrobust.stages import pipeline
 from tfrecords import ham10000
 
 PROJECT = Path(__file__).parents[1]
@@ -462,7 +464,7 @@ def walk(stage: str, out: Path, tmp_path: Path, *more: str) -> int:
     log = pipeline.log
     before = list(log.handlers)
     try:
-        return pipeline.main(
+        return main(
             EXPERIMENT, [stage, "--records", str(out), "--runs", str(tmp_path / "runs"), *more]
         )
     finally:

@@ -17,10 +17,12 @@ import tensorflow as tf
 from tensorflow import keras
 from training_helpers import history, leave_uncompiled, made, resumed_as_whole
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config
 from attnrobust.data import inputs, records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
+from attnrobust.run import main
 from attnrobust.training import fit, strategy
 from attnrobust.training.state import State
 from experiments.demo import resnet18_gap
@@ -243,7 +245,7 @@ def save(self, *args):
     if self.epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 State.save = save
-pipeline.main(EXPERIMENT, sys.argv[1:])
+main(EXPERIMENT, sys.argv[1:])
 """
 
 
@@ -263,10 +265,10 @@ def test_a_killed_process_goes_on_from_the_last_finished_epoch(
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert State.load(folder / "state").epoch == 2
-    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    assert main(resnet18_gap.EXPERIMENT, words) == 0
     assert "going on after epoch 2" in capsys.readouterr().out
     assert [row["epoch"] for row in history(folder)] == [1, 2, 3]
-    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    assert main(resnet18_gap.EXPERIMENT, words) == 0
     assert "done before, kept" in capsys.readouterr().out
 
 

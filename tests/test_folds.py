@@ -14,11 +14,11 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.data import folds, inputs, records
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
+from attnrobust.stages.walk import Walk
 from attnrobust.training import fit
 from attnrobust.training.methods import METHODS
-from attnrobust.walk import Walk
 
 DATA = config.Data(dataset="ham10000", image_size=SIZE)
 PLAIN = config.Training(batch_size=4, augmentation=())

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from attnrobust import __main__ as program
+from attnrobust import cli as program
 from attnrobust import config, forecast
 from attnrobust.training import inner
 

@@ -18,11 +18,10 @@ from damage_helpers import change_json, ends_in_one_line
 from data_helpers import contents
 
 from attnrobust import config
-from attnrobust.commands import guarded
-from attnrobust.data import inputs, records
+from attnrobust.console import guarded
+from attnrobust.data import corrupted, inputs, records
 from attnrobust.data.raw import SPLITS
-from attnrobust.walk import Walk
-from tfrecords import corrupted
+from attnrobust.stages.walk import Walk
 
 NUMBER = int(os.environ.get("FUZZ_RECORDS", "40"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from attnrobust import config, heatmaps, metrics
+from attnrobust import config
+from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison
-from attnrobust.heatmaps import HEATMAP_METRICS, Pair
-from attnrobust.runs import Run, load_npz, save_json, save_npz, save_text
+from attnrobust.measures import heatmaps, metrics
+from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
 
 SIDE = 10
 RAMP = np.arange(SIDE * SIDE, dtype=np.float16).reshape(SIDE, SIDE)

@@ -44,24 +44,24 @@ def block(start: str, names: str = r"((?:.|\n)+)", name: str = NAME) -> tuple[st
 
 # Tables of rows that a user chooses from -> where the README lists their names, and them alone.
 TABLES = {
-    "__main__.COMMANDS": block(r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
+    "cli.COMMANDS": block(r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
                                r"^(?:make (?=demo)|python -m attnrobust )(\w+)\b(?! --)", r"(\w+)"),
     "attacks.cheap.FIRST_PASSES": row("first passes"),
     "attacks.losses.LOSSES": row("losses of attacks"),
     "attacks.methods.ATTACKS": row("attacks, L"),
     "attacks.sanity.CHECKS": row("sanity checks"),
-    "calibration.CALIBRATION": row("metrics", "; calibration: (.+?);"),
+    "measures.calibration.CALIBRATION": row("metrics", "; calibration: (.+?);"),
     "corruptions.CORRUPTIONS": row("corruptions"),
     "data.augmentation.AUGMENTATIONS": row("augmentation", "(.+?)(?:, with `flip`|$)"),
     "data.preprocessing.FILTERS": column("filter"),
     "data.preprocessing.FITS": block("A rectangle becomes a square"),
     "data.sampling.SAMPLING": row("rare classes", "`training.sampling`: (.+?); `"),
     "explanations.methods.EXPLANATIONS": row("explanations"),
-    "heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
-    "metrics.METRICS": row("metrics"),
+    "measures.heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
+    "measures.metrics.METRICS": row("metrics"),
     "models.backbones.BACKBONES": column("backbone"),
     "models.heads.HEADS": column("head"),
-    "pipeline.STAGES": block("```\nraw folder", "[│▼] ([a-z]+) ", r"(\w+)"),
+    "stages.pipeline.STAGES": block("```\nraw folder", "[│▼] ([a-z]+) ", r"(\w+)"),
     "training.losses.CLASS_WEIGHTS": row("rare classes", "`training.class_weights`: (.+?); `"),
     "training.losses.LOSSES": row("losses of training"),
     "training.methods.METHODS": row("training methods"),
@@ -76,13 +76,13 @@ NO_CHOICE = {
     "models.backbones.inception.ROWS": FAMILY,
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
-    "ready.READY": "a row for each of STAGES",
-    "stamps.SECTIONS": "the parts of a configuration, not rows of one",
+    "stages.ready.READY": "a row for each of STAGES",
+    "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
-    "attnrobust.models.precision": "attnrobust.pipeline",
-    "attnrobust.stages": "attnrobust.runs",
+    "attnrobust.models.precision": "attnrobust.stages.pipeline",
+    "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
 EXPERIMENTS = sorted(

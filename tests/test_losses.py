@@ -9,9 +9,10 @@ from sklearn.metrics import cohen_kappa_score
 from tensorflow import keras
 from training_helpers import history, leave_uncompiled
 
-from attnrobust import config, metrics
+from attnrobust import config
 from attnrobust.data import inputs, records
 from attnrobust.errors import UserError
+from attnrobust.measures import metrics
 from attnrobust.training import balance, fit, losses, methods, steps, strategy
 
 RNG = np.random.default_rng(0)

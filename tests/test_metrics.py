@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from attnrobust import calibration, metrics
+from attnrobust.measures import calibration, metrics
 
 SEEDS = range(4)
 

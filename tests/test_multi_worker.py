@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config
 from attnrobust.data import records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
+from attnrobust.run import main
 from attnrobust.training import fit, state, strategy
 from experiments.demo import resnet18_gap
 
@@ -38,7 +40,7 @@ def train(*args):
     np.savez(sys.argv[1], *model.get_weights())
     return model
 fit.train = train
-raise SystemExit(pipeline.main(EXPERIMENT, sys.argv[2:]))
+raise SystemExit(main(EXPERIMENT, sys.argv[2:]))
 """
 
 
@@ -183,6 +185,6 @@ def test_a_lost_worker_ends_in_one_clear_line(machines, text, small, tmp_path, m
 @pytest.mark.parametrize("words", [["predict"], ["all"], ["train", "--force"]])
 def test_other_stages_are_refused_over_several_machines(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        pipeline.main(resnet18_gap.EXPERIMENT, [*words, "--strategy", "multi_worker"])
+        main(resnet18_gap.EXPERIMENT, [*words, "--strategy", "multi_worker"])
     assert stop.value.code == 2
     assert "is for 'train' alone" in capsys.readouterr().err

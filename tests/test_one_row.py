@@ -18,8 +18,8 @@ from attnrobust.data.augmentation import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.data.sampling import SAMPLING
 from attnrobust.explanations.methods import EXPLANATIONS
-from attnrobust.heatmaps import HEATMAP_METRICS
-from attnrobust.metrics import METRICS
+from attnrobust.measures.heatmaps import HEATMAP_METRICS
+from attnrobust.measures.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
 from attnrobust.training.losses import CLASS_WEIGHTS

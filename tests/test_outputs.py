@@ -14,14 +14,16 @@ from attack_helpers import noise as small_noise
 from tensorflow import keras
 from test_engine import STOCK, data, names, radius, setting, small_model, stock
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config
 from attnrobust.attacks import cheap, losses, methods, outputs
 from attnrobust.attacks.methods import settled
 from attnrobust.attacks.subject import Subject
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 
 
 def ended(model: keras.Model) -> keras.Model:

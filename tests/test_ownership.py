@@ -13,13 +13,14 @@ from data_helpers import command, contents, make_raw, write_records
 from run_helpers import made
 from test_report import make_run
 
-from attnrobust import __main__ as program
-from attnrobust import config, ownership, runs, search, study, unfreezing
-from attnrobust.data import records
+from attnrobust import cli as program
+from attnrobust import config
+from attnrobust.data import corrupted, records
+from attnrobust.disk import folders, lock, runs
 from attnrobust.errors import UserError
 from attnrobust.report import page
-from attnrobust.walk import Walk
-from tfrecords import corrupted
+from attnrobust.stages.walk import Walk
+from attnrobust.studies import search, study, unfreezing
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo", image_size=32))
 # What stands in the folders of other programs under the name that ours has.
@@ -80,7 +81,7 @@ def test_a_preparation_killed_as_it_ends_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ownership, "replace", killed)
+        patch.setattr(folders, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             write_records(raw, tmp_path / "out")
     assert {"duplicates.csv", "rejects.csv"} <= {
@@ -98,7 +99,7 @@ def test_a_lock_neither_empties_nor_removes_a_file(tmp_path: Path, linked: bool)
         lock.symlink_to(target)
     with (
         pytest.raises(UserError, match=r"\.out\.lock: in the way"),
-        ownership.alone(tmp_path / "out"),
+        lock.alone(tmp_path / "out"),
     ):
         pytest.fail("held")
     assert lock.read_text() == "precious"
@@ -106,7 +107,7 @@ def test_a_lock_neither_empties_nor_removes_a_file(tmp_path: Path, linked: bool)
 
 def test_a_manifest_of_too_deep_json_is_none(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("[" * 100_000)
-    assert ownership.manifest(tmp_path, "records") is None
+    assert folders.manifest(tmp_path, "records") is None
 
 
 def test_records_never_take_the_place_of_the_raw_images(
@@ -297,13 +298,13 @@ def test_a_run_that_is_no_copy_is_not_made_anew(trained: Walk, tmp_path: Path) -
 def test_a_folder_claimed_before_the_format_had_a_name_goes_on(tmp_path: Path) -> None:
     used = {"weights": "w", "settings": [], "attack": {}, "version": 2}
     runs.save_json(tmp_path / "out" / "settings.json", used)
-    ownership.claim(tmp_path / "out", "unfreeze", used, inputs=[])
+    folders.claim(tmp_path / "out", "unfreeze", used, inputs=[])
     found = runs.load_json(tmp_path / "out" / "settings.json")
     assert found == {"format": "attnrobust unfreeze 1", **used}
     other = {**used, "weights": "v"}
     with pytest.raises(UserError, match="results of other runs or settings stand there"):
-        ownership.claim(tmp_path / "out", "unfreeze", other, inputs=[])
-    ownership.claim(tmp_path / "out", "unfreeze", other, inputs=[], force=True)
+        folders.claim(tmp_path / "out", "unfreeze", other, inputs=[])
+    folders.claim(tmp_path / "out", "unfreeze", other, inputs=[], force=True)
 
 
 def test_make_clean_removes_what_make_made_and_no_raw_data(tmp_path: Path) -> None:
@@ -391,8 +392,8 @@ def test_two_processes_never_write_to_one_out(
 ) -> None:  # fmt: skip
     given = "demo.resnet18_gap" if command == "study" else str(make_run(tmp_path / "runs").root)
     out = tmp_path / "out"
-    with ownership.alone(out):
-        monkeypatch.setattr(ownership, "_held", set())  # as another process sees it
+    with lock.alone(out):
+        monkeypatch.setattr(lock, "_held", set())  # as another process sees it
         assert program.main([command, given, "--out", str(out)]) == 1
     refused(capsys.readouterr().err, f"{out}: another process is writing there")
     assert not list(tmp_path.glob(".*"))
@@ -405,7 +406,7 @@ def test_two_searches_never_write_one_table(
     monkeypatch.setattr(Walk, "dataset", lambda *_: None)
     walk = Walk(runs.Run.of(EXPERIMENT, tmp_path / "runs"), tmp_path / "no records")
     with (
-        ownership.alone(search.place(walk.run)),
+        lock.alone(search.place(walk.run)),
         pytest.raises(UserError, match="first-search/seed-0: another process is writing there"),
     ):
         search.search(walk, ["training.batch_size=8,16"], 2, train=pytest.fail, words=[])
@@ -417,9 +418,9 @@ def test_where_there_are_no_locks_that_is_said_once(
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(ownership.fcntl, "flock", flock)
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
     for _ in range(2):
-        with ownership.alone(tmp_path / "out"):
+        with lock.alone(tmp_path / "out"):
             assert not list(tmp_path.iterdir())
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"warning: {tmp_path / '.out.lock'}: cannot be locked (No locks avail")
@@ -444,7 +445,7 @@ def test_the_folder_of_all_folders_is_nobodys(tmp_path: Path) -> None:
 def test_a_manifest_that_lists_no_names_removes_nothing(tmp_path: Path) -> None:
     run, out = make_run(tmp_path / "runs"), tmp_path / "out"
     (tmp_path / "mine.txt").write_text("mine")
-    runs.save_json(out / "report.json", {"format": ownership.named("report"),
+    runs.save_json(out / "report.json", {"format": folders.named("report"),
                                          "files": [["a"], {}, 3, "../mine.txt"]})  # fmt: skip
     assert program.main(["report", str(run.root), "--out", str(out)]) == 0
     assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -10,11 +10,13 @@ import tensorflow as tf
 from tensorflow import keras
 from training_helpers import resumed_as_whole
 
-from attnrobust import config, pipeline, runs, walk
+from attnrobust import config
 from attnrobust.data import records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.models.backbones import BACKBONES
+from attnrobust.stages import pipeline, walk
 from attnrobust.training import fit, optimizers, phases
 
 # Hundreds of layers: seconds a build.

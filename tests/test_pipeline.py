@@ -16,10 +16,13 @@ import pytest
 import tensorflow as tf
 from training_helpers import leave_uncompiled
 
-from attnrobust import __main__ as program
-from attnrobust import config, export, pipeline, runs
+from attnrobust import cli as program
+from attnrobust import config
 from attnrobust.attacks.methods import settled
 from attnrobust.data import inputs, records
+from attnrobust.disk import runs
+from attnrobust.run import main
+from attnrobust.stages import export, pipeline
 from attnrobust.training import fit, strategy
 from experiments.demo import resnet18_soft_attention
 from experiments.ham10000 import inception_resnet_v2_soft_attention
@@ -29,7 +32,7 @@ EXPERIMENT = resnet18_soft_attention.EXPERIMENT
 
 
 def call(records: Path, runs_folder: Path, *words: str, experiment=EXPERIMENT) -> int:
-    return pipeline.main(
+    return main(
         experiment,
         [*words, "--smoke", "--records", str(records), "--runs", str(runs_folder),
          "--set", "data.image_size=32",
@@ -370,7 +373,7 @@ def test_missing_records_say_how_to_make_them(tmp_path, capsys):
 
 def test_wrong_usage_exits_with_2():
     with pytest.raises(SystemExit) as ended:
-        pipeline.main(EXPERIMENT, ["trian"])
+        main(EXPERIMENT, ["trian"])
     assert ended.value.code == 2
 
 

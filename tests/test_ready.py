@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 from run_helpers import made
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config
 from attnrobust.attacks import checks
 from attnrobust.data import records
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models import build
-from attnrobust.ready import READY, ready
-from attnrobust.runs import Run
+from attnrobust.run import main
+from attnrobust.stages import pipeline
+from attnrobust.stages.ready import READY, ready
+from attnrobust.stages.walk import Walk
 from attnrobust.training import fit
 from attnrobust.training import ready as training
-from attnrobust.walk import Walk
 
 WALKED = ["train", "predict", "attack", "check", "evaluate", "explain", "export"]
 
@@ -29,7 +32,7 @@ def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(experiment: config.Experiment, records_folder: Path, folder: Path, *words: str) -> int:
-    return pipeline.main(experiment, [*words, "--records", str(records_folder),
+    return main(experiment, [*words, "--records", str(records_folder),
                                       "--runs", str(folder / "runs")])  # fmt: skip
 
 

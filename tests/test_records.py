@@ -28,9 +28,9 @@ from data_helpers import (
     write_table,
 )
 
-from attnrobust import runs
 from attnrobust.data import images, preprocessing, raw, records, shards, workers, writing
 from attnrobust.data.raw import Reject, Row
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from tfrecords import ham10000
 

@@ -20,12 +20,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnrobust import config, pipeline, stamps
+from attnrobust import config
+from attnrobust.disk import stamps
+from attnrobust.disk.runs import Run, load_json, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.report import commands, figures, reading, samples, tables, wording
 from attnrobust.report.page import write
 from attnrobust.report.results import Result
-from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
+from attnrobust.stages import pipeline
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
            "value", "low", "high", "n")  # fmt: skip

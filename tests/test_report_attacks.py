@@ -14,10 +14,10 @@ import pytest
 import run_helpers
 from test_report import make_run
 
+from attnrobust.disk.runs import Run, load_json, save_json, save_text
 from attnrobust.errors import UserError
 from attnrobust.report import attacks, figures, galleries, inventory, reading, wording
 from attnrobust.report.page import write
-from attnrobust.runs import Run, load_json, save_json, save_text
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 EPSILONS = (0.00125, 8 / 255)

@@ -16,13 +16,15 @@ import pandas as pd
 import pytest
 from test_report import COLUMNS, make_run
 
-from attnrobust import __main__ as command_line
-from attnrobust import calibration as measures
-from attnrobust import config, evaluation, metrics
+from attnrobust import cli as command_line
+from attnrobust import config
+from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
+from attnrobust.measures import calibration as measures
+from attnrobust.measures import metrics
 from attnrobust.report import calibration, corruptions, figures, martinez, reading, sections
 from attnrobust.report.page import write
-from attnrobust.runs import Run, load_json, load_npz, save_json, save_npz, save_text
+from attnrobust.stages import evaluation
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 # Three of four images right, each 1 ahead: confidence e / (e + 1) = 0.731.

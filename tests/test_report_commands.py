@@ -11,13 +11,16 @@ import pytest
 from command_helpers import MODULE
 from tensorflow import keras
 
-from attnrobust import config, pipeline, prediction, unfreezing
+from attnrobust import config
 from attnrobust.attacks import sweep
 from attnrobust.attacks.methods import settled
+from attnrobust.disk.runs import Run, attack_file, load_json, save_npz, save_text
 from attnrobust.report.page import write
-from attnrobust.runs import Run, attack_file, load_json, save_npz, save_text
+from attnrobust.run import main
+from attnrobust.stages import pipeline, prediction
+from attnrobust.stages.walk import Walk
+from attnrobust.studies import unfreezing
 from attnrobust.training import fit
-from attnrobust.walk import Walk
 from experiments.demo.resnet18_gap import EXPERIMENT
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -70,7 +73,7 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
     for words in (["train", "predict"], *(["attack", *each] for each in attacks), ["evaluate"]):
         command = [*words, *where]
         monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, *command])
-        assert pipeline.main(EXPERIMENT, command) == 0
+        assert main(EXPERIMENT, command) == 0
     run = Run.open(Path("my runs/demo/other/seed-2"))
     started = run.stamp("train")["started"]
     assert load_json(run.path("provenance.json"))["started"] == started
@@ -97,7 +100,7 @@ def test_predictions_alone_have_a_page_whose_commands_attack_them(
     monkeypatch.chdir(tmp_path)
     where = ["--records", str(records_folder), "--set", "attack.target=nv"]
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, "train", *where])
-    assert pipeline.main(EXPERIMENT, ["train", "predict", "evaluate", *where]) == 0
+    assert main(EXPERIMENT, ["train", "predict", "evaluate", *where]) == 0
     run = Run.of(EXPERIMENT, Path("runs"))
     text = write([run], Path("page")).read_text(encoding="utf-8")
     assert "No attack has been measured yet" in text
@@ -120,13 +123,13 @@ def test_a_resumed_training_started_when_its_first_part_did(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit, "train", cut_off)
-    assert pipeline.main(EXPERIMENT, words) == 130
+    assert main(EXPERIMENT, words) == 130
     run = Run.of(EXPERIMENT, tmp_path)
     stamp = run.path("train", "stage.json")
     then = "2025-01-01T00:00:00+0000"
     save_text(stamp, stamp.read_text().replace(load_json(stamp)["started"], then))
     monkeypatch.setattr(fit, "train", finished)
-    assert pipeline.main(EXPERIMENT, words) == 0
+    assert main(EXPERIMENT, words) == 0
     assert load_json(run.path("provenance.json"))["started"] == then
     assert run.stamp("train")["started"] == then
 

@@ -12,12 +12,12 @@ import pytest
 from test_report import make_run
 
 from attnrobust import config
+from attnrobust.disk.runs import Run, load_npz, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison as stage
 from attnrobust.report import comparison, published, reading
 from attnrobust.report.page import write
 from attnrobust.report.tables import Table
-from attnrobust.runs import Run, load_npz, save_npz, save_text
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 

@@ -11,8 +11,8 @@ from test_report import make_run
 from test_report_calibration import page_of, predicted, row_of
 
 from attnrobust import config
+from attnrobust.disk.runs import Run, load_json, save_json, save_npz, save_text
 from attnrobust.report import confusion, imbalance, reading
-from attnrobust.runs import Run, load_json, save_json, save_npz, save_text
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 PLAIN = ("training.class_weights=none",)

@@ -17,17 +17,18 @@ from tensorflow import keras
 from test_report import make_run
 from test_report_calibration import page_of, row_of
 
-from attnrobust import __main__ as program
-from attnrobust import config, evaluation, pipeline
+from attnrobust import cli as program
+from attnrobust import config
 from attnrobust.attacks.methods import reach
 from attnrobust.corruptions import RANDOM
-from attnrobust.data import shards, writing
+from attnrobust.data import corrupted, shards, writing
+from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, save_text
 from attnrobust.report import figures, pictures, reading, wu, wu_figures
 from attnrobust.report.results import Result
 from attnrobust.report.sections import Section
-from attnrobust.runs import Run, load_json, load_npz, save_json, save_npz, save_text
-from attnrobust.walk import Walk
-from tfrecords import corrupted, eyepacs
+from attnrobust.stages import evaluation, pipeline
+from attnrobust.stages.walk import Walk
+from tfrecords import eyepacs
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")

@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 import run_helpers
 
-from attnrobust import config, pipeline, provenance, runs
+from attnrobust import config
 from attnrobust.attacks.methods import settled
+from attnrobust.disk import provenance, runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.report import page
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo"), seed=3)
 USED = {"training": {"epochs": 2, "augmentation": ("flip",)}, "seed": 3}

@@ -13,8 +13,9 @@ import tensorflow as tf
 from imblearn.over_sampling import SMOTE
 from training_helpers import resumed_as_whole
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.data import inputs, records, sampling
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.training import balance, fit, phases, strategy
 

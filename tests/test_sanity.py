@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.attacks import methods, sanity, sweep
 from attnrobust.attacks.subject import Subject
 from attnrobust.data import inputs, records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 

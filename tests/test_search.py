@@ -12,10 +12,14 @@ import pandas as pd
 import pytest
 from data_helpers import make_raw, write_records
 
-from attnrobust import config, pipeline, runs, search
+from attnrobust import config
 from attnrobust.data import folds, records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.grid import axes, points
+from attnrobust.run import main
+from attnrobust.stages import pipeline
+from attnrobust.studies import search
+from attnrobust.studies.grid import axes, points
 
 GRID = ("training.learning_rate=1e-3,0.0001",)
 FAST = ("model.head=gap", "training.epochs=1", "training.batch_size=8", "training.augmentation=",
@@ -114,7 +118,7 @@ def call(demo: records.Dataset, place: Path, tiny: config.Experiment, *words: st
     settings = [word for setting in FAST for word in ("--set", setting)]
     grid = [word for axis in GRID for word in ("--grid", axis)]
     where = ["--records", str(demo.root), "--runs", str(place), "--seed", "3"]
-    return pipeline.main(tiny, ["search", "--folds", "2", *grid, *where, *settings, *words])
+    return main(tiny, ["search", "--folds", "2", *grid, *where, *settings, *words])
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +289,7 @@ def test_search_goes_alone(
     words: list[str], message: str, tiny: config.Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        pipeline.main(tiny, words)
+        main(tiny, words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 

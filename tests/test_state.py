@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnrobust import runs
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.training.state import State
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 import experiments
-from attnrobust import __main__, pipeline, study
+from attnrobust import cli as __main__
 from attnrobust.errors import UserError
-from attnrobust.ready import ready
+from attnrobust.run import main
+from attnrobust.stages.ready import ready
+from attnrobust.studies import study
 
 NAMES = ["a.one", "a.two", "b.one"]
 
@@ -95,7 +97,7 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
         if words[:2] != [sys.executable, "-m"]:
             return real(words, **options)
         module = importlib.import_module(words[2])
-        return subprocess.CompletedProcess(words, pipeline.main(module.EXPERIMENT, words[3:]))
+        return subprocess.CompletedProcess(words, main(module.EXPERIMENT, words[3:]))
 
     monkeypatch.setattr(subprocess, "run", here)
     settings = ["data.limit=16", "data.image_size=16", "model.backbone=small", "training.epochs=1",

@@ -10,12 +10,14 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config, prediction, runs
+from attnrobust import config
 from attnrobust.attacks import feed, passes, progress, sweep
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
+from attnrobust.stages import prediction
 from attnrobust.training import strategy
 
 

@@ -10,18 +10,21 @@ import pandas as pd
 import pytest
 from tensorflow import keras
 
-from attnrobust import __main__ as command
-from attnrobust import config, pipeline, runs
+from attnrobust import cli as command
+from attnrobust import config
 from attnrobust.attacks import passes
 from attnrobust.attacks import transfer as crafting
 from attnrobust.attacks.methods import ATTACKS, Row
 from attnrobust.data import inputs, records
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
-from attnrobust.report import transfer as matrix
-from attnrobust.runs import Run
-from attnrobust.transfer import transfer
-from attnrobust.walk import Walk
+from attnrobust.run import main
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
+from attnrobust.studies import transfer_matrix as matrix
+from attnrobust.studies.transfer import transfer
 from experiments.demo import resnet18_gap, resnet18_soft_attention
 
 SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=0.5"]
@@ -33,7 +36,7 @@ def train(module, records, folder):
              "--set", "training.augmentation=", "--set", "training.class_weights=none",
              "--set", "training.patience=4", "--set", "data.image_size=32",
              "--set", "data.limit=100", "--set", "model.backbone=small"]  # fmt: skip
-    assert pipeline.main(module.EXPERIMENT, words) == 0
+    assert main(module.EXPERIMENT, words) == 0
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import pytest
 import run_helpers
 
-from attnrobust import pipeline, runs
 from attnrobust.attacks import sanity
 from attnrobust.attacks.subject import Subject
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.report import trust
-from attnrobust.walk import Walk
+from attnrobust.run import main
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 from experiments.demo import resnet18_gap
 
 ROWS = ("a pass", "b note", "c warn")
@@ -163,6 +165,6 @@ def test_what_the_page_advises_works(state, attacked, records_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pipeline.STAGES, "check",
                       lambda each: walks.append(each) or check(each, *ROWS))  # fmt: skip
-        assert pipeline.main(importlib.import_module(module).EXPERIMENT, words) == 0
+        assert main(importlib.import_module(module).EXPERIMENT, words) == 0
     assert walks[0].run.root == walk.run.root
     assert len(read(walk)[0].rows) == 3, "and then the page shows them"

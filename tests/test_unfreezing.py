@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnrobust import __main__ as command
-from attnrobust import config, pipeline, runs, unfreezing
+from attnrobust import cli as command
+from attnrobust import config
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.report import unfreezing as page
+from attnrobust.run import main
+from attnrobust.studies import unfreezing
+from attnrobust.studies import unfreezing_table as page
 from experiments.demo import resnet18_gap
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -28,7 +31,7 @@ def trained(one_device, uncompiled, records_folder, tmp_path_factory):
              "--set", "data.image_size=32", "--set", "model.backbone=small",
              "--set", "training.method=adversarial", "--set", "training.inner_steps=2",
              "--set", "training.inner_rel_stepsize=0.5"]  # fmt: skip
-    assert pipeline.main(resnet18_gap.EXPERIMENT, words) == 0
+    assert main(resnet18_gap.EXPERIMENT, words) == 0
     return folder
 
 

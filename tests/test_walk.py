@@ -11,15 +11,17 @@ import tensorflow as tf
 from run_helpers import made
 from tensorflow import keras
 
-from attnrobust import config, pipeline, runs
+from attnrobust import config
 from attnrobust.attacks import sanity
 from attnrobust.attacks.subject import Subject
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.runs import Run
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 from attnrobust.training import batchnorm, fit
 from attnrobust.training.validation import Validation
-from attnrobust.walk import Walk
 
 
 @pytest.fixture

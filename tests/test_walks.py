@@ -18,8 +18,10 @@ import pytest
 from data_helpers import SIZE, make_chestxray14, make_eyepacs, make_raw
 from training_helpers import leave_uncompiled
 
-from attnrobust import pipeline, runs
 from attnrobust.data import shards, writing
+from attnrobust.disk import runs
+from attnrobust.run import main
+from attnrobust.stages import pipeline
 from tfrecords import chestxray14, ham10000
 
 CLASSES = {
@@ -91,7 +93,7 @@ def test_every_data_set_walks(
     words += ["--set", "training.augmentation="]
     leave_uncompiled(monkeypatch)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    assert pipeline.main(experiment, words) == 0
+    assert main(experiment, words) == 0
     check(tmp_path, name, stages)
 
 

@@ -13,8 +13,9 @@ import scipy.special
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs
 from attnrobust.training import fit, methods
 from attnrobust.training.state import State
 

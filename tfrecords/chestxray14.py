@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import runs
 from attnrobust.data import prepare, preprocessing, raw, tables
 from attnrobust.data.raw import Reject, Row
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import runs
 from attnrobust.data import fundus, graham, places, prepare, preprocessing, raw
 from attnrobust.data.raw import Reject, Row
 from attnrobust.data.records import Task
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")

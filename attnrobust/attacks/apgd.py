@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import ball, config
+from attnrobust import config
 from attnrobust.attacks import border, engine, packing
 from attnrobust.models.replicas import Replicas
+from attnrobust.training import ball
 from attnrobust.training.losses import log_odds_against
 
 log = logging.getLogger("attnrobust")

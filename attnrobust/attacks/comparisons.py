@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnrobust import ball
 from attnrobust.attacks.methods import ATTACKS, in_role, in_steps
 from attnrobust.attacks.subject import Subject
+from attnrobust.training import ball
 
 # Whether it holds (None: of no consequence here), and the numbers in words.
 Finding = tuple[bool | None, str]

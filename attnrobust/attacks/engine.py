@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 
-from attnrobust import ball
 from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
+from attnrobust.training import ball
 
 BOUNDS = (0.0, 1.0)
 # A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import ball, config
+from attnrobust import config
 from attnrobust.attacks import border, engine, packing
 from attnrobust.models.replicas import Replicas
+from attnrobust.training import ball
 
 TOWARD_IMAGE = 0.1  # alpha_max: largest share of the step that starts at the image
 OVERSHOOT = 1.05  # eta

@@ -15,9 +15,10 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import ball, config
+from attnrobust import config
 from attnrobust.attacks import border, engine
 from attnrobust.models.replicas import Replicas
+from attnrobust.training import ball
 from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]

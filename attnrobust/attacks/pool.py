@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import ball
 from attnrobust.attacks import border, engine, losses
 from attnrobust.attacks.border import SLACK
 from attnrobust.attacks.packing import fitting
 from attnrobust.models.replicas import Replicas
+from attnrobust.training import ball
 
 
 class Item(NamedTuple):

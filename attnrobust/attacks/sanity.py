@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from attnrobust import runs
 from attnrobust.attacks import engine, methods
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.comparisons import (
@@ -32,6 +31,7 @@ from attnrobust.attacks.comparisons import (
 )
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.subject import Subject
+from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
 

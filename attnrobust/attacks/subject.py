@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config, runs, schemas
+from attnrobust import config
 from attnrobust.attacks import judging, packing
 from attnrobust.attacks.checks import TOLERANCE, norms
 from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
@@ -17,6 +17,7 @@ from attnrobust.attacks.outputs import make, on_logits
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs, schemas
 from attnrobust.models.replicas import Replicas
 
 

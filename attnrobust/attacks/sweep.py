@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config, runs, schemas
+from attnrobust import config
 from attnrobust.attacks import checks, judging, methods
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed, sample_positions
@@ -24,6 +24,7 @@ from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs, schemas
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 

@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.attacks import checks
 from attnrobust.attacks.methods import ATTACKS, Attack, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from attnrobust import runs
-from attnrobust.commands import Parser, guarded, positive
+from attnrobust.console import Parser, guarded, positive
 from attnrobust.corruptions import CORRUPTIONS, KINDS, SEVERITIES, corrupt
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
 SIZE = 224  # px at which images are corrupted; they are shrunk only then

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from attnrobust import runs
+from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
 

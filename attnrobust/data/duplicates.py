@@ -20,7 +20,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from attnrobust import runs
+from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import runs
 from attnrobust.data import inputs, records
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
 FEATURES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust.commands import Parser, guarded, positive
+from attnrobust.console import Parser, guarded, positive
 from attnrobust.data import images, preprocessing, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, runs, schemas
+from attnrobust import config
 from attnrobust.data.raw import SPLITS
+from attnrobust.disk import folders, runs, schemas
 from attnrobust.errors import UserError
 
 # What dataset.json names; records of before there was a name have the number 1.
-FORMAT = ownership.named("records")
+FORMAT = folders.named("records")
 FORMER = 1
 
 
@@ -46,7 +47,7 @@ class Dataset:
         label_map: For each stored label the one that is read (empty: the stored one).
         members: For a split that is a part of what its shards hold: for each example there, in
             record order, whether it belongs to the split.
-        corrupted: How the images were corrupted, as `tfrecords.corrupted` says; empty: not at all.
+        corrupted: How the images were corrupted, as `data/corrupted.py` says; empty: not at all.
         filter: Row of FILTERS that was put on the images before they were stored.
     """
 
@@ -104,7 +105,7 @@ def load(root: Path) -> Dataset:
         raise UserError(
             f"{root}: no records there (dataset.json is missing); make them with "
             f"python -m tfrecords.{root.name} --raw DIR --out {root} (corrupted copies of others: "
-            f"python -m tfrecords.corrupted --out {root})"
+            f"python -m attnrobust.data.corrupted --out {root})"
         )
     described = described_in(root)
     for split in SPLITS:

@@ -14,9 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.data import duplicates, fundus, images, preprocessing
 from attnrobust.data.raw import Row
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]

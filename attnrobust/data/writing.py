@@ -19,10 +19,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnrobust import ownership, runs, schemas
 from attnrobust.data import discs, duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.data.workers import workers
+from attnrobust.disk import files, folders, lock, runs, schemas
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -63,8 +63,8 @@ def write(
             files at `out`, or `out` inside what is read or the other way round.
     """
     # A link stays one, and `.` has no name to be put in the place of.
-    out = out.resolve() if out.is_symlink() else ownership.with_a_name(out)
-    with ownership.alone(out):
+    out = out.resolve() if out.is_symlink() else files.with_a_name(out)
+    with lock.alone(out):
         require_free(out, [*sources, *_folders(rows)])
         return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,
                       tasks=tasks or {})  # fmt: skip
@@ -75,7 +75,7 @@ def _write(
     rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
 ) -> records.Dataset:  # fmt: skip
     total = len(rows) + len(rejects)
-    partial = ownership.beside(out, "{}.partial")
+    partial = files.beside(out, "{}.partial")
     with workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
@@ -89,7 +89,7 @@ def _write(
         }
         image = [how.size, how.fit, how.filter, how.max_megapixels, duplicates.SIDE]
         key = runs.digest([records.FORMER, name, *classes, *image], contents, hashes)
-        if ownership.begin(partial, key):
+        if folders.begin(partial, key):
             log.info("going on in %s", partial)
         parts = _write_shards(partial, plan, classes, how, pool)
     for part in parts.values():
@@ -107,9 +107,9 @@ def _write(
     if how.filter != "none":
         count = sum(part["count"] for part in parts.values())
         described["clipped"] = round(sum(part["clipped"] for part in parts.values()) / count, 4)
-    described["files"] = [name for name in ownership.LISTS if (partial / name).is_file()]
+    described["files"] = [name for name in folders.LISTS if (partial / name).is_file()]
     runs.save_json(partial / "dataset.json", described)
-    ownership.replace(partial, out)
+    folders.replace(partial, out)
     if _ours(listed := _rejects_beside(out)):
         listed.unlink()
     _say(described, rejects, out)
@@ -122,12 +122,12 @@ def require_free(out: Path, inputs: Sequence[Path]) -> None:
     Raises:
         UserError: It does, or lies inside what is read.
     """
-    old = ownership.replaced(out)
-    if not out.exists() and ownership.manifest(old, "records"):
+    old = folders.replaced(out)
+    if not out.exists() and folders.manifest(old, "records"):
         old.rename(out)  # a former run was killed just between the two renames
-    found = ownership.require_ours(out, "records")
-    ownership.require_apart(out, inputs)
-    foreign = ownership.others(out, ownership.listed("records", found)) if found else []
+    found = folders.require_ours(out, "records")
+    folders.require_apart(out, inputs)
+    foreign = folders.others(out, folders.listed("records", found)) if found else []
     if foreign:
         raise UserError(f"{out}: holds {foreign[0]} beside the records, which would be lost with "
                         "them; move it away, or name a new or empty folder")  # fmt: skip
@@ -278,7 +278,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
 
 def _rejects_beside(out: Path) -> Path:
     """The list of what stopped a preparation, since there are no records that it could be in."""
-    return ownership.beside(out, "{}.rejects.csv")
+    return files.beside(out, "{}.rejects.csv")
 
 
 def _ours(listed: Path) -> bool:

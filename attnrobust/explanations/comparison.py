@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import metrics, runs, schemas, stamps
+from attnrobust.disk import runs, schemas, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.heatmaps import HEATMAP_METRICS, Pair
-from attnrobust.runs import Run
+from attnrobust.measures import metrics
+from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
 
 COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "level", "subset",
            "metric", "value", "low", "high", "n", "left_out")  # fmt: skip

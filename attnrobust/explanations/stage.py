@@ -10,11 +10,12 @@ import numpy as np
 from tensorflow import keras
 from tqdm import tqdm
 
-from attnrobust import config, runs, schemas
+from attnrobust import config
 from attnrobust.attacks.feed import sample_positions
 from attnrobust.attacks.judging import judged
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs, schemas
 from attnrobust.errors import UserError
 from attnrobust.explanations import SAMPLES
 from attnrobust.explanations.methods import EXPLANATIONS

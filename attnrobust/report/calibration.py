@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from attnrobust import calibration as measures
-from attnrobust import metrics, schemas
+from attnrobust.disk import schemas
+from attnrobust.measures import calibration as measures
+from attnrobust.measures import metrics
 from attnrobust.report.commands import again
 from attnrobust.report.figures import GREY, INK, RULE, Look, plain
 from attnrobust.report.pictures import Picture, render
@@ -91,7 +92,7 @@ def read(result: Result) -> Diagram | None:
 def bins(
     labels: np.ndarray, probability: np.ndarray, groups: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """`attnrobust.calibration.reliability` with `low` and `high` ends of the accuracy, (15,)."""
+    """`measures.calibration.reliability` with `low` and `high` ends of the accuracy, (15,)."""
     found = measures.reliability(labels, probability)
     right = probability.argmax(axis=1) == labels
     # A softmax may end a rounding error above 1, which would be outside the last bin.

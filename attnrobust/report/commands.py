@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnrobust.disk.runs import Run, attack_file
 from attnrobust.report.results import Result, grouped, once
-from attnrobust.runs import Run, attack_file
 
 # Where runs are kept unless --runs says otherwise.
 RUNS = Path("runs")

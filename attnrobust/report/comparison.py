@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from attnrobust import schemas
-from attnrobust.heatmaps import HEATMAP_METRICS
+from attnrobust.disk import schemas
+from attnrobust.measures.heatmaps import HEATMAP_METRICS
 from attnrobust.report import figures
 from attnrobust.report.figures import GREY, INK, Look
 from attnrobust.report.pictures import Picture, render

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from attnrobust import schemas
+from attnrobust.disk import schemas
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import Result, grouped, once

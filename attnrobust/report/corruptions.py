@@ -14,8 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from attnrobust.corruptions import CORRUPTIONS
-from attnrobust.corruptions.error import corruption_errors
 from attnrobust.errors import UserError
+from attnrobust.measures.corruption_error import corruption_errors
 from attnrobust.report.commands import again
 from attnrobust.report.figures import GREY, INK, RULE, SEEDS, Curve, Look, draw, plain
 from attnrobust.report.pictures import Picture, render

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attnrobust.disk.runs import atomic, safe_name
 from attnrobust.report import commands, pictures, samples, sheets
 from attnrobust.report.results import Result, grouped, key
-from attnrobust.runs import atomic, safe_name
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from attnrobust import ownership
-from attnrobust.files import clean
+from attnrobust.disk import folders, lock
+from attnrobust.disk.files import clean
+from attnrobust.disk.runs import Run, safe_name, save_json, save_text
 from attnrobust.report import (
     as_published,
     attacks,
@@ -37,7 +38,6 @@ from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
 from attnrobust.report.sections import Section
-from attnrobust.runs import Run, safe_name, save_json, save_text
 
 log = logging.getLogger("attnrobust")
 
@@ -67,7 +67,7 @@ def write(
         UserError: No run, none that was evaluated, a damaged file, no such baseline, a full
             disk, other files at `out`, or another process that writes there.
     """
-    with ownership.alone(out, inner=True):  # a study holds it already
+    with lock.alone(out, inner=True):  # a study holds it already
         before = require_free(out, [run.root for run in run_list])
         for folder in (out, out / "figures", out / "tables"):
             clean(folder)
@@ -106,7 +106,7 @@ def _write(
     save_text(path, text)
     files = ["index.html", *(f"figures/{name}" for name in album.names),
              *(f"tables/{name}" for name in table_names)]  # fmt: skip
-    ownership.remove(out, {*before} - {*files, ownership.MANIFESTS["report"]})
+    folders.remove(out, {*before} - {*files, folders.MANIFESTS["report"]})
     _list(out, files)
     log.info("report: %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
@@ -223,16 +223,16 @@ def require_free(out: Path, roots: Sequence[Path]) -> list[str]:
     Raises:
         UserError: Other files stand there, or a run; or it lies inside one.
     """
-    ownership.require_apart(out, roots)
+    folders.require_apart(out, roots)
     if _of_before(out):
         return []
-    return ownership.listed("report", ownership.require_ours(out, "report"))
+    return folders.listed("report", folders.require_ours(out, "report"))
 
 
 def _of_before(out: Path) -> bool:
     """Whether a report stands there that was made before reports listed their files."""
     page, table = out / "index.html", out / "tables" / "measurements.csv"
-    if (out / ownership.MANIFESTS["report"]).exists() or not (page.is_file() and table.is_file()):
+    if (out / folders.MANIFESTS["report"]).exists() or not (page.is_file() and table.is_file()):
         return False
     with table.open("rb") as file:
         ours = file.readline().startswith(b"dataset,experiment,seed,split,condition,")
@@ -240,5 +240,5 @@ def _of_before(out: Path) -> bool:
 
 
 def _list(out: Path, files: Sequence[str]) -> None:
-    manifest = {"format": ownership.named("report"), "files": sorted(files)}
-    save_json(out / ownership.MANIFESTS["report"], manifest)
+    manifest = {"format": folders.named("report"), "files": sorted(files)}
+    save_json(out / folders.MANIFESTS["report"], manifest)

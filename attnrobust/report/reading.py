@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from attnrobust import schemas, stamps
 from attnrobust.config import Explanation
+from attnrobust.disk import schemas, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.errors import Unfinished, UserError
 from attnrobust.report.results import Estimate, Result, key
-from attnrobust.runs import Run
 
 
 def finished(run_list: Sequence[Run]) -> tuple[list[Run], list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from attnrobust.config import Attack, Explanation
-from attnrobust.runs import Run
+from attnrobust.disk.runs import Run
 
 NOTHING = "–"
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-from attnrobust import schemas
+from attnrobust.disk import schemas
+from attnrobust.disk.runs import attack_file
 from attnrobust.errors import UserError
 from attnrobust.report.results import Result
-from attnrobust.runs import attack_file
 
 COLOUR_MAP = "inferno"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust.metrics import METRICS
+from attnrobust.measures.metrics import METRICS
 from attnrobust.report.results import (
     NOTHING,
     Estimate,

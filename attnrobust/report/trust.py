@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnrobust import schemas, stamps
+from attnrobust.disk import schemas, stamps
+from attnrobust.disk.runs import digest
 from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
-from attnrobust.runs import digest
 
 ORDER = ("warn", "note", "pass")
 

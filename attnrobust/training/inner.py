@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from attnrobust import ball
+from attnrobust.training import ball
 
 # Images (N, H, W, 3) to what is ascended, (N,).
 Objective = Callable[[tf.Tensor], tf.Tensor]

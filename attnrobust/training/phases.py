@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tensorflow import keras
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import BACKBONES
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import runs, schemas
+from attnrobust.disk import runs, schemas
 from attnrobust.training.adversarial import collapsed
 
 AGAIN = "delete it to train anew"

@@ -6,7 +6,7 @@ Command: python -m experiments.chestxray14_abnormal.resnet18_gap all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.chestxray14.resnet18_gap import EXPERIMENT as OTHER
 
 EXPERIMENT = dataclasses.replace(

@@ -7,7 +7,7 @@ Command: python -m experiments.chestxray14_abnormal.resnet18_gap_adversarial all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.chestxray14.resnet18_gap_adversarial import EXPERIMENT as OTHER
 
 EXPERIMENT = dataclasses.replace(

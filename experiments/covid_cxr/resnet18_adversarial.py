@@ -12,7 +12,7 @@ Command: python -m experiments.covid_cxr.resnet18_adversarial all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.covid_cxr.resnet18_standard import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

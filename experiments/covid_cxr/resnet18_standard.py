@@ -13,7 +13,7 @@ Command: python -m experiments.covid_cxr.resnet18_standard all
 """
 
 from attnrobust.config import Attack, Corruptions, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="resnet18_standard",

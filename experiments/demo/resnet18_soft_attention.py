@@ -5,7 +5,7 @@ Command: make demo, or python -m experiments.demo.resnet18_soft_attention all
 """
 
 from attnrobust.config import Attack, Checks, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="resnet18_soft_attention",

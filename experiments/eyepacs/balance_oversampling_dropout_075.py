@@ -9,7 +9,7 @@ Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras n
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.balance_oversampling import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

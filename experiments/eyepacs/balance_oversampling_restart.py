@@ -9,7 +9,7 @@ First: python -m experiments.eyepacs.balance_cross_entropy all, with the same se
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.balance_cross_entropy import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

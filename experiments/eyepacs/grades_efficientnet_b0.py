@@ -13,7 +13,7 @@ At 512 px (records of --size 512): … all --set data.image_size=512 --set train
 """
 
 from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="grades_efficientnet_b0",

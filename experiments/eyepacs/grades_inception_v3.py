@@ -12,7 +12,7 @@ Command: python -m experiments.eyepacs.grades_inception_v3 all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.grades_efficientnet_b0 import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

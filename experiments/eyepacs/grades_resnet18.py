@@ -15,7 +15,7 @@ At 512 px (records of --size 512): … all --set data.image_size=512 --set train
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.grades_efficientnet_b0 import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

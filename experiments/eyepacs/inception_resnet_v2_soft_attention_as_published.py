@@ -5,7 +5,7 @@ number, not the network's robustness, which the twin measures.
 Command: python -m experiments.eyepacs.inception_resnet_v2_soft_attention_as_published all
 """
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments import as_published
 from experiments.eyepacs.inception_resnet_v2_soft_attention import EXPERIMENT as TWIN
 

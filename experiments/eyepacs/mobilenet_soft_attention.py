@@ -6,7 +6,7 @@ Offline: add --set model.weights=FILE, MobileNet 0.75 without its top as Keras n
 """
 
 from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="mobilenet_soft_attention",

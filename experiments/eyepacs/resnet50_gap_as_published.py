@@ -5,7 +5,7 @@ that number, not the network's robustness, which the twin measures.
 Command: python -m experiments.eyepacs.resnet50_gap_as_published all
 """
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments import as_published
 from experiments.eyepacs.resnet50_gap import EXPERIMENT as TWIN
 

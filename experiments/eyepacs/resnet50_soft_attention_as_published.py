@@ -5,7 +5,7 @@ here is a reading of that number, not the network's robustness, which the twin m
 Command: python -m experiments.eyepacs.resnet50_soft_attention_as_published all
 """
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments import as_published
 from experiments.eyepacs.resnet50_soft_attention import EXPERIMENT as TWIN
 

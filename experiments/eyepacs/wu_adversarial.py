@@ -12,7 +12,7 @@ Command: python -m experiments.eyepacs.wu_adversarial train predict attack evalu
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.wu_baseline import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

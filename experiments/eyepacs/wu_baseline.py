@@ -23,7 +23,7 @@ Result: not run yet on the full data set.
 """
 
 from attnrobust.config import Attack, Corruptions, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="wu_baseline",

@@ -6,14 +6,14 @@ tables 6 and 8, figure 5).
 From the paper: motion blur, light leakage, under and over exposure at random levels, made once and
 saved; no other augmentation. Ours: one of the four an image. All else is the twin's.
 The report goes by how the records were made, not by names.
-Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
+Command: python -m attnrobust.data.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_1 --levels 1 --splits train
 Command: python -m experiments.eyepacs.wu_corrupted_1 train predict attack evaluate
 """
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.wu_baseline import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

@@ -2,14 +2,14 @@
 
 Claim: 80.6 % accuracy, 47.7 % balanced, kappa 0.705 (Wu, table 7); trained on images that were
 corrupted once, at level 1. All else is the twin's.
-Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
+Command: python -m attnrobust.data.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_oversampled_1 --levels 1 --splits train --oversample
 Command: python -m experiments.eyepacs.wu_oversampled_1 train predict attack evaluate
 """
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.wu_corrupted_1 import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

@@ -2,14 +2,14 @@
 
 Claim: 80.7 % accuracy, 48.1 % balanced, kappa 0.707 (Wu, table 7); trained on images that were
 corrupted once, at levels 1 to 3. All else is the twin's.
-Command: python -m tfrecords.corrupted --records tfrecords/shards/eyepacs
+Command: python -m attnrobust.data.corrupted --records tfrecords/shards/eyepacs
     --out tfrecords/shards/eyepacs_oversampled_1_3 --levels 1-3 --splits train --oversample
 Command: python -m experiments.eyepacs.wu_oversampled_1_3 train predict attack evaluate
 """
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.wu_corrupted_1_3 import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

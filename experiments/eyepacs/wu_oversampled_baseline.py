@@ -6,7 +6,7 @@ Command: python -m experiments.eyepacs.wu_oversampled_baseline train predict att
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.eyepacs.wu_baseline import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

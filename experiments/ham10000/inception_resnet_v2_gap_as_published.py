@@ -5,7 +5,7 @@ reading of that number, not the network's robustness, which the twin measures.
 Command: python -m experiments.ham10000.inception_resnet_v2_gap_as_published all
 """
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments import as_published
 from experiments.ham10000.inception_resnet_v2_gap import EXPERIMENT as TWIN
 

@@ -5,7 +5,7 @@ Command: python -m experiments.ham10000.resnet18_gap all
 """
 
 from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="resnet18_gap",

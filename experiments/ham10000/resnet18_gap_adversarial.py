@@ -8,7 +8,7 @@ Command: python -m experiments.ham10000.resnet18_gap_adversarial all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.ham10000.resnet18_gap import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

@@ -5,7 +5,7 @@ here is a reading of that number, not the network's robustness, which the twin m
 Command: python -m experiments.ham10000.resnet50_gap_as_published all
 """
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments import as_published
 from experiments.ham10000.resnet50_gap import EXPERIMENT as TWIN
 

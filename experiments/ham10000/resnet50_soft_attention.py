@@ -9,7 +9,7 @@ Result: needs the full data set and a GPU; not run here.
 """
 
 from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="resnet50_soft_attention",

@@ -11,7 +11,7 @@ Command: python -m experiments.ham10000_balanced.resnet18_adversarial all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.ham10000_balanced.resnet18_standard import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

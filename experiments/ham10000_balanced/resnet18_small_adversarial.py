@@ -8,7 +8,7 @@ Command: python -m experiments.ham10000_balanced.resnet18_small_adversarial all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.ham10000_balanced.resnet18_adversarial import EXPERIMENT as LARGE
 from experiments.ham10000_balanced.resnet18_small_standard import EPSILON
 from experiments.ham10000_balanced.resnet18_small_standard import EXPERIMENT as TWIN

@@ -7,7 +7,7 @@ Command: python -m experiments.ham10000_balanced.resnet18_small_adversarial_by_s
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.ham10000_balanced.resnet18_small_adversarial import EXPERIMENT as TWIN
 
 EXPERIMENT = dataclasses.replace(

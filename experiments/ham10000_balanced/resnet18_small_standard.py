@@ -8,7 +8,7 @@ Command: python -m experiments.ham10000_balanced.resnet18_small_standard all
 
 import dataclasses
 
-from attnrobust.pipeline import main
+from attnrobust.run import main
 from experiments.ham10000_balanced.resnet18_standard import EXPERIMENT as TWIN
 
 # 4 for 50,000 pixels, in proportion to pixels: 0.328. With the side it would be 4 * 64 / 224 = 8/7.

@@ -19,7 +19,7 @@ Command: python -m experiments.ham10000_balanced.resnet18_standard search --fold
 """
 
 from attnrobust.config import Attack, Data, Experiment, Model, Training
-from attnrobust.pipeline import main
+from attnrobust.run import main
 
 EXPERIMENT = Experiment(
     name="resnet18_standard",

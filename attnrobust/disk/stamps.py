@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, schemas
+from attnrobust import config
+from attnrobust.disk import folders, schemas
+from attnrobust.disk.files import digest
 from attnrobust.errors import UserError
-from attnrobust.files import digest
 
 SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
             "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
@@ -215,5 +216,5 @@ def clear(folder: Path) -> None:
     # The stamp first: what is left when this is cut off must not look finished.
     (folder / "stage.json").unlink(missing_ok=True)
     mine = {str(name) for name in listed} if isinstance(listed, list) else set()
-    ownership.remove(folder, [name for name in _below(folder)
+    folders.remove(folder, [name for name in _below(folder)
                               if name in mine or RESULTS.fullmatch(name)])  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from attnrobust import metrics, runs, schemas
+from attnrobust.disk import runs, schemas
+from attnrobust.measures import metrics
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import png, render
 from attnrobust.report.results import number

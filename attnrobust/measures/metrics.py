@@ -18,8 +18,8 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import norm
 
-from attnrobust import calibration
-from attnrobust.calibration import Row
+from attnrobust.measures import calibration
+from attnrobust.measures.calibration import Row
 
 RESAMPLES = 1000
 LEVEL = 0.95

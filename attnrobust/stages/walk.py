@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, runs, schemas
+from attnrobust import config
+from attnrobust.config.smoke import SMOKED
+from attnrobust.disk import runs, schemas
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
-from attnrobust.smoke import SMOKED
 
 log = logging.getLogger("attnrobust")
 

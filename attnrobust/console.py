@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from attnrobust.disk.runs import disk_is_full
 from attnrobust.errors import UserError
-from attnrobust.runs import disk_is_full
 
 log = logging.getLogger("attnrobust")
 

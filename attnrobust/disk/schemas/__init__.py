@@ -4,7 +4,7 @@ Settings are `config.from_json`'s; all else that is read back from a run or from
 through here, so that whatever is damaged ends in one line that names the file.
 """
 
-from attnrobust.schemas.arrays import (
+from attnrobust.disk.schemas.arrays import (
     ATTACKED,
     EXPLAINED,
     MEASURED,
@@ -14,9 +14,9 @@ from attnrobust.schemas.arrays import (
     judged,
     load_npz,
 )
-from attnrobust.schemas.kinds import SHARD, Checks, Progress, Provenance, Stamp, Written
-from attnrobust.schemas.plain import checked, damaged, load_history, load_json, records
-from attnrobust.schemas.tables import COMPARISON, MEASUREMENTS, load_table
+from attnrobust.disk.schemas.kinds import SHARD, Checks, Progress, Provenance, Stamp, Written
+from attnrobust.disk.schemas.plain import checked, damaged, load_history, load_json, records
+from attnrobust.disk.schemas.tables import COMPARISON, MEASUREMENTS, load_table
 
 __all__ = ["ATTACKED", "COMPARISON", "EXPLAINED", "MEASURED", "MEASUREMENTS", "PREDICTED", "SEEN",
            "SHARD", "SHOWN", "Checks", "Progress", "Provenance", "Stamp", "Written", "checked",

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config, ownership, schemas, stamps
-from attnrobust.errors import Unfinished, UserError
-from attnrobust.files import (
+from attnrobust import config
+from attnrobust.disk import lock, schemas, stamps
+from attnrobust.disk.files import (
     atomic,
     clean,
     digest,
@@ -24,7 +24,8 @@ from attnrobust.files import (
     save_npz,
     save_text,
 )
-from attnrobust.stages import Stage, Staged
+from attnrobust.disk.stage import Stage, Staged
+from attnrobust.errors import Unfinished, UserError
 
 # Stages know the run directory, and how its files are written, by this one module.
 __all__ = [
@@ -140,7 +141,7 @@ class Run(Staged):
         if not writes:
             yield stage.looked_at()
             return
-        with ownership.alone(stage.folder):
+        with lock.alone(stage.folder):
             clean(stage.folder)
             yield from stage.at_work(lambda: self._remember(used))
 

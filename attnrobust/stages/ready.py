@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnrobust.errors import UserError
-from attnrobust.walk import Walk
+from attnrobust.stages.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(plan: Plan) -> None:
 
 def predict(plan: Plan) -> None:
     """Corruptions, the test split."""
-    from attnrobust import prediction
+    from attnrobust.stages import prediction
 
     plan.require_network()
     prediction.ready(plan.walk.experiment, plan.walk.dataset())
@@ -88,9 +88,9 @@ def predict(plan: Plan) -> None:
 
 def attack(plan: Plan) -> None:
     """Attack, its loss and its target, first passes, radii, its name in the run."""
-    from attnrobust import prediction
     from attnrobust.attacks import checks
     from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.stages import prediction
 
     walk, setting = plan.walk, plan.walk.experiment.attack
     checks.settings(setting)

@@ -21,12 +21,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from attnrobust import config, ownership, runs, schemas
-from attnrobust.commands import log_to
+from attnrobust import config
+from attnrobust.console import log_to
+from attnrobust.disk import lock, runs, schemas
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.grid import Point, axes, points, require_one_measure
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages.walk import Walk
+from attnrobust.studies.grid import Point, axes, points, require_one_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ def search(
         settings.ready(point.experiment)
     for each in cells[0]:
         dataclasses.replace(walk, run=each).dataset()
-    with ownership.alone(root), log_to(root / "log.txt"):
+    with lock.alone(root), log_to(root / "log.txt"):
         keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
         found: list[list[float]] = [[] for _ in tried]
         for row, accuracies in zip(cells, found, strict=True):

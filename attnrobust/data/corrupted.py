@@ -7,7 +7,7 @@ where the training set (--splits train) was corrupted once and saved. With --ove
 images of the train split are repeated until every class has as many as the commonest; each copy has
 an id and a corruption of its own.
 
-    python -m tfrecords.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
+    python -m attnrobust.data.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
         [--levels 1-4] [--splits train] [--oversample] [--seed N]
 """
 
@@ -32,10 +32,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from attnrobust import config, corruptions, ownership, runs
-from attnrobust.commands import Parser, guarded, positive
+from attnrobust import config, corruptions
+from attnrobust.console import Parser, guarded, positive
 from attnrobust.data import corrupting, images, records, shards
 from attnrobust.data.raw import SPLITS
+from attnrobust.disk import files, folders, lock, runs
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -73,14 +74,14 @@ def write(
         UserError: No such corruption, split or level; `out` is there already; no records in
             `source`, or damaged ones.
     """
-    out = ownership.with_a_name(out)
+    out = files.with_a_name(out)
     _check(source, out, names, levels, splits)
     if oversample and "train" not in splits:
         raise UserError("--oversample repeats images of the train split: name it in --splits")
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
     described = records.described_in(source)
-    with ownership.alone(out):
+    with lock.alone(out):
         return _write(source, out, described, names, levels, seed=seed, splits=splits,
                       oversample=oversample, workers=workers)  # fmt: skip
 
@@ -121,9 +122,9 @@ def _write(
     _write_list(unfinished / LIST, rows)
     described["format"] = records.FORMAT
     described |= {"hash": records.digest(described)}
-    lists = [name for name in ownership.LISTS if (unfinished / name).is_file()]
+    lists = [name for name in folders.LISTS if (unfinished / name).is_file()]
     runs.save_json(unfinished / "dataset.json", described | {"files": lists})
-    ownership.replace(unfinished, out)
+    folders.replace(unfinished, out)
     log.info("%s: %s images corrupted in %s", described["name"], f"{len(rows):,}", out)
     return records.load(out)
 
@@ -144,7 +145,7 @@ def _check(
     if out.exists() or out.is_symlink():
         raise UserError(f"--out {out}: there already; name a new folder")
     dataset = records.load(source)
-    ownership.require_apart(out, [source])
+    folders.require_apart(out, [source])
     records.verify(dataset)
     corrupting.warn_of_filter(dataset)
 
@@ -153,8 +154,8 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     """A folder for what is not finished, with all that is copied as it is."""
     if "corrupted" in described:
         raise UserError(f"--records {source}: corrupted already; take what it was made from")
-    unfinished = ownership.beside(out, "{}.partial")
-    ownership.begin(unfinished, "corrupted", go_on=False)
+    unfinished = files.beside(out, "{}.partial")
+    folders.begin(unfinished, "corrupted", go_on=False)
     if (source / "rejects.csv").is_file():
         shutil.copyfile(source / "rejects.csv", unfinished / "rejects.csv")
     for split in set(SPLITS) - set(splits):
@@ -261,7 +262,8 @@ def _levels(text: str) -> list[int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = Parser(
-        prog="python -m tfrecords.corrupted", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="python -m attnrobust.data.corrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--records", type=Path, required=True, help="folder of the records to copy")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnrobust import calibration, metrics, runs, schemas, stamps
+from attnrobust.disk import runs, schemas, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.metrics import Measured
-from attnrobust.runs import Run
+from attnrobust.measures import calibration, metrics
+from attnrobust.measures.metrics import Measured
 
 COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
            "value", "low", "high", "n", "interval")  # fmt: skip
@@ -36,7 +37,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     `mean_accuracy`, without a level, is the mean over all severities, or over all epsilons above 0.
     `attack_success_rate` counts among the images that were right without the attack; of a targeted
     one those that it made its class of, among the right ones of other classes.
-    `interval` says what `low` and `high` were made by (attnrobust/metrics.py).
+    `interval` says what `low` and `high` were made by (attnrobust/measures/metrics.py).
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
     the clean condition with the logits divided by it.
 

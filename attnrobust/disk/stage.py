@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attnrobust import stamps
+from attnrobust.disk import stamps
+from attnrobust.disk.files import save_json
 from attnrobust.errors import Unfinished, UserError
-from attnrobust.files import save_json
 
 log = logging.getLogger("attnrobust")
 

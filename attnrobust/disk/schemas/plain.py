@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from attnrobust import files
+from attnrobust.disk import files
+from attnrobust.disk.files import AGAIN
+from attnrobust.disk.schemas.kinds import Epoch, Records
 from attnrobust.errors import UserError
-from attnrobust.files import AGAIN
-from attnrobust.schemas.kinds import Epoch, Records
 
 
 def damaged(path: Path, reason: object, again: str = AGAIN) -> UserError:

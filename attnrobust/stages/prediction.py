@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from attnrobust import config, runs
+from attnrobust import config
 from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import memory
 from attnrobust.models.replicas import Replicas

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import runs
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
 

@@ -145,3 +145,22 @@ def digest(*values: Any) -> str:
         else:
             sha.update(json.dumps(value, sort_keys=True).encode())
     return sha.hexdigest()[:16]
+
+
+def with_a_name(out: Path) -> Path:
+    """A folder, such as `.` or `x/..`, by a path that ends in its name.
+
+    Raises:
+        UserError: The folder of all folders has none.
+    """
+    if out.name in ("", ".."):
+        out = Path(os.path.abspath(out))
+    if not out.name:
+        raise UserError(f"{out}: expected a folder of its own, below others")
+    return out
+
+
+def beside(out: Path, name: str) -> Path:
+    """A place beside a folder, its name made of the folder's in place of {}."""
+    out = with_a_name(out)
+    return out.with_name(name.format(out.name))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import files
-from attnrobust.files import AGAIN
-from attnrobust.schemas.plain import damaged
+from attnrobust.disk import files
+from attnrobust.disk.files import AGAIN
+from attnrobust.disk.schemas.plain import damaged
 
 # Of each array its kind, then its shape: a letter stands for one length in all arrays of a file.
 # Kinds are those of NumPy (U text, i whole, f real and finite, b truth), and p, a pixel in [0, 1].

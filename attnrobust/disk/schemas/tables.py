@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attnrobust import files
-from attnrobust.schemas.plain import damaged
+from attnrobust.disk import files
+from attnrobust.disk.schemas.plain import damaged
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, ownership, pipeline, runs, stamps
+from attnrobust import config
+from attnrobust.disk import folders, runs, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages import pipeline
+from attnrobust.stages.walk import Walk
 
 log = logging.getLogger("attnrobust")
 
@@ -64,15 +66,15 @@ def unfreeze(
         _require_alike(standard, run)
     given = [each.root for each in (run, standard) if each]
     # What is attacked and fine-tuned stands below `runs`, wherever a link there may lead.
-    ownership.require_apart(out / "runs", given)
-    ownership.require_ours(out, "unfreeze", inputs=given)
+    folders.require_apart(out / "runs", given)
+    folders.require_ours(out, "unfreeze", inputs=given)
     asked = _asked(base, settings)
     tuned = {number: _tuned(asked, weights, number)
              for number in _ready(run, asked, folder, groups)}  # fmt: skip
     used = {"weights": runs.digest(weights), "settings": list(settings),
             "attack": dataclasses.asdict(asked.attack),
             "version": stamps.version("attack")}  # fmt: skip
-    ownership.claim(out, "unfreeze", used, inputs=given, force=force)
+    folders.claim(out, "unfreeze", used, inputs=given, force=force)
     roots: dict[int | None, Path] = {}
     for number, source in ((None, standard), (0, run)):
         if source:
@@ -141,7 +143,7 @@ def _tuned(
 
 def _measured(roots: dict[int | None, Path], attack: config.Attack, out: Path) -> pd.DataFrame:
     """The table and its figure, written to `out`."""
-    from attnrobust.report import unfreezing as page
+    from attnrobust.studies import unfreezing_table as page
 
     table = page.measure(roots, attack, LABEL)
     with runs.atomic(out / "unfreeze.csv") as temporary:
@@ -186,9 +188,9 @@ def _require_alike(standard: Run, run: Run) -> None:
 def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: bool) -> Run:
     """What a run was trained to, below `folder`: attacking it leaves the run itself as it is."""
     copy = Run.of(experiment, folder)
-    ownership.require_apart(copy.root, [run.root])
+    folders.require_apart(copy.root, [run.root])
     if force and copy.root.exists():
-        if ownership.manifest(copy.root, "copy") is None:
+        if folders.manifest(copy.root, "copy") is None:
             raise UserError(f"{copy.root}: not known as a copy (no copy.json of ours); expected "
                             "one, or nothing: remove it, or name another --out")  # fmt: skip
         shutil.rmtree(copy.root)
@@ -197,7 +199,7 @@ def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: boo
         raise UserError(f"{copy.root} was copied from other weights than {run.root} has now; add "
                         "--force to make all of it anew")  # fmt: skip
     if not copy.path("config.json").is_file():
-        runs.save_json(copy.path("copy.json"), {"format": ownership.named("copy")})
+        runs.save_json(copy.path("copy.json"), {"format": folders.named("copy")})
         shutil.copytree(run.path("train"), copy.path("train"), dirs_exist_ok=True)
         for name in ("provenance.json", "config.json"):
             with runs.atomic(copy.path(name)) as temporary:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnrobust import config, ownership, runs, stamps
+from attnrobust import config
+from attnrobust.disk import folders, runs, stamps
+from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.runs import Run
-from attnrobust.walk import Walk
+from attnrobust.stages.walk import Walk
 
 log = logging.getLogger("attnrobust")
 
@@ -34,7 +35,7 @@ def transfer(
     """
     from attnrobust.attacks import checks
     from attnrobust.attacks import transfer as crafting
-    from attnrobust.report import transfer as matrix
+    from attnrobust.studies import transfer_matrix as matrix
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
@@ -49,7 +50,7 @@ def transfer(
         "version": stamps.version("attack"),
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
     }  # fmt: skip
-    ownership.claim(out, "transfer", used, inputs=[run.root for run in chosen])
+    folders.claim(out, "transfer", used, inputs=[run.root for run in chosen])
     models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
     crafting.clean(models, experiment, dataset, out)
     for name in names:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import experiments
 from attnrobust import config
+from attnrobust.disk.runs import Run, find_runs
 from attnrobust.errors import UserError
-from attnrobust.pipeline import STAGES, in_order
-from attnrobust.ready import ready
 from attnrobust.report import page
-from attnrobust.runs import Run, find_runs
-from attnrobust.walk import RECORDS, Walk
+from attnrobust.stages.pipeline import STAGES, in_order
+from attnrobust.stages.ready import ready
+from attnrobust.stages.walk import RECORDS, Walk
 
 log = logging.getLogger("attnrobust")
 

@@ -1,0 +1,1 @@
+"""MEASURES: numbers from logits, labels and heatmaps. No TensorFlow."""

@@ -1,0 +1,91 @@
+"""An experiment's command line: `python -m experiments.<dataset>.<name> stage…`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnrobust import config
+from attnrobust.config.smoke import SMOKE, smoke
+from attnrobust.console import Parser, guarded
+from attnrobust.disk.runs import Run
+from attnrobust.explanations import UNATTACKED
+from attnrobust.stages.pipeline import STAGES, in_order, walk_through
+from attnrobust.stages.walk import RECORDS, RUNS, Walk
+from attnrobust.studies import search
+
+
+def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
+    """An experiment's command line; returns the exit code."""
+    where = f"{experiment.data.dataset}.{experiment.name}"
+    parser = Parser(
+        prog=f"python -m experiments.{where}", formatter_class=argparse.RawTextHelpFormatter,
+        epilog="\n".join(f"{name:<10}{stage.__doc__}"
+                         for name, stage in {**STAGES, "search": search.search}.items()),
+    )  # fmt: skip
+    add = parser.add_argument
+    add("stage", nargs="+", choices=[*STAGES, "all", "search"],
+        help="what to do, one or several; 'all' walks them in this order; "
+             "'search' goes alone")  # fmt: skip
+    add("--records", type=Path,
+        help="folder of the records (tfrecords/shards/<dataset>, or data.records)")  # fmt: skip
+    add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
+    add("--seed", type=int, help="of weights, order and attacks")
+    add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
+        help="change a setting, such as training.epochs=2; may be given often")  # fmt: skip
+    add("--as", dest="label", metavar="LABEL", type=_label,
+        help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
+    add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
+    add("--force", action="store_true", help="make the stage anew")
+    add("--strategy", choices=["mirrored", "multi_worker"], default="mirrored",
+        help="over all devices of this machine, or for train over all workers "
+             "in TF_CONFIG")  # fmt: skip
+    add("--debug", action="store_true", help="show tracebacks")
+    search.add_options(parser)
+    options = parser.parse_args(argv)
+    search.refuse_mixture(parser, options)
+    stages = in_order(options.stage)
+    if options.label and not {"attack", "check", "explain"} & set(stages):
+        parser.error(f"--as is for attack, check and explain; {stages[0]} takes every attack")
+    if options.strategy == "multi_worker" and (stages != ["train"] or options.force):
+        # A worker cannot know whether another has removed what it sees.
+        parser.error(
+            "--strategy multi_worker is for 'train' alone, without --force; the later "
+            "stages run on one machine"
+        )
+
+    def work() -> None:
+        walk = _walk(experiment, options, f"experiments.{where}")
+        if "search" in options.stage:
+            search.search(walk, options.grid, options.folds,
+                          train=lambda cell: walk_through(cell, ["train"]),
+                          words=search.without(parser.prog, options))  # fmt: skip
+            return
+        walk_through(walk, stages)
+
+    return guarded(work, debug=options.debug)
+
+
+def _walk(experiment: config.Experiment, options: argparse.Namespace, module: str) -> Walk:
+    """The run that the command line asks for."""
+    seed = [] if options.seed is None else [f"seed={options.seed}"]
+    base = smoke(experiment) if options.smoke else experiment
+    # Once more, for the settings of another attack that is asked for.
+    tiny = SMOKE if options.smoke else ()
+    chosen = config.with_settings(base, [*tiny, *options.settings, *seed])
+    return Walk(
+        Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
+        options.force, machines=options.strategy, name=options.label or "",
+        again=[module, *search.given(options, "records")],
+    )  # fmt: skip
+
+
+def _label(text: str) -> str:
+    """An argparse type: the name of an attack in its run."""
+    safe = text and all(c.isalnum() or c in "_-." for c in text) and text[0] != "."
+    if not safe or text.endswith((".json", ".npz", ".csv")) or text == UNATTACKED:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected letters, digits, _ - . (it names a folder), not {UNATTACKED}"
+        )
+    return text

@@ -1,0 +1,1 @@
+"""STUDIES: what spans several runs, each with its table and figure."""
