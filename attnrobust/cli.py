@@ -17,13 +17,21 @@ def _demo(command: Parser) -> None:
 
 
 def _study(command: Parser) -> None:
-    command.add_argument("experiments", nargs="+", metavar="DATASET.NAME[@RECORDS]",
-                         help="experiments; * for any letters, records if not its own")  # fmt: skip
+    command.add_argument(
+        "experiments",
+        nargs="+",
+        metavar="DATASET.NAME[@RECORDS]",
+        help="experiments; * for any letters, records if not its own",
+    )
     command.add_argument("--out", type=Path, required=True, help="folder of the page")
     command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
-    command.add_argument("--stages", nargs="+", metavar="STAGE",
-                         default=["train", "predict", "attack", "evaluate"],
-                         help="what each walks (train predict attack evaluate)")  # fmt: skip
+    command.add_argument(
+        "--stages",
+        nargs="+",
+        metavar="STAGE",
+        default=["train", "predict", "attack", "evaluate"],
+        help="what each walks (train predict attack evaluate)",
+    )
     command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
     _settings(command, "change a setting of all")
 
@@ -32,8 +40,9 @@ def _report(command: Parser) -> None:
     command.add_argument("runs", type=Path, nargs="+", help="run folders (…/seed-<n>) or above")
     command.add_argument("--out", type=Path, required=True, help="folder of the page")
     command.add_argument("--title", help="of the page")
-    command.add_argument("--baseline", metavar="NAME",
-                         help="run that corruption errors are relative to (the first)")  # fmt: skip
+    command.add_argument(
+        "--baseline", metavar="NAME", help="run that corruption errors are relative to (the first)"
+    )
 
 
 def _transfer(command: Parser) -> None:
@@ -47,24 +56,38 @@ def _unfreeze(command: Parser) -> None:
     command.add_argument("run", type=Path, help="trained run folder (…/seed-<n>)")
     command.add_argument("--out", type=Path, required=True, help="folder of runs and figure")
     command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
-    command.add_argument("--groups", type=positive, nargs="+", default=[], metavar="N",
-                         help="how many groups, each number a run (all there are)")  # fmt: skip
-    command.add_argument("--standard", type=Path, metavar="RUN",
-                         help="run trained as usual on the same data, to set beside")  # fmt: skip
+    command.add_argument(
+        "--groups",
+        type=positive,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="how many groups, each number a run (all there are)",
+    )
+    command.add_argument(
+        "--standard",
+        type=Path,
+        metavar="RUN",
+        help="run trained as usual on the same data, to set beside",
+    )
     command.add_argument("--force", action="store_true", help="make all of it anew")
     _settings(command, "change its settings")
 
 
 def _doctor(command: Parser) -> None:
     command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
-    command.add_argument("--experiment", metavar="DATASET.NAME",
-                         help="measure a step of it and say how long it will take")  # fmt: skip
+    command.add_argument(
+        "--experiment",
+        metavar="DATASET.NAME",
+        help="measure a step of it and say how long it will take",
+    )
     _settings(command, "change one of its settings")
 
 
 def _settings(command: Parser, what: str) -> None:
-    command.add_argument("--set", dest="settings", action="append", default=[],
-                         metavar="KEY=VALUE", help=what)  # fmt: skip
+    command.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help=what
+    )
 
 
 def _do_demo(options: argparse.Namespace) -> None:
@@ -77,16 +100,21 @@ def _do_study(options: argparse.Namespace) -> None:
     from attnrobust.studies import study
 
     with lock.alone(options.out):
-        study.study(options.experiments, options.out, seeds=options.seeds, stages=options.stages,
-                    settings=options.settings, runs=options.runs)  # fmt: skip
+        study.study(
+            options.experiments,
+            options.out,
+            seeds=options.seeds,
+            stages=options.stages,
+            settings=options.settings,
+            runs=options.runs,
+        )
 
 
 def _do_report(options: argparse.Namespace) -> None:
     from attnrobust.disk.runs import find_runs
     from attnrobust.report import page
 
-    page.write(find_runs(options.runs), options.out, title=options.title,
-               baseline=options.baseline)  # fmt: skip
+    page.write(find_runs(options.runs), options.out, title=options.title, baseline=options.baseline)
 
 
 def _do_transfer(options: argparse.Namespace) -> None:
@@ -103,8 +131,15 @@ def _do_unfreeze(options: argparse.Namespace) -> None:
 
     standard = Run.open(options.standard) if options.standard else None
     with lock.alone(options.out):
-        unfreezing.unfreeze(Run.open(options.run), options.records, options.out, options.settings,
-                            options.groups, standard=standard, force=options.force)  # fmt: skip
+        unfreezing.unfreeze(
+            Run.open(options.run),
+            options.records,
+            options.out,
+            options.settings,
+            options.groups,
+            standard=standard,
+            force=options.force,
+        )
 
 
 def _do_doctor(options: argparse.Namespace) -> None:
@@ -117,17 +152,18 @@ def _do_doctor(options: argparse.Namespace) -> None:
 
 
 # Of each command: what it is for, its options, its work. What it needs is imported only then.
-COMMANDS: dict[
-    str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]
-] = {
+COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
     "demo": ("the whole walk on drawn images, in a few minutes", _demo, _do_demo),
     "study": ("several experiments and seeds, and one page on all", _study, _do_study),
     "report": ("one page from one or many runs", _report, _do_report),
     "transfer": ("adversarials of each run, judged by all", _transfer, _do_transfer),
-    "unfreeze": ("fine-tune ever more layer groups of a robust model, without an attack",
-                 _unfreeze, _do_unfreeze),
+    "unfreeze": (
+        "fine-tune ever more layer groups of a robust model, without an attack",
+        _unfreeze,
+        _do_unfreeze,
+    ),
     "doctor": ("what is installed, devices, records, models", _doctor, _do_doctor),
-}  # fmt: skip
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,8 +21,17 @@ from attnrobust.errors import UserError
 log = logging.getLogger("attnrobust")
 
 # What is wrong with a path or a disk says it all by itself: "[Errno 13] Permission denied: '…'".
-PLAIN = (errno.EACCES, errno.EEXIST, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR,
-         errno.EPERM, errno.EROFS, errno.ELOOP)  # fmt: skip
+PLAIN = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+)
 
 
 def quiet() -> None:
@@ -69,9 +78,11 @@ class _Stdout(logging.StreamHandler):
 
 
 def guarded(
-    work: Callable[[], None], *, debug: bool,
+    work: Callable[[], None],
+    *,
+    debug: bool,
     stopped: str = "what is finished is kept, the same command goes on",
-) -> int:  # fmt: skip
+) -> int:
     """Do the work; turn what can go wrong into one line and an exit code.
 
     Args:

@@ -100,10 +100,11 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
         dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
     data = experiment.data
     measuring.forecast(
-        experiment, classes=len(dataset.classes),
+        experiment,
+        classes=len(dataset.classes),
         train=inputs.total(dataset, data, experiment.training),
         test=inputs.count(dataset, "test", data.limit),
-    )  # fmt: skip
+    )
 
 
 def _devices() -> None:
@@ -129,8 +130,9 @@ def _records(folder: Path) -> None:
             log.info("  %-20s %s", root.name, error)
             continue
         counts = ", ".join(f"{split} {dataset.count(split):,}" for split in dataset.splits)
-        log.info("  %-20s %d classes, %d px, %s", root.name, len(dataset.classes), dataset.size,
-                 counts)  # fmt: skip
+        log.info(
+            "  %-20s %d classes, %d px, %s", root.name, len(dataset.classes), dataset.size, counts
+        )
 
 
 def _models() -> None:
@@ -141,14 +143,26 @@ def _models() -> None:
     log.info(line, "backbone", "head", "cut", "variant", "parameters", "attention", "share")
     rows = build.parameter_table([*build.PAPER_MODELS, *SMALL_MODELS])
     for row in rows:
-        log.info(line, row.backbone, row.head, row.cut, row.variant or "-", f"{row.parameters:,}",
-                 f"{row.attention:,}" if row.attention else "-",
-                 f"{row.share:.2f} %" if row.attention else "-")  # fmt: skip
-    log.info("attention: weights of the soft-attention layer; share: of all other weights.\n"
-             "The paper variant has one weight more, the learnable scale gamma.")  # fmt: skip
+        log.info(
+            line,
+            row.backbone,
+            row.head,
+            row.cut,
+            row.variant or "-",
+            f"{row.parameters:,}",
+            f"{row.attention:,}" if row.attention else "-",
+            f"{row.share:.2f} %" if row.attention else "-",
+        )
+    log.info(
+        "attention: weights of the soft-attention layer; share: of all other weights.\n"
+        "The paper variant has one weight more, the learnable scale gamma."
+    )
     total = {row.variant: row.parameters for row in rows if row.backbone == "resnet50"}
-    log.info("ResNet-50 as a whole grows by %.2f %%, its last layer being twice as wide; Wasserman "
-             "says 'less than 1.3 %%'.", 100 * (total["literal"] / total[""] - 1))  # fmt: skip
+    log.info(
+        "ResNet-50 as a whole grows by %.2f %%, its last layer being twice as wide; Wasserman "
+        "says 'less than 1.3 %%'.",
+        100 * (total["literal"] / total[""] - 1),
+    )
 
 
 def wu_row(name: str) -> WuRow:
@@ -164,8 +178,10 @@ def wu_row(name: str) -> WuRow:
 
 def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
     """Why a network of Keras has other weights than PyTorch's, counted on it."""
-    kinds = {kind: [layer for layer in network.layers if type(layer).__name__ == kind]
-             for kind in ("Conv2D", "BatchNormalization")}  # fmt: skip
+    kinds = {
+        kind: [layer for layer in network.layers if type(layer).__name__ == kind]
+        for kind in ("Conv2D", "BatchNormalization")
+    }
     if backbone == "resnet50":
         biases = sum(layer.filters for layer in kinds["Conv2D"] if layer.use_bias)
         return {"biases of its convolutions": biases}
@@ -183,7 +199,16 @@ def _backbones() -> None:
         row = wu_row(name)
         difference = 100 * (row.learnable / row.paper - 1)
         reasons = ", ".join(f"{reason} ({size:+,})" for reason, size in row.reasons.items())
-        log.info(line, row.backbone, f"{row.learnable:,}", f"{row.other:,}", f"{row.paper:,}",
-                 f"{difference:+.2f} %", reasons or "-")  # fmt: skip
-    log.info("learnable: what the paper counts; other: averages of BatchNorm, the preprocessing.\n"
-             "reason: what Keras' network has more or less than PyTorch's.")  # fmt: skip
+        log.info(
+            line,
+            row.backbone,
+            f"{row.learnable:,}",
+            f"{row.other:,}",
+            f"{row.paper:,}",
+            f"{difference:+.2f} %",
+            reasons or "-",
+        )
+    log.info(
+        "learnable: what the paper counts; other: averages of BatchNorm, the preprocessing.\n"
+        "reason: what Keras' network has more or less than PyTorch's."
+    )

@@ -45,8 +45,9 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     with spread.scope(), fit.precision(setting.precision):
         network = build.build(
             config.with_settings(experiment, ["model.weights=none"]).model,
-            classes=classes, image_size=size,
-        )  # fmt: skip
+            classes=classes,
+            image_size=size,
+        )
         model = method.make(network, setting)
         fit.compile_model(model, setting)
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
@@ -60,9 +61,14 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
     hours = steps * setting.epochs * step / 3600
     log.info(
         "train: %.2f s a step of %d images (%.1f images/s), %d steps an epoch, at most %d epochs: "
-        "at most %.1f h", step, setting.batch_size, setting.batch_size / step, steps,
-        setting.epochs, hours,
-    )  # fmt: skip
+        "at most %.1f h",
+        step,
+        setting.batch_size,
+        setting.batch_size / step,
+        steps,
+        setting.epochs,
+        hours,
+    )
     _forecast_attack(experiment, Replicas(_float32(experiment, classes), None), test)
     log.info("memory of a replica so far: %.2f GB", _peak() / 1e9)
 
@@ -71,8 +77,9 @@ def _float32(experiment: config.Experiment, classes: int) -> keras.Model:
     """The model as attacks see it, on one device."""
     return build.build(
         config.with_settings(experiment, ["model.weights=none"]).model,
-        classes=classes, image_size=experiment.data.image_size,
-    )  # fmt: skip
+        classes=classes,
+        image_size=experiment.data.image_size,
+    )
 
 
 def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: int) -> None:
@@ -95,11 +102,19 @@ def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: in
     log.info(
         "attack: %.2f s a gradient and %.2f s a pass forward of %d images on one device (%.1f and "
         "%.1f images/s); %s, %s gradients and %s passes forward an image%s, on %d test images: at "
-        "most %.1f h, if no image falls before the end", both, there, attack.batch_size,
-        attack.batch_size / both, attack.batch_size / there, attack.name,
-        f"{runs * each.gradient:,.0f}", f"{runs * each.forward:,.0f}",
-        " beside first passes" if ahead else "", test, seconds / 3600,
-    )  # fmt: skip
+        "most %.1f h, if no image falls before the end",
+        both,
+        there,
+        attack.batch_size,
+        attack.batch_size / both,
+        attack.batch_size / there,
+        attack.name,
+        f"{runs * each.gradient:,.0f}",
+        f"{runs * each.forward:,.0f}",
+        " beside first passes" if ahead else "",
+        test,
+        seconds / 3600,
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

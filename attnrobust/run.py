@@ -20,27 +20,50 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     """An experiment's command line; returns the exit code."""
     where = f"{experiment.data.dataset}.{experiment.name}"
     parser = Parser(
-        prog=f"python -m experiments.{where}", formatter_class=argparse.RawTextHelpFormatter,
-        epilog="\n".join(f"{name:<10}{stage.__doc__}"
-                         for name, stage in {**STAGES, "search": search.search}.items()),
-    )  # fmt: skip
+        prog=f"python -m experiments.{where}",
+        formatter_class=argparse.RawTextHelpFormatter,
+        epilog="\n".join(
+            f"{name:<10}{stage.__doc__}"
+            for name, stage in {**STAGES, "search": search.search}.items()
+        ),
+    )
     add = parser.add_argument
-    add("stage", nargs="+", choices=[*STAGES, "all", "search"],
-        help="what to do, one or several; 'all' walks them in this order; "
-             "'search' goes alone")  # fmt: skip
-    add("--records", type=Path,
-        help="folder of the records (tfrecords/shards/<dataset>, or data.records)")  # fmt: skip
+    add(
+        "stage",
+        nargs="+",
+        choices=[*STAGES, "all", "search"],
+        help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
+    )
+    add(
+        "--records",
+        type=Path,
+        help="folder of the records (tfrecords/shards/<dataset>, or data.records)",
+    )
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
     add("--seed", type=int, help="of weights, order and attacks")
-    add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
-        help="change a setting, such as training.epochs=2; may be given often")  # fmt: skip
-    add("--as", dest="label", metavar="LABEL", type=_label,
-        help="what the attack is called in the run (its name); several may be kept")  # fmt: skip
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, such as training.epochs=2; may be given often",
+    )
+    add(
+        "--as",
+        dest="label",
+        metavar="LABEL",
+        type=_label,
+        help="what the attack is called in the run (its name); several may be kept",
+    )
     add("--smoke", action="store_true", help="the same walk with tiny numbers, own run folder")
     add("--force", action="store_true", help="make the stage anew")
-    add("--strategy", choices=["mirrored", "multi_worker"], default="mirrored",
-        help="over all devices of this machine, or for train over all workers "
-             "in TF_CONFIG")  # fmt: skip
+    add(
+        "--strategy",
+        choices=["mirrored", "multi_worker"],
+        default="mirrored",
+        help="over all devices of this machine, or for train over all workers in TF_CONFIG",
+    )
     add("--debug", action="store_true", help="show tracebacks")
     search.add_options(parser)
     options = parser.parse_args(argv)
@@ -58,9 +81,13 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     def work() -> None:
         walk = _walk(experiment, options, f"experiments.{where}")
         if "search" in options.stage:
-            search.search(walk, options.grid, options.folds,
-                          train=lambda cell: walk_through(cell, ["train"]),
-                          words=search.without(parser.prog, options))  # fmt: skip
+            search.search(
+                walk,
+                options.grid,
+                options.folds,
+                train=lambda cell: walk_through(cell, ["train"]),
+                words=search.without(parser.prog, options),
+            )
             return
         walk_through(walk, stages)
 
@@ -75,10 +102,13 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
     tiny = SMOKE if options.smoke else ()
     chosen = config.with_settings(base, [*tiny, *options.settings, *seed])
     return Walk(
-        Run.of(chosen, options.runs), options.records or RECORDS / chosen.data.folder,
-        options.force, machines=options.strategy, name=options.label or "",
+        Run.of(chosen, options.runs),
+        options.records or RECORDS / chosen.data.folder,
+        options.force,
+        machines=options.strategy,
+        name=options.label or "",
         again=[module, *search.given(options, "records")],
-    )  # fmt: skip
+    )
 
 
 def _label(text: str) -> str:

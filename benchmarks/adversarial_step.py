@@ -27,9 +27,11 @@ from attnrobust.training import fit, losses, methods
 def made(options: argparse.Namespace, method: str) -> keras.Model:
     """The network, ready to be trained by this method."""
     setting = config.Training(
-        method=method, batch_size=options.batch, inner_steps=options.steps,
+        method=method,
+        batch_size=options.batch,
+        inner_steps=options.steps,
         inner_rel_stepsize=max(0.25, 1 / options.steps),
-    )  # fmt: skip
+    )
     keras.utils.set_random_seed(0)
     shape = config.Model(backbone=options.backbone, head="gap", weights="none", width=options.width)
     network = build.build(shape, classes=7, image_size=options.size)

@@ -65,9 +65,14 @@ class StockPGD(foolbox.attacks.LinfPGD):
 
 
 def stock_runner(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, start: np.ndarray,
-    setting: config.Attack, epsilon: float,
-) -> np.ndarray:  # fmt: skip
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    start: np.ndarray,
+    setting: config.Attack,
+    epsilon: float,
+) -> np.ndarray:
     """Stock Foolbox on the eager Keras model."""
     attack = StockPGD(steps=setting.steps, rel_stepsize=setting.rel_stepsize)
     attack.start = start
@@ -76,8 +81,15 @@ def stock_runner(
     return np.asarray(made[1])
 
 
-def pooled(attack: Pooled, images: np.ndarray, labels: np.ndarray, ids: list[str], *, size: int,
-           replicas: Replicas) -> np.ndarray:  # fmt: skip
+def pooled(
+    attack: Pooled,
+    images: np.ndarray,
+    labels: np.ndarray,
+    ids: list[str],
+    *,
+    size: int,
+    replicas: Replicas,
+) -> np.ndarray:
     """First passes, the float32 judge between them, then the attack on what stands."""
     made = images.copy()
     standing = np.arange(len(images))
@@ -98,18 +110,27 @@ def judged(replicas: Replicas, images: np.ndarray, size: int) -> np.ndarray:
 
 
 def peers(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, start: np.ndarray,
-    setting: config.Attack, size: int,
-) -> dict[str, Runner]:  # fmt: skip
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    start: np.ndarray,
+    setting: config.Attack,
+    size: int,
+) -> dict[str, Runner]:
     """Every peer that is installed, as a call that gives its adversarials."""
     batches = [slice(i, i + size) for i in range(0, len(images), size)]
     length = setting.rel_stepsize * EPSILON
 
     def foolbox_pgd() -> np.ndarray:
-        return np.concatenate([
-            stock_runner(model, images[b], labels[b], start=start[b], setting=setting,
-                         epsilon=EPSILON) for b in batches
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                stock_runner(
+                    model, images[b], labels[b], start=start[b], setting=setting, epsilon=EPSILON
+                )
+                for b in batches
+            ]
+        )
 
     found: dict[str, Runner] = {"Foolbox 3.3.4, eager Keras model": foolbox_pgd}
     # The others draw starts of their own, so they, and ours beside them, begin at the image.
@@ -117,13 +138,26 @@ def peers(
         from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
         def cleverhans() -> np.ndarray:
-            return np.concatenate([
-                np.asarray(projected_gradient_descent(
-                    model, tf.constant(images[b]), EPSILON, length, setting.steps, np.inf,
-                    clip_min=0.0, clip_max=1.0, y=tf.constant(labels[b]), rand_init=False,
-                    sanity_checks=False,
-                )) for b in batches
-            ])  # fmt: skip
+            return np.concatenate(
+                [
+                    np.asarray(
+                        projected_gradient_descent(
+                            model,
+                            tf.constant(images[b]),
+                            EPSILON,
+                            length,
+                            setting.steps,
+                            np.inf,
+                            clip_min=0.0,
+                            clip_max=1.0,
+                            y=tf.constant(labels[b]),
+                            rand_init=False,
+                            sanity_checks=False,
+                        )
+                    )
+                    for b in batches
+                ]
+            )
 
         found["cleverhans 4.0, compiled gradient"] = cleverhans
     except ImportError as error:
@@ -133,14 +167,20 @@ def peers(
         from art.estimators.classification import TensorFlowV2Classifier
 
         classifier = TensorFlowV2Classifier(
-            model=model, nb_classes=model.output_shape[-1], input_shape=images.shape[1:],
+            model=model,
+            nb_classes=model.output_shape[-1],
+            input_shape=images.shape[1:],
             clip_values=(0, 1),
             loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        )  # fmt: skip
+        )
         attack = ProjectedGradientDescentTensorFlowV2(
-            classifier, eps=EPSILON, eps_step=length, max_iter=setting.steps, batch_size=size,
+            classifier,
+            eps=EPSILON,
+            eps_step=length,
+            max_iter=setting.steps,
+            batch_size=size,
             verbose=False,
-        )  # fmt: skip
+        )
         found["ART 1.20, TensorFlowV2"] = lambda: np.asarray(attack.generate(images, y=labels))
     except ImportError as error:
         print(f"ART is left out: {error}")
@@ -168,8 +208,14 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     replicas = Replicas(model)
     labels = judged(replicas, images, options.batch)
     ids = [str(number) for number in range(len(images))]
-    setting = config.Attack(epsilons=(EPSILON,), steps=options.steps, rel_stepsize=0.2,
-                            mode="independent", early_stop=False, first_passes=())  # fmt: skip
+    setting = config.Attack(
+        epsilons=(EPSILON,),
+        steps=options.steps,
+        rel_stepsize=0.2,
+        mode="independent",
+        early_stop=False,
+        first_passes=(),
+    )
     start = engine.random_starts(
         ids, images.shape[1:], attack="linf_pgd", seed=0, epsilon=EPSILON, restart=0
     )
@@ -178,10 +224,14 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
 
     def exact(*, random_start: bool) -> Runner:
         loop = make(replicas, dataclasses.replace(setting, random_start=random_start), 0)
-        return lambda: np.concatenate([
-            np.asarray(loop(tf.constant(images[b]), tf.constant(labels[b]), ids[b], EPSILON, 0)[0])
-            for b in batches
-        ])  # fmt: skip
+        return lambda: np.concatenate(
+            [
+                np.asarray(
+                    loop(tf.constant(images[b]), tf.constant(labels[b]), ids[b], EPSILON, 0)[0]
+                )
+                for b in batches
+            ]
+        )
 
     def swift(*passes: str) -> Runner:
         asked = dataclasses.replace(setting, early_stop=True, first_passes=passes)
@@ -212,8 +262,16 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
     whole = exact(random_start=True)
     whole()
     seconds = min(timed(whole)[0] for _ in range(options.rounds))
-    rows.append([f"floor: {options.steps} gradients of {best:.3f} s a batch", f"{floor:.2f}",
-                 f"{seconds:.2f}", f"{floor / seconds:.2f}", "best of each", ""])  # fmt: skip
+    rows.append(
+        [
+            f"floor: {options.steps} gradients of {best:.3f} s a batch",
+            f"{floor:.2f}",
+            f"{seconds:.2f}",
+            f"{floor / seconds:.2f}",
+            "best of each",
+            "",
+        ]
+    )
     return rows
 
 
@@ -237,10 +295,18 @@ def beside_torch(
     if options.backbone != "resnet50" or importlib.util.find_spec("torch") is None:
         print("PyTorch is left out: it is not installed, or the backbone is not resnet50")
         return []
-    words = [sys.executable, "-m", "benchmarks.torch_peer", f"--images={options.images}",
-             f"--size={options.size}", f"--batch={options.batch}", f"--steps={setting.steps}",
-             f"--rel-stepsize={setting.rel_stepsize}", f"--epsilon={EPSILON}",
-             "--classes=7"]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.torch_peer",
+        f"--images={options.images}",
+        f"--size={options.size}",
+        f"--batch={options.batch}",
+        f"--steps={setting.steps}",
+        f"--rel-stepsize={setting.rel_stepsize}",
+        f"--epsilon={EPSILON}",
+        "--classes=7",
+    ]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdin
         assert peer.stdout
@@ -260,9 +326,13 @@ def beside_torch(
 def _ratios(pairs: list[tuple[float, float]], success: str) -> list[str]:
     """Median seconds of both, median ratio and its range, and what else is to say."""
     ratios = [a / b for a, b in pairs]
-    return [f"{statistics.median(a for a, _ in pairs):.2f}",
-            f"{statistics.median(b for _, b in pairs):.2f}", f"{statistics.median(ratios):.2f}",
-            f"{min(ratios):.2f}-{max(ratios):.2f}", success]  # fmt: skip
+    return [
+        f"{statistics.median(a for a, _ in pairs):.2f}",
+        f"{statistics.median(b for _, b in pairs):.2f}",
+        f"{statistics.median(ratios):.2f}",
+        f"{min(ratios):.2f}-{max(ratios):.2f}",
+        success,
+    ]
 
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -280,14 +350,26 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     saved = config.from_json((options.run / "config.json").read_text(encoding="utf-8"))
     grid = options.epsilons or ",".join(map(repr, GRID[:: 4 if options.quick else 1]))
     limit = [f"data.limit={options.limit}"] if options.limit else []
-    experiment = config.with_settings(saved, [
-        f"attack.epsilons={grid}", f"attack.steps={options.steps}", "attack.rel_stepsize=0.2",
-        "attack.name=linf_pgd", "attack.restarts=1", f"attack.batch_size={options.batch}",
-        "attack.abs_stepsize=none", "attack.loss=cross_entropy", "attack.target=",
-        "attack.random_start=true", "attack.mode=carry", "attack.early_stop=true",
-        "attack.first_passes=one_step",
-        "attack.samples=1", *limit,
-    ])  # fmt: skip
+    experiment = config.with_settings(
+        saved,
+        [
+            f"attack.epsilons={grid}",
+            f"attack.steps={options.steps}",
+            "attack.rel_stepsize=0.2",
+            "attack.name=linf_pgd",
+            "attack.restarts=1",
+            f"attack.batch_size={options.batch}",
+            "attack.abs_stepsize=none",
+            "attack.loss=cross_entropy",
+            "attack.target=",
+            "attack.random_start=true",
+            "attack.mode=carry",
+            "attack.early_stop=true",
+            "attack.first_passes=one_step",
+            "attack.samples=1",
+            *limit,
+        ],
+    )
     dataset = records.load(options.records).as_task(experiment.data.task)
     run = runs.Run.of(experiment, options.run.parents[2])
     replicas = pipeline.Walk(run, options.records, False).trained(dataset)
@@ -296,8 +378,9 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     def stock() -> np.ndarray:
         """Predictions (E, N) of stock Foolbox at every epsilon."""
         found: list[list[np.ndarray]] = [[] for _ in epsilons]
-        for each in inputs.evaluation_batches(dataset, "test", data=experiment.data,
-                                              batch_size=batch).as_numpy_iterator():  # fmt: skip
+        for each in inputs.evaluation_batches(
+            dataset, "test", data=experiment.data, batch_size=batch
+        ).as_numpy_iterator():
             ids = [id_.decode() for id_ in each["id"]]
             for row, epsilon in zip(found, epsilons, strict=True):
                 start = engine.random_starts(
@@ -308,8 +391,14 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
                     epsilon=epsilon,
                     restart=0,
                 )
-                made = stock_runner(replicas.model, each["image"], each["label"], start=start,
-                                    setting=experiment.attack, epsilon=epsilon)  # fmt: skip
+                made = stock_runner(
+                    replicas.model,
+                    each["image"],
+                    each["label"],
+                    start=start,
+                    setting=experiment.attack,
+                    epsilon=epsilon,
+                )
                 row.append(judged(replicas, made, batch))
         return np.stack([np.concatenate(row) for row in found])
 
@@ -327,10 +416,16 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     times: dict[str, list[float]] = {}
     results: dict[str, np.ndarray] = {}
     # Each variant has models and graphs of its own to compile: that is part of a sweep's cost.
-    for _, (name, call) in itertools.product(range(options.rounds), (
-        ("stock Foolbox", stock),
-        *((name, lambda settings=settings: ours(*settings)) for name, settings in variants.items()),
-    )):  # fmt: skip
+    for _, (name, call) in itertools.product(
+        range(options.rounds),
+        (
+            ("stock Foolbox", stock),
+            *(
+                (name, lambda settings=settings: ours(*settings))
+                for name, settings in variants.items()
+            ),
+        ),
+    ):
         seconds, predicted = timed(call)
         times.setdefault(name, []).append(seconds)
         results[name] = np.asarray(predicted)
@@ -339,11 +434,16 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
         mine = results[name] != labels
         ratios = [a / b for a, b in zip(times["stock Foolbox"], times[name], strict=True)]
         accuracy = " ".join(f"{value:.3f}" for value in 1 - mine.mean(axis=1))
-        rows.append([
-            name, f"{statistics.median(times['stock Foolbox']):.1f}",
-            f"{statistics.median(times[name]):.1f}", f"{statistics.median(ratios):.2f}",
-            f"{min(ratios):.2f}-{max(ratios):.2f}", f"missed {(fell & ~mine).sum()}; {accuracy}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{statistics.median(times['stock Foolbox']):.1f}",
+                f"{statistics.median(times[name]):.1f}",
+                f"{statistics.median(ratios):.2f}",
+                f"{min(ratios):.2f}-{max(ratios):.2f}",
+                f"missed {(fell & ~mine).sum()}; {accuracy}",
+            ]
+        )
     return rows
 
 
@@ -377,16 +477,19 @@ def main() -> None:
     if options.quick:
         options.backbone, options.size, options.images = "mobilenet", 64, 8
         options.batch, options.steps, options.rounds, options.limit = 4, 3, 1, 8
-    parts = [f"{platform.processor() or platform.machine()}, TensorFlow {tf.__version__}, "
-             f"{options.rounds} rounds, PGD-{options.steps}, batch {options.batch}\n"]  # fmt: skip
+    parts = [
+        f"{platform.processor() or platform.machine()}, TensorFlow {tf.__version__}, "
+        f"{options.rounds} rounds, PGD-{options.steps}, batch {options.batch}\n"
+    ]
     if options.only != "sweep":
         title = f"{options.backbone}, {options.size} px, {options.images} images, one epsilon"
         parts.append(table(title, one_epsilon(options)))
     if options.run and options.only != "pgd":
         options.run = options.run.resolve()
         options.records = options.records or pipeline.RECORDS / options.run.parents[1].name
-        parts.append(table(f"{options.run.parent.name}: sweep of rising epsilons",
-                           whole_sweep(options)))  # fmt: skip
+        parts.append(
+            table(f"{options.run.parent.name}: sweep of rising epsilons", whole_sweep(options))
+        )
     text = "\n".join(parts)
     runs.save_text(options.out, text)
     print(text)

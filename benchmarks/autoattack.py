@@ -63,8 +63,13 @@ def trained(images: np.ndarray, labels: np.ndarray, classes: int) -> keras.Model
     return model
 
 
-def robust(model: keras.Model, adversarials: np.ndarray, images: np.ndarray, labels: np.ndarray,
-           epsilon: float) -> np.ndarray:  # fmt: skip
+def robust(
+    model: keras.Model,
+    adversarials: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
     """Which images stand (N,), ball and box checked."""
     assert np.abs(adversarials - images).max() <= epsilon + 1e-6
     assert adversarials.min() >= 0
@@ -72,8 +77,9 @@ def robust(model: keras.Model, adversarials: np.ndarray, images: np.ndarray, lab
     return np.asarray(model(adversarials).numpy().argmax(axis=1) == labels)
 
 
-def ours(make: Callable, model: keras.Model, images: np.ndarray, labels: np.ndarray,
-         epsilon: float) -> np.ndarray:  # fmt: skip
+def ours(
+    make: Callable, model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: float
+) -> np.ndarray:
     """Adversarials of one of our attacks, settings as in the paper."""
     attack = make(Replicas(model), config.Attack(steps=100, queries=5000), 0)
     parts = []
@@ -86,8 +92,15 @@ def ours(make: Callable, model: keras.Model, images: np.ndarray, labels: np.ndar
     return np.concatenate(parts)
 
 
-def theirs(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: float, *,
-           classes: int, restarts: int) -> np.ndarray:  # fmt: skip
+def theirs(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+    *,
+    classes: int,
+    restarts: int,
+) -> np.ndarray:
     """Adversarials of the Toolbox's AutoAttack: its own four attacks and settings, but restarts."""
     from art.attacks.evasion import (
         AutoAttack,
@@ -100,21 +113,39 @@ def theirs(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: 
     # The same numbers, sooner: eager, its thousands of queries cost mostly Python.
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     classifier = TensorFlowV2Classifier(
-        lambda x, training=False: compiled(x), nb_classes=classes,
-        input_shape=images.shape[1:], clip_values=(0, 1),
+        lambda x, training=False: compiled(x),
+        nb_classes=classes,
+        input_shape=images.shape[1:],
+        clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )  # fmt: skip
+    )
     apgd = [
         AutoProjectedGradientDescent(
-            classifier, norm=np.inf, eps=epsilon, eps_step=epsilon, max_iter=100,
-            nb_random_init=restarts, batch_size=BATCH, loss_type=loss, verbose=False,
+            classifier,
+            norm=np.inf,
+            eps=epsilon,
+            eps_step=epsilon,
+            max_iter=100,
+            nb_random_init=restarts,
+            batch_size=BATCH,
+            loss_type=loss,
+            verbose=False,
         )
         for loss in ("cross_entropy", "difference_logits_ratio")
-    ]  # fmt: skip
-    fool = DeepFool(classifier, max_iter=100, epsilon=1e-3, nb_grads=10, batch_size=BATCH,
-                    verbose=False)  # fmt: skip
-    square = SquareAttack(classifier, norm=np.inf, max_iter=5000, eps=epsilon, p_init=0.8,
-                          nb_restarts=restarts, batch_size=BATCH, verbose=False)  # fmt: skip
+    ]
+    fool = DeepFool(
+        classifier, max_iter=100, epsilon=1e-3, nb_grads=10, batch_size=BATCH, verbose=False
+    )
+    square = SquareAttack(
+        classifier,
+        norm=np.inf,
+        max_iter=5000,
+        eps=epsilon,
+        p_init=0.8,
+        nb_restarts=restarts,
+        batch_size=BATCH,
+        verbose=False,
+    )
     attack = AutoAttack(
         classifier, eps=epsilon, eps_step=epsilon, batch_size=BATCH, attacks=[*apgd, fool, square]
     )
@@ -174,8 +205,13 @@ def main() -> None:
             table(model, test, truth, epsilon, {"classes": classes, "restarts": arguments.restarts})
 
 
-def table(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: float,
-          toolbox: dict[str, int]) -> None:  # fmt: skip
+def table(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+    toolbox: dict[str, int],
+) -> None:
     """A line for each attack: how many images stand, or how it failed."""
     given = (images, labels, epsilon)
     # The same decisions, so the same robust accuracy, but float32 rounds the softmax to 0 and 1.
@@ -183,13 +219,15 @@ def table(model: keras.Model, images: np.ndarray, labels: np.ndarray, epsilon: f
     saturated = keras.Model(inputs, 500.0 * model(inputs))
     lines = {
         "ours": lambda: robust(model, ours(autoattack, model, *given), *given),
-        **{f"  {make.__name__}": lambda m=make: robust(model, ours(m, model, *given), *given)
-           for make in MEMBERS[:3]},
+        **{
+            f"  {make.__name__}": lambda m=make: robust(model, ours(m, model, *given), *given)
+            for make in MEMBERS[:3]
+        },
         "ours, logits x 500": lambda: robust(model, ours(autoattack, saturated, *given), *given),
         "  apgd_ce, x 500": lambda: robust(model, ours(MEMBERS[0], saturated, *given), *given),
         "PGD": lambda: pgd(model, *given),
         "Toolbox": lambda: robust(model, theirs(model, *given, **toolbox), *given),
-    }  # fmt: skip
+    }
     for name, run in lines.items():
         start = time.perf_counter()
         try:

@@ -41,9 +41,15 @@ def compared(run: Run, records: Path, epsilon: float, number: int) -> list[str]:
     found = theirs(*given, classes=len(dataset.classes), restarts=1)
     yours = right & robust(model, found, *given[1:])
     seconds = [between - start, time.perf_counter() - between]
-    return [str(len(labels)), str(right.sum()), str(mine.sum()), str(yours.sum()),
-            str((yours & ~mine).sum()), str((mine & ~yours).sum()),
-            *(f"{each:.0f}" for each in seconds)]  # fmt: skip
+    return [
+        str(len(labels)),
+        str(right.sum()),
+        str(mine.sum()),
+        str(yours.sum()),
+        str((yours & ~mine).sum()),
+        str((mine & ~yours).sum()),
+        *(f"{each:.0f}" for each in seconds),
+    ]
 
 
 def main() -> None:
@@ -53,8 +59,10 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=Path("tfrecords/shards"))
     parser.add_argument("--images", type=int, default=200)
     options = parser.parse_args()
-    print("| run | ε | images | right | stand ours | stand the Toolbox's | fall for ours alone "
-          "| for the Toolbox's alone | seconds, ours | the Toolbox's |")  # fmt: skip
+    print(
+        "| run | ε | images | right | stand ours | stand the Toolbox's | fall for ours alone "
+        "| for the Toolbox's alone | seconds, ours | the Toolbox's |"
+    )
     print("|" + " --- |" * 10, flush=True)
     for each in options.runs:
         root, _, text = each.rpartition("@")

@@ -30,8 +30,9 @@ def endless(dataset: records.Dataset, data: config.Data, training: config.Traini
     """Training batches of one epoch after the other."""
     epoch = 0
     while True:
-        yield from inputs.training_batches(dataset, data=data, training=training, seed=0,
-                                           epoch=epoch)  # fmt: skip
+        yield from inputs.training_batches(
+            dataset, data=data, training=training, seed=0, epoch=epoch
+        )
         epoch += 1
 
 
@@ -65,8 +66,12 @@ def main() -> None:
     parser.add_argument("--size", type=positive, default=128, help="px")
     parser.add_argument("--batch", type=positive, default=32)
     parser.add_argument("--steps", type=positive, default=15)
-    parser.add_argument("--augmentation", nargs="*", default=["flip", "rotate", "zoom", "shift"],
-                        choices=AUGMENTATIONS)  # fmt: skip
+    parser.add_argument(
+        "--augmentation",
+        nargs="*",
+        default=["flip", "rotate", "zoom", "shift"],
+        choices=AUGMENTATIONS,
+    )
     options = parser.parse_args()
     dataset = records.load(options.records)
     data = config.Data(dataset=dataset.name, image_size=options.size)

@@ -69,23 +69,33 @@ def compare(classes: int, theta: float, gamma: float, saliency: str) -> None:
 
     softened = keras.Sequential([model, keras.layers.Softmax()])
     classifier = TensorFlowV2Classifier(
-        model=softened if saliency == "probabilities" else model, nb_classes=classes,
-        input_shape=images.shape[1:], clip_values=(0, 1),
+        model=softened if saliency == "probabilities" else model,
+        nb_classes=classes,
+        input_shape=images.shape[1:],
+        clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(),
-    )  # fmt: skip
+    )
     peer = SaliencyMapMethod(classifier, theta=theta, gamma=gamma, batch_size=BATCH, verbose=False)
     replicas = Replicas(model)
 
     def ours(aims: str) -> np.ndarray:
-        attack = jsma(replicas, settled(config.Attack(
-            "jsma", epsilons=(1.0,), theta=theta, gamma=gamma, saliency=saliency, aims=aims
-        )), 0)  # fmt: skip
+        attack = jsma(
+            replicas,
+            settled(
+                config.Attack(
+                    "jsma", epsilons=(1.0,), theta=theta, gamma=gamma, saliency=saliency, aims=aims
+                )
+            ),
+            0,
+        )
         batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
         ids = [str(row) for row in right]
         return np.concatenate(
-            [attack(tf.constant(images[b]), tf.constant(labels[b]), ids[b], np.inf, 0)[0]
-             for b in batches]
-        )  # fmt: skip
+            [
+                attack(tf.constant(images[b]), tf.constant(labels[b]), ids[b], np.inf, 0)[0]
+                for b in batches
+            ]
+        )
 
     def theirs() -> np.ndarray:
         return peer.generate(images, y=keras.utils.to_categorical(targets, classes))
@@ -105,11 +115,15 @@ def compare(classes: int, theta: float, gamma: float, saliency: str) -> None:
     same = (made["ours"] == made["ART"]).all(axis=(1, 2, 3))[both].mean()
     print(f"{saliency}, {classes} classes, theta {theta}, gamma {gamma}, {len(images)} images")
     for name in made:
-        print(f"  {name:5}  success {fell[name].mean():.3f}  changed values, mean where both "
-              f"succeed {size[name][both].mean():.1f}  {min(seconds[name][1:]):.2f} s")  # fmt: skip
+        print(
+            f"  {name:5}  success {fell[name].mean():.3f}  changed values, mean where both "
+            f"succeed {size[name][both].mean():.1f}  {min(seconds[name][1:]):.2f} s"
+        )
     fewer = (size["ours"] <= size["ART"])[both].mean()
-    print(f"  same adversarial {same:.3f}, as many values or fewer {fewer:.3f}, "
-          f"time ART / ours {min(seconds['ART'][1:]) / min(seconds['ours'][1:]):.1f}")  # fmt: skip
+    print(
+        f"  same adversarial {same:.3f}, as many values or fewer {fewer:.3f}, "
+        f"time ART / ours {min(seconds['ART'][1:]) / min(seconds['ours'][1:]):.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ def on_the_fly(paths: list[Path], size: int, batch: int) -> tf.data.Dataset:
     """Training images from the photographs, float32 batches in [0, 1]."""
 
     def load(path: tf.Tensor) -> tf.Tensor:
-        image = tf.numpy_function(lambda content: prepared(content, size), [tf.io.read_file(path)],
-                                  tf.uint8)  # fmt: skip
+        image = tf.numpy_function(
+            lambda content: prepared(content, size), [tf.io.read_file(path)], tf.uint8
+        )
         image.set_shape((size, size, 3))
         return tf.image.convert_image_dtype(image, tf.float32)
 
@@ -95,10 +96,17 @@ def main() -> None:
         for content in contents:
             prepared(content, options.size)
         core = len(paths) / (time.process_time() - start)
-        how = shards.Preparation(size=options.size, fit="disc", filter="graham", workers=1,
-                                 fractions=(1.0, 0.0, 0.0))  # fmt: skip
-        dataset = writing.write(Path(name) / "records", name="eyepacs", classes=eyepacs.CLASSES,
-                                rows=rows, rejects=[], how=how)  # fmt: skip
+        how = shards.Preparation(
+            size=options.size, fit="disc", filter="graham", workers=1, fractions=(1.0, 0.0, 0.0)
+        )
+        dataset = writing.write(
+            Path(name) / "records",
+            name="eyepacs",
+            classes=eyepacs.CLASSES,
+            rows=rows,
+            rejects=[],
+            how=how,
+        )
         data = config.Data(dataset="eyepacs", image_size=options.size)
         training = config.Training(batch_size=options.batch, augmentation=())
         records = inputs.training_batches(dataset, data=data, training=training, seed=0, epoch=0)

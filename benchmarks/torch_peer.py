@@ -28,11 +28,15 @@ class Bottleneck(nn.Module):
     def __init__(self, inside: int, filters: int, stride: int, *, project: bool) -> None:
         super().__init__()
         self.path = nn.Sequential(
-            nn.Conv2d(inside, filters, 1, stride), nn.BatchNorm2d(filters), nn.ReLU(inplace=True),
-            nn.Conv2d(filters, filters, 3, padding=1), nn.BatchNorm2d(filters),
+            nn.Conv2d(inside, filters, 1, stride),
+            nn.BatchNorm2d(filters),
             nn.ReLU(inplace=True),
-            nn.Conv2d(filters, 4 * filters, 1), nn.BatchNorm2d(4 * filters),
-        )  # fmt: skip
+            nn.Conv2d(filters, filters, 3, padding=1),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(filters, 4 * filters, 1),
+            nn.BatchNorm2d(4 * filters),
+        )
         self.shortcut: nn.Module = nn.Identity()
         if project:
             self.shortcut = nn.Sequential(
@@ -47,9 +51,11 @@ class Bottleneck(nn.Module):
 def resnet50(classes: int) -> nn.Module:
     """ResNet-50 in inference mode."""
     layers: list[nn.Module] = [
-        nn.Conv2d(3, 64, 7, 2, padding=3), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
+        nn.Conv2d(3, 64, 7, 2, padding=3),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, padding=1),
-    ]  # fmt: skip
+    ]
     inside = 64
     for filters, blocks, stride in STAGES:
         for block in range(blocks):
@@ -81,8 +87,9 @@ def main() -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
         begin = time.perf_counter()
-        for part, known in zip(images.split(options.batch), labels.split(options.batch),
-                               strict=True):  # fmt: skip
+        for part, known in zip(
+            images.split(options.batch), labels.split(options.batch), strict=True
+        ):
             attack(model, part, known, epsilons=options.epsilon)
         print(time.perf_counter() - begin, flush=True)
 

@@ -77,8 +77,9 @@ def replicas_of(model, spread=None):
     return _known[model]
 
 
-def run(make, model, images, labels, epsilon, *, ids=None, restart=0, spread=None, seed=0,
-        **settings):  # fmt: skip
+def run(
+    make, model, images, labels, epsilon, *, ids=None, restart=0, spread=None, seed=0, **settings
+):
     """Adversarials, who fell as the model judges them anew, and queries; ball and box checked."""
     setting, replicas = methods.settled(config.Attack(**settings)), replicas_of(model, spread)
     attack = replicas.once((make, setting, seed), lambda: make(replicas, setting, seed))

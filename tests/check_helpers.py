@@ -18,9 +18,15 @@ from attnrobust.models.replicas import Replicas
 FEW = ("attack.steps=10", "attack.rel_stepsize=0.25")
 EXPERIMENT = config.with_settings(
     config.Experiment(name="doubted", data=config.Data("drawn", image_size=8)),
-    ["attack.epsilons=0.02,0.05,0.1", "attack.steps=10", "attack.rel_stepsize=0.25",
-     "attack.batch_size=32", "checks.draws=3", "checks.queries=200"],
-)  # fmt: skip
+    [
+        "attack.epsilons=0.02,0.05,0.1",
+        "attack.steps=10",
+        "attack.rel_stepsize=0.25",
+        "attack.batch_size=32",
+        "checks.draws=3",
+        "checks.queries=200",
+    ],
+)
 KEPT = 4
 
 
@@ -41,10 +47,13 @@ def rounding(model: keras.Model) -> keras.Model:
 
 
 def doubted(
-    replicas: Replicas, *settings: str, images: np.ndarray | None = None,
-    labels: np.ndarray | None = None, surrogate: Replicas | None = None,
+    replicas: Replicas,
+    *settings: str,
+    images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    surrogate: Replicas | None = None,
     swept: Replicas | None = None,
-) -> Subject:  # fmt: skip
+) -> Subject:
     """A model's sweep, ready to be doubted.
 
     Args:
@@ -61,8 +70,11 @@ def doubted(
         logits = replicas.forward(images).numpy()
         labels = logits.argmax(axis=1)
         labels[0] = (labels[0] + 1) % logits.shape[1]
-    examples = {"id": np.array([f"image-{i}" for i in range(len(images))]), "image": images,
-                "label": labels.astype(np.int64)}  # fmt: skip
+    examples = {
+        "id": np.array([f"image-{i}" for i in range(len(images))]),
+        "image": images,
+        "label": labels.astype(np.int64),
+    }
     files = sweep(experiment, swept or replicas, examples)
     other = surrogate and ("another", lambda: surrogate)
     return Subject(experiment, replicas, files, examples, other or None)
@@ -75,8 +87,13 @@ def sweep(
     setting, images = experiment.attack, examples["image"]
 
     def state(made: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
-        return {"id": examples["id"], "label": examples["label"], "logits": logits,
-                "sample_image": made[:KEPT], **norms(made - images)}  # fmt: skip
+        return {
+            "id": examples["id"],
+            "label": examples["label"],
+            "logits": logits,
+            "sample_image": made[:KEPT],
+            **norms(made - images),
+        }
 
     nothing = state(images, replicas.forward(images).numpy())
     found = dict.fromkeys((0.0, *setting.epsilons), nothing)

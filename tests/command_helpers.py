@@ -32,8 +32,10 @@ def again(experiment: config.Experiment) -> list[str]:
     base = importlib.import_module(MODULE).EXPERIMENT
     before, now = (_flat(dataclasses.asdict(each)) for each in (base, experiment))
     changes = [f"{key}={_text(now[key])}" for key in now if now[key] != before[key]]
-    return [MODULE, *(word for each in changes if not each.startswith("seed=")
-                      for word in ("--set", each))]  # fmt: skip
+    return [
+        MODULE,
+        *(word for each in changes if not each.startswith("seed=") for word in ("--set", each)),
+    ]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -62,8 +64,9 @@ def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Called | None:
         return None
     seen: list[Called] = []
     with monkeypatch.context() as patch:
-        patch.setattr("attnrobust.run.walk_through", lambda walk, stages: seen.append(
-            Called(walk, stages)))  # fmt: skip
+        patch.setattr(
+            "attnrobust.run.walk_through", lambda walk, stages: seen.append(Called(walk, stages))
+        )
         experiment = importlib.import_module(module).EXPERIMENT
         assert main(experiment, words) == 0, command
     (called,) = seen

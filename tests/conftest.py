@@ -36,9 +36,12 @@ logging.getLogger("attnrobust").setLevel(logging.INFO)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--cpu-durations", type=int, default=0, metavar="N",
+        "--cpu-durations",
+        type=int,
+        default=0,
+        metavar="N",
         help="list the N tests that took most CPU seconds, set-up and child processes included",
-    )  # fmt: skip
+    )
 
 
 def _cpu_seconds() -> float:
@@ -149,8 +152,13 @@ def drawn(shared: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A raw folder of 120 drawn images, 32 px, in HAM10000's layout; not to be changed."""
     from tfrecords import synthetic
 
-    return shared("raw", lambda folder: synthetic.write_dataset(
-        folder / "demo", images=120, size=32, workers=1)) / "demo"  # fmt: skip
+    return (
+        shared(
+            "raw",
+            lambda folder: synthetic.write_dataset(folder / "demo", images=120, size=32, workers=1),
+        )
+        / "demo"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -162,8 +170,14 @@ def records_folder(drawn: Path, shared: Callable[[str, Callable[[Path], object]]
     def write(folder: Path) -> None:
         rows, rejects = ham10000.read(drawn)
         how = shards.Preparation(size=32, shard_size=40, workers=1)
-        writing.write(folder / "demo", name="demo", classes=ham10000.CLASSES, rows=rows,
-                      rejects=rejects, how=how)  # fmt: skip
+        writing.write(
+            folder / "demo",
+            name="demo",
+            classes=ham10000.CLASSES,
+            rows=rows,
+            rejects=rejects,
+            how=how,
+        )
 
     return shared("records", write) / "demo"
 
@@ -176,9 +190,10 @@ def tiny() -> config.Experiment:
         data=config.Data(dataset="demo", image_size=32),
         model=config.Model(backbone="small", head="soft_attention", weights="none"),
         training=config.Training(epochs=2, batch_size=16, learning_rate=1e-3, adam_epsilon=1e-7),
-        attack=config.Attack(epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10,
-                             samples=6),
-    )  # fmt: skip
+        attack=config.Attack(
+            epsilons=(0.01, 0.03), steps=4, rel_stepsize=0.3, batch_size=10, samples=6
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

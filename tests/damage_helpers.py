@@ -22,10 +22,37 @@ from attnrobust.stages import pipeline
 from attnrobust.stages.walk import Walk
 
 ODD: list[Any] = [
-    None, [], {}, "", "x", "../../../escaped", "/tmp/escaped", "a/b", "..",
-    "<script>alert(1)</script>", "$x^{", "\ud800", "ä\0b", "x" * 400, -1, 0, 1, 10**30, 10**400,
-    1e308, -1e308, float("nan"), float("inf"), True, [[]], [1], ["a"], {"a": 1}, [None], "-0",
-]  # fmt: skip
+    None,
+    [],
+    {},
+    "",
+    "x",
+    "../../../escaped",
+    "/tmp/escaped",
+    "a/b",
+    "..",
+    "<script>alert(1)</script>",
+    "$x^{",
+    "\ud800",
+    "ä\0b",
+    "x" * 400,
+    -1,
+    0,
+    1,
+    10**30,
+    10**400,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    True,
+    [[]],
+    [1],
+    ["a"],
+    {"a": 1},
+    [None],
+    "-0",
+]
 
 
 def whole(root: Path) -> Run:
@@ -33,17 +60,26 @@ def whole(root: Path) -> Run:
     run = make_run(root, "first", epsilons=(0.01, 0.03))
     arrays = np.load(run.path("attack", "linf_pgd", "linf_pgd-0.npz"))
     for name in ("clean", "validation", "corruption-jpeg-1", "corruption-jpeg-2"):
-        runs.save_npz(run.path("predict", f"{name}.npz"),
-                      **{key: arrays[key] for key in ("id", "label", "logits")})  # fmt: skip
+        runs.save_npz(
+            run.path("predict", f"{name}.npz"),
+            **{key: arrays[key] for key in ("id", "label", "logits")},
+        )
     stamp = {**runs.load_json(run.path("train", "stage.json")), "used": {}}
     runs.save_json(run.path("predict", "stage.json"), stamp)
     check = {"name": "one", "title": "One", "status": "warn", "said": "1", "meaning": "doubt"}
-    runs.save_json(run.path("check", "linf_pgd", "checks.json"),
-                   {"epsilon": 0.01, "images": 3, "checks": [check]})  # fmt: skip
+    runs.save_json(
+        run.path("check", "linf_pgd", "checks.json"),
+        {"epsilon": 0.01, "images": 3, "checks": [check]},
+    )
     attacked = run.path("attack", "linf_pgd", "stage.json")
-    runs.save_json(run.path("check", "linf_pgd", "stage.json"), {
-        **stamp, "version": stamps.version("check"),
-        "inputs": stamps.check_inputs("", attacked, None)})  # fmt: skip
+    runs.save_json(
+        run.path("check", "linf_pgd", "stage.json"),
+        {
+            **stamp,
+            "version": stamps.version("check"),
+            "inputs": stamps.check_inputs("", attacked, None),
+        },
+    )
     assert evaluate(run.root) == 0
     return run
 
@@ -67,8 +103,13 @@ def report(root: Path, out: Path) -> int:
 
 def _places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield here
-    items = value.items() if isinstance(value, dict) else enumerate(
-        value) if isinstance(value, list) else ()  # fmt: skip
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield from _places(inner, (*here, key))
 
@@ -119,10 +160,18 @@ def change_npz(rng: random.Random, content: bytes) -> bytes:
         odd = rng.choice([np.nan, np.inf, -1.0, 1e300]) if spoilt.dtype.kind == "f" else "other"
         spoilt.flat[rng.randrange(spoilt.size)] = odd
     changes: list[Callable[[], Any]] = [
-        lambda: None, lambda: array[:-1], lambda: array[:0], lambda: array[None], lambda: array.T,
-        lambda: array.astype("U"), lambda: np.array(7), lambda: spoilt, lambda: spoilt.astype(
-            array.dtype), lambda: np.concatenate([array, array]), lambda: array[..., :1],
-    ]  # fmt: skip
+        lambda: None,
+        lambda: array[:-1],
+        lambda: array[:0],
+        lambda: array[None],
+        lambda: array.T,
+        lambda: array.astype("U"),
+        lambda: np.array(7),
+        lambda: spoilt,
+        lambda: spoilt.astype(array.dtype),
+        lambda: np.concatenate([array, array]),
+        lambda: array[..., :1],
+    ]
     with np.errstate(all="ignore"):
         new = rng.choice(changes)()
     arrays.pop(name)
@@ -178,8 +227,11 @@ def damage(rng: random.Random, path: Path) -> str:
             spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
         content = bytes(spoilt)
     else:
-        content = {"empty": b"", "cut": content[: rng.randrange(len(content))],
-                   "noise": rng.randbytes(300)}[how]  # fmt: skip
+        content = {
+            "empty": b"",
+            "cut": content[: rng.randrange(len(content))],
+            "noise": rng.randbytes(300),
+        }[how]
     path.write_bytes(content)
     return how
 

@@ -46,8 +46,17 @@ def make_raw(folder: Path, *, lesions: int = 4, masks: bool = False) -> Path:
         for lesion in range(lesions):
             for view in range(2 if lesion == 0 else 1):
                 number = class_ * 100 + lesion * 10 + view
-                rows.append([f"HAM_{class_}{lesion}", f"ISIC_{number:04d}", dx, "histo", "50.0",
-                             "male", "back"])  # fmt: skip
+                rows.append(
+                    [
+                        f"HAM_{class_}{lesion}",
+                        f"ISIC_{number:04d}",
+                        dx,
+                        "histo",
+                        "50.0",
+                        "male",
+                        "back",
+                    ]
+                )
                 image = folder / PARTS[number % 2] / f"ISIC_{number:04d}.jpg"
                 image.write_bytes(encoded(colours(number)))
                 if masks:
@@ -89,16 +98,34 @@ def write_records(folder: Path, out: Path, **changes: Any) -> records.Dataset:
     rows, rejects = ham10000.read(folder)
     tasks = changes.pop("tasks", None)
     settings = {"size": SIZE, "shard_size": 4, "workers": 1, "max_rejects": 1.0, **changes}
-    return writing.write(out, name="ham10000", classes=ham10000.CLASSES, rows=rows, tasks=tasks,
-                         rejects=rejects, how=shards.Preparation(**settings))  # fmt: skip
+    return writing.write(
+        out,
+        name="ham10000",
+        classes=ham10000.CLASSES,
+        rows=rows,
+        tasks=tasks,
+        rejects=rejects,
+        how=shards.Preparation(**settings),
+    )
 
 
 def command(folder: Path, out: Path, *options: str) -> int:
     """The prepare command in this process; its exit code."""
     log = logging.getLogger("attnrobust")
     before = list(log.handlers)
-    argv = ["--raw", str(folder), "--out", str(out), "--size", str(SIZE), "--shard-size", "4",
-            "--workers", "1", *options]  # fmt: skip
+    argv = [
+        "--raw",
+        str(folder),
+        "--out",
+        str(out),
+        "--size",
+        str(SIZE),
+        "--shard-size",
+        "4",
+        "--workers",
+        "1",
+        *options,
+    ]
     try:
         return prepare.main(
             ham10000.NAME, ham10000.CLASSES, ham10000.read, split_by=("lesion", "image"), argv=argv

@@ -12,9 +12,13 @@ from attnrobust.stages.walk import Walk
 
 
 def made(
-    experiment: config.Experiment, records: Path, folder: Path, *settings: str,
-    label: str = "linf_pgd", **notes: Any,
-) -> Walk:  # fmt: skip
+    experiment: config.Experiment,
+    records: Path,
+    folder: Path,
+    *settings: str,
+    label: str = "linf_pgd",
+    **notes: Any,
+) -> Walk:
     """A run of the experiment with these settings below `folder`.
 
     Args:
@@ -26,8 +30,9 @@ def made(
         notes: Of the attack's stamp.
     """
     walk = Walk(Run.of(config.with_settings(experiment, settings), folder), records, name=label)
-    with walk.run.stage("train", used=walk.used("model", "training"),
-                        inputs=walk.dataset().hash) as place:  # fmt: skip
+    with walk.run.stage(
+        "train", used=walk.used("model", "training"), inputs=walk.dataset().hash
+    ) as place:
         runs.save_text(place / "weights.h5", str(settings))
     attack(walk, **notes)
     return walk
@@ -35,8 +40,13 @@ def made(
 
 def attack(walk: Walk, **notes: Any) -> None:
     """Attack it (anew)."""
-    with walk.run.stage(f"attack/{walk.label}", used=walk.used("attack"), force=True,
-                        inputs=walk.weights_digest(), notes={"norm": "linf", **notes}):  # fmt: skip
+    with walk.run.stage(
+        f"attack/{walk.label}",
+        used=walk.used("attack"),
+        force=True,
+        inputs=walk.weights_digest(),
+        notes={"norm": "linf", **notes},
+    ):
         pass
 
 

@@ -62,10 +62,17 @@ def test_checkpoints_are_those_of_the_paper():
 def test_halving_by_hand():
     """Window of 4: few rises halve; many do not, unless the best stays the same a second time."""
     x, best = (np.full((4, 1, 1, 1), value, np.float32) for value in (1, 2))
-    rows = {"rises": np.array([3, 4, 4, 4]), "halved": np.array([False, False, False, True]),
-            "best_then": np.array([0, 0, 5, 5.0]), "best_loss": np.array([5, 5, 5, 5.0]),
-            "size": np.ones(4, np.float32), "x": x, "best": best, "slope": x,
-            "best_slope": best}  # fmt: skip
+    rows = {
+        "rises": np.array([3, 4, 4, 4]),
+        "halved": np.array([False, False, False, True]),
+        "best_then": np.array([0, 0, 5, 5.0]),
+        "best_loss": np.array([5, 5, 5, 5.0]),
+        "size": np.ones(4, np.float32),
+        "x": x,
+        "best": best,
+        "slope": x,
+        "best_slope": best,
+    }
     apgd._halve(rows, 4)
     assert rows["size"].tolist() == [0.5, 1, 0.5, 1]
     assert rows["halved"].tolist() == [True, False, True, False]
@@ -84,8 +91,9 @@ def test_losses_by_hand():
     np.testing.assert_allclose(short, [-1, -4])
     np.testing.assert_allclose(
         apgd.against_label(logits, labels, targets),
-        np.log(np.exp(logits).sum(axis=1) - np.exp([4, 5])) - [4, 5], rtol=1e-5,
-    )  # fmt: skip
+        np.log(np.exp(logits).sum(axis=1) - np.exp([4, 5])) - [4, 5],
+        rtol=1e-5,
+    )
 
 
 def test_targets_go_by_descending_logit():
@@ -96,8 +104,9 @@ def test_targets_go_by_descending_logit():
 
 def test_two_and_three_classes_are_told(caplog):
     with caplog.at_level(logging.INFO, "attnrobust"):
-        helpers.run(apgd.apgd_t, helpers.linear(3), helpers.noise(2), np.zeros(2, int), 0.01,
-                    steps=1)  # fmt: skip
+        helpers.run(
+            apgd.apgd_t, helpers.linear(3), helpers.noise(2), np.zeros(2, int), 0.01, steps=1
+        )
     assert "targeted DLR needs 4 classes; with 3" in caplog.text
 
 
@@ -204,9 +213,11 @@ def test_no_weaker_than_pgd():
         (pgd, fell, _), (ours, ours_fell, _), (_, targeted, _) = (
             helpers.run(make, model, images, labels, epsilon, steps=steps, rel_stepsize=0.25)
             for make, steps in (
-                (ATTACKS["linf_pgd"].make, 10), (apgd.apgd_ce, 40), (apgd.apgd_t, 40)
+                (ATTACKS["linf_pgd"].make, 10),
+                (apgd.apgd_ce, 40),
+                (apgd.apgd_t, 40),
             )
-        )  # fmt: skip
+        )
         assert 0 < fell.sum() < 64
         assert not (fell & ~targeted).any()
         assert ours_fell.sum() >= fell.sum() - 1
@@ -237,8 +248,9 @@ def test_queries_are_counted():
     assert queries.tolist() == [17, 17, 1, 17]
     np.testing.assert_array_equal(made[2], images[2])
     # Without a random start a huge ball is left by the first step: image, start, step.
-    _, fell, queries = helpers.run(apgd.apgd_ce, model, images, labels, 0.9, steps=7,
-                                   random_start=False)  # fmt: skip
+    _, fell, queries = helpers.run(
+        apgd.apgd_ce, model, images, labels, 0.9, steps=7, random_start=False
+    )
     assert fell.all()
     assert queries.tolist() == [3, 3, 1, 3]
 
@@ -272,8 +284,7 @@ def test_two_replicas_fell_what_one_fells():
             model = helpers.smooth(4)
         images = helpers.noise(16)
         labels = helpers.predicted(model, images)
-        found.append(helpers.run(apgd.apgd_t, model, images, labels, 0.004, steps=6,
-                                 spread=spread))  # fmt: skip
+        found.append(helpers.run(apgd.apgd_t, model, images, labels, 0.004, steps=6, spread=spread))
     assert 0 < found[0][1].sum() < 16
     np.testing.assert_array_equal(found[0][1], found[1][1])
     np.testing.assert_array_equal(found[0][2], found[1][2])
@@ -281,8 +292,13 @@ def test_two_replicas_fell_what_one_fells():
 
 def test_sizes_are_few_and_fit_the_replicas():
     assert [packing.fitting(number, 32, 1) for number in (32, 17, 16, 9, 5, 1)] == [
-        32, 32, 16, 16, 8, 1
-    ]  # fmt: skip
+        32,
+        32,
+        16,
+        16,
+        8,
+        1,
+    ]
     assert packing.fitting(1, 12, 2) == 6
     assert packing.fitting(1, 10, 1) == 5
     assert packing.fitting(1, 3, 1) == 3

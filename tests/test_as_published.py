@@ -20,8 +20,11 @@ from attnrobust.stages import evaluation
 TWELVE = [name for name in experiments.known() if name.endswith("_as_published")]
 MARK = "through-softmax"
 # Values that stand nowhere else on the page, at both epsilons.
-VALUES = {"pixels-through-softmax": ("0.71717", "0.61616"), "first": ("0.51515", "0.41414"),
-          "first-through-softmax": ("0.81818", "0.91919")}  # fmt: skip
+VALUES = {
+    "pixels-through-softmax": ("0.71717", "0.61616"),
+    "first": ("0.51515", "0.41414"),
+    "first-through-softmax": ("0.81818", "0.91919"),
+}
 
 
 def test_there_are_twelve_and_each_differs_from_its_twin_in_the_reading_alone():
@@ -43,9 +46,11 @@ def add(run: Run, label: str, values: tuple[str, str], *, first_layer: bool) -> 
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
     attack = stamp["used"]["attack"]
     scale = 255.0 if first_layer else 1.0
-    attack |= {"epsilons": [scale * epsilon for epsilon in attack["epsilons"]],
-               "scale": "model_input" if first_layer else "pixels",
-               "outputs": "probabilities" if label.endswith(MARK) else "logits"}  # fmt: skip
+    attack |= {
+        "epsilons": [scale * epsilon for epsilon in attack["epsilons"]],
+        "scale": "model_input" if first_layer else "pixels",
+        "outputs": "probabilities" if label.endswith(MARK) else "logits",
+    }
     save_json(run.path("attack", label, "stage.json"), {**stamp, "epsilon_scale": scale})
     place = run.path("evaluate", "measurements.csv")
     table = pd.read_csv(place, dtype=str, keep_default_na=False)

@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from attnrobust.data import augmentation
 
-COLOURS = [name for name, row in augmentation.AUGMENTATIONS.items()
-           if isinstance(row, augmentation.Colour)]  # fmt: skip
+COLOURS = [
+    name for name, row in augmentation.AUGMENTATIONS.items() if isinstance(row, augmentation.Colour)
+]
 GEOMETRY = [name for name in augmentation.AUGMENTATIONS if name not in COLOURS]
 KEY = tf.constant([3, 4], tf.int64)
 

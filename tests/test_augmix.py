@@ -196,9 +196,13 @@ def test_mixtures_are_the_same_for_a_key_and_lie_beside_their_images():
     # In an odd number of flips, a picture that is the same both ways stays what it is.
     symmetric = IMAGES + IMAGES[:, ::-1] + IMAGES[:, :, ::-1] + IMAGES[:, ::-1, ::-1]
     batches = tf.data.Dataset.from_tensors((symmetric / 4, np.arange(8)))
-    (_, mixed), _ = next(iter(
-        mixing.with_mixed(batches, setting("augmix", augmix_operations=("flip",)), (0, 0), mixed=1)
-    ))  # fmt: skip
+    (_, mixed), _ = next(
+        iter(
+            mixing.with_mixed(
+                batches, setting("augmix", augmix_operations=("flip",)), (0, 0), mixed=1
+            )
+        )
+    )
     np.testing.assert_allclose(mixed, symmetric / 4, atol=1e-6)
 
 
@@ -326,15 +330,22 @@ ROBUST = {"robust_accuracy", "val_clean_loss", "val_robust_accuracy"}
 @pytest.mark.parametrize(
     ("name", "precision", "keys"),
     [("augmix", "float32", CLEAN), ("robust_augmix", "float16", CLEAN | ROBUST)],
-)  # fmt: skip
+)
 def test_a_resume_equals_an_undisturbed_run(name, precision, keys, small, records_folder, tmp_path):
     experiment = config.with_settings(
-        small, [f"training.method={name}", f"training.precision={precision}",
-                "training.schedule=cosine", "data.limit=16",
-                # To trace all nine, and geometry before them, takes longest.
-                "training.augmix_operations=rotate", "training.augmentation=",
-                "training.inner_steps=1", "training.inner_rel_stepsize=1"],
-    )  # fmt: skip
+        small,
+        [
+            f"training.method={name}",
+            f"training.precision={precision}",
+            "training.schedule=cosine",
+            "data.limit=16",
+            # To trace all nine, and geometry before them, takes longest.
+            "training.augmix_operations=rotate",
+            "training.augmentation=",
+            "training.inner_steps=1",
+            "training.inner_rel_stepsize=1",
+        ],
+    )
     dataset = records.load(records_folder)
     rows, _ = resumed_as_whole(
         experiment, dataset, tmp_path, tf.distribute.get_strategy(), compiled=False

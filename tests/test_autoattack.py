@@ -62,10 +62,13 @@ def test_projection_is_the_least_change_a_linear_program_finds():
         # Least t with -t <= change <= t, 0 <= x + change <= 1, slope · change = rise.
         eye, one = np.eye(12), -np.ones((12, 1))
         best = linprog(
-            np.append(np.zeros(12), 1), A_ub=np.block([[eye, one], [-eye, one]]),
-            b_ub=np.zeros(24), A_eq=[np.append(slope[row], 0)], b_eq=[rise[row]],
+            np.append(np.zeros(12), 1),
+            A_ub=np.block([[eye, one], [-eye, one]]),
+            b_ub=np.zeros(24),
+            A_eq=[np.append(slope[row], 0)],
+            b_eq=[rise[row]],
             bounds=[*zip(-x[row], 1 - x[row], strict=True), (0, None)],
-        )  # fmt: skip
+        )
         after = x[row] + change[row]
         assert after.min() >= -1e-6
         assert after.max() <= 1 + 1e-6
@@ -83,8 +86,9 @@ def test_fab_finds_the_distance_of_a_linear_model(restart, steps):
     model, images = helpers.linear(4), 0.25 + helpers.noise(24) / 2
     labels = helpers.predicted(model, images)
     weights, logits = model.layers[-1].get_weights()[0], model(images).numpy()
-    made, fell, queries = helpers.run(fab.fab_t, model, images, labels, np.inf, steps=steps,
-                                      restart=restart)  # fmt: skip
+    made, fell, queries = helpers.run(
+        fab.fab_t, model, images, labels, np.inf, steps=steps, restart=restart
+    )
     assert fell.all()
     found = np.abs(made - images).reshape(24, -1).max(axis=1)
     for row, label in enumerate(labels):
@@ -117,8 +121,9 @@ def test_queries_are_the_sum_of_the_members():
     model, images = helpers.linear(3), helpers.noise(4)
     labels = helpers.predicted(model, images)
     labels[1] = (labels[1] + 1) % 3
-    _, fell, queries = helpers.run(autoattack.autoattack, model, images, labels, 1e-5, steps=5,
-                                   queries=20)  # fmt: skip
+    _, fell, queries = helpers.run(
+        autoattack.autoattack, model, images, labels, 1e-5, steps=5, queries=20
+    )
     assert fell.tolist() == [False, True, False, False]
     # The image, and again in each member, each judged once more: 1 + 4 x 2; then two targets.
     spent = 9 + 6 + 2 * 6 + 2 * 5 * 2 + 20
@@ -129,14 +134,20 @@ def test_an_image_is_attacked_alike_in_any_batch():
     model, images = helpers.smooth(5), helpers.noise(24)
     labels = helpers.predicted(model, images)
     ids = [f"image-{i}" for i in range(24)]
-    _, fell, queries = helpers.run(autoattack.autoattack, model, images, labels, 0.004, ids=ids,
-                                   **FEW)  # fmt: skip
+    _, fell, queries = helpers.run(
+        autoattack.autoattack, model, images, labels, 0.004, ids=ids, **FEW
+    )
     assert 0 < fell.sum() < 24
     for rows in ([12, 13, 14, 15, 16], [12, 13, 14, 15, 16] + [12] * 11):
         _, part, part_queries = helpers.run(
-            autoattack.autoattack, model, images[rows], labels[rows], 0.004,
-            ids=[ids[row] for row in rows], **FEW,
-        )  # fmt: skip
+            autoattack.autoattack,
+            model,
+            images[rows],
+            labels[rows],
+            0.004,
+            ids=[ids[row] for row in rows],
+            **FEW,
+        )
         np.testing.assert_array_equal(part, fell[rows])
         np.testing.assert_array_equal(part_queries, queries[rows])
 
@@ -148,8 +159,18 @@ def test_two_replicas_fell_what_one_fells():
             model = helpers.smooth(4)
         images = helpers.noise(16)
         labels = helpers.predicted(model, images)
-        found.append(helpers.run(autoattack.autoattack, model, images, labels, 0.004, steps=6,
-                                 queries=20, spread=spread))  # fmt: skip
+        found.append(
+            helpers.run(
+                autoattack.autoattack,
+                model,
+                images,
+                labels,
+                0.004,
+                steps=6,
+                queries=20,
+                spread=spread,
+            )
+        )
     assert 0 < found[0][1].sum() < 16
     np.testing.assert_array_equal(found[0][1], found[1][1])
     np.testing.assert_array_equal(found[0][2], found[1][2])

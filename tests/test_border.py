@@ -19,8 +19,17 @@ OTHER = 1e-5
 LARGEST = 10.0
 NUMBER = 16
 STOPPING = ("apgd_ce", "apgd_t", "square", "square_l2", "autoattack")
-NEAREST = ("fab_t", "deepfool_l2", "deepfool_linf", "cw", "ddn", "boundary", "hopskipjump", "jsma",
-           "salt_and_pepper")  # fmt: skip
+NEAREST = (
+    "fab_t",
+    "deepfool_l2",
+    "deepfool_linf",
+    "cw",
+    "ddn",
+    "boundary",
+    "hopskipjump",
+    "jsma",
+    "salt_and_pepper",
+)
 RADIUS = {"linf": 0.1, "l2": 1.5, "l0": 36}
 
 

@@ -43,10 +43,13 @@ def drawn(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         # 2 * .01, 2 * .81, 2 * .16 twice.
         ("brier", (0.02 + 1.62 + 0.32 + 0.32) / 4),
         ("nll", -(math.log(0.9) + math.log(0.1) + 2 * math.log(0.6)) / 4),
-        ("entropy", -(0.9 * math.log(0.9) + 0.1 * math.log(0.1)
-                      + 0.6 * math.log(0.6) + 0.4 * math.log(0.4)) / 2),
+        (
+            "entropy",
+            -(0.9 * math.log(0.9) + 0.1 * math.log(0.1) + 0.6 * math.log(0.6) + 0.4 * math.log(0.4))
+            / 2,
+        ),
     ],
-)  # fmt: skip
+)
 def test_by_hand(name: str, expected: float) -> None:
     assert value(name, LABELS, HALVES) == pytest.approx(expected, abs=1e-12)
 
@@ -65,14 +68,34 @@ def test_equal_mass_bins_by_hand() -> None:
 @pytest.mark.parametrize(
     ("n", "classes", "seed", "expected"),
     [  # computed once by uncertainty-calibration 0.1.4 on the same arrays
-        (300, 2, 0, {"ece": 0.08534630405481634, "adaptive_ece": 0.09643282186084906,
-                     "rmsce": 0.07025612625141946, "rmsce_plugin": 0.11621574211117822,
-                     "rmsce_top": 0.06576512968406498, "rmsce_top_plugin": 0.1139812219140879}),
-        (500, 7, 2, {"ece": 0.13841435385118883, "adaptive_ece": 0.14099204075238064,
-                     "rmsce": 0.06314541006635689, "rmsce_plugin": 0.0837174167250948,
-                     "rmsce_top": 0.13257539029829649, "rmsce_top_plugin": 0.15635964153052706}),
+        (
+            300,
+            2,
+            0,
+            {
+                "ece": 0.08534630405481634,
+                "adaptive_ece": 0.09643282186084906,
+                "rmsce": 0.07025612625141946,
+                "rmsce_plugin": 0.11621574211117822,
+                "rmsce_top": 0.06576512968406498,
+                "rmsce_top_plugin": 0.1139812219140879,
+            },
+        ),
+        (
+            500,
+            7,
+            2,
+            {
+                "ece": 0.13841435385118883,
+                "adaptive_ece": 0.14099204075238064,
+                "rmsce": 0.06314541006635689,
+                "rmsce_plugin": 0.0837174167250948,
+                "rmsce_top": 0.13257539029829649,
+                "rmsce_top_plugin": 0.15635964153052706,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_equal_to_uncertainty_calibration(
     n: int, classes: int, seed: int, expected: dict[str, float]
 ) -> None:

@@ -43,8 +43,9 @@ def write(folder: Path, out: Path, **changes: object) -> records.Dataset:
     rows, rejects = chestxray14.read(folder)
     settings = {"size": 16, "workers": 1, "max_rejects": 1.0, "filter": chestxray14.FILTER}
     how = shards.Preparation(**{**settings, **changes})  # type: ignore[arg-type]
-    return writing.write(out, name="chestxray14", classes=chestxray14.CLASSES, rows=rows,
-                         rejects=rejects, how=how)  # fmt: skip
+    return writing.write(
+        out, name="chestxray14", classes=chestxray14.CLASSES, rows=rows, rejects=rejects, how=how
+    )
 
 
 def call(folder: Path, *options: str) -> int:
@@ -52,10 +53,14 @@ def call(folder: Path, *options: str) -> int:
     before = list(log.handlers)
     try:
         return prepare.main(
-            chestxray14.NAME, chestxray14.CLASSES, chestxray14.read, split_by=("patient",),
-            image_filter=chestxray14.FILTER, draw=chestxray14.draw_steps,
+            chestxray14.NAME,
+            chestxray14.CLASSES,
+            chestxray14.read,
+            split_by=("patient",),
+            image_filter=chestxray14.FILTER,
+            draw=chestxray14.draw_steps,
             argv=["--raw", str(folder), "--size", "16", "--workers", "1", *options],
-        )  # fmt: skip
+        )
     finally:
         log.handlers = before
 
@@ -65,18 +70,26 @@ def test_rows_have_label_patient_and_line(folder: Path) -> None:
     assert not rejects
     assert len(rows) == 40
     assert (rows[0].id, rows[0].label, rows[0].group, rows[0].line, rows[0].split) == (
-        "00000001_000", "no_pneumothorax", "1", 2, "",
-    )  # fmt: skip
+        "00000001_000",
+        "no_pneumothorax",
+        "1",
+        2,
+        "",
+    )
     assert rows[0].path == folder / "images" / "00000001_000.png"
     assert Counter(row.label for row in rows) == {"no_pneumothorax": 30, "pneumothorax": 10}
 
 
-@pytest.mark.parametrize("header", [
-    XRAY_HEADER,
-    XRAY_HEADER.rstrip(","),
-    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-    "OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,OriginalImagePixelSpacing_y",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "header",
+    [
+        XRAY_HEADER,
+        XRAY_HEADER.rstrip(","),
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View "
+        "Position,OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,"
+        "OriginalImagePixelSpacing_y",
+    ],
+)
 def test_the_header_with_and_without_its_last_comma(folder: Path, header: str) -> None:
     path = folder / chestxray14.TABLE
     _, *lines = path.read_text().splitlines()
@@ -93,12 +106,15 @@ def test_a_header_without_a_needed_column_is_one_line(folder: Path) -> None:
         chestxray14.read(folder)
 
 
-@pytest.mark.parametrize("places", [
-    ("images_001/images", "images_002/images", "images_012/images"),
-    ("images_001", "images_007"),
-    ("images",),
-    ("images_001/images", "images_002", "images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("images_001/images", "images_002/images", "images_012/images"),
+        ("images_001", "images_007"),
+        ("images",),
+        ("images_001/images", "images_002", "images"),
+    ],
+)
 def test_images_may_lie_as_downloaded_or_in_one_folder(
     folder: Path, places: tuple[str, ...]
 ) -> None:
@@ -165,8 +181,10 @@ def test_a_split_by_image_makes_each_xray_its_own_group_and_goes_without_the_lis
 def test_the_official_lists_decide_the_test_split(folder: Path, tmp_path: Path) -> None:
     write_lists(folder, test=range(4, 10))
     dataset = write(folder, tmp_path / "out")
-    groups = {split: {example["group"] for example in stored(dataset, split).values()}
-              for split in dataset.splits}  # fmt: skip
+    groups = {
+        split: {example["group"] for example in stored(dataset, split).values()}
+        for split in dataset.splits
+    }
     assert groups["test"] == {"4", "5", "6", "7", "8", "9"}
     # Of the 11 others without and the 3 with pneumothorax, 1/8 is validation: round(1.4), round(.4)
     assert len(groups["validation"]) == 1
@@ -182,8 +200,10 @@ def test_lists_that_name_absent_images_are_a_subset_said_in_one_line(
     assert (len(rows), rejects) == (40, [])
     said = [record.message for record in caplog.records]
     # 1,014 patients are listed and 20 are there, two images each.
-    assert said == [f"train_val_list.txt and test_list.txt name 1,988 images that "
-                    f"{chestxray14.TABLE} does not: taken for a subset"]  # fmt: skip
+    assert said == [
+        f"train_val_list.txt and test_list.txt name 1,988 images that "
+        f"{chestxray14.TABLE} does not: taken for a subset"
+    ]
 
 
 def test_a_row_in_neither_list_is_rejected(folder: Path) -> None:
@@ -280,8 +300,13 @@ def test_the_figure_of_the_steps_and_no_records(folder: Path, tmp_path: Path) ->
 
 
 def test_other_data_sets_have_no_figure() -> None:
-    done = subprocess.run([sys.executable, "-m", "tfrecords.ham10000", "--help"], cwd=ROOT,
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrecords.ham10000", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "--filter" in done.stdout
     assert "--figure" not in done.stdout
 

@@ -14,20 +14,41 @@ OTHER = Experiment(
     name="other.name-2_x",
     data=Data(dataset="eyepacs", image_size=96, limit=7, records="eyepacs_1-2"),
     model=Model(
-        backbone="mobilenet", head="soft_attention", weights="/some/where.h5", width=0.25,
-        cut="literal", variant="literal", maps=3, gamma=0.5, dropout=0.25,
+        backbone="mobilenet",
+        head="soft_attention",
+        weights="/some/where.h5",
+        width=0.25,
+        cut="literal",
+        variant="literal",
+        maps=3,
+        gamma=0.5,
+        dropout=0.25,
     ),
     training=Training(
-        epochs=3, batch_size=5, learning_rate=1e-3, adam_epsilon=1e-7, class_weights="none",
-        patience=2, min_delta=0.0, epoch_fraction=0.1, augmentation=(),
+        epochs=3,
+        batch_size=5,
+        learning_rate=1e-3,
+        adam_epsilon=1e-7,
+        class_weights="none",
+        patience=2,
+        min_delta=0.0,
+        epoch_fraction=0.1,
+        augmentation=(),
     ),
     attack=Attack(
-        name="linf_fgsm", epsilons=(1 / 255, 8 / 255), steps=3, rel_stepsize=0.2, restarts=2,
-        random_start=False, batch_size=9, mode="independent", samples=4,
+        name="linf_fgsm",
+        epsilons=(1 / 255, 8 / 255),
+        steps=3,
+        rel_stepsize=0.2,
+        restarts=2,
+        random_start=False,
+        batch_size=9,
+        mode="independent",
+        samples=4,
     ),
     explanation=Explanation(methods=("grad_cam", "saliency"), layer="x", target="label"),
     seed=41,
-)  # fmt: skip
+)
 
 
 def changed(experiment: Experiment, key: str, value: Any) -> str:
@@ -203,11 +224,14 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("training.jsd_weight", [-1.0, float("nan")]),
         ("training.augmix_operations", [[]]),
         ("training.augmix_severity", [0.0, 10.5]),
-        ("training.augmix_width", [0]), ("training.augmix_depth", [0]),
+        ("training.augmix_width", [0]),
+        ("training.augmix_depth", [0]),
         ("training.augmix_alpha", [0.0]),
         ("attack.epsilons", [[], [0.2, 0.1], [0.1, 0.1], [0.0], [-0.1]]),
-        ("attack.queries", [0]), ("attack.abs_stepsize", [0.0]),
-        ("attack.theta", [0.0, 1.1, float("nan")]), ("attack.gamma", [0.0, 1.1]),
+        ("attack.queries", [0]),
+        ("attack.abs_stepsize", [0.0]),
+        ("attack.theta", [0.0, 1.1, float("nan")]),
+        ("attack.gamma", [0.0, 1.1]),
         ("attack.momentum", [-0.1]),
         ("attack.epsilons", [[8 / 255, 0.0313725491]]),  # the same six digits: the same file
         ("attack.steps", [0]),
@@ -218,7 +242,7 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("attack.mode", ["fast"]),
         ("explanation.target", ["class"]),
     ],
-)  # fmt: skip
+)
 def test_values_outside_the_limits_are_refused_by_name(key: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(UserError) as error:
@@ -255,8 +279,11 @@ def test_the_limits_themselves_are_allowed(key: str, value: Any) -> None:
 
 
 def test_classes_are_not_balanced_twice() -> None:
-    with pytest.raises(UserError, match=r"^training\.class_weights = inverse_frequency: expected "
-                       r"none, since training\.sampling = oversample"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"^training\.class_weights = inverse_frequency: expected "
+        r"none, since training\.sampling = oversample",
+    ):
         Training(sampling="oversample")
 
 
@@ -291,8 +318,17 @@ def test_what_the_experiment_leaves_open_stays_open_in_json() -> None:
 
 
 def test_the_json_of_a_run_that_wrote_all_its_numbers_is_read() -> None:
-    old = changed(PLAIN, "attack", {"name": "apgd_ce", "epsilons": [0.01], "steps": 40,
-                                    "rel_stepsize": 1 / 30, "queries": 5000})  # fmt: skip
+    old = changed(
+        PLAIN,
+        "attack",
+        {
+            "name": "apgd_ce",
+            "epsilons": [0.01],
+            "steps": 40,
+            "rel_stepsize": 1 / 30,
+            "queries": 5000,
+        },
+    )
     assert config.from_json(old).attack.steps == 40
 
 

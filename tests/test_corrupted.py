@@ -77,8 +77,21 @@ def test_all_but_the_pixels_stays(dataset: records.Dataset, copy: records.Datase
     assert not all(masks)
     assert Counter(e["image"][:2] for e in after.values()) == {b"\xff\xd8": 75, b"\x89P": 1}
     old, new = described(dataset.root), described(copy.root)
-    for key in ("format", "name", "task", "classes", "tasks", "size", "fit", "filter", "fractions",
-                "split_seed", "converted", "same_content", "rejects"):  # fmt: skip
+    for key in (
+        "format",
+        "name",
+        "task",
+        "classes",
+        "tasks",
+        "size",
+        "fit",
+        "filter",
+        "fractions",
+        "split_seed",
+        "converted",
+        "same_content",
+        "rejects",
+    ):
         assert old[key] == new[key]
     for split in SPLITS:
         assert copy.count(split) == dataset.count(split)
@@ -95,9 +108,12 @@ def test_the_copy_is_verified_and_says_what_it_is(
     assert records.load(copy.root) == copy
     assert copy.hash != dataset.hash
     assert described(copy.root)["corrupted"] == {
-        "of": dataset.hash, "corruptions": list(SEVERE), "levels": [2, 5], "seed": 3,
+        "of": dataset.hash,
+        "corruptions": list(SEVERE),
+        "levels": [2, 5],
+        "seed": 3,
         "splits": list(SPLITS),
-    }  # fmt: skip
+    }
     assert not list(copy.root.parent.glob("*.partial"))
 
 
@@ -110,8 +126,16 @@ def test_each_image_is_corrupted_as_the_list_says(
         assert row["split"] == after[row["id"]]["split"]
         source = pixels(before[row["id"]]["image"])
         image = pixels(after[row["id"]]["image"])
-        wanted = corrupt(source[np.newaxis].astype(np.float32) / 255, [row["id"]],
-                         row["corruption"], int(row["level"]), seed=3)[0] * 255  # fmt: skip
+        wanted = (
+            corrupt(
+                source[np.newaxis].astype(np.float32) / 255,
+                [row["id"]],
+                row["corruption"],
+                int(row["level"]),
+                seed=3,
+            )[0]
+            * 255
+        )
         assert not np.array_equal(image, source)
         error = np.abs(image - wanted)
         if after[row["id"]]["image"].startswith(b"\x89PNG"):
@@ -128,15 +152,19 @@ def test_each_image_is_corrupted_as_the_list_says(
 def test_under_exposure_by_hand(dataset: records.Dataset, tmp_path: Path) -> None:
     copy = corrupted.write(dataset.root, tmp_path / "out", names=["under_exposure"], levels=[2])
     before, after = stored(dataset), stored(copy)
-    ratios = [pixels(after[id_]["image"]).mean() / pixels(before[id_]["image"]).mean()
-              for id_ in before]  # fmt: skip
+    ratios = [
+        pixels(after[id_]["image"]).mean() / pixels(before[id_]["image"]).mean() for id_ in before
+    ]
     # Two stops at gamma 2.2: 2^(-2 / 2.2) = 0.5325.
     np.testing.assert_allclose(ratios, 0.5325, atol=0.01)
 
 
 def test_a_grey_image_stays_grey(dataset: records.Dataset, copy: records.Dataset) -> None:
-    grey = [id_ for id_, example in stored(dataset).items()
-            if np.ptp(pixels(example["image"]), axis=2).max() == 0]  # fmt: skip
+    grey = [
+        id_
+        for id_, example in stored(dataset).items()
+        if np.ptp(pixels(example["image"]), axis=2).max() == 0
+    ]
     assert len(grey) == 1
     assert np.ptp(pixels(stored(copy)[grey[0]]["image"]), axis=2).max() == 0
 
@@ -183,14 +211,27 @@ def test_oversampling_repeats_training_images_each_with_a_corruption_of_its_own(
     rows, rejects = eyepacs.read(folder)
     kept = [row for row in rows if row.label != eyepacs.CLASSES[4] or row.group < "107"]
     how = shards.Preparation(size=SIZE, shard_size=4, workers=1)
-    source = writing.write(tmp_path / "in", name="eyepacs", classes=eyepacs.CLASSES, rows=kept,
-                           rejects=rejects, how=how)  # fmt: skip
+    source = writing.write(
+        tmp_path / "in",
+        name="eyepacs",
+        classes=eyepacs.CLASSES,
+        rows=kept,
+        rejects=rejects,
+        how=how,
+    )
     counts = source.splits["train"]["class_counts"]
     most = max(counts.values())
     assert 0 < min(counts.values()) < most
     assert any(most % count for count in counts.values()), "not all classes have whole multiples"
-    argv = ["--records", str(source.root), "--out", str(tmp_path / "out"), "--splits", "train",
-            "--oversample"]  # fmt: skip
+    argv = [
+        "--records",
+        str(source.root),
+        "--out",
+        str(tmp_path / "out"),
+        "--splits",
+        "train",
+        "--oversample",
+    ]
     assert corrupted.main(argv) == 0
     copy = records.load(tmp_path / "out")
     records.verify(copy)
@@ -233,12 +274,22 @@ def call(*options: object) -> int:
 
 
 def test_the_command_does_the_same(
-    dataset: records.Dataset, copy: records.Dataset, tmp_path: Path,
+    dataset: records.Dataset,
+    copy: records.Dataset,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     out = tmp_path / "out"
-    options = ["--corruptions", ", ".join(SEVERE), "--levels", "2,5", "--seed", 3,
-               "--splits", "test,train,validation"]  # fmt: skip
+    options = [
+        "--corruptions",
+        ", ".join(SEVERE),
+        "--levels",
+        "2,5",
+        "--seed",
+        3,
+        "--splits",
+        "test,train,validation",
+    ]
     assert call("--records", dataset.root, "--out", out, *options) == 0
     assert contents(out) == contents(copy.root)
     assert call("--records", dataset.root, "--out", out) == 1
@@ -260,9 +311,12 @@ def test_the_command_does_the_same(
     ],
 )
 def test_what_is_asked_wrongly_is_one_line_and_nothing_is_written(
-    dataset: records.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    options: list[str], message: str,
-) -> None:  # fmt: skip
+    dataset: records.Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
     assert call("--records", dataset.root, "--out", tmp_path / "out", *options) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {message}")
@@ -309,9 +363,11 @@ def test_damaged_records_are_named_and_not_copied(dataset: records.Dataset, tmp_
 
 
 def test_a_run_that_was_cut_off_leaves_no_records_and_the_next_one_is_whole(
-    dataset: records.Dataset, copy: records.Dataset, tmp_path: Path,
+    dataset: records.Dataset,
+    copy: records.Dataset,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     calls = []
 
     def failing(*args: object, **settings: object) -> None:

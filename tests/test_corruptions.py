@@ -87,10 +87,23 @@ def test_packing_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in CORRUPTIONS if n not in
-             ("defocus", "under_exposure", "over_exposure", "brightness", "contrast", "jpeg",
-              "pixelate", "mixture")],
-)  # fmt: skip
+    "name",
+    [
+        n
+        for n in CORRUPTIONS
+        if n
+        not in (
+            "defocus",
+            "under_exposure",
+            "over_exposure",
+            "brightness",
+            "contrast",
+            "jpeg",
+            "pixelate",
+            "mixture",
+        )
+    ],
+)
 def test_chance_has_a_key_for_each_id_and_seed(name: str) -> None:
     images = drawn(CORRUPTIONS[name].kind)[:1].repeat(2, axis=0)
     found = corrupt(images, ["a", "b"], name, 3)
@@ -280,15 +293,19 @@ def test_a_mixture_is_one_of_four_at_a_severity_up_to_its_own() -> None:
     }
     for highest in (1, 4):
         found = corrupt(np.repeat(image[np.newaxis], 400, axis=0), ids, "mixture", highest)
-        drawn_ = [key for one in found for key, other in exposed.items()
-                  if np.array_equal(one, other)]  # fmt: skip
+        drawn_ = [
+            key for one in found for key, other in exposed.items() if np.array_equal(one, other)
+        ]
         assert {severity for _, severity in drawn_} == set(range(1, highest + 1))
         # 100 of each are expected, standard deviation 8.7.
         for name in ("under_exposure", "over_exposure"):
             assert 65 < sum(each == name for each, _ in drawn_) < 135
         # Motion blur keeps the mean, light leakage does not.
-        rest = [one for one in found
-                if not any(np.array_equal(one, other) for other in exposed.values())]  # fmt: skip
+        rest = [
+            one
+            for one in found
+            if not any(np.array_equal(one, other) for other in exposed.values())
+        ]
         blurred = sum(abs(one.mean() - image.mean()) < 0.02 for one in rest)
         assert 65 < blurred < 135
         assert 65 < len(rest) - blurred < 135

@@ -40,21 +40,45 @@ def draw(folder: Path, name: str, seed: int) -> None:
 def folder(tmp_path: Path) -> Path:
     """Ten patients with two frontal X-rays each, lines 2 to 21, a lateral one and a CT slice."""
     raw, lines = tmp_path / "raw", [HEADER]
-    findings = ["Pneumonia/Viral/COVID-19"] * 6 + ["No Finding", "Pneumonia", "Tuberculosis",
-                                                   "Pneumonia/Viral/SARS"]  # fmt: skip
+    findings = ["Pneumonia/Viral/COVID-19"] * 6 + [
+        "No Finding",
+        "Pneumonia",
+        "Tuberculosis",
+        "Pneumonia/Viral/SARS",
+    ]
     for patient, finding in enumerate(findings):
         for number, (view, suffix) in enumerate((("PA", "jpg"), ("AP Supine", "png"))):
             name = f"00000{patient}-{number}.{suffix}"
             draw(raw, name, 10 * patient + number)
-            lines.append(line(HEADER, patientid=f"{patient}", finding=finding, view=view,
-                              modality="X-ray", folder="images", filename=name,
-                              clinical_notes='"fever, cough"'))  # fmt: skip
+            lines.append(
+                line(
+                    HEADER,
+                    patientid=f"{patient}",
+                    finding=finding,
+                    view=view,
+                    modality="X-ray",
+                    folder="images",
+                    filename=name,
+                    clinical_notes='"fever, cough"',
+                )
+            )
     draw(raw, "side.jpg", 99)
     draw(raw, "slice.jpg", 98)
-    for name, view, modality in (("side.jpg", "L", "X-ray"), ("slice.jpg", "Axial", "CT"),
-                                 ("volume.nii.gz", "", "CT")):  # fmt: skip
-        lines.append(line(HEADER, patientid="0", finding="Pneumonia/Viral/COVID-19", view=view,
-                          modality=modality, filename=name))  # fmt: skip
+    for name, view, modality in (
+        ("side.jpg", "L", "X-ray"),
+        ("slice.jpg", "Axial", "CT"),
+        ("volume.nii.gz", "", "CT"),
+    ):
+        lines.append(
+            line(
+                HEADER,
+                patientid="0",
+                finding="Pneumonia/Viral/COVID-19",
+                view=view,
+                modality=modality,
+                filename=name,
+            )
+        )
     (raw / "metadata.csv").write_text("\n".join(lines) + "\n")
     return raw
 
@@ -82,13 +106,20 @@ def test_rows_have_finding_patient_and_line_and_others_are_said(
     assert len(rows) == 20
     first, second = rows[:2]
     assert (first.id, first.label, first.group, first.line) == (
-        "000000-0.jpg", "covid_19", "0", 2,
-    )  # fmt: skip
+        "000000-0.jpg",
+        "covid_19",
+        "0",
+        2,
+    )
     assert first.path == folder / "images" / "000000-0.jpg"
     assert (second.id, second.group, second.line) == ("000000-1.png", "0", 3)
     assert Counter(row.label for row in rows) == {
-        "covid_19": 12, "no_finding": 2, "pneumonia": 2, "tuberculosis": 2, "sars": 2,
-    }  # fmt: skip
+        "covid_19": 12,
+        "no_finding": 2,
+        "pneumonia": 2,
+        "tuberculosis": 2,
+        "sars": 2,
+    }
     # The files of the left out rows do not count as files without a row.
     assert [record.message for record in caplog.records] == ["3 rows left out: lateral or CT"]
 
@@ -181,8 +212,11 @@ def test_findings_that_are_none_are_left_out_aloud(
 
 def test_a_table_without_modality_is_read(folder: Path) -> None:
     path = folder / "metadata.csv"
-    lines = [part.replace(",X-ray,", ",").replace(",CT,", ",").replace(",modality,", ",")
-             for part in path.read_text().splitlines() if "volume" not in part]  # fmt: skip
+    lines = [
+        part.replace(",X-ray,", ",").replace(",CT,", ",").replace(",modality,", ",")
+        for part in path.read_text().splitlines()
+        if "volume" not in part
+    ]
     path.write_text("\n".join(lines))
     rows, rejects = covid_cxr.read(folder)
     assert (len(rows), rejects) == (20, [])
@@ -246,11 +280,16 @@ def test_a_split_by_image_makes_each_xray_its_own_group(folder: Path) -> None:
 def test_classes_of_one_patient_do_not_break_the_command(folder: Path, tmp_path: Path) -> None:
     log = logging.getLogger("attnrobust")
     before = list(log.handlers)
-    argv = ["--raw", str(folder), "--out", str(tmp_path / "out"), "--size", "16",
-            "--workers", "1"]  # fmt: skip
+    argv = ["--raw", str(folder), "--out", str(tmp_path / "out"), "--size", "16", "--workers", "1"]
     try:
-        code = prepare.main(covid_cxr.NAME, covid_cxr.CLASSES, covid_cxr.read, argv=argv,
-                            split_by=("patient", "image"), tasks=covid_cxr.TASKS)  # fmt: skip
+        code = prepare.main(
+            covid_cxr.NAME,
+            covid_cxr.CLASSES,
+            covid_cxr.read,
+            argv=argv,
+            split_by=("patient", "image"),
+            tasks=covid_cxr.TASKS,
+        )
     finally:
         log.handlers = before
     assert code == 0
@@ -260,9 +299,10 @@ def test_classes_of_one_patient_do_not_break_the_command(folder: Path, tmp_path:
     # classes of one patient are for training.
     counts = {split: covid.splits[split]["class_counts"] for split in covid.splits}
     assert counts == {
-        "train": {"other": 8, "covid_19": 8}, "validation": {"other": 0, "covid_19": 2},
+        "train": {"other": 8, "covid_19": 8},
+        "validation": {"other": 0, "covid_19": 2},
         "test": {"other": 0, "covid_19": 2},
-    }  # fmt: skip
+    }
     assert alone(dataset) == 10
 
 
@@ -279,13 +319,28 @@ def alone(dataset: records.Dataset) -> int:
 def actualmed(tmp_path: Path) -> Path:
     """Six X-rays in lines 2 to 7, the last two inconclusive."""
     raw, lines = tmp_path / "raw", [ACTUALMED]
-    rows = [("COVID-19", ""), ("COVID-19", ""), ("No finding", "Negative"), ("No finding", ""),
-            ("", "Inconclusive"), ("inconclusive", "")]  # fmt: skip
+    rows = [
+        ("COVID-19", ""),
+        ("COVID-19", ""),
+        ("No finding", "Negative"),
+        ("No finding", ""),
+        ("", "Inconclusive"),
+        ("inconclusive", ""),
+    ]
     for number, (finding, note) in enumerate(rows):
         name = f"CR.1.2.840.2020032{number}.1003000225002.png"
         draw(raw, name, number)
-        lines.append(line(ACTUALMED, patientid=f"ANON{number // 2}", finding=finding, view="PA",
-                          modality="X-ray", imagename=name, notes=note))  # fmt: skip
+        lines.append(
+            line(
+                ACTUALMED,
+                patientid=f"ANON{number // 2}",
+                finding=finding,
+                view="PA",
+                modality="X-ray",
+                imagename=name,
+                notes=note,
+            )
+        )
     (raw / "metadata.csv").write_text("\n".join(lines) + "\n")
     return raw
 
@@ -296,9 +351,11 @@ def test_actualmed_has_two_classes_and_says_what_is_inconclusive(
     rows, rejects = covid_cxr_actualmed.read(actualmed)
     assert not rejects
     assert [(row.label, row.group, row.line) for row in rows] == [
-        ("covid_19", "ANON0", 2), ("covid_19", "ANON0", 3),
-        ("no_finding", "ANON1", 4), ("no_finding", "ANON1", 5),
-    ]  # fmt: skip
+        ("covid_19", "ANON0", 2),
+        ("covid_19", "ANON0", 3),
+        ("no_finding", "ANON1", 4),
+        ("no_finding", "ANON1", 5),
+    ]
     assert rows[0].id == "CR.1.2.840.20200320.1003000225002.png"
     assert [record.message for record in caplog.records] == ["2 rows left out: inconclusive"]
 
@@ -323,10 +380,21 @@ def test_an_actualmed_row_that_cannot_be_used_is_rejected(
 
 
 REAL = {
-    "covid_19": 195, "no_finding": 14, "sars": 12, "pneumocystis": 8, "pneumonia": 7,
-    "klebsiella": 6, "covid_19_ards": 5, "ards": 4, "e_coli": 4, "varicella": 4, "lipoid": 3,
-    "legionella": 2, "streptococcus": 1, "influenza": 1,
-}  # fmt: skip
+    "covid_19": 195,
+    "no_finding": 14,
+    "sars": 12,
+    "pneumocystis": 8,
+    "pneumonia": 7,
+    "klebsiella": 6,
+    "covid_19_ards": 5,
+    "ards": 4,
+    "e_coli": 4,
+    "varicella": 4,
+    "lipoid": 3,
+    "legionella": 2,
+    "streptococcus": 1,
+    "influenza": 1,
+}
 
 
 @pytest.mark.parametrize(
@@ -337,15 +405,26 @@ REAL = {
     ],
 )
 def test_the_real_images_are_all_taken(
-    real_data: Path, tmp_path: Path, module: ModuleType, counts: dict[str, int], patients: int,
+    real_data: Path,
+    tmp_path: Path,
+    module: ModuleType,
+    counts: dict[str, int],
+    patients: int,
     covid: int,
-) -> None:  # fmt: skip
+) -> None:
     rows, rejects = module.read(real_data / module.NAME)
     assert not rejects
     assert Counter(row.label for row in rows) == counts
     how = shards.Preparation(size=64, max_rejects=0.0, workers=1)
-    dataset = writing.write(tmp_path / "out", name=module.NAME, classes=module.CLASSES, rows=rows,
-                            rejects=rejects, how=how, tasks=module.TASKS)  # fmt: skip
+    dataset = writing.write(
+        tmp_path / "out",
+        name=module.NAME,
+        classes=module.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=how,
+        tasks=module.TASKS,
+    )
     assert len(stored(dataset)) == sum(counts.values())
     assert alone(dataset) == patients
     splits = dataset.as_task("covid").splits.values()

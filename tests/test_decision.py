@@ -34,8 +34,13 @@ def attacked(make, model, rows, labels, queries=150, seed=0, restart=0, spread=N
     """On the images of these rows; image and id belong together."""
     images = some(8)[rows]
     attack = make(Replicas(model, spread), config.Attack(queries=queries), seed)
-    made, spent = attack(tf.constant(images), tf.constant(labels[rows]),
-                         [f"image-{row}" for row in rows], np.inf, restart)  # fmt: skip
+    made, spent = attack(
+        tf.constant(images),
+        tf.constant(labels[rows]),
+        [f"image-{row}" for row in rows],
+        np.inf,
+        restart,
+    )
     made = np.asarray(made)
     return made, spent, np.linalg.norm((made - images).reshape(len(rows), -1), axis=1)
 

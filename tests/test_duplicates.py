@@ -27,10 +27,13 @@ def photo(seed: int, height: int = 150, width: int = 200) -> np.ndarray:
     """A picture with coarse and fine structure."""
     rng = np.random.default_rng(seed)
     layers = [
-        cv2.resize(rng.integers(0, 128, (side, side, 3), np.uint8), (width, height),
-                   interpolation=cv2.INTER_CUBIC)
+        cv2.resize(
+            rng.integers(0, 128, (side, side, 3), np.uint8),
+            (width, height),
+            interpolation=cv2.INTER_CUBIC,
+        )
         for side in (4, 24)
-    ]  # fmt: skip
+    ]
     return np.asarray(layers[0] + layers[1] // 2)
 
 
@@ -82,9 +85,10 @@ def test_every_pair_is_found_whatever_fits_in_memory(
     marks = near(60, np.random.default_rng(most))
     expected = {
         (one, other, differ(marks[one], marks[other]))
-        for one in marks for other in marks
+        for one in marks
+        for other in marks
         if one < other and differ(marks[one], marks[other]) <= most
-    }  # fmt: skip
+    }
     found = duplicates.pairs(marks, most)
     assert set(found) == expected
     assert len(found) == len(expected)

@@ -125,18 +125,27 @@ class PlainMIFGSM(foolbox.attacks.LinfMomentumIterativeFastGradientMethod):
 
 
 STOCK = {
-    "linf_pgd": foolbox.attacks.LinfPGD, "l2_pgd": foolbox.attacks.L2PGD,
-    "bim": foolbox.attacks.LinfBasicIterativeAttack, "mi_fgsm": PlainMIFGSM,
-    "fgsm": foolbox.attacks.LinfFastGradientAttack, "l2_fgm": foolbox.attacks.L2FastGradientAttack,
-}  # fmt: skip
+    "linf_pgd": foolbox.attacks.LinfPGD,
+    "l2_pgd": foolbox.attacks.L2PGD,
+    "bim": foolbox.attacks.LinfBasicIterativeAttack,
+    "mi_fgsm": PlainMIFGSM,
+    "fgsm": foolbox.attacks.LinfFastGradientAttack,
+    "l2_fgm": foolbox.attacks.L2FastGradientAttack,
+}
 
 
 def stock(asked, model, images, labels, target=None):
     """Adversarials and success of stock Foolbox, from the same start."""
     row = ATTACKS[asked.name]
-    sizes = {} if "fg" in asked.name[:6] and asked.name != "mi_fgsm" else {
-        "steps": asked.steps, "rel_stepsize": asked.rel_stepsize,
-        "abs_stepsize": asked.abs_stepsize}  # fmt: skip
+    sizes = (
+        {}
+        if "fg" in asked.name[:6] and asked.name != "mi_fgsm"
+        else {
+            "steps": asked.steps,
+            "rel_stepsize": asked.rel_stepsize,
+            "abs_stepsize": asked.abs_stepsize,
+        }
+    )
     if asked.name == "mi_fgsm":
         sizes["momentum"] = asked.momentum
     if asked.name.endswith("_pgd"):
@@ -144,12 +153,22 @@ def stock(asked, model, images, labels, target=None):
     attack = type("StockAttack", (Stock, STOCK[asked.name]), {})(**sizes)
     attack.loss, attack.labels, attack.target = asked.loss, labels, target
     attack.start = engine.random_starts(
-        names(len(images)), images.shape[1:], attack=descent._key(asked), seed=5,
-        epsilon=radius(asked.name), restart=0, norm=row.norm,
-    )  # fmt: skip
+        names(len(images)),
+        images.shape[1:],
+        attack=descent._key(asked),
+        seed=5,
+        epsilon=radius(asked.name),
+        restart=0,
+        norm=row.norm,
+    )
     wrapped = foolbox.models.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0")
-    aim = labels if target is None else foolbox.criteria.TargetedMisclassification(
-        tf.fill(labels.shape, tf.constant(target, tf.int64)))  # fmt: skip
+    aim = (
+        labels
+        if target is None
+        else foolbox.criteria.TargetedMisclassification(
+            tf.fill(labels.shape, tf.constant(target, tf.int64))
+        )
+    )
     _, adversarials, success = attack(wrapped, images, aim, epsilons=radius(asked.name))
     return adversarials.numpy(), success.numpy()
 
@@ -169,12 +188,15 @@ def ours(asked, model, images, labels, target=None):
 
 CASES = [
     *({"name": name} for name in STOCK),
-    *({"name": name, "abs_stepsize": 0.3 * EPSILON * scale}
-      for name, scale in (("linf_pgd", 1), ("l2_pgd", 15), ("bim", 1), ("mi_fgsm", 1))),
-    {"name": "linf_pgd", "random_start": False}, {"name": "l2_pgd", "random_start": False},
+    *(
+        {"name": name, "abs_stepsize": 0.3 * EPSILON * scale}
+        for name, scale in (("linf_pgd", 1), ("l2_pgd", 15), ("bim", 1), ("mi_fgsm", 1))
+    ),
+    {"name": "linf_pgd", "random_start": False},
+    {"name": "l2_pgd", "random_start": False},
     {"name": "mi_fgsm", "momentum": 0.5},
     *({"name": name, "loss": loss} for name in STOCK for loss in ("margin", "dlr")),
-]  # fmt: skip
+]
 AIMED = [
     {"name": name, "loss": loss}
     for name in ("linf_pgd", "l2_pgd", "bim", "mi_fgsm")
@@ -316,18 +338,27 @@ def test_the_bfloat16_copy_has_the_same_weights_and_float32_logits():
 
 def test_the_bfloat16_copy_does_not_round_pixels():
     model = build(config.Model("resnet18", weights="none", width=0.1), classes=3, image_size=16)
-    kinds = {layer.name: layer.compute_dtype
-             for layer in cheap.in_bfloat16(Replicas(model)).model.layers}  # fmt: skip
+    kinds = {
+        layer.name: layer.compute_dtype for layer in cheap.in_bfloat16(Replicas(model)).model.layers
+    }
     assert kinds["preprocessing"] == "float32"
     assert kinds["features"] == "bfloat16"
 
 
-@pytest.mark.parametrize(("loss", "classes", "target", "message"), [
-    ("dlr", 2, None, "attack.loss = dlr: expected at least 3 classes, the model has 2; take margin "
-                     "or cross_entropy"),
-    ("dlr", 3, 1, "expected at least 4 classes with attack.target, the model has 3"),
-    ("marign", 5, None, "no attack.loss 'marign'; did you mean margin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "classes", "target", "message"),
+    [
+        (
+            "dlr",
+            2,
+            None,
+            "attack.loss = dlr: expected at least 3 classes, the model has 2; take margin "
+            "or cross_entropy",
+        ),
+        ("dlr", 3, 1, "expected at least 4 classes with attack.target, the model has 3"),
+        ("marign", 5, None, "no attack.loss 'marign'; did you mean margin"),
+    ],
+)
 def test_a_loss_without_enough_classes_is_refused(loss, classes, target, message):
     with pytest.raises(UserError, match=message):
         losses.of(loss, classes=classes, target=target)

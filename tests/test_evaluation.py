@@ -190,8 +190,15 @@ def test_an_unfinished_stage_is_named(run: Run) -> None:
         evaluation.evaluate(run, run.path("evaluate"))
 
 
-def add(run: Run, label: str, prediction: np.ndarray, *, epsilons: tuple[float, ...] = (0.01,),
-        norm: str = "linf", inputs: str = "") -> None:  # fmt: skip
+def add(
+    run: Run,
+    label: str,
+    prediction: np.ndarray,
+    *,
+    epsilons: tuple[float, ...] = (0.01,),
+    norm: str = "linf",
+    inputs: str = "",
+) -> None:
     """A further finished attack, the same at each of its epsilons."""
     used = {"attack": {"name": "noise", "epsilons": list(epsilons)}}
     with run.stage(f"attack/{label}", used=used, inputs=inputs, notes={"norm": norm}) as folder:
@@ -226,9 +233,12 @@ def test_worst_case_counts_images_that_stand_under_every_attack(run: Run) -> Non
     assert worst.loc["recall[mel]", "value"] == pytest.approx(1 / 4)
     each = table[(table["condition"] == "attack") & (table["metric"] == "accuracy")]
     assert list(zip(each["name"], each["level"], each["value"], strict=True)) == [
-        ("linf_pgd", 0.0, 0.7), ("linf_pgd", 0.01, 0.4), ("other", 0.0, 0.7),
-        ("other", 0.01, 0.4), ("other", 0.02, 0.4),
-    ]  # fmt: skip
+        ("linf_pgd", 0.0, 0.7),
+        ("linf_pgd", 0.01, 0.4),
+        ("other", 0.0, 0.7),
+        ("other", 0.01, 0.4),
+        ("other", 0.02, 0.4),
+    ]
     assert not table.duplicated(["condition", "name", "level", "metric"]).any()
 
 
@@ -299,8 +309,9 @@ def test_an_attack_on_other_weights_is_refused_by_name(run: Run) -> None:
 
 def test_corruption_files_are_measured(run: Run) -> None:
     folder = run.path("predict")
-    runs.save_npz(folder / "corruption-salt_and_pepper-3.npz", id=IDS, label=LABELS,
-                  logits=logits(FALLEN))  # fmt: skip
+    runs.save_npz(
+        folder / "corruption-salt_and_pepper-3.npz", id=IDS, label=LABELS, logits=logits(FALLEN)
+    )
     table = evaluation.evaluate(run, run.path("evaluate"))
     mine = table[(table.condition == "corruption") & (table["name"] == "salt_and_pepper")]
     assert set(mine.level) == {3, ""}
@@ -315,8 +326,9 @@ def test_corruption_files_are_measured(run: Run) -> None:
     assert (drop.low, drop.high) == pytest.approx((0.4 - half, 0.4 + half), abs=0.05)
     # Every confidence is e / (e + 2); 3 of 10 are right.
     assert values["ece"] == pytest.approx(math.e / (math.e + 2) - 0.3)
-    runs.save_npz(folder / "corruption-jpeg-1.npz", id=IDS[::-1], label=LABELS,
-                  logits=logits(FALLEN))  # fmt: skip
+    runs.save_npz(
+        folder / "corruption-jpeg-1.npz", id=IDS[::-1], label=LABELS, logits=logits(FALLEN)
+    )
     with pytest.raises(UserError, match=r"corruption-jpeg-1\.npz: not the images"):
         evaluation.evaluate(run, run.path("evaluate"))
 
@@ -325,14 +337,20 @@ def test_levels_are_averaged_image_by_image(run: Run) -> None:
     """Right at one of two severities or at both: 3 images 2 of 2, 4 images 1 of 2."""
     folder = run.path("predict")
     for severity, prediction in ((1, CLEAN), (4, FALLEN)):
-        runs.save_npz(folder / f"corruption-jpeg-{severity}.npz", id=IDS, label=LABELS,
-                      logits=logits(prediction))  # fmt: skip
+        runs.save_npz(
+            folder / f"corruption-jpeg-{severity}.npz",
+            id=IDS,
+            label=LABELS,
+            logits=logits(prediction),
+        )
     add(run, "other", FALLEN, epsilons=(0.01, 0.02))
     table = evaluation.evaluate(run, run.path("evaluate"))
     means = table[table["metric"] == "mean_accuracy"].set_index("name")
     assert dict(means["condition"]) == {
-        "jpeg": "corruption", "linf_pgd": "attack", "other": "attack"
-    }  # fmt: skip
+        "jpeg": "corruption",
+        "linf_pgd": "attack",
+        "other": "attack",
+    }
     assert set(means["level"]) == {""}
     assert means.loc["jpeg", "value"] == pytest.approx((7 + 3) / 20)
     assert means.loc["other", "value"] == pytest.approx(0.3), "without the clean images' row"
@@ -344,9 +362,12 @@ def test_levels_are_averaged_image_by_image(run: Run) -> None:
 
 def validated(run: Run, labels: list[int], prediction: list[int], ahead: float) -> pd.DataFrame:
     """The table of the run with validation images whose prediction is so far ahead."""
-    runs.save_npz(run.path("predict", "validation.npz"), label=np.array(labels),
-                  id=np.array([f"v{i}" for i in range(len(labels))]),
-                  logits=ahead * logits(np.array(prediction)))  # fmt: skip
+    runs.save_npz(
+        run.path("predict", "validation.npz"),
+        label=np.array(labels),
+        id=np.array([f"v{i}" for i in range(len(labels))]),
+        logits=ahead * logits(np.array(prediction)),
+    )
     return evaluation.evaluate(run, run.path("evaluate"))
 
 

@@ -50,8 +50,9 @@ def test_a_constant_model_has_nothing_to_explain(name, images):
     features = keras.layers.Conv2D(4, 3, name="features")(image)
     flat = keras.layers.GlobalAveragePooling2D()(features)
     constant = keras.layers.Dense(7, kernel_initializer="zeros", bias_initializer="ones")(flat)
-    heatmaps = EXPLANATIONS[name](keras.Model(image, constant), images, np.zeros(5, int),
-                                  "features")  # fmt: skip
+    heatmaps = EXPLANATIONS[name](
+        keras.Model(image, constant), images, np.zeros(5, int), "features"
+    )
     assert heatmaps.shape == (5, 32, 32)
     assert not heatmaps.any()
 
@@ -59,10 +60,13 @@ def test_a_constant_model_has_nothing_to_explain(name, images):
 def as_tf_keras_vis(model, images, targets, layer):
     """Grad-CAM by its public implementation, whose eager tape needs an even batch here."""
     return Gradcam(model)(
-        CategoricalScore([int(target) for target in targets]), images, penultimate_layer=layer,
-        seek_penultimate_conv_layer=False, normalize_cam=False,
+        CategoricalScore([int(target) for target in targets]),
+        images,
+        penultimate_layer=layer,
+        seek_penultimate_conv_layer=False,
+        normalize_cam=False,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("layer", ["features", "conv1_relu"])
@@ -81,8 +85,12 @@ def test_grad_cam_follows_the_weights_of_a_network_that_it_has_seen(model, image
     was = kernel.numpy()
     kernel.assign(2 * was)
     try:
-        np.testing.assert_allclose(grad_cam(model, images[:2], targets, "features"), 2 * before,
-                                   rtol=1e-4, atol=1e-6 * before.max())  # fmt: skip
+        np.testing.assert_allclose(
+            grad_cam(model, images[:2], targets, "features"),
+            2 * before,
+            rtol=1e-4,
+            atol=1e-6 * before.max(),
+        )
     finally:
         kernel.assign(was)
 
@@ -117,8 +125,13 @@ def test_a_narrow_network_does_not_end_its_process(size, explained, trained):
     """A fault of TensorFlow's oneDNN ends it without a word, so this needs one of its own."""
     threads = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")  # fewer than usual in tests
     usual = {name: value for name, value in os.environ.items() if name not in threads}
-    ended = subprocess.run([sys.executable, "-c", NARROW, str(size), explained, trained],
-                           env=usual, capture_output=True, text=True, check=False)  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", NARROW, str(size), explained, trained],
+        env=usual,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
@@ -142,8 +155,13 @@ def attacked(folder, images, labels):
     ids = np.array([f"i{k}" for k in range(len(images))])
     for epsilon in (0, 0.01, 0.03):
         noisy = np.clip(images + epsilon, 0, 1)
-        runs.save_npz(folder / runs.attack_file("linf_pgd", epsilon), id=ids[::-1],
-                      label=labels[::-1], sample_id=ids, sample_image=noisy)  # fmt: skip
+        runs.save_npz(
+            folder / runs.attack_file("linf_pgd", epsilon),
+            id=ids[::-1],
+            label=labels[::-1],
+            sample_id=ids,
+            sample_image=noisy,
+        )
 
 
 @pytest.mark.parametrize("target", ["prediction", "label"])
@@ -154,8 +172,11 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
     images_of = stage.of_attack(tiny.attack, tmp_path / "attack")
     stage.explain(model, setting, images_of, tmp_path / "explain")
     names = sorted(path.name for path in (tmp_path / "explain").iterdir())
-    assert names == ["grad_cam-clean.npz", "grad_cam-linf_pgd-0.01.npz",
-                     "grad_cam-linf_pgd-0.03.npz"]  # fmt: skip
+    assert names == [
+        "grad_cam-clean.npz",
+        "grad_cam-linf_pgd-0.01.npz",
+        "grad_cam-linf_pgd-0.03.npz",
+    ]
     found = runs.load_npz(tmp_path / "explain" / "grad_cam-clean.npz")
     predictions = model(images).numpy().argmax(1)
     np.testing.assert_array_equal(found["prediction"], predictions)
@@ -165,8 +186,10 @@ def test_stage_writes_one_file_for_each_condition(target, model, images, tiny, t
 
 
 def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tiny, tmp_path):
-    for layer, message in (("nope", "no such layer; features is the map .*; others: .*conv2_relu"),
-                           ("logits", r"gives no \(H, W, C\) feature map")):  # fmt: skip
+    for layer, message in (
+        ("nope", "no such layer; features is the map .*; others: .*conv2_relu"),
+        ("logits", r"gives no \(H, W, C\) feature map"),
+    ):
         setting = config.Explanation(layer=layer)
         with pytest.raises(UserError, match=message):
             stage.explain(model, setting, {}, tmp_path)

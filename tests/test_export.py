@@ -29,10 +29,13 @@ def test_a_fresh_process_gives_the_same_logits(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
 
 
-@pytest.mark.parametrize(("head", "outputs"), [
-    ("gap", {"logits", "probabilities"}),
-    ("soft_attention", {"logits", "probabilities", "attention_map"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "outputs"),
+    [
+        ("gap", {"logits", "probabilities"}),
+        ("soft_attention", {"logits", "probabilities", "attention_map"}),
+    ],
+)
 def test_saved_model_gives_named_outputs_and_equal_logits(
     head, outputs, tiny, tmp_path, monkeypatch
 ):

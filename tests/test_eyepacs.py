@@ -92,8 +92,14 @@ def test_a_missing_folder_table_or_column_is_one_line(folder: Path) -> None:
 def test_both_eyes_of_a_patient_are_in_one_split(folder: Path, tmp_path: Path, seed: int) -> None:
     how = shards.Preparation(size=SIZE, workers=1, seed=seed)
     rows, rejects = eyepacs.read(folder)
-    dataset = writing.write(tmp_path / "out", name="eyepacs", classes=eyepacs.CLASSES, rows=rows,
-                            rejects=rejects, how=how)  # fmt: skip
+    dataset = writing.write(
+        tmp_path / "out",
+        name="eyepacs",
+        classes=eyepacs.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=how,
+    )
     places: dict[str, set[str]] = {}
     for id_, example in stored(dataset).items():
         places.setdefault(id_.split("_")[0], set()).add(example["split"])
@@ -109,11 +115,25 @@ def test_a_split_by_image_makes_each_eye_its_own_group(folder: Path) -> None:
 def test_the_command_writes_the_binary_task(folder: Path, tmp_path: Path) -> None:
     log = logging.getLogger("attnrobust")
     before = list(log.handlers)
-    argv = ["--raw", str(folder), "--out", str(tmp_path / "out"), "--size", str(SIZE),
-            "--workers", "1"]  # fmt: skip
+    argv = [
+        "--raw",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--size",
+        str(SIZE),
+        "--workers",
+        "1",
+    ]
     try:
-        code = prepare.main(eyepacs.NAME, eyepacs.CLASSES, eyepacs.read, tasks=eyepacs.TASKS,
-                            split_by=("patient", "image"), argv=argv)  # fmt: skip
+        code = prepare.main(
+            eyepacs.NAME,
+            eyepacs.CLASSES,
+            eyepacs.read,
+            tasks=eyepacs.TASKS,
+            split_by=("patient", "image"),
+            argv=argv,
+        )
     finally:
         log.handlers = before
     assert code == 0
@@ -150,10 +170,16 @@ def call(folder: Path, *argv: str) -> int:
     log = logging.getLogger("attnrobust")
     before = list(log.handlers)
     try:
-        return prepare.main(eyepacs.NAME, eyepacs.CLASSES, eyepacs.read, tasks=eyepacs.TASKS,
-                            split_by=("patient", "image"), draw=eyepacs.draw_steps,
-                            draw_fitted=False,
-                            argv=["--raw", str(folder), "--workers", "1", *argv])  # fmt: skip
+        return prepare.main(
+            eyepacs.NAME,
+            eyepacs.CLASSES,
+            eyepacs.read,
+            tasks=eyepacs.TASKS,
+            split_by=("patient", "image"),
+            draw=eyepacs.draw_steps,
+            draw_fitted=False,
+            argv=["--raw", str(folder), "--workers", "1", *argv],
+        )
     finally:
         log.handlers = before
 
@@ -276,8 +302,15 @@ def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     assert Counter(row.label for row in rows) == REAL
     assert len({row.group for row in rows}) == 653
     how = shards.Preparation(size=64, max_rejects=0.0, workers=1)
-    dataset = writing.write(tmp_path / "out", name="eyepacs", classes=eyepacs.CLASSES, rows=rows,
-                            rejects=rejects, how=how, tasks=eyepacs.TASKS)  # fmt: skip
+    dataset = writing.write(
+        tmp_path / "out",
+        name="eyepacs",
+        classes=eyepacs.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=how,
+        tasks=eyepacs.TASKS,
+    )
     found = stored(dataset)
     assert len(found) == 823
     places: dict[str, set[str]] = {}
@@ -297,11 +330,20 @@ def test_the_disc_is_found_in_all_real_images(real_data: Path) -> None:
         image, _ = images.load_image(row.path.read_bytes(), max_megapixels=50)
         radii[row.id] = fundus.find_disc(image).radius
     assert len(radii) == 823
-    # fmt: off
-    by_eye = {"13770_left": 87, "16280_right": 113, "11072_left": 114, "14293_left": 116,
-              "15557_right": 125, "11147_right": 122, "10785_left": 128, "12307_right": 81,
-              "17089_right": 115, "15941_left": 114, "1084_left": 124, "14336_left": 111}
-    # fmt: on
+    by_eye = {
+        "13770_left": 87,
+        "16280_right": 113,
+        "11072_left": 114,
+        "14293_left": 116,
+        "15557_right": 125,
+        "11147_right": 122,
+        "10785_left": 128,
+        "12307_right": 81,
+        "17089_right": 115,
+        "15941_left": 114,
+        "1084_left": 124,
+        "14336_left": 111,
+    }
     assert {id_: radii[id_] for id_ in by_eye} == pytest.approx(by_eye, rel=0.03)
     # Most were cropped to the disc; the least are the small ones on a noisy ground.
     assert np.percentile(list(radii.values()), [0, 5, 50, 100]) == pytest.approx(

@@ -311,13 +311,28 @@ def test_debug_shows_the_traceback(
 def process(raw: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
     """The prepare command as a user starts it; large images, so that it takes a while."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tfrecords.ham10000", "--raw", raw, "--out", out, "--size", "1000",
-         "--shard-size", "1", *options],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "tfrecords.ham10000",
+            "--raw",
+            raw,
+            "--out",
+            out,
+            "--size",
+            "1000",
+            "--shard-size",
+            "1",
+            *options,
+        ],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
         # A shell starts background jobs deaf to Ctrl-C, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
@@ -501,9 +516,12 @@ def test_training_on_a_damaged_shard_is_one_line_with_its_name(
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_any_stage_that_reads_a_damaged_shard_names_it(
-    out: Path, tmp_path: Path, split: str, monkeypatch: pytest.MonkeyPatch,
+    out: Path,
+    tmp_path: Path,
+    split: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     path = sorted(out.glob(f"{split}-*"))[0]
     spoil(path)
 
@@ -517,8 +535,10 @@ def test_a_record_that_does_not_decode_is_named_with_its_shard(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = sorted(out.glob("train-*"))[1]
-    examples = [tf.train.Example.FromString(each)
-                for each in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]  # fmt: skip
+    examples = [
+        tf.train.Example.FromString(each)
+        for each in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    ]
     image = examples[2].features.feature["image"].bytes_list.value
     image[0] = image[0][:-2]  # without its end marker: Pillow and OpenCV are content with it
     with tf.io.TFRecordWriter(str(path)) as writer:

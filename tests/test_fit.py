@@ -49,8 +49,9 @@ def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
     # The weights of a run give the same logits when built again.
     again = build.build(
         dataclasses.replace(experiment.model, weights=str(tmp_path / "weights.h5")),
-        classes=7, image_size=32,
-    )  # fmt: skip
+        classes=7,
+        image_size=32,
+    )
     images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
     np.testing.assert_allclose(model(images), again(images), rtol=1e-6, atol=1e-6)
 
@@ -98,8 +99,9 @@ def test_a_run_trains_on_two_devices_and_leaves_one_network(small, records_folde
     assert two.num_replicas_in_sync == 2
     model = fit.train(experiment, dataset, tmp_path, two)
     (row,) = history(tmp_path)
-    batches = list(inputs.evaluation_batches(
-        dataset, "validation", data=experiment.data, batch_size=99))  # fmt: skip
+    batches = list(
+        inputs.evaluation_batches(dataset, "validation", data=experiment.data, batch_size=99)
+    )
     labels = np.concatenate([batch["label"] for batch in batches])
     weights = str(tmp_path / "weights.h5")
     again = build.build(
@@ -161,8 +163,15 @@ def told(monkeypatch) -> list[list[float]]:
     def epoch(model, *_, epoch, **__):
         mark = epoch + 1 - len(attempts) / 100
         model.get_layer("logits").bias.assign(np.full(7, mark))
-        return {"epoch": epoch + 1, "loss": 1.0, "accuracy": 0.5, "val_loss": attempts[0][epoch],
-                "val_accuracy": 0.5, "mark": mark, "seconds": 0.0}  # fmt: skip
+        return {
+            "epoch": epoch + 1,
+            "loss": 1.0,
+            "accuracy": 0.5,
+            "val_loss": attempts[0][epoch],
+            "val_accuracy": 0.5,
+            "mark": mark,
+            "seconds": 0.0,
+        }
 
     monkeypatch.setattr(fit.build, "build", linear)
     monkeypatch.setattr(fit, "_one_epoch", epoch)
@@ -224,9 +233,14 @@ def test_training_stops_when_patience_is_over(told, tiny, records_folder, tmp_pa
 
 def test_resume_after_an_interruption_equals_an_undisturbed_run(small, records_folder, tmp_path):
     experiment = config.with_settings(
-        small, ["training.epochs=3", "training.optimizer=adam", "training.learning_rate=0.001",
-                "training.augmentation=rotate"],
-    )  # fmt: skip
+        small,
+        [
+            "training.epochs=3",
+            "training.optimizer=adam",
+            "training.learning_rate=0.001",
+            "training.augmentation=rotate",
+        ],
+    )
     dataset = records.load(records_folder)
     resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy())
 
@@ -260,9 +274,13 @@ def test_a_killed_process_goes_on_from_the_last_finished_epoch(
     folder = tmp_path / "demo" / "resnet18_gap" / "seed-0" / "train"
     tests = Path(__file__).parent
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *words], cwd=tests.parent, text=True, capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(tests)}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", KILLED, *words],
+        cwd=tests.parent,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tests)},
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert State.load(folder / "state").epoch == 2
     assert main(resnet18_gap.EXPERIMENT, words) == 0
@@ -340,8 +358,9 @@ def test_half_precision_trains_and_resumes_with_float32_weights(
     assert keras.mixed_precision.global_policy().name == "float32"
     again = build.build(
         dataclasses.replace(experiment.model, weights=str(tmp_path / "whole" / "weights.h5")),
-        classes=7, image_size=32,
-    )  # fmt: skip
+        classes=7,
+        image_size=32,
+    )
     images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
     half, full = model(images).numpy(), again(images).numpy()
     # bfloat16 keeps 8 bits: about 1 % after a few layers.

@@ -157,8 +157,9 @@ def test_a_task_has_the_same_folds_whichever_comes_first(
             own = inputs.labels(parts[1], split)
             np.testing.assert_array_equal(labels, np.array(TASKS["cancer"].of)[own])
             assert part.splits[split]["class_counts"] == {
-                "no": int((labels == 0).sum()), "yes": int((labels == 1).sum())
-            }  # fmt: skip
+                "no": int((labels == 0).sum()),
+                "yes": int((labels == 1).sum()),
+            }
 
 
 def test_class_weights_and_validation_are_those_of_the_fold(parts: list[records.Dataset]) -> None:
@@ -170,8 +171,9 @@ def test_class_weights_and_validation_are_those_of_the_fold(parts: list[records.
         [total / (7 * count) for count in counts.values()],
         rtol=1e-6,
     )
-    network = keras.Sequential([keras.layers.Flatten(input_shape=(SIZE, SIZE, 3)),
-                                keras.layers.Dense(7)])  # fmt: skip
+    network = keras.Sequential(
+        [keras.layers.Flatten(input_shape=(SIZE, SIZE, 3)), keras.layers.Dense(7)]
+    )
     setting = config.Training(batch_size=4, method="adversarial", validation_share=0.5)
     experiment = dataclasses.replace(experiment, training=setting)
     model = METHODS["adversarial"].make(network, setting)
@@ -208,13 +210,16 @@ def test_a_damaged_shard_is_named(dataset: records.Dataset, tmp_path: Path) -> N
         folds.as_fold(broken, NUMBER, 0)
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"folds": 1}, "data.folds = 1: expected 0 or at least 2"),
-    ({"folds": -1}, "data.folds = -1: expected 0 or at least 2"),
-    ({"fold": 1}, "data.fold = 1: expected 0 to 0, data.folds being 0"),
-    ({"folds": 5, "fold": 5}, "data.fold = 5: expected 0 to 4, data.folds being 5"),
-    ({"folds": 5, "fold": -1}, "data.fold = -1: expected 0 to 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"folds": 1}, "data.folds = 1: expected 0 or at least 2"),
+        ({"folds": -1}, "data.folds = -1: expected 0 or at least 2"),
+        ({"fold": 1}, "data.fold = 1: expected 0 to 0, data.folds being 0"),
+        ({"folds": 5, "fold": 5}, "data.fold = 5: expected 0 to 4, data.folds being 5"),
+        ({"folds": 5, "fold": -1}, "data.fold = -1: expected 0 to 4"),
+    ],
+)
 def test_folds_out_of_range_are_refused(values: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(DATA, **values)

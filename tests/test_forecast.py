@@ -19,25 +19,32 @@ def test_steps_and_hours_follow_from_the_measured_step(tiny, caplog, monkeypatch
     # 160 images in batches of 16: 10 steps of 2 s, 90 epochs: 0.5 h.
     assert "(8.0 images/s), 10 steps an epoch, at most 90 epochs: at most 0.5 h" in caplog.text
     # 4 steps and a pass that judges at 2 epsilons, on 10 batches of 2 s: 200 s.
-    assert "linf_pgd, 8 gradients and 2 passes forward an image beside first passes, on 95 test " \
-        "images: at most 0.1 h" in caplog.text  # fmt: skip
+    assert (
+        "linf_pgd, 8 gradients and 2 passes forward an image beside first passes, on 95 test "
+        "images: at most 0.1 h" in caplog.text
+    )
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    # Of 7 classes 6 are gone for; 9 weights; a start of each restart; what looks for the nearest
-    # runs once for both epsilons. 10 batches, 2 s each.
-    (["name=square"], "0 gradients and 10,002 passes forward an image, on 95 test images: at most "
-     "55.6 h"),
-    (["name=square_l2", "restarts=2"], "0 gradients and 40,004 passes forward"),
-    (["name=linf_pgd", "restarts=3", "steps=10"], "60 gradients and 6 passes forward"),
-    (["name=bim", "restarts=3", "steps=10"], "20 gradients and 2 passes forward"),
-    (["name=linf_pgd", "restarts=3", "random_start=false", "steps=10"], "20 gradients and 2 "),
-    (["name=apgd_t"], "1,212 gradients and 2 passes forward"),
-    (["name=cw", "steps=100"], "900 gradients and 913 passes forward"),
-    (["name=deepfool_l2"], "300 gradients and 315 passes forward"),
-    (["name=autoattack", "steps=10", "queries=50"], "274 gradients and 238 passes forward"),
-    (["name=boundary"], "0 gradients and 5,000 passes forward"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        # Of 7 classes 6 are gone for; 9 weights; a start of each restart; what looks for the
+        # nearest runs once for both epsilons. 10 batches, 2 s each.
+        (
+            ["name=square"],
+            "0 gradients and 10,002 passes forward an image, on 95 test images: at most 55.6 h",
+        ),
+        (["name=square_l2", "restarts=2"], "0 gradients and 40,004 passes forward"),
+        (["name=linf_pgd", "restarts=3", "steps=10"], "60 gradients and 6 passes forward"),
+        (["name=bim", "restarts=3", "steps=10"], "20 gradients and 2 passes forward"),
+        (["name=linf_pgd", "restarts=3", "random_start=false", "steps=10"], "20 gradients and 2 "),
+        (["name=apgd_t"], "1,212 gradients and 2 passes forward"),
+        (["name=cw", "steps=100"], "900 gradients and 913 passes forward"),
+        (["name=deepfool_l2"], "300 gradients and 315 passes forward"),
+        (["name=autoattack", "steps=10", "queries=50"], "274 gradients and 238 passes forward"),
+        (["name=boundary"], "0 gradients and 5,000 passes forward"),
+    ],
+)
 def test_every_attack_is_forecast_by_its_own_passes(tiny, settings, words, caplog, monkeypatch):
     monkeypatch.setattr(forecast, "_seconds", lambda work: 2.0)
     chosen = config.with_settings(
@@ -72,10 +79,13 @@ def test_a_robust_step_is_measured_with_its_attack(tiny, caplog, monkeypatch):
     assert "at most" in caplog.text
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("demo.resnet18_gpa", "did you mean demo.resnet18_gap"),
-    ("demo.resnet18_gap", "no records there"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("demo.resnet18_gpa", "did you mean demo.resnet18_gap"),
+        ("demo.resnet18_gap", "no records there"),
+    ],
+)
 def test_what_is_missing_is_named_in_one_line(name, message, tmp_path, capsys):
     assert program.main(["doctor", "--experiment", name, "--records", str(tmp_path)]) == 1
     error = capsys.readouterr().err

@@ -83,9 +83,17 @@ def test_a_dim_photograph_as_large_as_the_raw_ones() -> None:
 
 
 def light(
-    height: int, width: int, x: float, y: float, radius: float, *, inside: Callable,
-    outside: Callable = np.zeros_like, noise: int = 3, seed: int = 0,
-) -> np.ndarray:  # fmt: skip
+    height: int,
+    width: int,
+    x: float,
+    y: float,
+    radius: float,
+    *,
+    inside: Callable,
+    outside: Callable = np.zeros_like,
+    noise: int = 3,
+    seed: int = 0,
+) -> np.ndarray:
     """A brownish photograph whose light depends on the distance from the centre, in radii."""
     rows, columns = np.mgrid[:height, :width]
     far = np.hypot(columns - x, rows - y) / radius
@@ -149,8 +157,17 @@ def test_the_rim_is_found_not_another_edge_of_light(
 def test_light_that_only_fades_shows_no_eye(fading: Callable, seed: int) -> None:
     rng = np.random.default_rng(seed)
     height, width, radius = rng.integers(150, 400), rng.integers(150, 400), rng.integers(80, 200)
-    image = light(height, width, width * rng.uniform(0.3, 0.7), height * rng.uniform(0.3, 0.7),
-                  radius, inside=fading, outside=fading, noise=6, seed=seed)  # fmt: skip
+    image = light(
+        height,
+        width,
+        width * rng.uniform(0.3, 0.7),
+        height * rng.uniform(0.3, 0.7),
+        radius,
+        inside=fading,
+        outside=fading,
+        noise=6,
+        seed=seed,
+    )
     with pytest.raises(UnusableImageError, match="no eye disc found"):
         fundus.find_disc(image)
 
@@ -185,11 +202,13 @@ def test_a_bright_noisy_background_is_not_the_eye() -> None:
         (np.zeros((1, 1, 3), np.uint8), "black photograph"),
         (np.full((1, 1, 3), 255, np.uint8), "no eye disc found"),
         (np.full((3, 200, 3), 255, np.uint8), "no eye disc found"),
-        (np.pad(np.full((60, 60, 3), 200, np.uint8), ((90, 90), (40, 140), (0, 0))),
-         "no eye disc found: no circle whose rim shows an edge"),
+        (
+            np.pad(np.full((60, 60, 3), 200, np.uint8), ((90, 90), (40, 140), (0, 0))),
+            "no eye disc found: no circle whose rim shows an edge",
+        ),
         (np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8), "no eye disc found"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_eye_is_said(image: np.ndarray, reason: str) -> None:
     with pytest.raises(UnusableImageError, match=reason):
         fundus.find_disc(image)

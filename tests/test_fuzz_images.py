@@ -34,9 +34,15 @@ def drawn(rng: np.random.Generator) -> bytes:
     picture = Image.fromarray(image).convert(mode)
     content = io.BytesIO()
     if mode in ("RGB", "L", "CMYK") and rng.random() < 0.6:
-        picture.save(content, "JPEG", quality=int(rng.integers(30, 96)), exif=exif,
-                     progressive=bool(rng.integers(0, 2)), subsampling=int(rng.integers(0, 3)),
-                     restart_marker_blocks=int(rng.choice([0, 4])))  # fmt: skip
+        picture.save(
+            content,
+            "JPEG",
+            quality=int(rng.integers(30, 96)),
+            exif=exif,
+            progressive=bool(rng.integers(0, 2)),
+            subsampling=int(rng.integers(0, 3)),
+            restart_marker_blocks=int(rng.choice([0, 4])),
+        )
     elif mode == "CMYK":
         picture.save(content, "TIFF")
     else:
@@ -112,8 +118,16 @@ def options(rng: np.random.Generator) -> list[str]:
     fit = str(rng.choice(["stretch", "crop", "pad", "disc"]))
     filters = ["none", "gaussian_high_pass"] + ["graham"] * (fit == "disc")
     sizes = [8, 16, 33] + [0] * (fit != "disc")
-    return ["--fit", fit, "--filter", str(rng.choice(filters)), "--size", str(rng.choice(sizes)),
-            "--max-rejects", "1"]  # fmt: skip
+    return [
+        "--fit",
+        fit,
+        "--filter",
+        str(rng.choice(filters)),
+        "--size",
+        str(rng.choice(sizes)),
+        "--max-rejects",
+        "1",
+    ]
 
 
 @pytest.mark.slow
@@ -134,7 +148,10 @@ def test_every_damaged_image_is_a_record_or_a_reject(
         if code:  # none usable, as with a filter that needs an eye
             assert code == 1, (turn, words)
             assert re.fullmatch(r"error: ham10000: no usable image among 100 rows\n", said.err), (
-                turn, words, said.err)  # fmt: skip
+                turn,
+                words,
+                said.err,
+            )
             assert os.listdir(tmp_path / f"out-{turn}.partial"), (turn, words)
         else:
             found, listed = records.load(out), out / "rejects.csv"

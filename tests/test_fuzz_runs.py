@@ -32,9 +32,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(SEED, SEED + NUMBER))
 def test_a_damaged_run_ends_in_one_line(
-    seed: int, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    given: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     rng = random.Random(seed)
     here = Path(shutil.copytree(given, tmp_path / "here"))
     monkeypatch.chdir(here)
@@ -53,7 +56,10 @@ def test_a_damaged_run_ends_in_one_line(
         code, _ = ends_in_one_line(functools.partial(command, *of), what, capsys)
         assert code in (0, 1), said
         own = ("here/" + str(run.relative_to(here)),) if command is evaluate else ("out/",)
-        changed = {name for name, content in contents(tmp_path).items()
-                   if before.get(name) != content and not name.startswith(own)}  # fmt: skip
+        changed = {
+            name
+            for name, content in contents(tmp_path).items()
+            if before.get(name) != content and not name.startswith(own)
+        }
         assert not changed, said
         assert not {*before} - {*contents(tmp_path)}, said

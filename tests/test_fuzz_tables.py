@@ -164,11 +164,22 @@ def prepares(folder: Path, reader: ModuleType, out: Path, count: int, what: tupl
     before = contents(folder)
     log = logging.getLogger("attnrobust")
     handlers = list(log.handlers)
-    argv = ["--raw", str(folder), "--out", str(out), "--size", "8", "--workers", "1",
-            "--max-rejects", "1"]  # fmt: skip
+    argv = [
+        "--raw",
+        str(folder),
+        "--out",
+        str(out),
+        "--size",
+        "8",
+        "--workers",
+        "1",
+        "--max-rejects",
+        "1",
+    ]
     try:
-        code = prepare.main(reader.NAME, reader.CLASSES, reader.read,
-                            split_by=("patient", "image"), argv=argv)  # fmt: skip
+        code = prepare.main(
+            reader.NAME, reader.CLASSES, reader.read, split_by=("patient", "image"), argv=argv
+        )
     finally:
         log.handlers = handlers
     assert contents(folder) == before, what
@@ -179,5 +190,8 @@ def prepares(folder: Path, reader: ModuleType, out: Path, count: int, what: tupl
         assert len(stored(records.load(out))) + len(rejects) == count, what
     names = {path.name for path in out.parent.iterdir() if not path.name.startswith(".")}
     assert names - {reader.NAME for reader in READERS} <= {
-        "out", "out.partial", "out.rejects.csv", "out.lock"
-    }, what  # fmt: skip
+        "out",
+        "out.partial",
+        "out.rejects.csv",
+        "out.lock",
+    }, what

@@ -161,8 +161,14 @@ def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     assert not rejects
     assert Counter(row.label for row in rows) == REAL
     how = shards.Preparation(size=224, max_rejects=0.0, workers=1)
-    dataset = writing.write(tmp_path / "out", name="ham10000", classes=ham10000.CLASSES,
-                            rows=rows, rejects=rejects, how=how)  # fmt: skip
+    dataset = writing.write(
+        tmp_path / "out",
+        name="ham10000",
+        classes=ham10000.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=how,
+    )
     found = stored(dataset)
     assert len(found) == 1340
     assert (tmp_path / "out" / "rejects.csv").read_text() == "line,id,reason\n"
@@ -178,5 +184,8 @@ def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     assert totals == REAL
     for name, number in REAL.items():
         counts = [dataset.splits[split]["class_counts"][name] for split in dataset.splits]
-        assert counts == [number - round(0.1 * number) - round(0.2 * number),
-                          round(0.1 * number), round(0.2 * number)]  # fmt: skip
+        assert counts == [
+            number - round(0.1 * number) - round(0.2 * number),
+            round(0.1 * number),
+            round(0.2 * number),
+        ]

@@ -64,15 +64,24 @@ def test_lesions_are_whole_though_the_number_is_then_off(folder: Path) -> None:
     rows = [row for row in table if row["dx"] in ("nv", "bkl")]
     for number, row in enumerate(rows):
         row["lesion_id"] = f"{row['dx']}-{number % 5}"
-    mel = [{**row, "dx": "mel", "lesion_id": row["lesion_id"].replace("nv", "mel"),
-            "image_id": row["image_id"].replace("ISIC_05", "ISIC_00")}
-           for row in rows if row["dx"] == "nv"]  # fmt: skip
+    mel = [
+        {
+            **row,
+            "dx": "mel",
+            "lesion_id": row["lesion_id"].replace("nv", "mel"),
+            "image_id": row["image_id"].replace("ISIC_05", "ISIC_00"),
+        }
+        for row in rows
+        if row["dx"] == "nv"
+    ]
     write_table(folder, [*rows, *mel])
     rows, rejects = ham10000_balanced.read(folder)
     assert not rejects
     assert counts(rows, "test") == {"nv": 2, "bkl": 2, "mel": 2}
-    assert {len({row.split for row in rows if row.group == group})
-            for group in {row.group for row in rows}} == {1}  # fmt: skip
+    assert {
+        len({row.split for row in rows if row.group == group})
+        for group in {row.group for row in rows}
+    } == {1}
     rows, _ = ham10000_balanced.read(folder, split_by="image")
     assert counts(rows, "test") == {"nv": 3, "bkl": 3, "mel": 3}, "by image the number is exact"
 
@@ -98,9 +107,13 @@ def test_a_class_without_an_image_is_named(folder: Path) -> None:
 def test_the_records_hold_the_draw(folder: Path, tmp_path: Path) -> None:
     rows, rejects = ham10000_balanced.read(folder)
     dataset = writing.write(
-        tmp_path / "out", name=ham10000_balanced.NAME, classes=ham10000_balanced.CLASSES,
-        rows=rows, rejects=rejects, how=shards.Preparation(size=SIZE, workers=1),
-    )  # fmt: skip
+        tmp_path / "out",
+        name=ham10000_balanced.NAME,
+        classes=ham10000_balanced.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=shards.Preparation(size=SIZE, workers=1),
+    )
     assert stored(dataset).keys() == {row.id for row in rows}
     assert stored(dataset, "test").keys() == {row.id for row in rows if row.split}
     assert dataset.splits["test"]["class_counts"] == {"nv": 3, "bkl": 3, "mel": 3}

@@ -57,8 +57,17 @@ def _circulating(kernel: np.ndarray, bias: np.ndarray, features: tf.Tensor) -> t
     return _attend(convolution(volume)[:, :, :, 0], features)
 
 
-SHAPES = [(7, 7, 64), (8, 8, 40), (5, 6, 33), (4, 3, 7), (7, 5, 6), (6, 6, 3), (6, 5, 2), (5, 5, 1),
-          (1, 1, 8)]  # fmt: skip
+SHAPES = [
+    (7, 7, 64),
+    (8, 8, 40),
+    (5, 6, 33),
+    (4, 3, 7),
+    (7, 5, 6),
+    (6, 6, 3),
+    (6, 5, 2),
+    (5, 5, 1),
+    (1, 1, 8),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

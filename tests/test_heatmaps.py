@@ -147,11 +147,16 @@ def make_run(root: Path, *, masks: bool = True) -> Run:
     for epsilon, rows in wrong.items():
         logits = np.eye(2)[[int(row in rows) for row in range(4)]]
         extra = {"sample_mask": mask} if masks and not epsilon else {}
-        save_npz(run.path("attack", f"linf_pgd-{epsilon:g}.npz"), id=ids[::-1],
-                 label=np.zeros(4, int), logits=logits[::-1], sample_id=ids,
-                 sample_image=np.full((4, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
-                 linf=np.full(4, epsilon),
-                 **extra)  # fmt: skip
+        save_npz(
+            run.path("attack", f"linf_pgd-{epsilon:g}.npz"),
+            id=ids[::-1],
+            label=np.zeros(4, int),
+            logits=logits[::-1],
+            sample_id=ids,
+            sample_image=np.full((4, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
+            linf=np.full(4, epsilon),
+            **extra,
+        )
         maps = np.stack([RAMP.max() - RAMP if epsilon else RAMP, RAMP, RAMP, ZERO])
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
         # In another order than the attack's.
@@ -197,10 +202,16 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
     maps = np.stack([RAMP, RAMP] * 3)
     for epsilon in (0.0, 0.01, 0.02):
         place = run.path("attack", f"linf_pgd-{epsilon:g}.npz")
-        save_npz(place, id=ids[::-1], group=patients[::-1], label=np.zeros(6, int),
-                 logits=np.tile([1.0, 0.0], (6, 1)), sample_id=ids,
-                 sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
-                 linf=np.full(6, epsilon))  # fmt: skip
+        save_npz(
+            place,
+            id=ids[::-1],
+            group=patients[::-1],
+            label=np.zeros(6, int),
+            logits=np.tile([1.0, 0.0], (6, 1)),
+            sample_id=ids,
+            sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
+            linf=np.full(6, epsilon),
+        )
         moved = np.stack([RAMP.max() - RAMP, RAMP] * 3) if epsilon else maps
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
         save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids, heatmap=moved)
@@ -245,8 +256,9 @@ def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_comparison_needs_no_tensorflow() -> None:
-    probe = ("import sys; from attnrobust.explanations import comparison; "
-             "assert 'tensorflow' not in sys.modules")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", probe], cwd=Path(__file__).parents[1],
-                          check=False)  # fmt: skip
+    probe = (
+        "import sys; from attnrobust.explanations import comparison; "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=Path(__file__).parents[1], check=False)
     assert done.returncode == 0

@@ -44,8 +44,11 @@ def block(start: str, names: str = r"((?:.|\n)+)", name: str = NAME) -> tuple[st
 
 # Tables of rows that a user chooses from -> where the README lists their names, and them alone.
 TABLES = {
-    "cli.COMMANDS": block(r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
-                               r"^(?:make (?=demo)|python -m attnrobust )(\w+)\b(?! --)", r"(\w+)"),
+    "cli.COMMANDS": block(
+        r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
+        r"^(?:make (?=demo)|python -m attnrobust )(\w+)\b(?! --)",
+        r"(\w+)",
+    ),
     "attacks.cheap.FIRST_PASSES": row("first passes"),
     "attacks.losses.LOSSES": row("losses of attacks"),
     "attacks.methods.ATTACKS": row("attacks, L"),
@@ -68,7 +71,7 @@ TABLES = {
     "training.mixing.OPERATIONS": row("AugMix operations"),
     "training.optimizers.OPTIMIZERS": row("optimizers", "(.+); learning-rate schedules"),
     "training.optimizers.SCHEDULES": row("optimizers", "; learning-rate schedules (.+)"),
-}  # fmt: skip
+}
 FAMILY = "a family's part of BACKBONES, where its rows are asked for"
 NO_CHOICE = {
     "models.backbones.base.PREPROCESSING": "comes with a backbone",
@@ -94,8 +97,9 @@ EXPERIMENTS = sorted(
 
 def test_imports_go_in_one_direction():
     linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -132,9 +136,11 @@ def found_tables() -> dict[str, list[str]]:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
             for name in (each.id for each in targets if isinstance(each, ast.Name)):
                 table = getattr(loaded, name)
-                if name.isupper() and isinstance(table, dict) and any(
-                    isinstance(key, str) and is_row(value) for key, value in table.items()
-                ):  # fmt: skip
+                if (
+                    name.isupper()
+                    and isinstance(table, dict)
+                    and any(isinstance(key, str) and is_row(value) for key, value in table.items())
+                ):
                     tables[f"{module}.{name}".removeprefix("attnrobust.")] = list(table)
     return tables
 
@@ -222,8 +228,9 @@ def used() -> set[str]:
             if isinstance(node, ast.Import):
                 known |= {each.asname or each.name: (each.name, "") for each in node.names}
             elif isinstance(node, ast.ImportFrom):
-                known |= {each.asname or each.name: (str(node.module), each.name)
-                          for each in node.names}  # fmt: skip
+                known |= {
+                    each.asname or each.name: (str(node.module), each.name) for each in node.names
+                }
         taken = {(module, name) for module, name in known.values() if module in MODULES}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

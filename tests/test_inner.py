@@ -50,8 +50,15 @@ def started(norm: str, epsilon: float) -> np.ndarray:
 
 def test_on_a_linear_model_the_linf_maximum_is_the_closed_form():
     model, direction = linear()
-    found = inner.ascend(loss_of(model), IMAGES, started("linf", 0.1), norm="linf", epsilon=0.1,
-                         stepsize=0.03, steps=7)  # fmt: skip
+    found = inner.ascend(
+        loss_of(model),
+        IMAGES,
+        started("linf", 0.1),
+        norm="linf",
+        epsilon=0.1,
+        stepsize=0.03,
+        steps=7,
+    )
     np.testing.assert_allclose(found, np.clip(IMAGES + 0.1 * np.sign(direction), 0, 1), atol=1e-6)
 
 
@@ -59,8 +66,15 @@ def test_on_a_linear_model_the_l2_maximum_is_the_closed_form():
     model, direction = linear()
     images = 0.25 + IMAGES / 2  # so far inside that the box plays no part
     length = np.sqrt(np.square(direction).sum(axis=(1, 2, 3), keepdims=True))
-    found = inner.ascend(loss_of(model), images, np.zeros_like(images), norm="l2", epsilon=0.2,
-                         stepsize=0.05, steps=7)  # fmt: skip
+    found = inner.ascend(
+        loss_of(model),
+        images,
+        np.zeros_like(images),
+        norm="l2",
+        epsilon=0.2,
+        stepsize=0.05,
+        steps=7,
+    )
     np.testing.assert_allclose(found, images + 0.2 * direction / length, atol=1e-5)
 
 
@@ -73,8 +87,10 @@ def test_it_walks_as_foolbox_does_and_stays_in_ball_and_box(norm, epsilon, stock
     attack = stock(rel_stepsize=0.3, steps=5, random_start=False)
     judge = attack.run(
         foolbox.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0"),
-        tf.constant(IMAGES), tf.constant(LABELS), epsilon=epsilon,
-    )  # fmt: skip
+        tf.constant(IMAGES),
+        tf.constant(LABELS),
+        epsilon=epsilon,
+    )
     start = np.zeros_like(IMAGES)
     how = {"norm": norm, "epsilon": epsilon, "stepsize": 0.3 * epsilon, "steps": 5}
     found = inner.ascend(loss_of(model), IMAGES, start, **how).numpy()
@@ -95,12 +111,26 @@ def test_it_walks_as_foolbox_does_and_stays_in_ball_and_box(norm, epsilon, stock
 def test_an_l2_step_has_its_length_however_small_the_gradient(size):
     slope = (size * RNG.standard_normal(IMAGES.shape)).astype(np.float32)
     start = np.full_like(IMAGES, 0.5)
-    found = inner.ascend(lambda x: tf.reduce_sum(x * slope, axis=(1, 2, 3)), start, 0 * start,
-                         norm="l2", epsilon=0.5, stepsize=0.1, steps=3)  # fmt: skip
+    found = inner.ascend(
+        lambda x: tf.reduce_sum(x * slope, axis=(1, 2, 3)),
+        start,
+        0 * start,
+        norm="l2",
+        epsilon=0.5,
+        stepsize=0.1,
+        steps=3,
+    )
     length = np.linalg.norm((found.numpy() - start).reshape(len(start), -1), axis=1)
     np.testing.assert_allclose(length, 0.3, rtol=1e-4)
-    still = inner.ascend(lambda x: tf.reduce_sum(0 * x, axis=(1, 2, 3)), start, 0 * start,
-                         norm="l2", epsilon=0.5, stepsize=0.1, steps=3)  # fmt: skip
+    still = inner.ascend(
+        lambda x: tf.reduce_sum(0 * x, axis=(1, 2, 3)),
+        start,
+        0 * start,
+        norm="l2",
+        epsilon=0.5,
+        stepsize=0.1,
+        steps=3,
+    )
     np.testing.assert_array_equal(still, start)
 
 
@@ -110,8 +140,9 @@ def test_a_pixel_whose_gradient_overflows_stands_still():
         return tf.reduce_sum(x * tf.constant(1e30) * rows, axis=(1, 2, 3))
 
     images = np.full((2, 8, 8, 3), 0.5, np.float32)
-    found = inner.ascend(objective, images, np.zeros_like(images), norm="linf", epsilon=0.1,
-                         stepsize=0.1, steps=1)  # fmt: skip
+    found = inner.ascend(
+        objective, images, np.zeros_like(images), norm="linf", epsilon=0.1, stepsize=0.1, steps=1
+    )
     np.testing.assert_allclose(found[:, :4], 0.6, rtol=1e-6)
     np.testing.assert_array_equal(found[:, 4:], 0.5)
 

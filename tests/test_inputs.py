@@ -70,9 +70,13 @@ def named(dataset: records.Dataset) -> Callable[[np.ndarray], str]:
 
 
 def trained(
-    dataset: records.Dataset, epoch: int = 0, *, training: Training = PLAIN, seed: int = 0,
+    dataset: records.Dataset,
+    epoch: int = 0,
+    *,
+    training: Training = PLAIN,
+    seed: int = 0,
     data: Data = DATA,
-) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+) -> list[tuple[np.ndarray, np.ndarray]]:
     batches = inputs.training_batches(dataset, data=data, training=training, seed=seed, epoch=epoch)
     return list(batches.as_numpy_iterator())
 
@@ -207,11 +211,12 @@ def test_an_epoch_has_full_batches_and_every_example(
 def test_epochs_differ_and_each_is_the_same_again(dataset: records.Dataset) -> None:
     training = dataclasses.replace(PLAIN, augmentation=tuple(augmentation.AUGMENTATIONS))
     runs = {
-        key: b"".join(images.tobytes() + labels.tobytes()
-                      for images, labels in trained(dataset, key[0], training=training,
-                                                    seed=key[1]))
+        key: b"".join(
+            images.tobytes() + labels.tobytes()
+            for images, labels in trained(dataset, key[0], training=training, seed=key[1])
+        )
         for key in [(0, 0), (1, 0), (0, 1), (7, 3)]
-    }  # fmt: skip
+    }
     assert len(set(runs.values())) == 4
     again = trained(dataset, 7, training=training, seed=3)
     assert b"".join(i.tobytes() + k.tobytes() for i, k in again) == runs[7, 3]
@@ -220,8 +225,10 @@ def test_epochs_differ_and_each_is_the_same_again(dataset: records.Dataset) -> N
 def test_epochs_are_in_another_order_even_without_augmentation(
     dataset: records.Dataset, named: Callable[[np.ndarray], str]
 ) -> None:
-    orders = [[named(image) for images, _ in trained(dataset, epoch) for image in images]
-              for epoch in range(3)]  # fmt: skip
+    orders = [
+        [named(image) for images, _ in trained(dataset, epoch) for image in images]
+        for epoch in range(3)
+    ]
     assert orders[0] != orders[1] != orders[2] != orders[0]
     stored_order = ids(evaluated(dataset, "train"))
     assert all(order[: len(stored_order)] != stored_order for order in orders)
@@ -301,8 +308,9 @@ def by_id(
     found = {}
     for (images, labels), (before, truth) in zip(
         trained(dataset, epoch, training=training, seed=seed),
-        trained(dataset, epoch, training=plain, seed=seed), strict=True,
-    ):  # fmt: skip
+        trained(dataset, epoch, training=plain, seed=seed),
+        strict=True,
+    ):
         np.testing.assert_array_equal(labels, truth)
         found.update({clean[b.tobytes()]: i for b, i in zip(before, images, strict=True)})
     return found
@@ -444,7 +452,10 @@ def test_a_task_maps_labels_everywhere(folder: Path, tmp_path: Path) -> None:
     some = ids(batches)[3:9]
     found = inputs.read(mapped, "train", some, data=DATA)
     assert found["label"].tolist() == [of[truth[id_]["label"]] for id_ in some]
-    seen = {image.tobytes(): label for images, labels in trained(mapped)
-            for image, label in zip(images, labels, strict=True)}  # fmt: skip
+    seen = {
+        image.tobytes(): label
+        for images, labels in trained(mapped)
+        for image, label in zip(images, labels, strict=True)
+    }
     images = np.concatenate([batch["image"] for batch in batches])
     assert seen == {image.tobytes(): label for image, label in zip(images, labels, strict=True)}

@@ -41,10 +41,14 @@ def all_read(found: tuple, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "separator", "quote"),
-    [("HAM10000_metadata", ",", ""), ("HAM10000_metadata.tab", "\t", '"'),
-     ("HAM10000_metadata", "\t", '"'), ("HAM10000_metadata.csv", "\t", ""),
-     ("ham10000_metadata.CSV", ",", "")],
-)  # fmt: skip
+    [
+        ("HAM10000_metadata", ",", ""),
+        ("HAM10000_metadata.tab", "\t", '"'),
+        ("HAM10000_metadata", "\t", '"'),
+        ("HAM10000_metadata.csv", "\t", ""),
+        ("ham10000_metadata.CSV", ",", ""),
+    ],
+)
 def test_ham10000_from_the_dataverse(ham: Path, name: str, separator: str, quote: str) -> None:
     table = ham / ham10000.TABLE
     cells = [line.split(",") for line in table.read_text().splitlines()]
@@ -81,10 +85,14 @@ ISIC = {
     "vasc": ("Benign soft tissue proliferations - Vascular", ""),
 }
 FACE = {
-    "akiec": "actinic_keratoses", "bcc": "basal_cell_carcinoma",
-    "bkl": "benign_keratosis-like_lesions", "df": "dermatofibroma", "mel": "melanoma",
-    "nv": "melanocytic_Nevi", "vasc": "vascular_lesions",
-}  # fmt: skip
+    "akiec": "actinic_keratoses",
+    "bcc": "basal_cell_carcinoma",
+    "bkl": "benign_keratosis-like_lesions",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic_Nevi",
+    "vasc": "vascular_lesions",
+}
 
 
 def test_ham10000_from_the_isic_archive_and_hugging_face(ham: Path) -> None:
@@ -137,8 +145,10 @@ def test_ham10000_from_the_isic_challenge(ham: Path) -> None:
     truth.write_text("\n".join(lines))
     reasons = [reject.reason for reject in ham10000.read(ham)[1]]
     assert [reason.split(", known")[0] for reason in reasons] == [
-        "unknown dx 'akiec, mel'", "unknown dx ''", "unknown dx 'bcc, MEL=0.5'"
-    ]  # fmt: skip
+        "unknown dx 'akiec, mel'",
+        "unknown dx ''",
+        "unknown dx 'bcc, MEL=0.5'",
+    ]
     groups.unlink()
     with pytest.raises(UserError, match=r"GroundTruth.csv: names no lesions.* --split-by image"):
         ham10000.read(ham)
@@ -177,9 +187,11 @@ def test_chestxray14_from_box(place: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["sample/images", "sample/sample/images", "images"])
 def test_chestxray14_sample_from_kaggle(place: str, tmp_path: Path) -> None:
     folder = make_chestxray14(tmp_path / "nih", patients=4)
-    header = ("Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
-              "View Position,OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,"
-              "OriginalImagePixelSpacing_y")  # fmt: skip
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
+        "View Position,OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,"
+        "OriginalImagePixelSpacing_y"
+    )
     _, *lines = (folder / "Data_Entry_2017.csv").read_text().splitlines()
     (folder / "Data_Entry_2017.csv").unlink()
     lines = [line.rstrip(",").replace(",50,", ",050Y,") for line in lines]

@@ -106,8 +106,9 @@ def test_class_weights_of_a_run_follow_the_row(tiny, records_folder) -> None:
     chosen = config.with_settings(tiny, ["training.class_weights=effective_number"])
     np.testing.assert_allclose(
         balance.class_weights(dataset, chosen),
-        losses.effective_number(counts, chosen.training), rtol=1e-6,
-    )  # fmt: skip
+        losses.effective_number(counts, chosen.training),
+        rtol=1e-6,
+    )
 
 
 def network() -> keras.Model:
@@ -120,8 +121,14 @@ def stepped(
     method: str, loss: str, gamma: float = 2.0, spread: tf.distribute.Strategy | None = None
 ) -> list:
     """Weights after a step on a batch that lacks two of four classes, and what was said."""
-    setting = config.Training(method=method, loss=loss, focal_gamma=gamma, batch_size=8,
-                              learning_rate=0.1, inner_epsilon=0.05)  # fmt: skip
+    setting = config.Training(
+        method=method,
+        loss=loss,
+        focal_gamma=gamma,
+        batch_size=8,
+        learning_rate=0.1,
+        inner_epsilon=0.05,
+    )
     with (spread or tf.distribute.get_strategy()).scope():
         model = methods.METHODS[method].make(network(), setting)
         fit.compile_model(model, setting)
@@ -190,11 +197,18 @@ def test_the_history_holds_the_kappa_of_each_epoch(
     method, small, records_folder, tmp_path, monkeypatch
 ) -> None:
     leave_uncompiled(monkeypatch)
-    experiment = config.with_settings(small, [
-        "training.epochs=1", f"training.method={method}", "training.loss=focal",
-        "training.inner_steps=1", "training.inner_rel_stepsize=1", "training.precision=float16",
-        "training.class_weights=effective_number",
-    ])  # fmt: skip
+    experiment = config.with_settings(
+        small,
+        [
+            "training.epochs=1",
+            f"training.method={method}",
+            "training.loss=focal",
+            "training.inner_steps=1",
+            "training.inner_rel_stepsize=1",
+            "training.precision=float16",
+            "training.class_weights=effective_number",
+        ],
+    )
     dataset = records.load(records_folder)
     fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
     (row,) = history(tmp_path)

@@ -24,8 +24,9 @@ def drawn(seed: int, *, n: int = 60, classes: int = 5) -> tuple[np.ndarray, np.n
 def judged(name: str, labels: np.ndarray, probability: np.ndarray) -> float:
     """The same measure by scikit-learn."""
     if name == "macro_auc":
-        return float(reference.roc_auc_score(labels, probability, average="macro",
-                                             multi_class="ovr"))  # fmt: skip
+        return float(
+            reference.roc_auc_score(labels, probability, average="macro", multi_class="ovr")
+        )
     prediction = probability.argmax(axis=1)
     if name == "quadratic_kappa":
         return float(reference.cohen_kappa_score(labels, prediction, weights="quadratic"))
@@ -170,9 +171,7 @@ def test_a_measure_that_is_nowhere_defined_is_nan_without_a_warning() -> None:
     assert all(map(math.isnan, found[:3]))
 
 
-def grouped(
-    rng: np.random.Generator, patients: int = 60
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def grouped(rng: np.random.Generator, patients: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Hits and groups: 1 to 7 images a patient, of whom half are nearly always read wrong.
 
     A patient's number of images and difficulty are independent, so that the true share is 0.5.
@@ -194,8 +193,10 @@ def test_a_group_bootstrap_covers_where_wilson_does_not() -> None:
     covered = np.zeros(2)
     for _ in range(draws):
         hits, groups = grouped(rng)
-        ends = (metrics.wilson(int(hits.sum()), len(hits)),
-                metrics.proportion(hits, groups=groups)[1:3])  # fmt: skip
+        ends = (
+            metrics.wilson(int(hits.sum()), len(hits)),
+            metrics.proportion(hits, groups=groups)[1:3],
+        )
         covered += [low <= 0.5 <= high for low, high in ends]
     wilson, group = covered / draws
     # Images of a patient taken as independent: about 0.7 for what is called 0.95.
@@ -227,8 +228,11 @@ def test_groups_of_one_image_change_nothing() -> None:
     labels, probability = drawn(1, n=80)
     alone = np.arange(80).astype(str)[::-1]
     for name, metric in metrics.METRICS.items():
-        np.testing.assert_equal(metrics.measure(metric, labels, probability, groups=alone),
-                                metrics.measure(metric, labels, probability), name)  # fmt: skip
+        np.testing.assert_equal(
+            metrics.measure(metric, labels, probability, groups=alone),
+            metrics.measure(metric, labels, probability),
+            name,
+        )
     values = probability[:, 0]
     assert metrics.mean(values, groups=alone) == metrics.mean(values)
 

@@ -148,8 +148,9 @@ def test_an_image_is_attacked_alike_in_any_batch_and_on_replicas(make):
     size = distances(make, made, images)
     assert (np.delete(size, 2) > 0).all()
     for rows in ([5, 1, 1, 1], [2, 5, 7, 0]):
-        few, passes = attacked(make, model, images[rows], labels[rows],
-                               [f"image-{row}" for row in rows], steps=10)  # fmt: skip
+        few, passes = attacked(
+            make, model, images[rows], labels[rows], [f"image-{row}" for row in rows], steps=10
+        )
         np.testing.assert_allclose(distances(make, few, images[rows]), size[rows], rtol=2e-3)
         np.testing.assert_allclose(few, made[rows], atol=1e-3)
         assert passes.tolist() == queries[rows].tolist()
@@ -232,13 +233,15 @@ def test_adversarials_on_the_boundary_are_moved_over_it():
     edge = images + (step * slope).reshape(images.shape)
     logits = model(edge).numpy()
     assert np.abs(logits[:, 0] - logits[:, 1]).max() < 1e-4
-    moved, _ = border.drawn_in(Replicas(model), tf.constant(images), tf.constant(edge, tf.float32),
-                                tf.constant(labels))  # fmt: skip
+    moved, _ = border.drawn_in(
+        Replicas(model), tf.constant(images), tf.constant(edge, tf.float32), tf.constant(labels)
+    )
     moved = moved.numpy()
     others = np.take_along_axis(model(moved).numpy(), 1 - labels[:, None], axis=1)
     own = np.take_along_axis(model(moved).numpy(), labels[:, None], axis=1)
     assert (
         others - own > border.NEAREST * np.abs(model(moved).numpy()).max(axis=1, keepdims=True)
     ).all()
-    assert (distances(minimal.ddn, moved, images)
-            <= 1.0101 * distances(minimal.ddn, edge, images)).all()  # fmt: skip
+    assert (
+        distances(minimal.ddn, moved, images) <= 1.0101 * distances(minimal.ddn, edge, images)
+    ).all()

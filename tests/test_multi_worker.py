@@ -54,15 +54,28 @@ def start(index: int, ports: list[int], folder: Path, shards: Path) -> subproces
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     task = {"type": "worker", "index": index}
     words = [
-        "train", "--strategy", "multi_worker", "--records", str(shards),
-        "--runs", str(folder / "runs"), "--set", "data.image_size=32", "--set", "model.width=0.125",
-        "--set", f"training.epochs={EPOCHS}",
-    ]  # fmt: skip
+        "train",
+        "--strategy",
+        "multi_worker",
+        "--records",
+        str(shards),
+        "--runs",
+        str(folder / "runs"),
+        "--set",
+        "data.image_size=32",
+        "--set",
+        "model.width=0.125",
+        "--set",
+        f"training.epochs={EPOCHS}",
+    ]
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, str(folder / f"weights-{index}.npz"), *words],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": task})},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow
@@ -108,9 +121,14 @@ def test_two_workers_end_with_equal_weights_after_one_was_killed(records_folder,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"cluster": {"worker": ["a:1"]}}',
-     '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    ],
+)
 def test_a_wrong_tf_config_ends_in_one_clear_line(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match=r"TF_CONFIG = .*expected all workers and which one this"):
@@ -148,8 +166,14 @@ def test_a_helping_worker_trains_along_and_writes_nothing(
 
     def noted(*_, epoch, **__):
         trained.append(epoch)
-        return {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5,
-                "seconds": 0.0}  # fmt: skip
+        return {
+            "epoch": 1,
+            "loss": 1.0,
+            "accuracy": 0.5,
+            "val_loss": 1.0,
+            "val_accuracy": 0.5,
+            "seconds": 0.0,
+        }
 
     monkeypatch.setattr(fit, "_one_epoch", noted)
     chief = fit.train(experiment, dataset, tmp_path, one)
@@ -167,9 +191,14 @@ def test_a_helping_worker_trains_along_and_writes_nothing(
         np.testing.assert_array_equal(mine, his)
 
 
-@pytest.mark.parametrize(("machines", "text"), [(True, "Collective ops is aborted by"),
-                                                (False, "Collective ops is aborted by"),
-                                                (True, "OOM when allocating tensor")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("machines", "text"),
+    [
+        (True, "Collective ops is aborted by"),
+        (False, "Collective ops is aborted by"),
+        (True, "OOM when allocating tensor"),
+    ],
+)
 def test_a_lost_worker_ends_in_one_clear_line(machines, text, small, tmp_path, monkeypatch):
     def lost(*_):
         raise tf.errors.UnavailableError(None, None, text)

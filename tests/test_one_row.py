@@ -95,8 +95,11 @@ def tables_in(tree: ast.Module) -> set[ast.AST]:
 
 
 def words(nodes: list[ast.AST | None]) -> set[str]:
-    return {node.value for node in nodes
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 def compared(node: ast.AST) -> set[str]:

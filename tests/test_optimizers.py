@@ -72,8 +72,9 @@ def test_the_plateau_by_hand():
     # The losses of later epochs, known or not, change nothing.
     assert [optimizers.rate(training, e, losses) for e in range(10)] == found
     # While the head learns alone nobody waits; its best loss stays the one to better.
-    headed = setting(schedule="plateau", plateau_epochs=2, min_delta=0.0, head_epochs=3,
-                     head_learning_rate=1.0)  # fmt: skip
+    headed = setting(
+        schedule="plateau", plateau_epochs=2, min_delta=0.0, head_epochs=3, head_learning_rate=1.0
+    )
     losses = [0.1, 0.5, 0.5, 0.2, 0.15, 0.05]
     found = [optimizers.rate(headed, epoch, losses[:epoch]) for epoch in range(7)]
     assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -104,12 +105,20 @@ def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
     schedule, tiny, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
-        tiny, ["training.optimizer=sgd", f"training.schedule={schedule}", "training.epochs=3",
-               "training.decay_epochs=1,2", "training.weight_decay=0.01",
-               "training.learning_rate=0.1", "training.plateau_epochs=1", "data.limit=32",
-               # No loss is better than the first one, by so much.
-               *(["training.min_delta=1000"] if schedule == "plateau" else [])],
-    )  # fmt: skip
+        tiny,
+        [
+            "training.optimizer=sgd",
+            f"training.schedule={schedule}",
+            "training.epochs=3",
+            "training.decay_epochs=1,2",
+            "training.weight_decay=0.01",
+            "training.learning_rate=0.1",
+            "training.plateau_epochs=1",
+            "data.limit=32",
+            # No loss is better than the first one, by so much.
+            *(["training.min_delta=1000"] if schedule == "plateau" else []),
+        ],
+    )
     dataset = records.load(records_folder)
 
     def linear(*_, classes, image_size):
@@ -126,8 +135,11 @@ def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
 
     monkeypatch.setattr(fit, "_one_epoch", watched)
     resumed_as_whole(experiment, dataset, tmp_path, tf.distribute.get_strategy(), compiled=False)
-    expected = {"cosine": [0.1, 0.075, 0.025], "step": [0.1, 0.01, 0.001],
-                "plateau": [0.1, 0.1, 0.01]}[schedule]  # fmt: skip
+    expected = {
+        "cosine": [0.1, 0.075, 0.025],
+        "step": [0.1, 0.01, 0.001],
+        "plateau": [0.1, 0.1, 0.01],
+    }[schedule]
     assert rates == pytest.approx([*expected, *expected[1:]])
 
 

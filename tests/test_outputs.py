@@ -172,8 +172,11 @@ def test_epsilons_of_the_first_layer_become_pixels_once():
 @pytest.fixture
 def walk(tiny, tmp_path, monkeypatch) -> Walk:
     """A run that says it was trained, asked for an attack in the first layer's numbers."""
-    settings = ["attack.scale=model_input", "attack.outputs=probabilities",
-                "attack.epsilons=0.255,0.51"]  # fmt: skip
+    settings = [
+        "attack.scale=model_input",
+        "attack.outputs=probabilities",
+        "attack.epsilons=0.255,0.51",
+    ]
     run = Run.of(config.with_settings(tiny, settings), tmp_path)
     runs.save_json(run.path("train", "stage.json"), {"used": {}, "inputs": "", "finished": True})
     runs.save_text(run.path("train", "weights.h5"), "learned")
@@ -187,8 +190,10 @@ def walk(tiny, tmp_path, monkeypatch) -> Walk:
 def test_the_sweep_and_every_later_stage_see_pixels_and_the_stamp_what_was_asked(walk, monkeypatch):
     swept = []
     made = SimpleNamespace(run=lambda folder: None)
-    monkeypatch.setattr("attnrobust.attacks.sweep.Sweep",
-                        lambda experiment, *_: swept.append(experiment.attack) or made)  # fmt: skip
+    monkeypatch.setattr(
+        "attnrobust.attacks.sweep.Sweep",
+        lambda experiment, *_: swept.append(experiment.attack) or made,
+    )
     pipeline.attack(walk)
     label = "linf_pgd-through-softmax"
     stamp = walk.run.stamp(f"attack/{label}")

@@ -24,10 +24,21 @@ from attnrobust.studies import search, study, unfreezing
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo", image_size=32))
 # What stands in the folders of other programs under the name that ours has.
-NNUNET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "numTraining": 3,
-          "file_ending": ".nii.gz"}  # fmt: skip
-DECATHLON = {"name": "Liver", "description": "d", "modality": {"0": "CT"}, "numTraining": 1,
-             "labels": {"0": "background"}, "training": [], "test": []}  # fmt: skip
+NNUNET = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "liver": 1},
+    "numTraining": 3,
+    "file_ending": ".nii.gz",
+}
+DECATHLON = {
+    "name": "Liver",
+    "description": "d",
+    "modality": {"0": "CT"},
+    "numTraining": 1,
+    "labels": {"0": "background"},
+    "training": [],
+    "test": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -234,13 +245,24 @@ def trained(tmp_path: Path, records_folder: Path) -> Walk:
 
 
 def unfreeze(walk: Walk, out: Path, *more: str) -> list[str]:
-    return ["unfreeze", str(walk.run.root), "--records", str(walk.records.parent), "--out",
-            str(out), "--groups", "1", *more]  # fmt: skip
+    return [
+        "unfreeze",
+        str(walk.run.root),
+        "--records",
+        str(walk.records.parent),
+        "--out",
+        str(out),
+        "--groups",
+        "1",
+        *more,
+    ]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
-@pytest.mark.parametrize("place", [".", "runs/..", "runs", "runs/demo/first/seed-0",
-                                   "runs/demo/first/seed-0/new", "link"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [".", "runs/..", "runs", "runs/demo/first/seed-0", "runs/demo/first/seed-0/new", "link"],
+)
 def test_unfreeze_never_writes_where_its_runs_are(
     place: str, force: list[str], trained: Walk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,8 +295,14 @@ def test_unfreeze_and_transfer_leave_a_foreign_folder(
     for place in ("a", "b"):
         said = kept(unfreeze(trained, tmp_path / place, *force), tmp_path, capsys)
         refused(said, tmp_path / place, "attnrobust unfreeze 1", "name a new or empty folder")
-    words = ["transfer", str(trained.run.root.parents[1] / "standard"), str(trained.run.root),
-             "--records", str(trained.records.parent), "--out"]  # fmt: skip
+    words = [
+        "transfer",
+        str(trained.run.root.parents[1] / "standard"),
+        str(trained.run.root),
+        "--records",
+        str(trained.records.parent),
+        "--out",
+    ]
     for place in ("a", "b"):
         said = kept([*words, str(tmp_path / place)], tmp_path, capsys)
         refused(said, tmp_path / place, "attnrobust transfer 1", "name a new or empty folder")
@@ -308,13 +336,23 @@ def test_a_folder_claimed_before_the_format_had_a_name_goes_on(tmp_path: Path) -
 
 
 def test_make_clean_removes_what_make_made_and_no_raw_data(tmp_path: Path) -> None:
-    mine = ["tfrecords/raw/ham10000/ISIC_0.jpg", "tfrecords/raw/demo.zip", "runs/demo/mine/x.h5",
-            "tfrecords/raw/x/__pycache__/mine.bin", "reports/mine/index.html",
-            "tfrecords/shards/ham10000/dataset.json"]  # fmt: skip
-    made_by_make = [".venv/x", ".venv-bench/x", "tfrecords/raw/demo/synthetic.json",
-                    "tfrecords/shards/demo/dataset.json", "reports/demo/report.json",
-                    "runs/demo/resnet18_gap/seed-0/config.json",
-                    "attnrobust/data/__pycache__/x.pyc"]  # fmt: skip
+    mine = [
+        "tfrecords/raw/ham10000/ISIC_0.jpg",
+        "tfrecords/raw/demo.zip",
+        "runs/demo/mine/x.h5",
+        "tfrecords/raw/x/__pycache__/mine.bin",
+        "reports/mine/index.html",
+        "tfrecords/shards/ham10000/dataset.json",
+    ]
+    made_by_make = [
+        ".venv/x",
+        ".venv-bench/x",
+        "tfrecords/raw/demo/synthetic.json",
+        "tfrecords/shards/demo/dataset.json",
+        "reports/demo/report.json",
+        "runs/demo/resnet18_gap/seed-0/config.json",
+        "attnrobust/data/__pycache__/x.pyc",
+    ]
     for name in (*mine, *made_by_make):
         runs.save_text(tmp_path / name, '"name": "demo"')
     words = ["make", "-s", "-f", Path(__file__).parents[1] / "Makefile", "clean"]
@@ -340,8 +378,9 @@ def test_a_page_never_takes_a_foreign_folder(measured: runs.Run, tmp_path: Path)
         with pytest.raises(UserError, match=f"{out}: holds other files .*attnrobust report 1"):
             page.write([measured], out)
     with pytest.raises(UserError, match=f"{tmp_path / 'site'}: holds other files"):
-        study.study(["demo.*"], tmp_path / "site", seeds=[0], stages=["train"],
-                    runs=tmp_path / "none")  # fmt: skip
+        study.study(
+            ["demo.*"], tmp_path / "site", seeds=[0], stages=["train"], runs=tmp_path / "none"
+        )
     assert contents(tmp_path) == before
     for out in (measured.root, measured.root / "page", measured.root.parents[1]):
         with pytest.raises(UserError, match="expected a folder apart from it"):
@@ -387,9 +426,11 @@ def test_a_page_of_before_there_was_a_manifest_is_written_anew(
 
 @pytest.mark.parametrize("command", ["report", "transfer", "unfreeze", "study"])
 def test_two_processes_never_write_to_one_out(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     given = "demo.resnet18_gap" if command == "study" else str(make_run(tmp_path / "runs").root)
     out = tmp_path / "out"
     with lock.alone(out):
@@ -428,9 +469,12 @@ def test_where_there_are_no_locks_that_is_said_once(
 
 @pytest.mark.parametrize("place", [".", "deeper/.."])
 def test_an_out_without_a_name_of_its_own_is_the_folder_it_leads_to(
-    place: str, raw: Path, dataset: records.Dataset, tmp_path: Path,
+    place: str,
+    raw: Path,
+    dataset: records.Dataset,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     assert write_records(raw, Path(place)).hash == dataset.hash
@@ -445,7 +489,9 @@ def test_the_folder_of_all_folders_is_nobodys(tmp_path: Path) -> None:
 def test_a_manifest_that_lists_no_names_removes_nothing(tmp_path: Path) -> None:
     run, out = make_run(tmp_path / "runs"), tmp_path / "out"
     (tmp_path / "mine.txt").write_text("mine")
-    runs.save_json(out / "report.json", {"format": folders.named("report"),
-                                         "files": [["a"], {}, 3, "../mine.txt"]})  # fmt: skip
+    runs.save_json(
+        out / "report.json",
+        {"format": folders.named("report"), "files": [["a"], {}, 3, "../mine.txt"]},
+    )
     assert program.main(["report", str(run.root), "--out", str(out)]) == 0
     assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -13,10 +13,16 @@ from attnrobust.data import writing
 
 WU = ("wu_flip", "wu_scale", "wu_shift", "wu_rotate", "wu_shear", "wu_brightness", "wu_contrast")
 # Saved with their corruptions: "no other data augmentation is added" (section 4).
-CORRUPTED = tuple(f"{kind}_{levels}" for kind in ("wu_corrupted", "wu_oversampled")
-                  for levels in ("1", "1_2", "1_3", "1_4"))  # fmt: skip
-OF_WU = [name for name in experiments.known()
-         if name.startswith(("eyepacs.balance_", "eyepacs.wu_", "eyepacs.grades_"))]  # fmt: skip
+CORRUPTED = tuple(
+    f"{kind}_{levels}"
+    for kind in ("wu_corrupted", "wu_oversampled")
+    for levels in ("1", "1_2", "1_3", "1_4")
+)
+OF_WU = [
+    name
+    for name in experiments.known()
+    if name.startswith(("eyepacs.balance_", "eyepacs.wu_", "eyepacs.grades_"))
+]
 
 
 def of(name: str):

@@ -71,8 +71,14 @@ def test_every_group_of_every_backbone_adds_weights(backbone, cut):
 
 
 def test_rates_of_both_phases_by_hand():
-    training = config.Training(epochs=4, head_epochs=2, head_learning_rate=0.5, learning_rate=0.1,
-                               schedule="step", decay_epochs=(3,))  # fmt: skip
+    training = config.Training(
+        epochs=4,
+        head_epochs=2,
+        head_learning_rate=0.5,
+        learning_rate=0.1,
+        schedule="step",
+        decay_epochs=(3,),
+    )
     assert [phases.learning(training, epoch) for epoch in range(4)] == [1, 1, None, None]
     assert [optimizers.rate(training, epoch) for epoch in range(4)] == pytest.approx(
         [0.5, 0.5, 0.1, 0.01]
@@ -85,9 +91,15 @@ def test_the_head_learns_first_and_a_resume_between_the_phases_changes_nothing(
     small, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
-        small, ["training.epochs=3", "training.head_epochs=1",
-                "training.patience=1", "training.min_delta=100", "data.limit=32"],
-    )  # fmt: skip
+        small,
+        [
+            "training.epochs=3",
+            "training.head_epochs=1",
+            "training.patience=1",
+            "training.min_delta=100",
+            "data.limit=32",
+        ],
+    )
     dataset, real, kept = records.load(records_folder), fit._one_epoch, []
 
     def backbone(model):
@@ -137,12 +149,18 @@ def test_other_weights_in_the_file_that_training_starts_from_are_noticed(
     pipeline.train(walk.Walk(run, records_folder))
 
 
-@pytest.mark.parametrize(("values", "words"), [
-    ({"head_epochs": 2}, r"training\.head_epochs = 2: expected at least 0 and below .*epochs, 2"),
-    ({"head_epochs": -1}, r"training\.head_epochs = -1"),
-    ({"groups": 0}, r"training\.groups = 0: expected at least 1"),
-    ({"head_learning_rate": 0.0}, r"training\.head_learning_rate = 0\.0: expected above 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"head_epochs": 2},
+            r"training\.head_epochs = 2: expected at least 0 and below .*epochs, 2",
+        ),
+        ({"head_epochs": -1}, r"training\.head_epochs = -1"),
+        ({"groups": 0}, r"training\.groups = 0: expected at least 1"),
+        ({"head_learning_rate": 0.0}, r"training\.head_learning_rate = 0\.0: expected above 0"),
+    ],
+)
 def test_settings_that_make_no_sense_are_named(values, words):
     with pytest.raises(UserError, match=words):
         config.Training(epochs=2, **values)

@@ -34,10 +34,18 @@ EXPERIMENT = resnet18_soft_attention.EXPERIMENT
 def call(records: Path, runs_folder: Path, *words: str, experiment=EXPERIMENT) -> int:
     return main(
         experiment,
-        [*words, "--smoke", "--records", str(records), "--runs", str(runs_folder),
-         "--set", "data.image_size=32",
-         *(["--set", "model.backbone=small"] if "model.backbone" not in str(words) else [])],
-    )  # fmt: skip
+        [
+            *words,
+            "--smoke",
+            "--records",
+            str(records),
+            "--runs",
+            str(runs_folder),
+            "--set",
+            "data.image_size=32",
+            *(["--set", "model.backbone=small"] if "model.backbone" not in str(words) else []),
+        ],
+    )
 
 
 def stages(records: Path, folder: Path, *names: str) -> None:
@@ -99,8 +107,11 @@ def test_training_leaves_its_files(trained):
 
 def test_attack_and_check_leave_their_files(attacked):
     (run,) = runs.find_runs([attacked / "runs"])
-    for file in ("predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
-                 "check/linf_pgd/checks.json"):  # fmt: skip
+    for file in (
+        "predict/clean.npz",
+        "attack/linf_pgd/linf_pgd-0.npz",
+        "check/linf_pgd/checks.json",
+    ):
         assert run.path(file).is_file(), file
 
 
@@ -168,11 +179,19 @@ def test_every_stage_leaves_its_files(walked, run):
         if stage != "report":
             place = f"{stage}/linf_pgd" if stage in ("attack", "check", "explain") else stage
             assert runs.load_json(run.path(place, "stage.json"))["finished"], stage
-    for file in ("config.json", "provenance.json", "log.txt", "train/weights.h5",
-                 "train/history.jsonl", "predict/clean.npz", "attack/linf_pgd/linf_pgd-0.npz",
-                 "evaluate/measurements.csv", "explain/linf_pgd/grad_cam-clean.npz",
-                 "explain/linf_pgd/comparison.csv",
-                 "export/saved_model/saved_model.pb"):  # fmt: skip
+    for file in (
+        "config.json",
+        "provenance.json",
+        "log.txt",
+        "train/weights.h5",
+        "train/history.jsonl",
+        "predict/clean.npz",
+        "attack/linf_pgd/linf_pgd-0.npz",
+        "evaluate/measurements.csv",
+        "explain/linf_pgd/grad_cam-clean.npz",
+        "explain/linf_pgd/comparison.csv",
+        "export/saved_model/saved_model.pb",
+    ):
         assert run.path(file).is_file(), file
     pages = list((walked / "reports").glob("*/index.html"))
     assert len(pages) == 1
@@ -260,8 +279,11 @@ def test_a_kill_after_training_and_before_its_stamp_loses_no_epoch(
     assert run.stamp("train")["finished"]
     assert run.path("train", "weights.h5").read_bytes() == weights
     assert {path.name for path in run.path("train").iterdir()} == {
-        "weights.h5", "history.jsonl", "tensorboard", "stage.json",
-    }  # fmt: skip
+        "weights.h5",
+        "history.jsonl",
+        "tensorboard",
+        "stage.json",
+    }
 
 
 def interrupt() -> None:
@@ -345,19 +367,25 @@ def test_a_label_must_name_a_folder(label, tmp_path, capsys):
     assert "--as is for attack, check and explain" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["train", "--set", "training.epoch=2"], "no field 'epoch' in training; known: epochs"),
-    (["train", "--set", "training.epochs"], "expected key=value"),
-    (["train", "--set", "model.backbone=resnet81"], "did you mean resnet18"),
-    (["train", "--set", "model.head=gpa", "--set", "name=x1"], "did you mean gap"),
-    (["train", "--set", "training.augmentation=filp", "--set", "name=x2"], "did you mean flip"),
-    (["train", "--set", "model.weights=nowhere.h5", "--set", "name=x3"], "no such file"),
-    (["train", "--set", "data.task=binary", "--set", "name=x5"], "no task 'binary'; demo has none"),
-    (["predict", "--set", "name=x4"], "run 'train' first"),
-    (["train", "--set", "training.batch_size=4000000", "--set", "name=x6"], "GB are free; try"),
-    (["attack", "--set", "attack.epsilons=0.1,0.05"], "rising"),
-    (["attack", "--set", "attack.epsilons=8"], "in [0, 1] pixel scale"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--set", "training.epoch=2"], "no field 'epoch' in training; known: epochs"),
+        (["train", "--set", "training.epochs"], "expected key=value"),
+        (["train", "--set", "model.backbone=resnet81"], "did you mean resnet18"),
+        (["train", "--set", "model.head=gpa", "--set", "name=x1"], "did you mean gap"),
+        (["train", "--set", "training.augmentation=filp", "--set", "name=x2"], "did you mean flip"),
+        (["train", "--set", "model.weights=nowhere.h5", "--set", "name=x3"], "no such file"),
+        (
+            ["train", "--set", "data.task=binary", "--set", "name=x5"],
+            "no task 'binary'; demo has none",
+        ),
+        (["predict", "--set", "name=x4"], "run 'train' first"),
+        (["train", "--set", "training.batch_size=4000000", "--set", "name=x6"], "GB are free; try"),
+        (["attack", "--set", "attack.epsilons=0.1,0.05"], "rising"),
+        (["attack", "--set", "attack.epsilons=8"], "in [0, 1] pixel scale"),
+    ],
+)
 def test_mistakes_end_in_one_clear_line(words, message, records_folder, tmp_path, capsys):
     assert call(records_folder, tmp_path, *words) == 1
     error = capsys.readouterr().err
@@ -408,10 +436,13 @@ def test_an_experiment_is_a_command(records_folder, tmp_path, monkeypatch, capsy
     assert run.path("train", "weights.h5").is_file()
 
 
-@pytest.mark.parametrize("command", [
-    ["-m", "experiments.demo.resnet18_gap", "--help"],
-    ["-m", "attnrobust", "report", "--help"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "experiments.demo.resnet18_gap", "--help"],
+        ["-m", "attnrobust", "report", "--help"],
+    ],
+)
 def test_help_starts_without_tensorflow(command):
     probe = (
         "import sys, runpy; sys.argv = ['x', '--help']\n"
@@ -419,8 +450,9 @@ def test_help_starts_without_tensorflow(command):
         "except SystemExit: pass\n"
         "assert 'tensorflow' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
 
@@ -433,7 +465,10 @@ def test_report_over_many_runs(walked, tmp_path, capsys):
 
 
 def test_history_and_log_are_readable_as_text(run):
-    rows = [json.loads(line) for line in run.path("train", "history.jsonl").read_text().split("\n")
-            if line]  # fmt: skip
+    rows = [
+        json.loads(line)
+        for line in run.path("train", "history.jsonl").read_text().split("\n")
+        if line
+    ]
     assert np.isfinite([row["val_loss"] for row in rows]).all()
     assert "clean accuracy" in run.path("log.txt").read_text()

@@ -25,8 +25,9 @@ from attnrobust.stages import prediction
 def model():
     """Logits are mean colours, so that a corruption shows."""
     image = keras.Input((32, 32, 3))
-    return Replicas(keras.Model(image, keras.layers.Lambda(
-        lambda x: tf.reduce_mean(x, axis=(1, 2)))(image)))  # fmt: skip
+    return Replicas(
+        keras.Model(image, keras.layers.Lambda(lambda x: tf.reduce_mean(x, axis=(1, 2)))(image))
+    )
 
 
 def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, model):
@@ -36,9 +37,13 @@ def test_every_corruption_asked_for_has_a_file(tiny, records_folder, tmp_path, m
     dataset = records.load(records_folder)
     prediction.predict(asked, dataset, tmp_path, model)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "clean.npz", "validation.npz", "corruption-brightness-2.npz", "corruption-brightness-5.npz",
-        "corruption-motion_blur-2.npz", "corruption-motion_blur-5.npz",
-    }  # fmt: skip
+        "clean.npz",
+        "validation.npz",
+        "corruption-brightness-2.npz",
+        "corruption-brightness-5.npz",
+        "corruption-motion_blur-2.npz",
+        "corruption-motion_blur-5.npz",
+    }
     found = runs.load_npz(tmp_path / "corruption-brightness-5.npz")
     clean = runs.load_npz(tmp_path / "clean.npz")
     np.testing.assert_array_equal(found["id"], clean["id"])

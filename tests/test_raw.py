@@ -113,8 +113,10 @@ def test_of_several_files_of_a_name_the_data_sets_own_is_taken(tmp_path: Path) -
         (tmp_path / name).write_bytes(b"x")
     found = raw.index_images([tmp_path], (".jpg",))
     assert {stem: path.name for stem, path in found.items()} == {
-        "1": "1.jpg", "2": "2.tif", "3": "3.dcm",
-    }  # fmt: skip
+        "1": "1.jpg",
+        "2": "2.tif",
+        "3": "3.dcm",
+    }
     (tmp_path / "2.bmp").write_bytes(b"x")
     with pytest.raises(UserError, match="a second file for 2"):
         raw.index_images([tmp_path], (".jpg",))
@@ -126,8 +128,9 @@ def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
         raw.images_in(tmp_path, [""], (".jpg",))
     (tmp_path / "b_left.png").write_bytes(b"x")
     found = raw.images_in(tmp_path, [""], (".jpg",))
-    paths, rejects = raw.find_images(["a_left", "b_left", "c_left", "b_left.jpg"], [2, 3, 4, 5],
-                                     found)  # fmt: skip
+    paths, rejects = raw.find_images(
+        ["a_left", "b_left", "c_left", "b_left.jpg"], [2, 3, 4, 5], found
+    )
     assert paths == {3: tmp_path / "b_left.png"}
     assert all(reject.missing for reject in rejects)
     assert [reject.reason for reject in rejects] == [
@@ -268,11 +271,34 @@ def other_format(kind: str) -> bytes:
         (pages("TIFF"), "3 pages or frames"),
         (pages("WEBP"), "3 pages or frames"),
     ],
-    ids=["empty", "text", "three bytes", "half JPEG", "JPEG without end", "cut PNG",
-         "PNG without end", "CMYK", "16-bit grey", "16-bit RGB", "16-bit RGBA", "GIF", "DICOM",
-         "Git LFS", "HTML", "cut TIFF", "cut BMP", "cut PPM", "cut WebP", "16-bit PPM",
-         "10-bit PGM", "16-bit TIFF", "16-bit grey TIFF", "TIFF of pages", "moving WebP"],
-)  # fmt: skip
+    ids=[
+        "empty",
+        "text",
+        "three bytes",
+        "half JPEG",
+        "JPEG without end",
+        "cut PNG",
+        "PNG without end",
+        "CMYK",
+        "16-bit grey",
+        "16-bit RGB",
+        "16-bit RGBA",
+        "GIF",
+        "DICOM",
+        "Git LFS",
+        "HTML",
+        "cut TIFF",
+        "cut BMP",
+        "cut PPM",
+        "cut WebP",
+        "16-bit PPM",
+        "10-bit PGM",
+        "16-bit TIFF",
+        "16-bit grey TIFF",
+        "TIFF of pages",
+        "moving WebP",
+    ],
+)
 def test_an_unusable_image_has_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(UnusableImageError, match=reason):
         load(content)
@@ -511,9 +537,10 @@ def without(content: bytes, start: int, count: int, rng: np.random.Generator) ->
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"progressive": True}, {"restart_marker_blocks": 8}, {"subsampling": 2}],
+    "settings",
+    [{}, {"progressive": True}, {"restart_marker_blocks": 8}, {"subsampling": 2}],
     ids=["plain", "progressive", "restarts", "subsampled"],
-)  # fmt: skip
+)
 def test_a_jpeg_without_some_of_its_bytes_is_refused(settings: dict[str, object]) -> None:
     rng, found = np.random.default_rng(0), []
     for seed in range(12):

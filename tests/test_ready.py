@@ -32,51 +32,74 @@ def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(experiment: config.Experiment, records_folder: Path, folder: Path, *words: str) -> int:
-    return main(experiment, [*words, "--records", str(records_folder),
-                                      "--runs", str(folder / "runs")])  # fmt: skip
+    return main(
+        experiment, [*words, "--records", str(records_folder), "--runs", str(folder / "runs")]
+    )
 
 
 def test_every_stage_has_a_ready_step() -> None:
     assert list(READY) == list(pipeline.STAGES)
 
 
-@pytest.mark.parametrize(("setting", "message"), [
-    ("attack.name=pgd", r"no attack\.name 'pgd'; did you mean l2_pgd.* known: linf_pgd"),
-    ("attack.target=melanoma", r"no attack\.target 'melanoma'; known: akiec, bcc, .*, vasc"),
-    ("attack.loss=hinge", r"no attack\.loss 'hinge'; known: cross_entropy, margin"),
-    ("attack.first_passes=one", r"no attack\.first_passes 'one'; known: one_step, bfloat16"),
-    ("attack.scale=model_input --set attack.epsilons=300",
-     r"attack\.epsilons = 150: expected at most 1"),
-    ("attack.batch_size=2147483647", r"attack\.batch_size = 2147483647: needs at least .* GB"),
-    ("training.class_weights=none --set training.sampling=smote --set data.limit=8",
-     r"training\.sampling = smote: "),
-    ("attack.epsilons=2", r"attack\.epsilons = 2: expected at most 1"),
-    ("corruptions.names=jpg", r"no corruptions\.names 'jpg'; did you mean jpeg\? known: gaussian"),
-    ("explanation.methods=gradcam", r"no explanation\.methods 'gradcam'; did you mean grad_cam"),
-    ("explanation.layer=feature", r"explanation\.layer 'feature': no such layer; .*conv2_relu"),
-    ("explanation.layer=logits", r"explanation\.layer 'logits' gives no \(H, W, C\) feature map"),
-    ("training.augmentation=flips", r"no training\.augmentation 'flips'; did you mean flip"),
-    ("training.corruptions=jpg", r"no training\.corruptions 'jpg'; did you mean jpeg"),
-    ("training.schedule=cos", r"no training\.schedule 'cos'; did you mean cosine"),
-    ("training.optimizer=sdg", r"no training\.optimizer 'sdg'; did you mean sgd"),
-    ("training.loss=focus", r"no training\.loss 'focus'; .*known: cross_entropy, focal"),
-    ("training.class_weights=none --set training.sampling=over",
-     r"no training\.sampling 'over'; .*known: none, over"),
-    ("training.class_weights=even", r"no training\.class_weights 'even'; .*known: none"),
-    ("training.method=trade", r"no training\.method 'trade'; did you mean trades"),
-    ("training.augmix_operations=turn", r"training\.augmix_operations 'turn'; .*known: "),
-    ("training.start=other", r"training\.start = other: no run"),
-    ("model.backbone=smal", r"no model\.backbone 'smal'; did you mean small"),
-    ("model.head=gpa", r"no model\.head 'gpa'; did you mean gap"),
-    ("model.cut=literal", r"no model\.cut of small 'literal'; known: full"),
-    ("model.weights=nowhere.h5", r"model\.weights = nowhere\.h5: no such file"),
-    ("data.task=binary", "no task 'binary'; demo has none"),
-    ("data.limit=9223372036854775808", r"data\.limit = 9223372036854775808: expected a number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("attack.name=pgd", r"no attack\.name 'pgd'; did you mean l2_pgd.* known: linf_pgd"),
+        ("attack.target=melanoma", r"no attack\.target 'melanoma'; known: akiec, bcc, .*, vasc"),
+        ("attack.loss=hinge", r"no attack\.loss 'hinge'; known: cross_entropy, margin"),
+        ("attack.first_passes=one", r"no attack\.first_passes 'one'; known: one_step, bfloat16"),
+        (
+            "attack.scale=model_input --set attack.epsilons=300",
+            r"attack\.epsilons = 150: expected at most 1",
+        ),
+        ("attack.batch_size=2147483647", r"attack\.batch_size = 2147483647: needs at least .* GB"),
+        (
+            "training.class_weights=none --set training.sampling=smote --set data.limit=8",
+            r"training\.sampling = smote: ",
+        ),
+        ("attack.epsilons=2", r"attack\.epsilons = 2: expected at most 1"),
+        (
+            "corruptions.names=jpg",
+            r"no corruptions\.names 'jpg'; did you mean jpeg\? known: gaussian",
+        ),
+        (
+            "explanation.methods=gradcam",
+            r"no explanation\.methods 'gradcam'; did you mean grad_cam",
+        ),
+        ("explanation.layer=feature", r"explanation\.layer 'feature': no such layer; .*conv2_relu"),
+        (
+            "explanation.layer=logits",
+            r"explanation\.layer 'logits' gives no \(H, W, C\) feature map",
+        ),
+        ("training.augmentation=flips", r"no training\.augmentation 'flips'; did you mean flip"),
+        ("training.corruptions=jpg", r"no training\.corruptions 'jpg'; did you mean jpeg"),
+        ("training.schedule=cos", r"no training\.schedule 'cos'; did you mean cosine"),
+        ("training.optimizer=sdg", r"no training\.optimizer 'sdg'; did you mean sgd"),
+        ("training.loss=focus", r"no training\.loss 'focus'; .*known: cross_entropy, focal"),
+        (
+            "training.class_weights=none --set training.sampling=over",
+            r"no training\.sampling 'over'; .*known: none, over",
+        ),
+        ("training.class_weights=even", r"no training\.class_weights 'even'; .*known: none"),
+        ("training.method=trade", r"no training\.method 'trade'; did you mean trades"),
+        ("training.augmix_operations=turn", r"training\.augmix_operations 'turn'; .*known: "),
+        ("training.start=other", r"training\.start = other: no run"),
+        ("model.backbone=smal", r"no model\.backbone 'smal'; did you mean small"),
+        ("model.head=gpa", r"no model\.head 'gpa'; did you mean gap"),
+        ("model.cut=literal", r"no model\.cut of small 'literal'; known: full"),
+        ("model.weights=nowhere.h5", r"model\.weights = nowhere\.h5: no such file"),
+        ("data.task=binary", "no task 'binary'; demo has none"),
+        ("data.limit=9223372036854775808", r"data\.limit = 9223372036854775808: expected a number"),
+    ],
+)
 def test_a_mistyped_setting_is_one_line_before_the_first_stage(
-    setting: str, message: str, tiny: config.Experiment, records_folder: Path, tmp_path: Path,
+    setting: str,
+    message: str,
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     assert call(tiny, records_folder, tmp_path, *WALKED, "--set", *setting.split()) == 1
     error = capsys.readouterr().err
     assert re.search(message, error), error
@@ -86,9 +109,12 @@ def test_a_mistyped_setting_is_one_line_before_the_first_stage(
 
 
 def test_too_few_classes_for_a_loss_are_told_before_training(
-    tiny: config.Experiment, records_folder: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     dataset = records.load(records_folder)
     two = dataclasses.replace(dataset, classes=("no", "yes"))
     monkeypatch.setattr(Walk, "dataset", lambda _: two)
@@ -106,9 +132,11 @@ def test_too_few_classes_for_a_loss_are_told_before_training(
 
 
 def test_a_check_of_an_attack_that_aims_is_refused_before_training(
-    tiny: config.Experiment, records_folder: Path, tmp_path: Path,
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     aimed = ["--set", "attack.target=nv"]
     for words in (["train", "attack", "check"], ["all"]):
         assert call(tiny, records_folder, tmp_path, *words, *aimed) == 1
@@ -119,19 +147,29 @@ def test_a_check_of_an_attack_that_aims_is_refused_before_training(
         ready(walk, ["check"])
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["train", "evaluate"], "run 'predict' first"),
-    (["train", "predict", "report"], "run 'evaluate' first"),
-    (["train", "check"], "run 'attack' first; 'linf_pgd' has not finished"),
-    (["train", "attack", "--as", "l2_pgd"], "--as l2_pgd: that is another attack than linf_pgd"),
-    (["train", "explain", "--as", "mine"], "run 'attack' first; 'mine' has not finished"),
-    (["predict"], "run 'train' first"),
-    (["export"], "run 'train' first"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "evaluate"], "run 'predict' first"),
+        (["train", "predict", "report"], "run 'evaluate' first"),
+        (["train", "check"], "run 'attack' first; 'linf_pgd' has not finished"),
+        (
+            ["train", "attack", "--as", "l2_pgd"],
+            "--as l2_pgd: that is another attack than linf_pgd",
+        ),
+        (["train", "explain", "--as", "mine"], "run 'attack' first; 'mine' has not finished"),
+        (["predict"], "run 'train' first"),
+        (["export"], "run 'train' first"),
+    ],
+)
 def test_a_stage_that_is_left_out_is_missed_at_once(
-    words: list[str], message: str, tiny: config.Experiment, records_folder: Path,
-    tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    words: list[str],
+    message: str,
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert call(tiny, records_folder, tmp_path, *words) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -140,9 +178,12 @@ def test_a_stage_that_is_left_out_is_missed_at_once(
 
 
 def test_another_programs_folder_in_the_pages_place_is_told_before_training(
-    tiny: config.Experiment, records_folder: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     walk = Walk(Run.of(tiny, tmp_path / "runs"), records_folder)
     runs.save_text(walk.page() / "index.html", "mine")
@@ -221,5 +262,6 @@ def experiments_known() -> list[config.Experiment]:
 
     import experiments
 
-    return [importlib.import_module(f"experiments.{name}").EXPERIMENT
-            for name in experiments.known()]  # fmt: skip
+    return [
+        importlib.import_module(f"experiments.{name}").EXPERIMENT for name in experiments.known()
+    ]

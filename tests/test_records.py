@@ -79,8 +79,9 @@ def test_each_class_is_split_alike(dataset: records.Dataset) -> None:
     groups: dict[tuple[int, str], set[str]] = {}
     for example in stored(dataset).values():
         groups.setdefault((example["label"], example["split"]), set()).add(example["group"])
-    expected = {(label, split): count for label in range(7)
-                for split, count in (("train", 3), ("test", 1))}  # fmt: skip
+    expected = {
+        (label, split): count for label in range(7) for split, count in (("train", 3), ("test", 1))
+    }
     assert {key: len(value) for key, value in groups.items()} == expected
 
 
@@ -99,9 +100,11 @@ def test_the_description_agrees_with_what_is_stored(dataset: records.Dataset) ->
             assert shard["count"] == len(examples) <= 4
             assert shard["bytes"] == Path(file).stat().st_size
     assert {path.name for path in dataset.root.iterdir()} == {
-        "dataset.json", "rejects.csv", "duplicates.csv",
-        *(Path(f).name for s in raw.SPLITS for f in dataset.files(s))
-    }  # fmt: skip
+        "dataset.json",
+        "rejects.csv",
+        "duplicates.csv",
+        *(Path(f).name for s in raw.SPLITS for f in dataset.files(s)),
+    }
     records.verify(dataset)
     assert records.load(dataset.root) == dataset
 
@@ -288,8 +291,11 @@ def test_copies_with_different_labels_are_both_rejected(own: Path, tmp_path: Pat
     image_file(own, "ISIC_0100").write_bytes(image_file(own, "ISIC_0010").read_bytes())
     found = stored(write_records(own, tmp_path / "out"))
     reasons = reject_reasons(tmp_path / "out" / "rejects.csv")
-    lines = [n for n, row in enumerate(read_table(own), 2)
-             if row["image_id"] in ("ISIC_0010", "ISIC_0100")]  # fmt: skip
+    lines = [
+        n
+        for n, row in enumerate(read_table(own), 2)
+        if row["image_id"] in ("ISIC_0010", "ISIC_0100")
+    ]
     reason = f"same image with different labels in lines {lines[0]}, {lines[1]}"
     assert reasons == {"ISIC_0010": reason, "ISIC_0100": reason}
     assert runs.load_json(tmp_path / "out" / "dataset.json")["rejects"] == 2
@@ -334,9 +340,12 @@ def cut_off(
 
 
 def test_a_write_that_is_cut_off_keeps_old_records_and_finished_shards(
-    folder: Path, dataset: records.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    dataset: records.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     before = contents(write_records(folder, out, seed=1).root)
     undo = cut_off(monkeypatch, KeyboardInterrupt(), after=2)
@@ -440,8 +449,14 @@ def test_rows_that_the_reader_rejected_are_counted(
     rows, _ = ham10000.read(folder)
     how = shards.Preparation(size=SIZE, workers=1, max_rejects=0.5)
     caplog.clear()
-    writing.write(tmp_path / "out", name="x", classes=ham10000.CLASSES, rows=rows,
-                  rejects=[Reject(99, "a,b", 'with "quotes"')], how=how)  # fmt: skip
+    writing.write(
+        tmp_path / "out",
+        name="x",
+        classes=ham10000.CLASSES,
+        rows=rows,
+        rejects=[Reject(99, "a,b", 'with "quotes"')],
+        how=how,
+    )
     assert reject_reasons(tmp_path / "out" / "rejects.csv") == {"a,b": 'with "quotes"'}
     assert "1 rows rejected" in caplog.text
 

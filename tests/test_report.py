@@ -29,8 +29,20 @@ from attnrobust.report.page import write
 from attnrobust.report.results import Result
 from attnrobust.stages import pipeline
 
-COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
-           "value", "low", "high", "n")  # fmt: skip
+COLUMNS = (
+    "dataset",
+    "experiment",
+    "seed",
+    "split",
+    "condition",
+    "name",
+    "level",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+)
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -61,14 +73,34 @@ def make_run(
     save_text(run.path("config.json"), config.to_json(experiment))
     split = {"count": 40, "class_counts": dict.fromkeys(classes, 20)}
     described = {"name": dataset, "classes": list(classes), "size": 16, "splits": {"test": split}}
-    save_json(run.path("provenance.json"), {
-        "command": shlex.join(["python", "-m", words[0], "all", *words[1:]]), "revision": "abc123",
-        "python": "3.11",
-        "packages": {"numpy": "1.26.4"}, "machine": "Linux", "devices": ["CPU:0"],
-        "dataset_hash": "d00d", "started": "2025-01-01T00:00:00+0000", "dataset": described,
-        "parameters": 1234567, "attention_parameters": 145, "input_scale": 255.0})  # fmt: skip
-    epochs = [{"epoch": e, "loss": 1 / e, "accuracy": 0.5, "val_loss": abs(e - 3) + 0.1,
-               "val_accuracy": 0.6, "seconds": 1.0} for e in range(1, 6)]  # fmt: skip
+    save_json(
+        run.path("provenance.json"),
+        {
+            "command": shlex.join(["python", "-m", words[0], "all", *words[1:]]),
+            "revision": "abc123",
+            "python": "3.11",
+            "packages": {"numpy": "1.26.4"},
+            "machine": "Linux",
+            "devices": ["CPU:0"],
+            "dataset_hash": "d00d",
+            "started": "2025-01-01T00:00:00+0000",
+            "dataset": described,
+            "parameters": 1234567,
+            "attention_parameters": 145,
+            "input_scale": 255.0,
+        },
+    )
+    epochs = [
+        {
+            "epoch": e,
+            "loss": 1 / e,
+            "accuracy": 0.5,
+            "val_loss": abs(e - 3) + 0.1,
+            "val_accuracy": 0.6,
+            "seconds": 1.0,
+        }
+        for e in range(1, 6)
+    ]
     save_text(run.path("train", "history.jsonl"), "".join(json.dumps(e) + "\n" for e in epochs))
     stamp = {"used": {}, "inputs": "", "finished": True, "seconds": 90.0, "again": words}
     save_json(run.path("train", "stage.json"), stamp)
@@ -89,14 +121,22 @@ def _measure(run: Run, accuracy: float, classes: Sequence[str]) -> None:
 
     def add(metric: str, value: float, epsilon: float | None = None, n: int = 40) -> None:
         attacked = epsilon is not None
-        rows.append({
-            "dataset": run.experiment.data.dataset, "experiment": run.experiment.name,
-            "seed": run.experiment.seed,
-            "split": "test", "condition": "attack" if attacked else "clean",
-            "name": attack.name if attacked else "", "level": epsilon if attacked else "",
-            "metric": metric, "value": value, "n": n,
-            "low": "" if metric == "majority_rate" else value * 0.8,
-            "high": "" if metric == "majority_rate" else value * 1.1})  # fmt: skip
+        rows.append(
+            {
+                "dataset": run.experiment.data.dataset,
+                "experiment": run.experiment.name,
+                "seed": run.experiment.seed,
+                "split": "test",
+                "condition": "attack" if attacked else "clean",
+                "name": attack.name if attacked else "",
+                "level": epsilon if attacked else "",
+                "metric": metric,
+                "value": value,
+                "n": n,
+                "low": "" if metric == "majority_rate" else value * 0.8,
+                "high": "" if metric == "majority_rate" else value * 1.1,
+            }
+        )
 
     add("accuracy", accuracy)
     add("balanced_accuracy", accuracy - 0.123)
@@ -123,17 +163,29 @@ def _attack(run: Run, epsilon: float, heatmaps: bool) -> None:
     image = rng.random((3, 16, 16, 3), dtype=np.float32) * 0.5 + 0.25
     noise = rng.choice([-1.0, 1.0], image.shape).astype(np.float32) * np.float32(epsilon)
     name = run.experiment.attack.name
-    save_npz(run.path("attack", name, f"{name}-{epsilon:g}.npz"), id=ids, label=label,
-             logits=logits, linf=np.full(40, epsilon), l2=np.full(40, epsilon),
-             queries=np.full(40, 40),
-             sample_id=ids[[4, 1, 7]], sample_image=image + noise)  # fmt: skip
+    save_npz(
+        run.path("attack", name, f"{name}-{epsilon:g}.npz"),
+        id=ids,
+        label=label,
+        logits=logits,
+        linf=np.full(40, epsilon),
+        l2=np.full(40, epsilon),
+        queries=np.full(40, 40),
+        sample_id=ids[[4, 1, 7]],
+        sample_image=image + noise,
+    )
     if heatmaps:
         heatmap = rng.random((3, 16, 16)).astype(np.float16)
         heatmap[1] = 0
         stem = f"grad_cam-{name}-{epsilon:g}" if epsilon else "grad_cam-clean"
         # In another order than the attack's: images are matched by id, not by place.
-        save_npz(run.path("explain", name, f"{stem}.npz"), id=ids[[7, 1, 4]], heatmap=heatmap,
-                 target=np.zeros(3, np.int64), prediction=np.zeros(3, np.int64))  # fmt: skip
+        save_npz(
+            run.path("explain", name, f"{stem}.npz"),
+            id=ids[[7, 1, 4]],
+            heatmap=heatmap,
+            target=np.zeros(3, np.int64),
+            prediction=np.zeros(3, np.int64),
+        )
 
 
 class Page(HTMLParser):
@@ -164,8 +216,16 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     sections = [f"#{a['id']}" for tag, a in tags if tag == "section"]
     assert sections == [a for a in anchors if a and a.startswith("#")]
     assert len(sections) == 8
-    for word in ("Table 1.", "Table 6.", "Figure 1.", "One image at every ε", "1,234,567", "d00d",
-                 "upper bound", "python -m attnrobust report"):  # fmt: skip
+    for word in (
+        "Table 1.",
+        "Table 6.",
+        "Figure 1.",
+        "One image at every ε",
+        "1,234,567",
+        "d00d",
+        "upper bound",
+        "python -m attnrobust report",
+    ):
         assert word in text
     assert text.count("<details") == 2 * 2 + 2  # Two epsilons and a configuration for each run.
     assert text.count("<details open") == 2
@@ -197,8 +257,10 @@ def test_every_command_of_the_page_does_what_it_says(
         run = first if each.walk.run.root == first.root else second
         assert each.walk.experiment == run.experiment
         assert each.walk.label == ("linf_pgd" if run is first else "strong")
-    made = {run: [each.stages for each in mine if each.walk.run.root == run.root]
-            for run in (first, second)}  # fmt: skip
+    made = {
+        run: [each.stages for each in mine if each.walk.run.root == run.root]
+        for run in (first, second)
+    }
     everything = list(pipeline.STAGES)
     assert made == {
         first: [["check"], everything],
@@ -402,8 +464,11 @@ def test_the_best_epoch_is_the_one_whose_weights_were_kept():
 def test_seeds_that_were_not_measured_are_counted_aloud(tmp_path: Path) -> None:
     run_list = [make_run(tmp_path, seed=seed, heatmaps=False) for seed in range(3)]
     # The first knows one epsilon more, the last no AUC.
-    for run, lost in ((run_list[1], ",0.00125,"), (run_list[2], ",0.00125,"),
-                      (run_list[2], ",macro_auc,")):  # fmt: skip
+    for run, lost in (
+        (run_list[1], ",0.00125,"),
+        (run_list[2], ",0.00125,"),
+        (run_list[2], ",macro_auc,"),
+    ):
         place = run.path("evaluate", "measurements.csv")
         rows = [row for row in place.read_text().splitlines() if lost not in row]
         save_text(place, "\n".join(rows))
@@ -434,8 +499,11 @@ def test_a_targeted_attack_is_called_so_wherever_it_is_named(tmp_path: Path) -> 
     text = html.unescape(write([run], tmp_path / "out").read_text(encoding="utf-8"))
     shown = re.sub(r"<[^>]*>", "", re.sub(r"<pre>.*?</pre>", "", text, flags=re.S))
     # Not the settings' own names, which stand in files, commands and the configuration.
-    named = [match for match in re.finditer("linf_pgd", shown) if "--" not in shown[
-        shown.rfind("\n", 0, match.start()) : match.start()]]  # fmt: skip
+    named = [
+        match
+        for match in re.finditer("linf_pgd", shown)
+        if "--" not in shown[shown.rfind("\n", 0, match.start()) : match.start()]
+    ]
     assert len(named) > 5
     for match in named:
         after = shown[match.end() : match.end() + 30]
@@ -475,8 +543,10 @@ def test_the_dashed_line_of_a_training_is_the_epoch_that_was_kept(tmp_path: Path
 def test_how_intervals_are_made_is_said(tmp_path: Path) -> None:
     (result,) = reading.read([make_run(tmp_path)])
     assert "Images of one patient are taken as independent" in wording.intervals([result])
-    for kind, expected in (("wilson", "Proportions have Wilson’s interval"),
-                           ("group_bootstrap", "whole groups are resampled")):  # fmt: skip
+    for kind, expected in (
+        ("wilson", "Proportions have Wilson’s interval"),
+        ("group_bootstrap", "whole groups are resampled"),
+    ):
         frame = result.frame.assign(interval=kind)
         said = wording.intervals([dataclasses.replace(result, frame=frame)])
         assert expected in said

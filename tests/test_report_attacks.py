@@ -195,8 +195,12 @@ def test_a_later_report_leaves_nothing_of_an_earlier_one_and_nothing_else_goes(
 ) -> None:
     out = tmp_path / "out"
     write(several, out)
-    mine = [out / "figures" / "mine.png", out / "figures" / "notes.txt", out / "tables" / "x.csv",
-            out / "strip-mine.png"]  # fmt: skip
+    mine = [
+        out / "figures" / "mine.png",
+        out / "figures" / "notes.txt",
+        out / "tables" / "x.csv",
+        out / "strip-mine.png",
+    ]
     for path in mine:
         path.write_text("mine")
     run = make_run(tmp_path / "other", "alone", heatmaps=False)

@@ -41,8 +41,12 @@ def predicted(run: Run, *, validation: float | None = 2.0, wrong: bool = True) -
     save_npz(place, **{**load_npz(place), "logits": logits})
     if validation is not None:
         said = np.where(WRONG & wrong, 1 - label, label)
-        save_npz(run.path("predict", "validation.npz"), id=ids, label=label,
-                 logits=validation * np.eye(2, dtype=np.float32)[said])  # fmt: skip
+        save_npz(
+            run.path("predict", "validation.npz"),
+            id=ids,
+            label=label,
+            logits=validation * np.eye(2, dtype=np.float32)[said],
+        )
     evaluation.evaluate(run, run.path("evaluate"))
     return run
 
@@ -59,8 +63,9 @@ def corrupted(run: Run, accuracies: Mapping[str, Mapping[int, float]]) -> Run:
             ("", "mean_accuracy", mean),
         ):
             numbers = (value, value - 0.05, value + 0.06, 40)
-            rows.append([*frame.iloc[0, :3], "test", "corruption", name, level, metric,
-                         *map(str, numbers)])  # fmt: skip
+            rows.append(
+                [*frame.iloc[0, :3], "test", "corruption", name, level, metric, *map(str, numbers)]
+            )
     frame = pd.concat([frame, pd.DataFrame(rows, columns=list(COLUMNS))])
     save_text(place, frame.to_csv(index=False))
     return run
@@ -86,9 +91,7 @@ def test_calibration_stands_on_the_page_as_measured(tmp_path: Path) -> None:
     assert row_of(text, "Temperature T") == ["1.000", f"{2 / np.log(3):.3f}"]
     sure = np.e / (np.e + 1)
     scaled = 1 / (1 + np.exp(-np.log(3) / 2))
-    assert row_of(text, "ECE") == [
-        f"{0.75 - sure:.3f}", f"{0.75 - scaled:.3f}"
-    ]  # fmt: skip
+    assert row_of(text, "ECE") == [f"{0.75 - sure:.3f}", f"{0.75 - scaled:.3f}"]
     accuracy = row_of(text, "Accuracy")
     assert accuracy[0] == accuracy[1]
     assert accuracy[0].startswith("0.750 (")
@@ -115,8 +118,11 @@ def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(
         "No temperature is known for tiny_gap: predict did not keep the validation split’s logits"
         in text
     )
-    called = [each for each in command_helpers.all_of(text, monkeypatch).values()
-              if each.stages == ["predict", "evaluate"]]  # fmt: skip
+    called = [
+        each
+        for each in command_helpers.all_of(text, monkeypatch).values()
+        if each.stages == ["predict", "evaluate"]
+    ]
     (again,) = called
     assert again.walk.force
     assert again.walk.run.root == run.root
@@ -162,8 +168,10 @@ BETTER = {"jpeg": {1: 0.9, 2: 0.8}, "hair": {1: 0.5, 2: 0.3}}
 
 @pytest.mark.usefixtures("in_full")
 def test_corruptions_stand_beside_the_clean_accuracy(tmp_path: Path) -> None:
-    run_list = [corrupted(make_run(tmp_path), ERRORS),
-                corrupted(make_run(tmp_path, "tiny_attention"), BETTER)]  # fmt: skip
+    run_list = [
+        corrupted(make_run(tmp_path), ERRORS),
+        corrupted(make_run(tmp_path, "tiny_attention"), BETTER),
+    ]
     text = page_of(run_list, tmp_path / "out")
     assert text.count('<section id="corruptions">') == text.count('href="#corruptions"') == 1
     assert row_of(text, "none") == ["–", *["0.750 (0.600–0.825)"] * 2]
@@ -185,9 +193,11 @@ def test_corruptions_stand_beside_the_clean_accuracy(tmp_path: Path) -> None:
 
 
 def test_seeds_of_the_baseline_are_averaged_before_the_ratio(tmp_path: Path) -> None:
-    run_list = [corrupted(make_run(tmp_path, seed=0), {"jpeg": {1: 0.9}}),
-                corrupted(make_run(tmp_path, seed=1), {"jpeg": {1: 0.7}}),
-                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.6}})]  # fmt: skip
+    run_list = [
+        corrupted(make_run(tmp_path, seed=0), {"jpeg": {1: 0.9}}),
+        corrupted(make_run(tmp_path, seed=1), {"jpeg": {1: 0.7}}),
+        corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.6}}),
+    ]
     text = page_of(run_list, tmp_path / "out")
     # Errors .1 and .3 over .2 each, then .4 over .2.
     assert row_of(text, "mean corruption error") == ["–", "1.000 ± 0.707", "2.000"]
@@ -196,17 +206,22 @@ def test_seeds_of_the_baseline_are_averaged_before_the_ratio(tmp_path: Path) -> 
 def test_what_runs_do_not_share_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 0.8, 3: 0.6}, "hair": {1: 0.5}}),
-                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}}),
-                make_run(tmp_path, "tiny_never")]  # fmt: skip
+    run_list = [
+        corrupted(make_run(tmp_path), {"jpeg": {1: 0.8, 3: 0.6}, "hair": {1: 0.5}}),
+        corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}}),
+        make_run(tmp_path, "tiny_never"),
+    ]
     text = page_of(run_list, tmp_path / "out")
     assert row_of(text, "jpeg") == ["1", "0.800", "0.900 (0.850–0.960)"], "of 1 and 3 no interval"
     assert row_of(text, "hair") == ["1", "0.500 (0.450–0.560)", "–"]
     assert row_of(text, "mean corruption error") == ["–", "1.000", "0.500"]
     assert "It leaves out what not all runs have: hair." in text
     assert "Without corruptions: tiny_never. This measures them: python -m" in text
-    (called,) = (each for each in command_helpers.all_of(text, monkeypatch).values()
-                 if each.stages == ["predict", "evaluate"])  # fmt: skip
+    (called,) = (
+        each
+        for each in command_helpers.all_of(text, monkeypatch).values()
+        if each.stages == ["predict", "evaluate"]
+    )
     assert called.walk.run.root == run_list[2].root
     assert called.walk.experiment.corruptions.names == ("jpeg", "hair")
     assert called.walk.force
@@ -216,16 +231,20 @@ def test_what_runs_do_not_share_is_left_out_and_said(
 
 
 def test_a_baseline_without_errors_gives_no_mean(tmp_path: Path) -> None:
-    run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 1.0}}),
-                corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}})]  # fmt: skip
+    run_list = [
+        corrupted(make_run(tmp_path), {"jpeg": {1: 1.0}}),
+        corrupted(make_run(tmp_path, "tiny_attention"), {"jpeg": {1: 0.9}}),
+    ]
     text = page_of(run_list, tmp_path / "out")
     assert row_of(text, "mean corruption error") == ["–", "–", "–"]
     assert "No mean corruption error: corruption jpeg: the baseline loses nothing" in text
 
 
 def test_runs_without_a_common_corruption_have_no_mean(tmp_path: Path) -> None:
-    run_list = [corrupted(make_run(tmp_path), {"jpeg": {1: 0.8}}),
-                corrupted(make_run(tmp_path, "tiny_attention"), {"hair": {1: 0.9}})]  # fmt: skip
+    run_list = [
+        corrupted(make_run(tmp_path), {"jpeg": {1: 0.8}}),
+        corrupted(make_run(tmp_path, "tiny_attention"), {"hair": {1: 0.9}}),
+    ]
     text = page_of(run_list, tmp_path / "out")
     assert "No mean corruption error: there is no corruption that all runs have" in text
 
@@ -254,13 +273,16 @@ FIVE = tuple(step / 255 for step in range(1, 6))
 def covid(root: Path, name: str = "plain", settings: Sequence[str] = (), **values: Any) -> Run:
     """A run on COVID-19 X-rays, attacked by PGD with 20 steps unless the settings say otherwise."""
     run = make_run(root, name, dataset="covid_cxr", **values)
-    run = Run(run.root, config.with_settings(
-        run.experiment, ["data.task=covid", "attack.steps=20", *settings]
-    ))  # fmt: skip
+    run = Run(
+        run.root,
+        config.with_settings(run.experiment, ["data.task=covid", "attack.steps=20", *settings]),
+    )
     save_text(run.path("config.json"), config.to_json(run.experiment))
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
-    save_json(run.path("attack", "linf_pgd", "stage.json"),
-              {**stamp, "used": dataclasses.asdict(run.experiment)})  # fmt: skip
+    save_json(
+        run.path("attack", "linf_pgd", "stage.json"),
+        {**stamp, "used": dataclasses.asdict(run.experiment)},
+    )
     return run
 
 
@@ -272,20 +294,31 @@ def rows_of(run: Run) -> tuple[str, ...]:
     return *(row[0] for row in found.tables[0].rows if "paper" not in row[0]), *found.words[1:]
 
 
-@pytest.mark.parametrize(("settings", "head"), [
-    ((), "Standard, plain"),
-    (("attack.steps=1",), "Standard, plain, linf_pgd (linf_pgd, 1 steps)"),
-    (("attack.target=nevus",), "Standard, plain, linf_pgd (linf_pgd, 20 steps targeted at nevus)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "head"),
+    [
+        ((), "Standard, plain"),
+        (("attack.steps=1",), "Standard, plain, linf_pgd (linf_pgd, 1 steps)"),
+        (
+            ("attack.target=nevus",),
+            "Standard, plain, linf_pgd (linf_pgd, 20 steps targeted at nevus)",
+        ),
+    ],
+)
 def test_an_attack_unlike_the_papers_is_named(
     settings: Sequence[str], head: str, tmp_path: Path
 ) -> None:
     assert rows_of(covid(tmp_path, settings=settings, epsilons=FIVE)) == (head,)
 
 
-@pytest.mark.parametrize("setting", [
-    "training.corruptions=speckle", "training.start=other", "training.groups=2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.corruptions=speckle",
+        "training.start=other",
+        "training.groups=2",
+    ],
+)
 def test_a_run_trained_in_another_way_is_left_out(setting: str, tmp_path: Path) -> None:
     assert rows_of(covid(tmp_path, settings=[setting], epsilons=FIVE)) == ()
     both = [covid(tmp_path, "other", epsilons=FIVE), Run.open(tmp_path / "covid_cxr/plain/seed-0")]
@@ -318,17 +351,32 @@ def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
         corrupted(predicted(covid(tmp_path, "plain", epsilons=FIVE)), noises),
         covid(tmp_path, "robust", epsilons=(0.01,), method="adversarial"),
         make_run(tmp_path, "elsewhere", method="adversarial"),
-    ]  # fmt: skip
+    ]
     text = page_of(run_list, tmp_path / "out")
     assert text.count('<section id="martinez">') == text.count('href="#martinez"') == 1
-    made = [pd.read_csv(tmp_path / "out" / "tables" / f"martinez-{kind}.csv")
-            for kind in ("accuracy", "calibration")]  # fmt: skip
+    made = [
+        pd.read_csv(tmp_path / "out" / "tables" / f"martinez-{kind}.csv")
+        for kind in ("accuracy", "calibration")
+    ]
     frame = made[0].merge(made[1], on=["method", "model", "seed"], validate="one_to_one")
-    assert list(frame["model"]) == ["paper", "covid_cxr/plain", "paper", "covid_cxr/robust",
-                                    "paper", "paper"]  # fmt: skip
+    assert list(frame["model"]) == [
+        "paper",
+        "covid_cxr/plain",
+        "paper",
+        "covid_cxr/robust",
+        "paper",
+        "paper",
+    ]
     theirs = frame[frame["model"] == "paper"].set_index("method")
-    assert list(theirs.loc["RobustAugMix"])[2:] == [0.9627, 0.8210, 0.8356, 0.6975, 0.9486, 0.0232,
-                                                    4.09]  # fmt: skip
+    assert list(theirs.loc["RobustAugMix"])[2:] == [
+        0.9627,
+        0.8210,
+        0.8356,
+        0.6975,
+        0.9486,
+        0.0232,
+        4.09,
+    ]
     plain = frame.iloc[1]
     assert plain["Clean"] == 0.75
     assert plain["Adversarial"] == 0, "every image is turned at each of the five"

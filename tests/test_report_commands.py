@@ -47,16 +47,20 @@ class Swept(sweep.Sweep):
 @pytest.fixture
 def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages that write at once what would take minutes; all around them is real."""
-    model = keras.Sequential([keras.layers.Input((8, 8, 3)),
-                              keras.layers.Rescaling(2.0, name="preprocessing")])  # fmt: skip
+    model = keras.Sequential(
+        [keras.layers.Input((8, 8, 3)), keras.layers.Rescaling(2.0, name="preprocessing")]
+    )
 
     def train(experiment, dataset, folder, spread):
         save_text(folder / "weights.h5", "weights")
         return model
 
     monkeypatch.setattr(fit, "train", train)
-    monkeypatch.setattr(prediction, "predict", lambda experiment, dataset, folder, replicas: (
-        save_npz(folder / "clean.npz", **FOUND)))  # fmt: skip
+    monkeypatch.setattr(
+        prediction,
+        "predict",
+        lambda experiment, dataset, folder, replicas: save_npz(folder / "clean.npz", **FOUND),
+    )
     monkeypatch.setattr(sweep, "Sweep", Swept)
     monkeypatch.setattr(Walk, "trained", lambda walk, dataset: None)
 
@@ -66,10 +70,23 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
     records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    where = ["--runs", "my runs", "--records", str(records_folder), "--seed", "2", "--smoke",
-             "--set", "name=other", "--set", "model.width=0.5"]  # fmt: skip
-    attacks = (["--as", "strong", "--set", "attack.steps=7"],
-               ["--as", "aimed", "--set", "attack.target=nv"])  # fmt: skip
+    where = [
+        "--runs",
+        "my runs",
+        "--records",
+        str(records_folder),
+        "--seed",
+        "2",
+        "--smoke",
+        "--set",
+        "name=other",
+        "--set",
+        "model.width=0.5",
+    ]
+    attacks = (
+        ["--as", "strong", "--set", "attack.steps=7"],
+        ["--as", "aimed", "--set", "attack.target=nv"],
+    )
     for words in (["train", "predict"], *(["attack", *each] for each in attacks), ["evaluate"]):
         command = [*words, *where]
         monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, *command])
@@ -135,8 +152,14 @@ def test_a_resumed_training_started_when_its_first_part_did(
 
 
 def test_an_attack_of_any_settings_can_be_put_into_words() -> None:
-    attack = config.Attack(name="bim", abs_stepsize=None, first_passes=(), early_stop=False,
-                           epsilons=(8 / 255, 0.1 / 3), target="nv")  # fmt: skip
+    attack = config.Attack(
+        name="bim",
+        abs_stepsize=None,
+        first_passes=(),
+        early_stop=False,
+        epsilons=(8 / 255, 0.1 / 3),
+        target="nv",
+    )
     assert EXPERIMENT.attack != attack
     made = config.with_settings(EXPERIMENT, unfreezing._texts(attack))
     assert made.attack == attack

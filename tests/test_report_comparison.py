@@ -45,8 +45,10 @@ def cells(text: str) -> list[str]:
 
 @pytest.mark.usefixtures("in_full")
 def test_page_shows_the_numbers_of_the_file(tmp_path: Path) -> None:
-    run_list = [compared(make_run(tmp_path), masks=True),
-                compared(make_run(tmp_path, "tiny_attention"))]  # fmt: skip
+    run_list = [
+        compared(make_run(tmp_path), masks=True),
+        compared(make_run(tmp_path, "tiny_attention")),
+    ]
     text = write(run_list, tmp_path / "out").read_text(encoding="utf-8")
     assert text.count('<section id="changes">') == text.count('href="#changes"') == 1
     assert (tmp_path / "out" / "figures" / "heatmaps-grad_cam.png").is_file()
@@ -113,9 +115,17 @@ def test_the_papers_numbers_stand_beside_the_same_condition(tmp_path: Path) -> N
     rows = {row[0].replace("\u00a0", " "): row[1:] for row in found.rows}
     # The run has soft attention: clean 0.75, then 0.75 / 2 and 0.75 / 3.
     assert rows["accuracy without an attack, with attention"] == (
-        "0.88", "4.1, fig. 3", "tiny_gap", "0.750 (0.600–0.825)")  # fmt: skip
+        "0.88",
+        "4.1, fig. 3",
+        "tiny_gap",
+        "0.750 (0.600–0.825)",
+    )
     assert rows["accuracy without an attack, without attention"] == (
-        "0.905", "4.1, fig. 3", "–", "–")  # fmt: skip
+        "0.905",
+        "4.1, fig. 3",
+        "–",
+        "–",
+    )
     assert rows["accuracy at ε = 0.00125, without attention"][0] == "reduced by 24 %"
     assert rows["accuracy at ε = 0.00125, with attention"][-1].startswith("0.375 (")
     assert rows["accuracy at ε = 0.01, with attention"][-1].startswith("0.250 (")

@@ -34,7 +34,14 @@ def test_heatmaps_without_evidence_stay_finite() -> None:
 def test_numbers_are_written_in_full() -> None:
     values = (0.00125, 1e-5, 8 / 255, 0, 255 * 0.04, 2.0, 0.1)
     assert [results.number(value) for value in values] == [
-        "0.00125", "0.00001", "0.03137", "0", "10.2", "2", "0.1"]  # fmt: skip
+        "0.00125",
+        "0.00001",
+        "0.03137",
+        "0",
+        "10.2",
+        "2",
+        "0.1",
+    ]
     assert str(results.Estimate(0.785, 0.731, 0.832, 200)) == "0.785 (0.731–0.832)"
     assert str(results.Estimate(0.0, -1e-17, 0.017)) == "0.000 (0.000–0.017)"
     assert str(results.Estimate(0.5)) == "0.500"
@@ -58,8 +65,10 @@ def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
 
 
 def test_long_words_do_not_leave_their_cell() -> None:
-    row = sheets.Row((("word " * 40, "#000"), ("x" * 200, "#000")),
-                     (sheets.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),))  # fmt: skip
+    row = sheets.Row(
+        (("word " * 40, "#000"), ("x" * 200, "#000")),
+        (sheets.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),),
+    )
     pixels, width = sheets.draw([row], ["head"], side=64)
     assert pixels.shape[1] == width
     assert (pixels[:, -2 - sheets.MARGIN :] == 255).all()

@@ -34,12 +34,14 @@ def run_of(root: Path, name: str, *settings: str, seed: int = 0, dataset: str = 
         ((), "inverse-frequency loss"),
         (("training.loss=focal",), "focal loss, γ = 2 and inverse-frequency loss"),
         ((*PLAIN, "training.sampling=oversample", "model.head=gap"), "oversampling, dropout 0"),
-        ((*PLAIN, "training.sampling=oversample", "model.dropout=0.75"),
-         "oversampling, dropout 0.75"),
+        (
+            (*PLAIN, "training.sampling=oversample", "model.dropout=0.75"),
+            "oversampling, dropout 0.75",
+        ),
         ((*PLAIN, "training.sampling=oversample", "training.start=x"), "oversampling, restart"),
         ((*PLAIN, "training.sampling=smote"), "SMOTE"),
     ],
-)  # fmt: skip
+)
 def test_a_run_stands_in_the_row_of_its_method(tmp_path: Path, settings, row: str) -> None:
     (result,) = reading.read([run_of(tmp_path, "tiny", *settings)])
     assert imbalance.method(result) == row
@@ -57,8 +59,10 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
     ]
     text = page_of(run_list, tmp_path / "out")
     assert text.count('<section id="rare-grades">') == text.count('href="#rare-grades"') == 1
-    balancing, models = (pd.read_csv(tmp_path / "out" / "tables" / f"wu-{name}.csv")
-                         for name in ("balancing", "models"))  # fmt: skip
+    balancing, models = (
+        pd.read_csv(tmp_path / "out" / "tables" / f"wu-{name}.csv")
+        for name in ("balancing", "models")
+    )
     ours = balancing[balancing["model"] != "paper"]
     assert list(ours["row"]) == [imbalance.BASELINE] * 2 + ["focal loss, γ = 2"]
     assert list(ours["seed"]) == [0, 1, 0]
@@ -69,8 +73,11 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
     assert list(ours["quadratic_kappa"]) == pytest.approx([0.5] * 3)
     smote = balancing[balancing["row"] == "SMOTE"].iloc[0]
     assert list(smote[["batch_size", "accuracy", "balanced_accuracy", "quadratic_kappa"]]) == [
-        16, 0.2111, 0.5038, 0.364,
-    ]  # fmt: skip
+        16,
+        0.2111,
+        0.5038,
+        0.364,
+    ]
     assert row_of(text, "SMOTE, paper") == ["16", "0.211", "0.504", "0.364", "57 h 37 min"]
     mine = row_of(text, f"{imbalance.BASELINE}, plain, 2 seeds")
     assert mine == ["16", "0.750 ± 0.000", "0.750 ± 0.000", "0.500 ± 0.000", "2 min (5 epochs)"]
@@ -116,8 +123,12 @@ def test_a_confusion_matrix_counts_labels_and_predictions(tmp_path: Path) -> Non
     seeds = [run_of(tmp_path, "tiny", seed=seed) for seed in (0, 1)]
     logits = np.zeros((4, 2), np.float32)
     logits[[0, 1, 2, 3], [0, 1, 1, 1]] = 1
-    save_npz(seeds[1].path("predict", "clean.npz"), id=np.arange(4).astype(str),
-             label=np.array([0, 0, 0, 1]), logits=logits)  # fmt: skip
+    save_npz(
+        seeds[1].path("predict", "clean.npz"),
+        id=np.arange(4).astype(str),
+        label=np.array([0, 0, 0, 1]),
+        logits=logits,
+    )
     results = reading.read(seeds)
     np.testing.assert_array_equal(confusion.counts(results[1:]), [[1, 2], [0, 1]])
     # Of the first seed's 20 and 20 images, 0 and 10 are wrong: every fourth, from 3 on.

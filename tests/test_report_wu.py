@@ -34,37 +34,67 @@ pytestmark = pytest.mark.usefixtures("cheap_pages")
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 IDS = np.array([f"image-{i}" for i in range(40)])
 LABELS = np.arange(40) % 5  # 8 of each
-AS_WU = ("training.class_weights=none", "attack.steps=5", "attack.rel_stepsize=0.4",
-         "attack.mode=independent", "attack.early_stop=false")  # fmt: skip
+AS_WU = (
+    "training.class_weights=none",
+    "attack.steps=5",
+    "attack.rel_stepsize=0.4",
+    "attack.mode=independent",
+    "attack.early_stop=false",
+)
 INSTEAD = "training.augmentation="
-ATTACKED = ("training.method=adversarial", "training.inner_epsilon=2.5/255",
-            "training.inner_steps=5", "training.clean_share=0.5")  # fmt: skip
+ATTACKED = (
+    "training.method=adversarial",
+    "training.inner_epsilon=2.5/255",
+    "training.inner_steps=5",
+    "training.clean_share=0.5",
+)
 
 
 def levels(most: int, **values: Any) -> dict[str, Any]:
     """What records corrupted at levels 1 to `most` say of themselves."""
-    return {"of": "d00d", "corruptions": list(RANDOM), "levels": list(range(1, most + 1)),
-            "seed": 0, "splits": ["train"], **values}  # fmt: skip
+    return {
+        "of": "d00d",
+        "corruptions": list(RANDOM),
+        "levels": list(range(1, most + 1)),
+        "seed": 0,
+        "splits": ["train"],
+        **values,
+    }
 
 
 def graded(
-    root: Path, name: str = "wu_baseline", *, made: dict[str, Any] | None = None, lost: int = 10,
-    settings: Sequence[str] = (), seed: int = 0, experiment: config.Experiment | None = None,
-) -> Run:  # fmt: skip
+    root: Path,
+    name: str = "wu_baseline",
+    *,
+    made: dict[str, Any] | None = None,
+    lost: int = 10,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    experiment: config.Experiment | None = None,
+) -> Run:
     """An evaluated run: so many first images read as grade 0, twice as many when corrupted.
 
     PGD turns 5 predictions at the smaller epsilon, all of them right; at the larger one 10, and one
     that was wrong from the start. With an `experiment`, the run is one of that, at two epsilons.
     """
     epsilons = experiment.attack.epsilons if experiment else (0.5 / 255, 2.5 / 255)
-    run = make_run(root, experiment.name if experiment else name, seed=seed, dataset="eyepacs",
-                   classes=GRADES, heatmaps=False, epsilons=epsilons)  # fmt: skip
+    run = make_run(
+        root,
+        experiment.name if experiment else name,
+        seed=seed,
+        dataset="eyepacs",
+        classes=GRADES,
+        heatmaps=False,
+        epsilons=epsilons,
+    )
     chosen = experiment or config.with_settings(run.experiment, [*AS_WU, *settings])
     run = Run(run.root, chosen)
     save_text(run.path("config.json"), config.to_json(run.experiment))
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
-    save_json(run.path("attack", "linf_pgd", "stage.json"),
-              {**stamp, "used": dataclasses.asdict(run.experiment)})  # fmt: skip
+    save_json(
+        run.path("attack", "linf_pgd", "stage.json"),
+        {**stamp, "used": dataclasses.asdict(run.experiment)},
+    )
     save_json(run.path("predict", "stage.json"), {"used": {}, "inputs": "", "finished": True})
     provenance = load_json(run.path("provenance.json"))
     provenance["dataset"]["corrupted"] = made or {}
@@ -75,13 +105,25 @@ def graded(
     larger[1] = 2
     worse = np.where(np.arange(40) < 2 * lost, 0, LABELS)
     for file, said in (("clean", clean), ("corruption-mixture-4", worse)):
-        save_npz(run.path("predict", f"{file}.npz"), id=IDS, label=LABELS,
-                 logits=np.eye(5, dtype=np.float32)[said])  # fmt: skip
-    for epsilon, said in zip((0, *run.experiment.attack.epsilons), (clean, smaller, larger),
-                             strict=True):  # fmt: skip
+        save_npz(
+            run.path("predict", f"{file}.npz"),
+            id=IDS,
+            label=LABELS,
+            logits=np.eye(5, dtype=np.float32)[said],
+        )
+    for epsilon, said in zip(
+        (0, *run.experiment.attack.epsilons), (clean, smaller, larger), strict=True
+    ):
         place = run.path("attack", "linf_pgd", f"linf_pgd-{epsilon:g}.npz")
-        save_npz(place, **{**load_npz(place), "id": IDS, "label": LABELS,
-                           "logits": np.eye(5, dtype=np.float32)[said]})  # fmt: skip
+        save_npz(
+            place,
+            **{
+                **load_npz(place),
+                "id": IDS,
+                "label": LABELS,
+                "logits": np.eye(5, dtype=np.float32)[said],
+            },
+        )
     evaluation.evaluate(run, run.path("evaluate"))
     return run
 
@@ -145,8 +187,16 @@ def test_tables_have_the_papers_rows_and_ours_by_hand(page: tuple[Path, str]) ->
         (wu.ADVERSARIAL, "wu_adversarial"): pytest.approx(TWENTY),
     }
     frame = numbers(page, 8)
-    assert list(frame["training"]) == ["baseline", "baseline", "1", "1–2", "1–2", "1–2", "1–3",
-                                       "1–4"]  # fmt: skip
+    assert list(frame["training"]) == [
+        "baseline",
+        "baseline",
+        "1",
+        "1–2",
+        "1–2",
+        "1–2",
+        "1–3",
+        "1–4",
+    ]
     theirs = frame[frame["model"] == "paper"].set_index("training")
     assert list(theirs.loc["1–3"])[2:] == [0.776, 0.393, 0.586, 0.05]
 
@@ -184,12 +234,15 @@ def test_figures_are_there_for_what_was_attacked_as_wu_does(
 ) -> None:
     drawn = (page[0] / "figures").glob("wu-*")
     assert {path.name for path in drawn} == {
-        "wu-figure-5.png", "wu-figure-5-balanced.png", "wu-figure-6.png"
-    }  # fmt: skip
+        "wu-figure-5.png",
+        "wu-figure-5-balanced.png",
+        "wu-figure-6.png",
+    }
     assert "baseline, wu_baseline: 0.000 at 0, 0.125 at 0.5, 0.275 at 2.5." in page[1]
     for changed in ("attack.steps=40", "attack.early_stop=true", "attack.mode=carry"):
-        run = graded(tmp_path / changed, "wu_corrupted_1", made=levels(1),
-                     settings=[INSTEAD, changed])  # fmt: skip
+        run = graded(
+            tmp_path / changed, "wu_corrupted_1", made=levels(1), settings=[INSTEAD, changed]
+        )
         found = section(reading.read([run]))
         assert found is not None
         assert [table.name for table in found.tables] == ["wu-table-6", "wu-table-8"]
@@ -225,9 +278,11 @@ def test_figures_are_there_for_what_was_attacked_as_wu_does(
     ],
 )
 def test_a_row_is_what_was_done_not_what_it_is_called(
-    made: dict[str, Any], settings: Sequence[str], expected: tuple[bool, str] | None,
+    made: dict[str, Any],
+    settings: Sequence[str],
+    expected: tuple[bool, str] | None,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     run = graded(tmp_path, made=made, settings=settings)
     (result,) = reading.read([run])
     assert wu.trained_on(result) == expected
@@ -285,15 +340,26 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rows, rejects = eyepacs.read(make_eyepacs(tmp_path / "raw", patients=20))
     monkeypatch.chdir(tmp_path)
     plain = pipeline.RECORDS / "eyepacs"
-    writing.write(plain, name="eyepacs", classes=eyepacs.CLASSES, rows=rows, rejects=rejects,
-                  how=shards.Preparation(size=SIZE, workers=1), tasks=eyepacs.TASKS)  # fmt: skip
+    writing.write(
+        plain,
+        name="eyepacs",
+        classes=eyepacs.CLASSES,
+        rows=rows,
+        rejects=rejects,
+        how=shards.Preparation(size=SIZE, workers=1),
+        tasks=eyepacs.TASKS,
+    )
     copy = pipeline.RECORDS / "eyepacs_1"
     words = ["--records", str(plain), "--out", str(copy), "--levels", "1", "--splits", "train"]
     assert corrupted.main(words) == 0
-    model = keras.Sequential([
-        keras.layers.Input((SIZE, SIZE, 3)), keras.layers.Rescaling(255.0, name="preprocessing"),
-        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(GRADES)),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.layers.Input((SIZE, SIZE, 3)),
+            keras.layers.Rescaling(255.0, name="preprocessing"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(len(GRADES)),
+        ]
+    )
     trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
     for lost, name in zip((10, 15, 20), trained.values(), strict=True):
         experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
@@ -303,8 +369,11 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pipeline._remember(walk, walk.dataset(), model, [])
     out = tmp_path / "report"
     assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
-    for number, members in ((6, ["baseline", "1"]), (8, ["baseline", "1"]),
-                            (9, ["baseline", wu.ADVERSARIAL])):  # fmt: skip
+    for number, members in (
+        (6, ["baseline", "1"]),
+        (8, ["baseline", "1"]),
+        (9, ["baseline", wu.ADVERSARIAL]),
+    ):
         frame = pd.read_csv(out / "tables" / f"wu-table-{number}.csv")
         mine = frame[frame["model"] != "paper"].set_index("training")
         assert dict(mine["model"]) == {row: f"{trained[row]}-smoke" for row in members}
@@ -319,5 +388,6 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 before = (clean["logits"].argmax(axis=1) == clean["label"]).mean()
                 assert mine.loc[row, "Accuracy drop"] == pytest.approx(before - right.mean())
     assert {path.name for path in (out / "figures").glob("wu-*")} == {
-        "wu-figure-5.png", "wu-figure-6.png"
-    }  # fmt: skip
+        "wu-figure-5.png",
+        "wu-figure-6.png",
+    }

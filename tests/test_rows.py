@@ -67,9 +67,12 @@ def made(name, replicas, images, labels, **settings):
     row = ATTACKS[name]
     asked = methods.settled(config.Attack(name, epsilons=(RADII[row.norm],), **settings))
     found, _ = row.make(replicas, asked, 0)(
-        tf.constant(images), tf.constant(labels), [str(i) for i in range(len(images))],
-        RADII[row.norm], 0,
-    )  # fmt: skip
+        tf.constant(images),
+        tf.constant(labels),
+        [str(i) for i in range(len(images))],
+        RADII[row.norm],
+        0,
+    )
     return np.asarray(found)
 
 
@@ -96,16 +99,23 @@ def test_in_full_fools_a_similar_model_as_pgd_does(name, replicas, images):
     """At the border of one model another one still stands."""
     rng = np.random.default_rng(0)
     other = keras.models.clone_model(replicas.model)
-    other.set_weights([weight + 0.3 * weight.std() * rng.standard_normal(weight.shape)
-                       for weight in replicas.model.get_weights()])  # fmt: skip
+    other.set_weights(
+        [
+            weight + 0.3 * weight.std() * rng.standard_normal(weight.shape)
+            for weight in replicas.model.get_weights()
+        ]
+    )
     seen = predicted(other, images)
 
     def left(name, **settings):
         found = made(name, replicas, images, seen, **SMALL, **settings)
         return float((predicted(other, found) == seen).mean())
 
-    mine, pgd, early = (left(name, early_stop=False), left("linf_pgd", early_stop=False),
-                        left(name))  # fmt: skip
+    mine, pgd, early = (
+        left(name, early_stop=False),
+        left("linf_pgd", early_stop=False),
+        left(name),
+    )
     assert mine < early - 0.1
     assert "square" in name or mine <= pgd + 0.05, "30 queries are not many"
 
@@ -118,9 +128,14 @@ def test_square_goes_on_from_its_best_point_alone():
     model.layers[-1].set_weights([np.repeat([[1.0, -1.0]], 12, axis=0), np.array([0.0, 12.0])])
     origin, best = (tf.fill((1, 2, 2, 3), value) for value in (0.4, 0.3))
     kept, margin, seen = square._proposal(Replicas(model))(
-        origin, tf.constant([0], tf.int64), best, tf.constant([2 * 3.6 - 12]),
-        tf.constant([[0.0, 0.0, 0.9, 0.9, 0.9]]), tf.constant(1), tf.constant(0.1),
-    )  # fmt: skip
+        origin,
+        tf.constant([0], tf.int64),
+        best,
+        tf.constant([2 * 3.6 - 12]),
+        tf.constant([[0.0, 0.0, 0.9, 0.9, 0.9]]),
+        tf.constant(1),
+        tf.constant(0.1),
+    )
     assert margin.numpy()[0] == pytest.approx(-4.8, rel=1e-5)
     assert (kept == best).numpy().all()
     assert not seen.wrong.numpy().any(), "nothing new is seen of a point that was best before"
@@ -141,8 +156,9 @@ def test_a_row_that_stops_at_the_border_is_refused_for_transfer(name):
 
 
 def test_in_full_keeps_the_point_of_largest_margin_and_stops_for_nothing(replicas, images, labels):
-    outcome = packing.Outcome(replicas, tf.constant(images), labels, list(map(str, range(24))),
-                              full=True)  # fmt: skip
+    outcome = packing.Outcome(
+        replicas, tf.constant(images), labels, list(map(str, range(24))), full=True
+    )
     assert len(outcome.standing) == 24
     pack = outcome.packed()
     for shift, lead in ((0.1, 1.0), (0.2, 3.0), (0.3, 2.0)):
@@ -161,23 +177,39 @@ def test_what_is_wrong_by_less_than_the_slack_is_attacked_on_and_kept():
         replicas, tf.constant(image), predicted(replicas.model, image), ["image"]
     )
     pack, found = outcome.packed(), []
-    for shift, lead, clear in ((1, -1.0, False), (2, 1e-6, False), (3, -1e-7, False),
-                               (4, 2e-6, False), (5, 1e-6, False), (6, 1e-3, True)):  # fmt: skip
+    for shift, lead, clear in (
+        (1, -1.0, False),
+        (2, 1e-6, False),
+        (3, -1e-7, False),
+        (4, 2e-6, False),
+        (5, 1e-6, False),
+        (6, 1e-3, True),
+    ):
         seen = border.Seen(np.array([lead > 0]), np.array([lead]), np.array([clear]))
         outcome.judge(pack, tf.constant(image + shift), seen)
         found.append((round(float((outcome.adversarials - image).mean())), bool(pack.live[0])))
     assert found == [(1, True), (2, True), (2, True), (4, True), (4, True), (6, False)]
 
 
-@pytest.mark.parametrize(("name", "own"), [
-    ("linf_pgd", {"steps": 40, "rel_stepsize": 1 / 30}), ("l2_pgd", {"steps": 40}),
-    ("bim", {"steps": 40}), ("mi_fgsm", {"steps": 40}),
-    ("apgd_ce", {"steps": 100}), ("apgd_t", {"steps": 100}), ("fab_t", {"steps": 100}),
-    ("autoattack", {"steps": 100, "queries": 5000}), ("square", {"queries": 5000}),
-    ("deepfool_linf", {"steps": 50}), ("deepfool_l2", {"steps": 50}),
-    ("cw", {"steps": 10_000}), ("ddn", {"steps": 100}),
-    ("jsma", {"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("linf_pgd", {"steps": 40, "rel_stepsize": 1 / 30}),
+        ("l2_pgd", {"steps": 40}),
+        ("bim", {"steps": 40}),
+        ("mi_fgsm", {"steps": 40}),
+        ("apgd_ce", {"steps": 100}),
+        ("apgd_t", {"steps": 100}),
+        ("fab_t", {"steps": 100}),
+        ("autoattack", {"steps": 100, "queries": 5000}),
+        ("square", {"queries": 5000}),
+        ("deepfool_linf", {"steps": 50}),
+        ("deepfool_l2", {"steps": 50}),
+        ("cw", {"steps": 10_000}),
+        ("ddn", {"steps": 100}),
+        ("jsma", {"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"}),
+    ],
+)
 def test_what_the_experiment_leaves_open_is_as_published(name, own):
     made = methods.settled(config.Attack(name))
     assert {key: getattr(made, key) for key in own} == own
@@ -220,28 +252,40 @@ def test_settings_that_differ_from_the_published_ones_are_said():
     assert methods.departures(config.Attack("apgd_ce", steps=40)) == ["steps 40 (published: 100)"]
     assert methods.departures(config.Attack("cw", steps=50)) == ["steps 50 (published: 10,000)"]
     assert methods.departures(config.Attack("jsma", theta=0.3, saliency="probabilities")) == [
-        "theta 0.3 (published: 1)", "saliency probabilities (published: logits)",
-    ]  # fmt: skip
+        "theta 0.3 (published: 1)",
+        "saliency probabilities (published: logits)",
+    ]
     assert methods.departures(config.Attack("linf_pgd", steps=5)) == ["steps 5 (Foolbox's own: 40)"]
     assert methods.departures(config.Attack("apgd_ce", rel_stepsize=0.5)) == [], "not read"
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"loss": "hinge"}, "no attack.loss 'hinge'"),
-    ({"first_passes": ("one_stop",)}, "no attack.first_passes 'one_stop'; did you mean one_step"),
-    ({"name": "linf_pdg"}, "no attack.name 'linf_pdg'; did you mean linf_pgd"),
-    ({"name": "jsma", "saliency": "logit"}, "attack.saliency = logit: expected logits or prob"),
-    ({"name": "jsma", "aims": "all"}, "attack.aims = all: expected every or likeliest for jsma"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "hinge"}, "no attack.loss 'hinge'"),
+        (
+            {"first_passes": ("one_stop",)},
+            "no attack.first_passes 'one_stop'; did you mean one_step",
+        ),
+        ({"name": "linf_pdg"}, "no attack.name 'linf_pdg'; did you mean linf_pgd"),
+        ({"name": "jsma", "saliency": "logit"}, "attack.saliency = logit: expected logits or prob"),
+        (
+            {"name": "jsma", "aims": "all"},
+            "attack.aims = all: expected every or likeliest for jsma",
+        ),
+    ],
+)
 def test_what_no_row_knows_is_refused_before_there_is_a_model(settings, message):
     with pytest.raises(UserError, match=message):
         checks.settings(config.Attack(**settings))
 
 
 def test_the_table_is_read_without_tensorflow():
-    code = ("import sys; from attnrobust.attacks.methods import ATTACKS; "
-            "from attnrobust.report import attacks, wording; assert len(ATTACKS) > 20; "
-            "assert not {'tensorflow', 'foolbox'} & set(sys.modules)")  # fmt: skip
+    code = (
+        "import sys; from attnrobust.attacks.methods import ATTACKS; "
+        "from attnrobust.report import attacks, wording; assert len(ATTACKS) > 20; "
+        "assert not {'tensorflow', 'foolbox'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -269,9 +313,15 @@ def brighten(monkeypatch):
 
         return attack
 
-    row = Row(make, passes.stepped, starts=True,
-              own={"steps": 9, "rel_stepsize": 0.5, "aims": "up"},
-              source="invented", choices={"aims": ("up", "down")}, role="brightness")  # fmt: skip
+    row = Row(
+        make,
+        passes.stepped,
+        starts=True,
+        own={"steps": 9, "rel_stepsize": 0.5, "aims": "up"},
+        source="invented",
+        choices={"aims": ("up", "down")},
+        role="brightness",
+    )
     monkeypatch.setitem(ATTACKS, "brighten", row)
     return row
 

@@ -349,24 +349,33 @@ def test_a_run_without_attacks_can_be_measured(run: Run) -> None:
     assert run.measured() == runs.digest(run.path("predict", "stage.json"))
 
 
-@pytest.mark.parametrize(("name", "file"), [
-    ("train", "state/epoch-1.h5"), ("predict", "clean.npz"), ("attack/x", "linf_pgd-0.npz"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("train", "state/epoch-1.h5"),
+        ("predict", "clean.npz"),
+        ("attack/x", "linf_pgd-0.npz"),
+    ],
+)
 def test_what_was_cut_off_with_a_result_is_refused_to_other_settings(
     run: Run, name: str, file: str
 ) -> None:
     with contextlib.suppress(KeyboardInterrupt), run.stage(name, used=USED) as folder:
         runs.save_text(folder / file, "an epoch's work")
         raise KeyboardInterrupt
-    for refused in (lambda: run.stage(name, used={**USED, "seed": 4}).__enter__(),
-                    lambda: run.refuse_other(name, {**USED, "seed": 4})):  # fmt: skip
+    for refused in (
+        lambda: run.stage(name, used={**USED, "seed": 4}).__enter__(),
+        lambda: run.refuse_other(name, {**USED, "seed": 4}),
+    ):
         with pytest.raises(UserError, match=re.escape("seed 3 (now 4)")):
             refused()
     run.refuse_other(name, USED)
 
 
-@pytest.mark.parametrize("file", ["", "tensorboard/events.out.tfevents.1", "notes.txt",
-                                  "saved_model.partial/saved_model.pb"])  # fmt: skip
+@pytest.mark.parametrize(
+    "file",
+    ["", "tensorboard/events.out.tfevents.1", "notes.txt", "saved_model.partial/saved_model.pb"],
+)
 def test_what_was_cut_off_without_a_result_counts_as_not_there(
     run: Run, file: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -436,9 +445,15 @@ def test_a_config_that_cannot_be_read_is_named(run: Run, text: str) -> None:
 def test_provenance_tells_command_code_versions_machine_and_data() -> None:
     found = provenance.provenance(dataset_hash="abc", devices=["/device:CPU:0"], started="then")
     assert found.keys() == {
-        "command", "revision", "python", "packages", "machine", "devices", "dataset_hash",
+        "command",
+        "revision",
+        "python",
+        "packages",
+        "machine",
+        "devices",
+        "dataset_hash",
         "started",
-    }  # fmt: skip
+    }
     assert found["dataset_hash"] == "abc"
     assert found["started"] == "then"
     assert found["devices"] == ["/device:CPU:0"]
@@ -702,8 +717,10 @@ def test_a_killed_process_lets_go_and_its_half_written_files_are_removed(run: Ru
     half = folder / ".123-abc123-validation.npz"
     runs.save_text(half, "half")
     runs.save_text(folder / ".mine", "mine")
-    code = ("import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
-            "print(1, flush=True); time.sleep(60)")  # fmt: skip
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "print(1, flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", code, str(held)], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with (

@@ -33,8 +33,9 @@ def dataset(records_folder: Path) -> records.Dataset:
 
 
 def training(kind: str, **values) -> config.Training:
-    return config.Training(**{"sampling": kind, "class_weights": "none", "batch_size": 1,
-                              "augmentation": (), **values})  # fmt: skip
+    return config.Training(
+        **{"sampling": kind, "class_weights": "none", "batch_size": 1, "augmentation": (), **values}
+    )
 
 
 def epoch(
@@ -44,8 +45,11 @@ def epoch(
     batches = inputs.training_batches(
         dataset, data=DATA, training=setting, seed=seed, epoch=number, made=made
     )
-    return [(image.tobytes(), int(label)) for images, labels in batches.as_numpy_iterator()
-            for image, label in zip(images, labels, strict=True)]  # fmt: skip
+    return [
+        (image.tobytes(), int(label))
+        for images, labels in batches.as_numpy_iterator()
+        for image, label in zip(images, labels, strict=True)
+    ]
 
 
 def test_every_class_comes_as_often_as_the_commonest(dataset: records.Dataset) -> None:
@@ -101,8 +105,11 @@ def test_copies_of_an_image_are_corrupted_each_by_itself(dataset: records.Datase
 def test_a_class_without_examples_is_refused(dataset: records.Dataset, tiny) -> None:
     settings = ["training.class_weights=none", "training.sampling=oversample", "data.limit=1"]
     experiment = config.with_settings(tiny, settings)
-    with pytest.raises(UserError, match=r"training\.sampling = oversample: expected at least 1 .*"
-                                        r"too few of .* \(0\)"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"training\.sampling = oversample: expected at least 1 .*"
+        r"too few of .* \(0\)",
+    ):
         balance.synthetic(dataset, experiment)
     with pytest.raises(UserError, match=r"smote: expected at least 2 .* of b \(1\)$"):
         sampling.require(np.array([5, 1]), ("a", "b"), "smote")
@@ -112,25 +119,30 @@ def test_a_class_without_examples_is_refused(dataset: records.Dataset, tiny) -> 
 def test_an_unknown_way_of_drawing_is_refused_with_the_known_ones(dataset) -> None:
     chosen = training("oversampel")
     for ask in (inputs.steps, inputs.total):
-        with pytest.raises(UserError, match=r"no training\.sampling 'oversampel'; did you mean "
-                                            r"oversample\?"):  # fmt: skip
+        with pytest.raises(
+            UserError,
+            match=r"no training\.sampling 'oversampel'; did you mean "
+            r"oversample\?",
+        ):
             ask(dataset, DATA, chosen)
 
 
 @pytest.fixture(scope="module")
 def images(dataset: records.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Training images, float32, and labels in record order."""
-    batches = list(inputs.evaluation_batches(
-        dataset, "train", data=DATA, batch_size=16
-    ).as_numpy_iterator())  # fmt: skip
-    return (np.concatenate([batch["image"] for batch in batches]),
-            np.concatenate([batch["label"] for batch in batches]))  # fmt: skip
+    batches = list(
+        inputs.evaluation_batches(dataset, "train", data=DATA, batch_size=16).as_numpy_iterator()
+    )
+    return (
+        np.concatenate([batch["image"] for batch in batches]),
+        np.concatenate([batch["label"] for batch in batches]),
+    )
 
 
 def made(dataset: records.Dataset, tiny: config.Experiment, *settings: str) -> tf.data.Dataset:
-    experiment = config.with_settings(tiny, [
-        "training.class_weights=none", "training.sampling=smote", *settings
-    ])  # fmt: skip
+    experiment = config.with_settings(
+        tiny, ["training.class_weights=none", "training.sampling=smote", *settings]
+    )
     found = balance.synthetic(dataset, experiment)
     assert found is not None
     return found
@@ -149,8 +161,10 @@ def test_smote_is_imbalanced_learns_and_fills_up_every_class(dataset, images, ti
     assert own <= {image for image, _ in drawn}, "every photograph is there once"
     others = [(image, label) for image, label in drawn if image not in own]
     assert len(others) == 3 * most - len(labels)
-    eight_bits = {np.round(255 * np.frombuffer(image, np.float32)).astype(np.uint8).tobytes()
-                  for image, _ in others}  # fmt: skip
+    eight_bits = {
+        np.round(255 * np.frombuffer(image, np.float32)).astype(np.uint8).tobytes()
+        for image, _ in others
+    }
     assert eight_bits == expected
     for image, label in others:
         low, high = (end(pixels[labels == label], axis=0) for end in (np.min, np.max))
@@ -167,8 +181,10 @@ def test_smote_is_not_forgotten(dataset: records.Dataset) -> None:
 
 def test_smote_takes_fewer_neighbours_of_a_small_class(caplog) -> None:
     rng = np.random.default_rng(0)
-    batch = {"image": rng.random((8, 8, 8, 3), dtype=np.float32),
-             "label": np.array([0] * 5 + [1] * 3)}  # fmt: skip
+    batch = {
+        "image": rng.random((8, 8, 8, 3), dtype=np.float32),
+        "label": np.array([0] * 5 + [1] * 3),
+    }
     batches = tf.data.Dataset.from_tensors(batch)
     found = sampling.smote(batches, np.array([5, 3]), [4, 7], size=8, seed=0, free=None)
     examples = [tf.train.Example.FromString(each) for each in found.as_numpy_iterator()]
@@ -183,8 +199,11 @@ def test_smote_without_room_is_refused_before_it_starts(dataset) -> None:
         yield
 
     batches = tf.data.Dataset.from_generator(untouched, output_signature=tf.TensorSpec([]))
-    with pytest.raises(UserError, match=r"^training\.sampling = smote: SMOTE on 1,100 images of "
-                       r"512 px: .* GB of memory, 1\.00 GB are free; expected a sm"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"^training\.sampling = smote: SMOTE on 1,100 images of "
+        r"512 px: .* GB of memory, 1\.00 GB are free; expected a sm",
+    ):
         sampling.smote(batches, np.array([1000, 100]), [0, 1], size=512, seed=0, free=10**9)
 
 
@@ -214,11 +233,25 @@ def test_the_memory_that_is_stated_is_what_smote_takes(numbers: tuple[int, ...])
 def test_a_resume_goes_on_as_if_nothing_had_happened(
     kind, spread, small, dataset, tmp_path
 ) -> None:
-    changed = ["corruptions=gaussian_noise", "augmentation=flip"] if kind == "smote" else [
-        "augmentation="]  # fmt: skip
-    experiment = config.with_settings(small, [f"training.{each}" for each in (
-        "class_weights=none", f"sampling={kind}", "epoch_fraction=0.5", "epochs=2", "loss=focal",
-        *changed)])  # fmt: skip
+    changed = (
+        ["corruptions=gaussian_noise", "augmentation=flip"]
+        if kind == "smote"
+        else ["augmentation="]
+    )
+    experiment = config.with_settings(
+        small,
+        [
+            f"training.{each}"
+            for each in (
+                "class_weights=none",
+                f"sampling={kind}",
+                "epoch_fraction=0.5",
+                "epochs=2",
+                "loss=focal",
+                *changed,
+            )
+        ],
+    )
     resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=spread is strategy.mirrored)
 
 
@@ -229,8 +262,11 @@ def test_a_run_starts_from_another_of_the_same_seed(
     first = runs.Run.of(short, tmp_path)
     again = config.with_settings(short, ["training.start=first", "name=second"])
     second = runs.Run.of(again, tmp_path)
-    with pytest.raises(UserError, match=r"^training\.start = first: no run .*seed-3; .*trained "
-                       r"one: python -m experiments\.demo\.first train --seed 3"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"^training\.start = first: no run .*seed-3; .*trained "
+        r"one: python -m experiments\.demo\.first train --seed 3",
+    ):
         fit.train(again, dataset, second.path("train"), tf.distribute.get_strategy())
     one = tf.distribute.get_strategy()
     with first.stage("train", used={"training": {}}, inputs=dataset.hash) as folder:

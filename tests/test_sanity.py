@@ -43,8 +43,9 @@ def sound() -> Subject:
 @functools.cache
 def blind() -> Subject:
     """The sweep of the model without gradients, which stayed where it began."""
-    return checking.doubted(masked(), "attack.epsilons=0.2", "attack.random_start=false",
-                            surrogate=honest())  # fmt: skip
+    return checking.doubted(
+        masked(), "attack.epsilons=0.2", "attack.random_start=false", surrogate=honest()
+    )
 
 
 def _altered(change: Callable[[dict[float, dict[str, np.ndarray]]], None]) -> Subject:
@@ -74,8 +75,9 @@ def _noisy() -> Subject:
 
 
 def _too_weak() -> Subject:
-    return checking.doubted(honest(), "attack.steps=1", "attack.rel_stepsize=0.1",
-                            "attack.random_start=false")  # fmt: skip
+    return checking.doubted(
+        honest(), "attack.steps=1", "attack.rel_stepsize=0.1", "attack.random_start=false"
+    )
 
 
 def _decoys(logits_of: tf.Tensor) -> tf.Tensor:
@@ -92,15 +94,20 @@ def _misled() -> Subject:
     image = keras.Input((helpers.SIDE, helpers.SIDE, 3))
     model = keras.Model(image, keras.layers.Lambda(_decoys)(image))
     grey = 0.5 + 0.02 * (helpers.noise(24) - helpers.noise(24).mean(axis=(1, 2, 3), keepdims=True))
-    return checking.doubted(Replicas(model), "attack.random_start=false", images=grey,
-                            labels=np.zeros(24, int))  # fmt: skip
+    return checking.doubted(
+        Replicas(model), "attack.random_start=false", images=grey, labels=np.zeros(24, int)
+    )
 
 
 def _below_a_level() -> Subject:
     """Images of whole grey levels so near the border that a part of a level takes them over it."""
     images = np.round(255 * (0.5 + 0.04 * (helpers.noise(24) - 0.5))).astype(np.float32) / 255
-    return checking.doubted(Replicas(helpers.linear(2)), "attack.epsilons=0.004",
-                            "attack.random_start=false", images=images)  # fmt: skip
+    return checking.doubted(
+        Replicas(helpers.linear(2)),
+        "attack.epsilons=0.004",
+        "attack.random_start=false",
+        images=images,
+    )
 
 
 # Of each check, a sweep on which it warns.
@@ -182,9 +189,12 @@ def test_images_are_measured_not_records_alone(monkeypatch):
 def test_l2_is_asked_by_queries_too():
     """As the transfer check, which sees that it can be felled."""
     subject = checking.doubted(
-        masked(), "attack.name=l2_pgd", "attack.epsilons=0.5", "attack.random_start=false",
+        masked(),
+        "attack.name=l2_pgd",
+        "attack.epsilons=0.5",
+        "attack.random_start=false",
         surrogate=honest(),
-    )  # fmt: skip
+    )
     assert subject.left.sum() == 23
     for name in ("transfer", "black_box"):
         held, said = sanity.CHECKS[name].find(subject)
@@ -285,9 +295,16 @@ def test_rounding_takes_what_is_below_a_level_from_any_model():
 def trained(tiny, records_folder):
     """An experiment, its records, and two convolutions that learned them."""
     experiment = config.with_settings(
-        tiny, ["attack.epsilons=0.002,0.01,0.05", "attack.steps=10", "attack.rel_stepsize=0.25",
-               "checks.samples=24", "checks.draws=2", "checks.queries=80"],
-    )  # fmt: skip
+        tiny,
+        [
+            "attack.epsilons=0.002,0.01,0.05",
+            "attack.steps=10",
+            "attack.rel_stepsize=0.25",
+            "checks.samples=24",
+            "checks.draws=2",
+            "checks.queries=80",
+        ],
+    )
     dataset = records.load(records_folder)
     batches = inputs.evaluation_batches(dataset, "train", data=experiment.data, batch_size=16)
     keras.utils.set_random_seed(0)
@@ -300,8 +317,10 @@ def trained(tiny, records_folder):
             keras.layers.Dense(7),
         ]
     )
-    model.compile(keras.optimizers.legacy.Adam(3e-3),
-                  keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
+    model.compile(
+        keras.optimizers.legacy.Adam(3e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     pairs = batches.map(lambda batch: (batch["image"], batch["label"])).cache()
     model.fit(pairs, epochs=20, verbose=0)
     return experiment, dataset, Replicas(model)
@@ -310,8 +329,9 @@ def trained(tiny, records_folder):
 def test_a_sweep_on_disk_is_doubted_in_sixteen_ways(trained, tmp_path):
     experiment, dataset, replicas = trained
     sweep.Sweep(experiment, dataset, replicas).run(tmp_path)
-    subject = Subject.of_sweep(experiment, dataset, replicas, tmp_path,
-                               ("another", lambda: replicas))  # fmt: skip
+    subject = Subject.of_sweep(
+        experiment, dataset, replicas, tmp_path, ("another", lambda: replicas)
+    )
     sanity.check(subject, tmp_path)
     value = runs.load_json(tmp_path / "checks.json")
     assert value["attack"] == "linf_pgd"

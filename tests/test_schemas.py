@@ -168,22 +168,33 @@ ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
 def test_arrays_are_as_their_kind_says(how: str, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     arrays: dict[str, Any] = {
-        "id": np.array(["a", "b", "c"]), "label": np.array([0, 1, 1]), "logits": np.ones((3, 2)),
-        "linf": np.zeros(3), "sample_id": np.array(["b"]), "sample_image": np.ones((1, 4, 5, 3)),
+        "id": np.array(["a", "b", "c"]),
+        "label": np.array([0, 1, 1]),
+        "logits": np.ones((3, 2)),
+        "linf": np.zeros(3),
+        "sample_id": np.array(["b"]),
+        "sample_image": np.ones((1, 4, 5, 3)),
         "sample_mask": np.zeros((1, 4, 5), bool),
-    }  # fmt: skip
+    }
     runs.save_npz(path, **arrays)
     assert set(schemas.load_npz(path, schemas.ATTACKED)) == set(arrays)
     changes, reason = ARRAYS[how]
-    runs.save_npz(path, **{name: value for name, value in {**arrays, **changes}.items()
-                           if value is not None})  # fmt: skip
+    runs.save_npz(
+        path, **{name: value for name, value in {**arrays, **changes}.items() if value is not None}
+    )
     with pytest.raises(UserError, match=reason) as caught:
         schemas.load_npz(path, schemas.ATTACKED)
     assert str(caught.value).startswith(f"{path}: damaged (")
 
 
-CELLS = [("seed", "1.5"), ("seed", "x"), ("level", "-1"), ("level", "inf"), ("value", "inf"),
-         ("n", "1e300")]  # fmt: skip
+CELLS = [
+    ("seed", "1.5"),
+    ("seed", "x"),
+    ("level", "-1"),
+    ("level", "inf"),
+    ("value", "inf"),
+    ("n", "1e300"),
+]
 
 
 @pytest.mark.parametrize(("column", "cell"), CELLS)
@@ -210,8 +221,14 @@ def test_a_cell_that_is_none_is_named(column: str, cell: str, tmp_path: Path) ->
 
 def test_a_line_that_is_no_epoch_is_named(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    for line in ('{"epoch": 0}', '{"loss": 1}', '{"epoch": 2, "loss": "x"}', "[]", '{"epoch": 2',
-                 f'{{"epoch": 2, "loss": {10**400}}}'):  # fmt: skip
+    for line in (
+        '{"epoch": 0}',
+        '{"loss": 1}',
+        '{"epoch": 2, "loss": "x"}',
+        "[]",
+        '{"epoch": 2',
+        f'{{"epoch": 2, "loss": {10**400}}}',
+    ):
         path.write_text(f'{{"epoch": 1, "loss": NaN}}\n\n{line}\n')
         with pytest.raises(UserError, match=r"history\.jsonl: damaged \(line 3: "):
             schemas.load_history(path)
@@ -232,7 +249,7 @@ DESCRIBED: list[tuple[Callable[[Any], None], str]] = [
 ] + [
     (_with(name, "splits", "train", "shards", "0", "file"), r"matching regex")
     for name in ("../train-00000-of-00001.tfrecord", "/etc/passwd", "..", "a/b", "x.tfrecord")
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "reason"), DESCRIBED)
@@ -301,8 +318,25 @@ def test_a_run_is_never_kept_elsewhere(key: tuple[str, ...], run: Run, tmp_path:
 
 
 def test_safe_names_are_plain_and_never_alike() -> None:
-    names = ["a", "a b", "a/b", "a\\b", "..", ".", "", "../a", ".a", "a:b", "ä", "é", "\ud800",
-             "x" * 300, "x" * 301, "a\0b", "a\nb"]  # fmt: skip
+    names = [
+        "a",
+        "a b",
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "../a",
+        ".a",
+        "a:b",
+        "ä",
+        "é",
+        "\ud800",
+        "x" * 300,
+        "x" * 301,
+        "a\0b",
+        "a\nb",
+    ]
     safe = [runs.safe_name(name) for name in names]
     assert len(set(safe)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}", name) for name in safe)

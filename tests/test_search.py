@@ -22,8 +22,13 @@ from attnrobust.studies import search
 from attnrobust.studies.grid import axes, points
 
 GRID = ("training.learning_rate=1e-3,0.0001",)
-FAST = ("model.head=gap", "training.epochs=1", "training.batch_size=8", "training.augmentation=",
-        "data.limit=16")  # fmt: skip
+FAST = (
+    "model.head=gap",
+    "training.epochs=1",
+    "training.batch_size=8",
+    "training.augmentation=",
+    "data.limit=16",
+)
 NAMES = ("training.learning_rate-0.001", "training.learning_rate-0.0001")
 
 
@@ -31,9 +36,13 @@ def test_a_grid_is_every_combination_with_values_as_set_reads_them(tiny: config.
     words = ["training.learning_rate=1e-3, 3e-4,1/8", "training.batch_size=8,16"]
     found = points(tiny, words)
     assert [tuple(point.settings.values()) for point in found] == [
-        ("0.001", "8"), ("0.001", "16"), ("0.0003", "8"), ("0.0003", "16"), ("0.125", "8"),
+        ("0.001", "8"),
+        ("0.001", "16"),
+        ("0.0003", "8"),
+        ("0.0003", "16"),
+        ("0.125", "8"),
         ("0.125", "16"),
-    ]  # fmt: skip
+    ]
     for point in found:
         settings = [f"{key}={text}" for key, text in point.settings.items()]
         assert config.with_settings(tiny, settings) == point.experiment
@@ -43,20 +52,23 @@ def test_a_grid_is_every_combination_with_values_as_set_reads_them(tiny: config.
     assert flip.experiment.training.augmentation == ("flip",)
 
 
-@pytest.mark.parametrize(("grid", "message"), [
-    ([], "search: expected at least one --grid"),
-    (["training.epochs"], "--grid training.epochs: expected KEY=VALUE,VALUE"),
-    (["training.epochs=,"], "--grid training.epochs=,: expected KEY=VALUE,VALUE"),
-    (["training.lr=1"], "no field 'lr' in training; known: epochs"),
-    (["training=1"], "--grid training: name one of its fields"),
-    (["training.epochs=2,x"], "--grid training.epochs=x: expected int"),
-    (["training.epochs=2,0"], "training.epochs = 0: expected at least 1"),
-    (["training.epochs=2", "training.epochs=3"], "--grid training.epochs: given twice"),
-    (["training.learning_rate=1e-3,0.001"], "training.learning_rate=0.001 comes twice"),
-    (["seed=1,2"], "--grid seed: expected a setting of model or training"),
-    (["attack.steps=1,2"], "--grid attack.steps: expected a setting of model or training"),
-    (["data.fold=0,1"], "--grid data.fold: expected a setting of model or training"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ([], "search: expected at least one --grid"),
+        (["training.epochs"], "--grid training.epochs: expected KEY=VALUE,VALUE"),
+        (["training.epochs=,"], "--grid training.epochs=,: expected KEY=VALUE,VALUE"),
+        (["training.lr=1"], "no field 'lr' in training; known: epochs"),
+        (["training=1"], "--grid training: name one of its fields"),
+        (["training.epochs=2,x"], "--grid training.epochs=x: expected int"),
+        (["training.epochs=2,0"], "training.epochs = 0: expected at least 1"),
+        (["training.epochs=2", "training.epochs=3"], "--grid training.epochs: given twice"),
+        (["training.learning_rate=1e-3,0.001"], "training.learning_rate=0.001 comes twice"),
+        (["seed=1,2"], "--grid seed: expected a setting of model or training"),
+        (["attack.steps=1,2"], "--grid attack.steps: expected a setting of model or training"),
+        (["data.fold=0,1"], "--grid data.fold: expected a setting of model or training"),
+    ],
+)
 def test_a_grid_that_cannot_be_is_one_line(
     tiny: config.Experiment, grid: list[str], message: str
 ) -> None:
@@ -67,8 +79,10 @@ def test_a_grid_that_cannot_be_is_one_line(
 
 def history(run: runs.Run, rows: Sequence[tuple[float, float]]) -> runs.Run:
     """A training that left these validation losses and accuracies."""
-    lines = [json.dumps({"epoch": number, "val_loss": loss, "val_accuracy": accuracy}) + "\n"
-             for number, (loss, accuracy) in enumerate(rows, 1)]  # fmt: skip
+    lines = [
+        json.dumps({"epoch": number, "val_loss": loss, "val_accuracy": accuracy}) + "\n"
+        for number, (loss, accuracy) in enumerate(rows, 1)
+    ]
     runs.save_text(run.path("train", "history.jsonl"), "".join(lines))
     return run
 
@@ -223,9 +237,11 @@ def test_report_and_transfer_do_not_find_cells(searched: tuple[Path, dict[str, i
 
 
 def test_a_third_call_trains_nothing_and_says_the_best(
-    searched: tuple[Path, dict[str, int], str], demo: records.Dataset, tiny: config.Experiment,
+    searched: tuple[Path, dict[str, int], str],
+    demo: records.Dataset,
+    tiny: config.Experiment,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     root, *_ = searched
     times = {path: path.stat().st_mtime_ns for path in root.rglob("weights.h5")}
     assert call(demo, root.parents[2], tiny) == 0
@@ -244,9 +260,11 @@ def test_a_third_call_trains_nothing_and_says_the_best(
 
 
 def test_cells_of_other_settings_are_never_mixed_in(
-    searched: tuple[Path, dict[str, int], str], demo: records.Dataset, tiny: config.Experiment,
+    searched: tuple[Path, dict[str, int], str],
+    demo: records.Dataset,
+    tiny: config.Experiment,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     root, *_ = searched
     assert call(demo, root.parents[2], tiny, "--set", "training.epochs=2") == 1
     error = capsys.readouterr().err
@@ -254,23 +272,43 @@ def test_cells_of_other_settings_are_never_mixed_in(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--folds", "1"], "--folds 1: expected at least 2"),
-    (["--folds", "0"], "--folds 0: expected at least 2"),
-    (["--set", "data.folds=3"], "search sets data.folds and data.fold itself"),
-    (["--folds", "9"], "part of fold 0 of 9"),
-    (["--set", "training.start=other"], "the run that training.start names has seen every fold"),
-    (["--grid", "training.lr=1,2"], "no field 'lr' in training"),
-    (["--grid", "training.schedule=cosine,cos"], "no training.schedule 'cos'; did you mean cosine"),
-    (["--grid", "model.head=gap,gpa"], "no model.head 'gpa'; did you mean gap"),
-    (["--grid", "training.method=standard,adversarial"], "changes what validation measures"),
-    (["--set", "training.method=adversarial", "--grid", "training.inner_epsilon=1/255,2/255"],
-     "changes what validation measures"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--folds", "1"], "--folds 1: expected at least 2"),
+        (["--folds", "0"], "--folds 0: expected at least 2"),
+        (["--set", "data.folds=3"], "search sets data.folds and data.fold itself"),
+        (["--folds", "9"], "part of fold 0 of 9"),
+        (
+            ["--set", "training.start=other"],
+            "the run that training.start names has seen every fold",
+        ),
+        (["--grid", "training.lr=1,2"], "no field 'lr' in training"),
+        (
+            ["--grid", "training.schedule=cosine,cos"],
+            "no training.schedule 'cos'; did you mean cosine",
+        ),
+        (["--grid", "model.head=gap,gpa"], "no model.head 'gpa'; did you mean gap"),
+        (["--grid", "training.method=standard,adversarial"], "changes what validation measures"),
+        (
+            [
+                "--set",
+                "training.method=adversarial",
+                "--grid",
+                "training.inner_epsilon=1/255,2/255",
+            ],
+            "changes what validation measures",
+        ),
+    ],
+)
 def test_what_cannot_be_searched_is_one_line_and_leaves_no_cell(
-    words: list[str], message: str, demo: records.Dataset, tiny: config.Experiment,
-    tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    words: list[str],
+    message: str,
+    demo: records.Dataset,
+    tiny: config.Experiment,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert call(demo, tmp_path, tiny, *words) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -278,13 +316,16 @@ def test_what_cannot_be_searched_is_one_line_and_leaves_no_cell(
     assert not list(tmp_path.rglob("train"))
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["search", "train"], "search goes alone"),
-    (["search", "--as", "x"], "search goes alone"),
-    (["search", "--strategy", "multi_worker"], "for 'train' alone"),
-    (["train", "--folds", "5"], "--grid and --folds are for search"),
-    (["all", "--grid", "training.epochs=1,2"], "--grid and --folds are for search"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "train"], "search goes alone"),
+        (["search", "--as", "x"], "search goes alone"),
+        (["search", "--strategy", "multi_worker"], "for 'train' alone"),
+        (["train", "--folds", "5"], "--grid and --folds are for search"),
+        (["all", "--grid", "training.epochs=1,2"], "--grid and --folds are for search"),
+    ],
+)
 def test_search_goes_alone(
     words: list[str], message: str, tiny: config.Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,8 +107,10 @@ def test_a_patient_written_in_three_ways_is_in_one_split(
     assert len({split for found in where.values() for split in found}) > 1
 
 
-@pytest.mark.parametrize("text", ["7", "7.0", "7.", "7.00", "007", "+7", "7e0", " 7 ", "007.0",
-                                  "7\u200b", "\u200e7", "\ufeff7"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["7", "7.0", "7.", "7.00", "007", "+7", "7e0", " 7 ", "007.0", "7\u200b", "\u200e7", "\ufeff7"],
+)
 def test_a_whole_number_has_one_spelling(text: str) -> None:
     assert raw.whole_number(text) == "7"
     assert Row("a", Path("a"), "nv", text, 2).group == "7"
@@ -133,8 +135,10 @@ def test_groups_that_differ_in_form_alone_are_taken_as_one_and_said(
     spellings: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    rows = [Row(f"i{n}", Path("x"), "nv", group, n)
-            for n, group in enumerate((*spellings, "P70", "HAM_1180", "ANON 9"))]  # fmt: skip
+    rows = [
+        Row(f"i{n}", Path("x"), "nv", group, n)
+        for n, group in enumerate((*spellings, "P70", "HAM_1180", "ANON 9"))
+    ]
     kept, rejects, copies = splits.merge_duplicates(rows, [""] * 5)
     assert (rejects, copies) == ([], 0)
     assert kept[0].group == kept[1].group
@@ -145,8 +149,11 @@ def test_groups_that_differ_in_form_alone_are_taken_as_one_and_said(
 def test_a_file_named_for_another_patient_is_rejected(tmp_path: Path) -> None:
     make(tmp_path, chestxray14)
     path = tmp_path / "Data_Entry_2017.csv"
-    path.write_text(path.read_text().replace("00000002_001.png,No Finding,1,2.0",
-                                             "00000002_001.png,No Finding,1,20"))  # fmt: skip
+    path.write_text(
+        path.read_text().replace(
+            "00000002_001.png,No Finding,1,2.0", "00000002_001.png,No Finding,1,20"
+        )
+    )
     rows, rejects = chestxray14.read(tmp_path)
     assert [(reject.line, reject.id) for reject in rejects] == [(6, "00000002_001")]
     assert rejects[0].reason == "Patient ID '20', but the file's name says 00000002"

@@ -89,8 +89,11 @@ def test_a_split_depends_on_seed_and_groups_but_not_on_the_order_of_rows() -> No
 
 
 def test_a_group_counts_for_the_label_most_of_its_rows_have() -> None:
-    mixed = [Row(f"m{g}-{k}", Path("x"), "nv" if k else "df", f"m{g}", 2)
-             for g in range(10) for k in range(3)]  # fmt: skip
+    mixed = [
+        Row(f"m{g}-{k}", Path("x"), "nv" if k else "df", f"m{g}", 2)
+        for g in range(10)
+        for k in range(3)
+    ]
     found = splits.split_by_group(mixed, fractions=THIRDS, seed=0)
     assert Counter(found.values()) == {"train": 7, "validation": 1, "test": 2}
 
@@ -105,8 +108,10 @@ def test_shares_that_do_not_sum_to_1_are_refused(shares: tuple[float, float, flo
 
 def named(split: str, *groups: str, start: int = 0) -> list[Row]:
     """Rows that the data set itself puts into a split."""
-    return [Row(f"{split}{n}", Path("x"), "nv", group, n + 2, split=split)
-            for n, group in enumerate(groups, start)]  # fmt: skip
+    return [
+        Row(f"{split}{n}", Path("x"), "nv", group, n + 2, split=split)
+        for n, group in enumerate(groups, start)
+    ]
 
 
 def test_a_named_split_takes_its_groups_and_no_other() -> None:
@@ -127,9 +132,11 @@ def test_where_every_row_names_its_split_the_shares_do_not_count() -> None:
 
 def test_nothing_is_added_to_a_named_train_split_by_rounding() -> None:
     free = [Row(f"f{n}", Path("x"), "df", f"f{n}", n) for n in range(5)]
-    found = splits.split_by_group([*named("train", "a"), *free],
-                                  fractions={"train": 0.5, "validation": 0.25, "test": 0.25},
-                                  seed=0)  # fmt: skip
+    found = splits.split_by_group(
+        [*named("train", "a"), *free],
+        fractions={"train": 0.5, "validation": 0.25, "test": 0.25},
+        seed=0,
+    )
     assert Counter(found.values()) == {"train": 1, "validation": 3, "test": 2}
 
 

@@ -32,14 +32,17 @@ def test_window_schedule_by_hand():
 def test_window_is_where_it_was_drawn():
     covered = square._covered(tf.constant([0.0, 0.5, 0.999]), tf.constant(2), 5)
     assert tf.cast(covered, tf.int32).numpy().tolist() == [
-        [1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1],
-    ]  # fmt: skip
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 1, 1],
+    ]
 
 
 def test_proposal_by_hand():
     """A window of one pixel on an image that the model scores by its mean."""
-    model = keras.Sequential([keras.layers.Input((2, 2, 3)), keras.layers.Flatten(),
-                              keras.layers.Dense(2)])  # fmt: skip
+    model = keras.Sequential(
+        [keras.layers.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
     model.layers[-1].set_weights([np.repeat([[1.0, -1.0]], 12, axis=0), np.zeros(2)])
     step = square._proposal(Replicas(model))
     image = np.full((2, 2, 2, 3), 0.5, np.float32)
@@ -47,9 +50,14 @@ def test_proposal_by_hand():
     down = [0.6, 0.2, 0.4, 0.6, 0.4]
     up = [0.6, 0.2, 0.6, 0.6, 0.6]
     best, margin, seen = step(
-        image, np.zeros(2, np.int64), image, np.full(2, 12, np.float32),
-        np.array([down, up], np.float32), tf.constant(1), tf.constant(0.1),
-    )  # fmt: skip
+        image,
+        np.zeros(2, np.int64),
+        image,
+        np.full(2, 12, np.float32),
+        np.array([down, up], np.float32),
+        tf.constant(1),
+        tf.constant(0.1),
+    )
     np.testing.assert_allclose(best[0, 1, 0], [0.4, 0.6, 0.4])
     np.testing.assert_allclose(margin, [11.8, 12], rtol=1e-6)
     changed = best.numpy() != image
@@ -61,8 +69,9 @@ def test_finds_what_no_gradient_shows():
     model = rounding(helpers.linear(4))
     images = helpers.noise(32)
     labels = helpers.predicted(model, images)
-    _, blind, _ = helpers.run(apgd.apgd_ce, model, images, labels, 0.1, steps=10,
-                              random_start=False)  # fmt: skip
+    _, blind, _ = helpers.run(
+        apgd.apgd_ce, model, images, labels, 0.1, steps=10, random_start=False
+    )
     _, fell, _ = helpers.run(square.square, model, images, labels, 0.1, queries=300)
     assert blind.sum() == 0
     assert fell.sum() > 25
@@ -104,9 +113,13 @@ def test_an_image_is_attacked_alike_in_any_batch():
     assert 0 < fell.sum() < 32
     for rows in ([20, 21, 22, 23, 24], [20, 21, 22, 23, 24] + [20] * 11):
         part, part_fell, part_queries = helpers.run(
-            square.square, model, images[rows], labels[rows], ids=[ids[row] for row in rows],
+            square.square,
+            model,
+            images[rows],
+            labels[rows],
+            ids=[ids[row] for row in rows],
             **settings,
-        )  # fmt: skip
+        )
         np.testing.assert_array_equal(part_fell, fell[rows])
         np.testing.assert_array_equal(part_queries, queries[rows])
         np.testing.assert_allclose(part, whole[rows], atol=1e-6)
@@ -121,8 +134,9 @@ def test_two_replicas_fell_what_one_fells():
             model = helpers.smooth(4)
         images = helpers.noise(16)
         labels = helpers.predicted(model, images)
-        found.append(helpers.run(square.square, model, images, labels, 0.015, queries=60,
-                                 spread=spread))  # fmt: skip
+        found.append(
+            helpers.run(square.square, model, images, labels, 0.015, queries=60, spread=spread)
+        )
     assert 0 < found[0][1].sum() < 16
     np.testing.assert_array_equal(found[0][1], found[1][1])
     np.testing.assert_array_equal(found[0][2], found[1][2])

@@ -45,8 +45,9 @@ def test_an_image_does_not_depend_on_its_neighbours(problem):
     epsilon = float(np.median(radius))
     made, *_ = attacked(model, images, labels, epsilon, queries=20)
     some = [5, 2, 11]
-    alone, *_ = attacked(model, images[some], labels[some], epsilon, queries=20,
-                         ids=[f"image-{i}" for i in some])  # fmt: skip
+    alone, *_ = attacked(
+        model, images[some], labels[some], epsilon, queries=20, ids=[f"image-{i}" for i in some]
+    )
     np.testing.assert_allclose(alone, made[some], atol=1e-6)
     other, *_ = attacked(model, images, labels, epsilon, queries=20, restart=1)
     assert np.abs(other - made).max() > 1e-3

@@ -30,9 +30,17 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["{", [], {}, {**WORDS, "best": "x"}, {**WORDS, "wait": -1}, {**WORDS, "history": ROWS[1:]},
-     {**WORDS, "history": [{"epoch": 1}]}, {**WORDS, "history": [{**ROWS[0], "loss": "x"}]}],
-)  # fmt: skip
+    [
+        "{",
+        [],
+        {},
+        {**WORDS, "best": "x"},
+        {**WORDS, "wait": -1},
+        {**WORDS, "history": ROWS[1:]},
+        {**WORDS, "history": [{"epoch": 1}]},
+        {**WORDS, "history": [{**ROWS[0], "loss": "x"}]},
+    ],
+)
 def test_a_damaged_state_is_one_line(words: object, tmp_path: Path) -> None:
     save(tmp_path, words)
     with pytest.raises(UserError, match=r"state\.npz: damaged \(.*\); delete it to train anew"):

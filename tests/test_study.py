@@ -28,12 +28,15 @@ def test_every_experiment_file_is_known() -> None:
     assert found == sorted(found)
 
 
-@pytest.mark.parametrize(("patterns", "expected"), [
-    (["a.*"], {"a.one": "", "a.two": ""}),
-    (["*.one@x/y", "a.one"], {"a.one": "x/y", "b.one": "x/y"}),
-    (["b.one", "a.two@z"], {"b.one": "", "a.two": "z"}),
-    (["a.*", "a.two@z"], {"a.one": "", "a.two": "z"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["a.*"], {"a.one": "", "a.two": ""}),
+        (["*.one@x/y", "a.one"], {"a.one": "x/y", "b.one": "x/y"}),
+        (["b.one", "a.two@z"], {"b.one": "", "a.two": "z"}),
+        (["a.*", "a.two@z"], {"a.one": "", "a.two": "z"}),
+    ],
+)
 def test_patterns_name_experiments_and_their_records(
     patterns: list[str], expected: dict[str, str]
 ) -> None:
@@ -60,16 +63,25 @@ def test_a_seed_after_the_other_as_if_called_by_hand() -> None:
     names = {"demo.resnet18_gap": "", "eyepacs.mobilenet_gap": "x"}
     found = study.commands(names, [0, 3], ["train", "predict"], ["training.epochs=2"], Path("r"))
     assert [str(root) for root, _ in found] == [
-        "r/demo/resnet18_gap/seed-0", "r/eyepacs/mobilenet_gap/seed-0",
-        "r/demo/resnet18_gap/seed-3", "r/eyepacs/mobilenet_gap/seed-3",
-    ]  # fmt: skip
-    assert " ".join(found[3][1]) == ("-m experiments.eyepacs.mobilenet_gap train predict --seed 3 "
-                                     "--runs r --records x --set training.epochs=2")  # fmt: skip
+        "r/demo/resnet18_gap/seed-0",
+        "r/eyepacs/mobilenet_gap/seed-0",
+        "r/demo/resnet18_gap/seed-3",
+        "r/eyepacs/mobilenet_gap/seed-3",
+    ]
+    assert " ".join(found[3][1]) == (
+        "-m experiments.eyepacs.mobilenet_gap train predict --seed 3 "
+        "--runs r --records x --set training.epochs=2"
+    )
 
 
 def test_experiments_on_another_data_set_are_found_where_they_went() -> None:
-    ((root, _),) = study.commands({"covid_cxr.resnet18_augmix": ""}, [0], ["train"],
-                                  ["data.dataset=demo", "data.task="], Path("r"))  # fmt: skip
+    ((root, _),) = study.commands(
+        {"covid_cxr.resnet18_augmix": ""},
+        [0],
+        ["train"],
+        ["data.dataset=demo", "data.task="],
+        Path("r"),
+    )
     assert str(root) == "r/demo/resnet18_augmix/seed-0"
 
 
@@ -100,11 +112,27 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
         return subprocess.CompletedProcess(words, main(module.EXPERIMENT, words[3:]))
 
     monkeypatch.setattr(subprocess, "run", here)
-    settings = ["data.limit=16", "data.image_size=16", "model.backbone=small", "training.epochs=1",
-                "training.batch_size=8", "attack.epsilons=0.01", "attack.steps=1",
-                "attack.rel_stepsize=1", "attack.samples=2"]  # fmt: skip
-    words = ["study", f"demo.resnet18_gap@{records_folder}", "--out", str(tmp_path / "page"),
-             "--runs", str(tmp_path / "runs"), "--seeds", "1"]  # fmt: skip
+    settings = [
+        "data.limit=16",
+        "data.image_size=16",
+        "model.backbone=small",
+        "training.epochs=1",
+        "training.batch_size=8",
+        "attack.epsilons=0.01",
+        "attack.steps=1",
+        "attack.rel_stepsize=1",
+        "attack.samples=2",
+    ]
+    words = [
+        "study",
+        f"demo.resnet18_gap@{records_folder}",
+        "--out",
+        str(tmp_path / "page"),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--seeds",
+        "1",
+    ]
     words += [word for each in settings for word in ("--set", each)]
     assert __main__.main([*words, "--set", "attack.name=x"]) == 1
     assert capfd.readouterr().err.startswith("error: demo.resnet18_gap: no attack.name 'x'")
@@ -129,19 +157,33 @@ def test_each_walk_is_a_process_whose_failure_is_told(
     assert said[-1].startswith("error: python -m experiments.demo.resnet18_gap evaluate")
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--stages", "trian"], "no stage 'trian'; did you mean train"),
-    (["--stages", "evaluate"], "demo.resnet18_gap: .*run 'predict' first"),
-    (["--set", "attack.first_passes=one"], "demo.resnet18_gap: no attack.first_passes 'one'"),
-    (["--set", "training.start=other"], "training.start = other: no run"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stages", "trian"], "no stage 'trian'; did you mean train"),
+        (["--stages", "evaluate"], "demo.resnet18_gap: .*run 'predict' first"),
+        (["--set", "attack.first_passes=one"], "demo.resnet18_gap: no attack.first_passes 'one'"),
+        (["--set", "training.start=other"], "training.start = other: no run"),
+    ],
+)
 def test_what_could_not_begin_is_refused_before_the_first_walk(
-    words: list[str], message: str, records_folder: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    words: list[str],
+    message: str,
+    records_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a walk has begun"))
-    asked = ["study", f"demo.resnet18_gap@{records_folder}", "--out", str(tmp_path / "page"),
-             "--runs", str(tmp_path / "runs"), *words]  # fmt: skip
+    asked = [
+        "study",
+        f"demo.resnet18_gap@{records_folder}",
+        "--out",
+        str(tmp_path / "page"),
+        "--runs",
+        str(tmp_path / "runs"),
+        *words,
+    ]
     assert __main__.main(asked) == 1
     error = capsys.readouterr().err
     assert re.search(message, error)
@@ -152,8 +194,10 @@ def test_what_could_not_begin_is_refused_before_the_first_walk(
 def test_a_walk_may_start_from_one_that_comes_before_it(
     records_folder: Path, tmp_path: Path
 ) -> None:
-    walked = {"demo.resnet18_gap": str(records_folder),
-              "demo.resnet18_soft_attention": str(records_folder)}  # fmt: skip
+    walked = {
+        "demo.resnet18_gap": str(records_folder),
+        "demo.resnet18_soft_attention": str(records_folder),
+    }
     one, two = walked
     start = [f"training.start={one.partition('.')[2]}"]
     with pytest.raises(UserError, match=rf"^{two}: training.start = .*: no run"):

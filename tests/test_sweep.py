@@ -100,8 +100,9 @@ def swept(tiny, dataset, model, labels, folder, *settings, spread=None):
     experiment = config.with_settings(
         tiny, [*few, "attack.epsilons=0.0002,0.001,0.01", *settings]
     )  # Said, since another attack takes its own otherwise.
-    work = sweep.Sweep(experiment, dataset, one_device(model) if spread is None else
-                       Replicas(model, spread))  # fmt: skip
+    work = sweep.Sweep(
+        experiment, dataset, one_device(model) if spread is None else Replicas(model, spread)
+    )
     work.labels = labels
     folder.mkdir(exist_ok=True)
     work.run(folder)
@@ -118,22 +119,38 @@ def robust(state):
 
 RADII = {"linf": "0.0002,0.001,0.01", "l2": "0.01,0.05,0.5", "l0": "2,20,60"}
 # Without gradients and with few queries, they may find nothing.
-WEAK = ("square", "square_l2", "boundary", "hopskipjump", "uniform_noise", "sign_noise",
-        "gaussian_noise", "salt_and_pepper")  # fmt: skip
+WEAK = (
+    "square",
+    "square_l2",
+    "boundary",
+    "hopskipjump",
+    "uniform_noise",
+    "sign_noise",
+    "gaussian_noise",
+    "salt_and_pepper",
+)
 # To compile the four of AutoAttack takes longest; each stands here alone, and the four together in
 # test_what_left_early_and_is_judged_right_is_attacked_on and in test_rows.
 SLOW = {"autoattack": pytest.mark.slow}
-CASES = [pytest.param(name, mode, marks=SLOW.get(name, ()))
-         for name, row in ATTACKS.items() for mode in ("carry", "independent")
-         if mode == "carry" or row.stepped]  # fmt: skip
+CASES = [
+    pytest.param(name, mode, marks=SLOW.get(name, ()))
+    for name, row in ATTACKS.items()
+    for mode in ("carry", "independent")
+    if mode == "carry" or row.stepped
+]
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_contract_of_every_attack(name, mode, tiny, dataset, stored, model, learned, tmp_path):
     before = [weight.copy() for weight in model.get_weights()]
-    settings = [f"attack.name={name}", f"attack.mode={mode}", "attack.queries=20",
-                "attack.gamma=0.02", "attack.aims=likeliest",
-                f"attack.epsilons={RADII[ATTACKS[name].norm]}"]  # fmt: skip
+    settings = [
+        f"attack.name={name}",
+        f"attack.mode={mode}",
+        "attack.queries=20",
+        "attack.gamma=0.02",
+        "attack.aims=likeliest",
+        f"attack.epsilons={RADII[ATTACKS[name].norm]}",
+    ]
     states = swept(tiny, dataset, model, learned, tmp_path, *settings)
     ids = stored["id"].astype(str).tolist()
     clean = robust(states[0.0])
@@ -179,8 +196,9 @@ def test_what_left_early_and_is_judged_right_is_attacked_on(
 ):
     """A judge that sees every logit of a label a little higher, as another rounding might."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.layers.Input((32, 32, 3)), keras.layers.Flatten(),
-                              keras.layers.Dense(7)])  # fmt: skip
+    model = keras.Sequential(
+        [keras.layers.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(7)]
+    )
     images = inputs.evaluation_batches(dataset, "test", data=tiny.data, batch_size=64)
     labels = np.concatenate([model(batch["image"]).numpy().argmax(1) for batch in images])
     real = sweep.Sweep._measured
@@ -192,8 +210,14 @@ def test_what_left_early_and_is_judged_right_is_attacked_on(
 
     monkeypatch.setattr(sweep.Sweep, "_measured", strict)
     epsilon = {"square": 0.1, "square_l2": 6.0}.get(name, 0.05)
-    settings = [f"attack.name={name}", f"attack.epsilons={epsilon}", "attack.first_passes=",
-                "attack.samples=1", "attack.queries=60", "attack.steps=5"]  # fmt: skip
+    settings = [
+        f"attack.name={name}",
+        f"attack.epsilons={epsilon}",
+        "attack.first_passes=",
+        "attack.samples=1",
+        "attack.queries=60",
+        "attack.steps=5",
+    ]
     fast, full = (
         swept(tiny, dataset, model, labels, tmp_path / said, *settings, f"attack.early_stop={said}")
         for said in ("true", "false")
@@ -205,8 +229,15 @@ def test_what_left_early_and_is_judged_right_is_attacked_on(
 
 @pytest.mark.usefixtures("from_records")
 def test_clean_condition_equals_predict(tiny, dataset, model, tmp_path):
-    states = swept(tiny, dataset, model, inputs.labels(dataset, "test"), tmp_path,
-                   "attack.epsilons=0.01", "attack.steps=1")  # fmt: skip
+    states = swept(
+        tiny,
+        dataset,
+        model,
+        inputs.labels(dataset, "test"),
+        tmp_path,
+        "attack.epsilons=0.01",
+        "attack.steps=1",
+    )
     prediction.predict(tiny, dataset, tmp_path, one_device(model))
     clean = runs.load_npz(tmp_path / "clean.npz")
     for key in ("id", "label", "logits"):
@@ -302,8 +333,9 @@ def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_pat
 def test_an_attack_that_leaves_the_ball_is_caught(tiny, dataset, model, tmp_path, monkeypatch):
     def cheat(replicas, setting, seed):
         return lambda images, labels, ids, epsilon, restart: (
-            tf.clip_by_value(images + 2 * epsilon, 0, 1), np.ones(len(ids), int)
-        )  # fmt: skip
+            tf.clip_by_value(images + 2 * epsilon, 0, 1),
+            np.ones(len(ids), int),
+        )
 
     monkeypatch.setitem(ATTACKS, "cheat", Row(cheat, passes.single))
     with pytest.raises(ValueError, match=r"attack left its ball at ε 0\.0002"):
@@ -321,8 +353,16 @@ def test_steps_that_cannot_reach_the_edge_of_the_ball_are_called_out(
 ):
     swept(tiny, dataset, model, learned, tmp_path / "a", "attack.rel_stepsize=0.3")
     assert "reach" not in caplog.text, "4 steps of 0.3 reach 1.2"
-    weak = swept(tiny, dataset, model, learned, tmp_path / "b", "attack.rel_stepsize=0.03",
-                 "attack.random_start=false", "attack.first_passes=")  # fmt: skip
+    weak = swept(
+        tiny,
+        dataset,
+        model,
+        learned,
+        tmp_path / "b",
+        "attack.rel_stepsize=0.03",
+        "attack.random_start=false",
+        "attack.first_passes=",
+    )
     assert "4 steps of 0.03 ε reach 0.12 of the ball" in caplog.text
     assert weak[0.01]["linf"].max() == pytest.approx(0.12 * 0.01, rel=1e-3)
 
@@ -348,8 +388,16 @@ def test_a_minimal_attack_runs_once_and_is_judged_by_distance(
         return attack
 
     monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, passes.single, kind="minimal"))
-    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
-                   "attack.epsilons=0.001,0.01,0.1", "attack.batch_size=1")  # fmt: skip
+    states = swept(
+        tiny,
+        dataset,
+        model,
+        learned,
+        tmp_path,
+        "attack.name=brighten",
+        "attack.epsilons=0.001,0.01,0.1",
+        "attack.batch_size=1",
+    )
     right = (states[0.0]["logits"].argmax(1) == learned).sum()
     assert len(calls) == right, "once, and only what was right"
     accuracies = [robust(states[e]) for e in (0.0, 0.001, 0.01, 0.1)]
@@ -373,19 +421,29 @@ def test_a_radius_above_one_is_refused_for_linf_alone(tiny, dataset, model, monk
 def test_first_passes_and_early_stop_never_weaken_the_attack(
     tiny, dataset, model, learned, tmp_path
 ):
-    plain = swept(tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false",
-                  "attack.samples=1")  # fmt: skip
+    plain = swept(
+        tiny, dataset, model, learned, tmp_path / "a", "attack.early_stop=false", "attack.samples=1"
+    )
     for number, cheaper in enumerate(("", "one_step", "one_step,bfloat16")):
-        swift = swept(tiny, dataset, model, learned, tmp_path / str(number),
-                      f"attack.first_passes={cheaper}", "attack.samples=1")  # fmt: skip
+        swift = swept(
+            tiny,
+            dataset,
+            model,
+            learned,
+            tmp_path / str(number),
+            f"attack.first_passes={cheaper}",
+            "attack.samples=1",
+        )
         for epsilon, state in swift.items():
             stands = plain[epsilon]["logits"].argmax(1) == learned
             fallen = state["logits"].argmax(1) != learned
             assert not (~stands & ~fallen).any(), f"{passes} missed at {epsilon}"
         if not passes:
             # But for the sample image, which is attacked in full as well.
-            spent = [sum(s["queries"][~np.isin(s["id"], s["sample_id"])].sum()
-                         for s in states.values()) for states in (swift, plain)]  # fmt: skip
+            spent = [
+                sum(s["queries"][~np.isin(s["id"], s["sample_id"])].sum() for s in states.values())
+                for states in (swift, plain)
+            ]
             assert spent[0] < spent[1]
 
 
@@ -403,8 +461,9 @@ def test_a_targeted_attack_leaves_images_of_its_class_alone(
 ):
     name = dataset.classes[int(np.bincount(learned).argmax())]
     aim = dataset.classes.index(name)
-    states = swept(tiny, dataset, model, learned, tmp_path, f"attack.target={name}",
-                   "attack.loss=margin")  # fmt: skip
+    states = swept(
+        tiny, dataset, model, learned, tmp_path, f"attack.target={name}", "attack.loss=margin"
+    )
     own = learned == aim
     reached = []
     for epsilon, state in states.items():
@@ -425,20 +484,37 @@ def test_what_looks_for_the_nearest_leaves_images_of_its_class_alone(
 ):
     wrong = np.roll(learned, 1)  # most of the class aimed at are read as another
     name = dataset.classes[int(np.bincount(wrong).argmax())]
-    states = swept(tiny, dataset, model, wrong, tmp_path, f"attack.target={name}",
-                   "attack.name=jsma", "attack.epsilons=20")  # fmt: skip
+    states = swept(
+        tiny,
+        dataset,
+        model,
+        wrong,
+        tmp_path,
+        f"attack.target={name}",
+        "attack.name=jsma",
+        "attack.epsilons=20",
+    )
     own = wrong == dataset.classes.index(name)
     assert (states[0.0]["logits"].argmax(1) != wrong)[own].any()
     assert states[20]["l0"].any()
     assert not states[20]["l0"][own].any()
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    (["attack.target=nvv"], "no attack.target 'nvv'; did you mean nv.*known: "),
-    (["attack.target=nv", "attack.name=fgsm"], r"attack\.target = nv: fgsm cannot aim.*linf_pgd"),
-    (["attack.first_passes=one_stop"], "no attack.first_passes 'one_stop'; did you mean one_step"),
-    (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["attack.target=nvv"], "no attack.target 'nvv'; did you mean nv.*known: "),
+        (
+            ["attack.target=nv", "attack.name=fgsm"],
+            r"attack\.target = nv: fgsm cannot aim.*linf_pgd",
+        ),
+        (
+            ["attack.first_passes=one_stop"],
+            "no attack.first_passes 'one_stop'; did you mean one_step",
+        ),
+        (["data.image_size=48"], r"data\.image_size = 48: the model expects images of 32 x 32"),
+    ],
+)
 def test_settings_that_do_not_fit_are_named(settings, message, tiny, dataset, model):
     with pytest.raises(UserError, match=message):
         sweep.Sweep(config.with_settings(tiny, settings), dataset, one_device(model))
@@ -464,8 +540,9 @@ def test_restarts_of_an_attack_without_chance_are_one(tiny, dataset, model, capl
     assert not caplog.text
 
 
-def test_steps_of_a_fixed_length_count_towards_the_reach(tiny, dataset, model, learned, tmp_path,
-                                                         caplog):  # fmt: skip
+def test_steps_of_a_fixed_length_count_towards_the_reach(
+    tiny, dataset, model, learned, tmp_path, caplog
+):
     settings = ["attack.abs_stepsize=0.002", "attack.random_start=false", "attack.first_passes="]
     states = swept(tiny, dataset, model, learned, tmp_path, *settings)
     assert "4 steps of 0.2 ε reach 0.80 of the ball" in caplog.text
@@ -480,8 +557,10 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, caplog):
             now[0] += 20
             bar.update(10)
     said = [record.message for record in caplog.records]
-    assert said == ["ε 0.01: 20 of 100 images, 0.5 images/s, 160 s left",
-                    "ε 0.01: 40 of 100 images, 0.5 images/s, 120 s left"]  # fmt: skip
+    assert said == [
+        "ε 0.01: 20 of 100 images, 0.5 images/s, 160 s left",
+        "ε 0.01: 40 of 100 images, 0.5 images/s, 120 s left",
+    ]
 
 
 @pytest.mark.usefixtures("from_records")
@@ -504,8 +583,9 @@ def test_a_new_row_is_swept_by_what_it_says_of_itself(
     def brighten(replicas, setting, seed):
         seen.append((setting.steps, setting.early_stop))
         return lambda images, labels, ids, epsilon, restart: (
-            np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
-        )  # fmt: skip
+            np.clip(images + np.float32(epsilon), 0, 1),
+            np.ones(len(ids), int),
+        )
 
     row = Row(
         brighten,
@@ -515,9 +595,18 @@ def test_a_new_row_is_swept_by_what_it_says_of_itself(
         source="invented",
     )
     monkeypatch.setitem(ATTACKS, "brighten", row)
-    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=brighten",
-                   "attack.steps=1", "attack.rel_stepsize=none", "attack.random_start=false",
-                   "attack.restarts=3")  # fmt: skip
+    states = swept(
+        tiny,
+        dataset,
+        model,
+        learned,
+        tmp_path,
+        "attack.name=brighten",
+        "attack.steps=1",
+        "attack.rel_stepsize=none",
+        "attack.random_start=false",
+        "attack.restarts=3",
+    )
     assert seen == [(1, True), (1, False)], "the sample images in full"
     assert "1 steps of 0.5 ε reach 0.50 of the ball" in caplog.text
     assert "one start does for all 3" in caplog.text
@@ -552,14 +641,26 @@ def test_robust_is_what_is_right_without_the_attack_too(
     def lucky(replicas, setting, seed):
         """Images that are read as the label."""
         return lambda images, labels, ids, epsilon, restart: (
-            tf.stack([read_as.get(int(label), image)
-                      for label, image in zip(labels, images, strict=True)]),
+            tf.stack(
+                [
+                    read_as.get(int(label), image)
+                    for label, image in zip(labels, images, strict=True)
+                ]
+            ),
             np.ones(len(ids), int),
-        )  # fmt: skip
+        )
 
     monkeypatch.setitem(ATTACKS, "lucky", Row(lucky, passes.single, random=False))
-    states = swept(tiny, dataset, model, learned, tmp_path, "attack.name=lucky",
-                   "attack.mode=independent", "attack.epsilons=1")  # fmt: skip
+    states = swept(
+        tiny,
+        dataset,
+        model,
+        learned,
+        tmp_path,
+        "attack.name=lucky",
+        "attack.mode=independent",
+        "attack.epsilons=1",
+    )
     before, after = (states[e]["logits"].argmax(1) == learned for e in (0.0, 1.0))
     assert (after & ~before).any(), "otherwise nothing is shown"
     (line,) = [r.message for r in caplog.records if "robust accuracy" in r.message]
@@ -568,11 +669,24 @@ def test_robust_is_what_is_right_without_the_attack_too(
 
 def test_samples_show_the_whole_attack(tiny, dataset, model, learned, tmp_path):
     """As Foolbox's loop leaves them, whatever the early stop does for the others."""
-    settings = ["attack.rel_stepsize=0.1", "attack.epsilons=0.01", "attack.first_passes=",
-                "attack.random_start=false", "attack.steps=8"]  # fmt: skip
+    settings = [
+        "attack.rel_stepsize=0.1",
+        "attack.epsilons=0.01",
+        "attack.first_passes=",
+        "attack.random_start=false",
+        "attack.steps=8",
+    ]
     early = swept(tiny, dataset, model, learned, tmp_path / "a", *settings)[0.01]
-    whole = swept(tiny, dataset, model, learned, tmp_path / "b", *settings,
-                  "attack.early_stop=false", "attack.mode=independent")[0.01]  # fmt: skip
+    whole = swept(
+        tiny,
+        dataset,
+        model,
+        learned,
+        tmp_path / "b",
+        *settings,
+        "attack.early_stop=false",
+        "attack.mode=independent",
+    )[0.01]
     rows = np.isin(early["id"], early["sample_id"])
     fallen = (whole["logits"].argmax(1) != learned)[rows]
     assert fallen.any()

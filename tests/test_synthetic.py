@@ -35,8 +35,14 @@ def pixels(seed: int, dx: str = "nv", size: int = 48) -> np.ndarray:
 def test_layout_is_ham10000s(drawn: Path) -> None:
     table = pd.read_csv(drawn / "HAM10000_metadata.csv")
     assert list(table.columns) == [
-        "lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization",
-    ]  # fmt: skip
+        "lesion_id",
+        "image_id",
+        "dx",
+        "dx_type",
+        "age",
+        "sex",
+        "localization",
+    ]
     assert len(table) == IMAGES
     assert table.image_id.is_unique
     assert table.image_id.str.fullmatch(r"ISIC_\d{7}").all()
@@ -183,9 +189,7 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("out/*/*.jpg"))) == 10
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("images", 9), ("size", 31), ("seed", -1)]
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "value"), [("images", 9), ("size", 31), ("seed", -1)])
 def test_number_out_of_range_is_named(tmp_path: Path, name: str, value: int) -> None:
     numbers = {"images": 10, "size": 32, "seed": 0, name: value}
     with pytest.raises(UserError, match=f"{name} is {value}"):

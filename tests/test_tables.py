@@ -15,21 +15,43 @@ from tfrecords import chestxray14, covid_cxr, covid_cxr_actualmed, eyepacs, ham1
 Lines = list[str]
 
 # For each reader: table, header with free text at its end, a row by its number, the image's file.
-HAM = ("HAM10000_metadata.csv", "lesion_id,image_id,dx,dx_type,age,sex,localization",
-       lambda n: f"HAM_{n},ISIC_{n},{('nv', 'mel', 'bkl', 'bcc')[n % 4]},histo,50,male,back",
-       "images/ISIC_{}.jpg")  # fmt: skip
-EYES = ("trainLabels.csv", "image,level,remark", lambda n: f"{n}_left,{n % 5},back",
-        "train/{}_left.jpeg")  # fmt: skip
-XRAYS = ("Data_Entry_2017.csv", "Image Index,Finding Labels,Follow-up #,Patient ID,View",
-         lambda n: f"{n:08d}_000.png,No Finding,0,{n},back", "images/{:08d}_000.png")  # fmt: skip
-COVID = ("metadata.csv", "patientid,finding,view,filename,other",
-         lambda n: f"{n},COVID-19,PA,case-{n}.jpg,back", "images/case-{}.jpg")  # fmt: skip
-ACTUALMED = ("metadata.csv", "patientid,finding,view,imagename,notes",
-             lambda n: f"A{n},COVID-19,PA,case-{n}.png,back", "images/case-{}.png")  # fmt: skip
+HAM = (
+    "HAM10000_metadata.csv",
+    "lesion_id,image_id,dx,dx_type,age,sex,localization",
+    lambda n: f"HAM_{n},ISIC_{n},{('nv', 'mel', 'bkl', 'bcc')[n % 4]},histo,50,male,back",
+    "images/ISIC_{}.jpg",
+)
+EYES = (
+    "trainLabels.csv",
+    "image,level,remark",
+    lambda n: f"{n}_left,{n % 5},back",
+    "train/{}_left.jpeg",
+)
+XRAYS = (
+    "Data_Entry_2017.csv",
+    "Image Index,Finding Labels,Follow-up #,Patient ID,View",
+    lambda n: f"{n:08d}_000.png,No Finding,0,{n},back",
+    "images/{:08d}_000.png",
+)
+COVID = (
+    "metadata.csv",
+    "patientid,finding,view,filename,other",
+    lambda n: f"{n},COVID-19,PA,case-{n}.jpg,back",
+    "images/case-{}.jpg",
+)
+ACTUALMED = (
+    "metadata.csv",
+    "patientid,finding,view,imagename,notes",
+    lambda n: f"A{n},COVID-19,PA,case-{n}.png,back",
+    "images/case-{}.png",
+)
 READERS = {
-    ham10000: HAM, eyepacs: EYES, chestxray14: XRAYS, covid_cxr: COVID,
+    ham10000: HAM,
+    eyepacs: EYES,
+    chestxray14: XRAYS,
+    covid_cxr: COVID,
     covid_cxr_actualmed: ACTUALMED,
-}  # fmt: skip
+}
 every_reader = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.NAME)
 IMAGE = encoded(colours(0))
 
@@ -104,10 +126,12 @@ def test_a_stray_quote_in_the_middle_swallows_no_row(reader, tmp_path: Path) -> 
 @every_reader
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
-    [('"back', "line 6, column", "never closed"),
-     ("back, left", "line 6: ", "more fields than the header's")],
+    [
+        ('"back', "line 6, column", "never closed"),
+        ("back, left", "line 6: ", "more fields than the header's"),
+    ],
     ids=["one stray quote", "a field too many"],
-)  # fmt: skip
+)
 def test_a_broken_row_is_named_with_its_line(
     reader, text: str, place: str, reason: str, tmp_path: Path
 ) -> None:
@@ -182,9 +206,13 @@ def test_a_doubled_column_is_named(reader, form: str, tmp_path: Path) -> None:
 @every_reader
 @pytest.mark.parametrize(
     ("encoding", "reason"),
-    [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("latin-1", "line 3, field"),
-     ("cp1252", "is not UTF-8")],
-)  # fmt: skip
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16"),
+        ("latin-1", "line 3, field"),
+        ("cp1252", "is not UTF-8"),
+    ],
+)
 def test_another_encoding_is_one_line(reader, encoding: str, reason: str, tmp_path: Path) -> None:
     path = make(tmp_path, reader) / READERS[reader][0]
     path.write_bytes(path.read_text().replace("back", "Rücken", 2).encode(encoding))
@@ -206,9 +234,12 @@ def test_a_byte_order_mark_is_form_and_two_are_one_line(reader, tmp_path: Path) 
 def test_separators_and_line_ends(reader, tmp_path: Path) -> None:
     path = make(tmp_path, reader) / READERS[reader][0]
     text = path.read_text()
-    for form in (text.replace(",", "\t"), text.replace("\n", "\r\n"), text.replace("\n", "\r"),
-                 "\n".join(",".join(f'"{cell}"' for cell in line.split(","))
-                           for line in text.splitlines())):  # fmt: skip
+    for form in (
+        text.replace(",", "\t"),
+        text.replace("\n", "\r\n"),
+        text.replace("\n", "\r"),
+        "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()),
+    ):
         path.write_bytes(form.encode())
         rows, rejects = reader.read(tmp_path)
         assert ([row.line for row in rows], rejects) == (list(range(2, 22)), [])

@@ -84,8 +84,9 @@ def test_the_gradient_of_trades_goes_through_both_images():
         value = tf.reduce_sum(each)
     # By the softmax' own derivatives: of the cross-entropy p - y, of KL(p || q) towards p's logits
     # p (log p/q - KL) and towards q's q - p; the last bias adds to both.
-    p, q = (scipy.special.softmax(model(x).numpy().astype(float), axis=1)
-            for x in (IMAGES, crafted))  # fmt: skip
+    p, q = (
+        scipy.special.softmax(model(x).numpy().astype(float), axis=1) for x in (IMAGES, crafted)
+    )
     apart = scipy.stats.entropy(p, q, axis=1)[:, None]
     by_hand = (p - np.eye(3)[LABELS]) + 3 * (p * (np.log(p / q) - apart) + q - p)
     np.testing.assert_allclose(tape.gradient(value, weight), by_hand.sum(axis=0), rtol=1e-3)
@@ -121,8 +122,11 @@ def test_which_methods_attack_their_validation_is_known_without_tensorflow(name)
 
 def test_a_norm_that_a_method_does_not_know_is_refused():
     methods.row_of(config.Training(method="trades", inner_norm="l2"))
-    with pytest.raises(UserError, match=r"^training.inner_norm = l2: expected linf, the norm of "
-                                        r"training.method = fast$"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"^training.inner_norm = l2: expected linf, the norm of "
+        r"training.method = fast$",
+    ):
         methods.row_of(config.Training(method="fast", inner_norm="l2"))
 
 
@@ -209,11 +213,19 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
 ):
     """By the momentum asked for; neither crafting nor validation's attack moves them."""
     experiment = config.with_settings(
-        small, ["training.method=adversarial", "training.batchnorm_momentum=0.75",
-                "training.epochs=1", "training.inner_batchnorm=training",
-                "training.inner_steps=2", "training.inner_rel_stepsize=0.5",
-                "training.augmentation=", "data.limit=48", "model.head=gap"],
-    )  # fmt: skip
+        small,
+        [
+            "training.method=adversarial",
+            "training.batchnorm_momentum=0.75",
+            "training.epochs=1",
+            "training.inner_batchnorm=training",
+            "training.inner_steps=2",
+            "training.inner_rel_stepsize=0.5",
+            "training.augmentation=",
+            "data.limit=48",
+            "model.head=gap",
+        ],
+    )
     leave_uncompiled(monkeypatch)
     steps, real = [], adversarial.Adversarial.outer
 
@@ -234,9 +246,9 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
 
 
 @pytest.mark.parametrize(  # test_losses has every method on two devices
-    "name", ["adversarial", *(pytest.param(name, marks=pytest.mark.slow)
-                              for name in ("trades", "fast"))]
-)  # fmt: skip
+    "name",
+    ["adversarial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trades", "fast"))],
+)
 def test_one_and_two_replicas_take_the_same_step(name):
     """Without BatchNorm's per-replica statistics; what fit says is not added up either."""
     ends = []
@@ -261,27 +273,41 @@ def test_one_and_two_replicas_take_the_same_step(name):
     assert first["loss"] > 0
 
 
-KEYS = ("loss", "robust_accuracy", "val_loss", "val_clean_loss", "val_accuracy",
-        "val_robust_accuracy")  # fmt: skip
+KEYS = (
+    "loss",
+    "robust_accuracy",
+    "val_loss",
+    "val_clean_loss",
+    "val_accuracy",
+    "val_robust_accuracy",
+)
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "spread"),
-    [("adversarial", "float32", tf.distribute.get_strategy),
-     pytest.param("adversarial", "float32", strategy.mirrored, marks=pytest.mark.slow),
-     ("trades", "float16", tf.distribute.get_strategy),
-     ("fast", "bfloat16", tf.distribute.get_strategy)],
-)  # fmt: skip
+    [
+        ("adversarial", "float32", tf.distribute.get_strategy),
+        pytest.param("adversarial", "float32", strategy.mirrored, marks=pytest.mark.slow),
+        ("trades", "float16", tf.distribute.get_strategy),
+        ("fast", "bfloat16", tf.distribute.get_strategy),
+    ],
+)
 def test_a_resume_equals_an_undisturbed_run(
     name, precision, spread, small, records_folder, tmp_path
 ):
     experiment = config.with_settings(
-        small, [f"training.method={name}", f"training.precision={precision}",
-                "training.inner_steps=2", "training.inner_rel_stepsize=0.5", "data.limit=16",
-                "training.augmentation=",  # test_fit resumes it
-                # So that dropout draws inside the attack, too.
-                "training.inner_batchnorm=training"],
-    )  # fmt: skip
+        small,
+        [
+            f"training.method={name}",
+            f"training.precision={precision}",
+            "training.inner_steps=2",
+            "training.inner_rel_stepsize=0.5",
+            "data.limit=16",
+            "training.augmentation=",  # test_fit resumes it
+            # So that dropout draws inside the attack, too.
+            "training.inner_batchnorm=training",
+        ],
+    )
     dataset = records.load(records_folder)
     rows, _ = resumed_as_whole(
         experiment, dataset, tmp_path, spread(), compiled=spread is strategy.mirrored
@@ -314,9 +340,15 @@ def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightl
     small, records_folder, tmp_path, monkeypatch
 ):
     experiment = config.with_settings(
-        small, ["training.method=adversarial", "model.head=gap", "training.inner_steps=8",
-               "training.inner_epsilon=0.02", "training.inner_rel_stepsize=0.4"],
-    )  # fmt: skip
+        small,
+        [
+            "training.method=adversarial",
+            "model.head=gap",
+            "training.inner_steps=8",
+            "training.inner_epsilon=0.02",
+            "training.inner_rel_stepsize=0.4",
+        ],
+    )
     leave_uncompiled(monkeypatch)
     dataset = records.load(records_folder)
     fit.train(experiment, dataset, tmp_path, tf.distribute.get_strategy())
@@ -340,9 +372,14 @@ def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightl
 
 def row(one_step: float, pgd: float, loss: float = 1.0) -> dict:
     return {
-        "loss": 1.0, "robust_accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.6,
-        "val_robust_accuracy": pgd, "val_one_step_accuracy": one_step, "seconds": 1.0,
-    }  # fmt: skip
+        "loss": 1.0,
+        "robust_accuracy": 0.5,
+        "val_loss": loss,
+        "val_accuracy": 0.6,
+        "val_robust_accuracy": pgd,
+        "val_one_step_accuracy": one_step,
+        "seconds": 1.0,
+    }
 
 
 def test_a_collapse_is_a_gap_between_one_step_and_several_and_a_loss_of_what_was():
@@ -427,8 +464,10 @@ def test_bad_settings_end_in_one_clear_line(settings, words, small, records_fold
     with pytest.raises(UserError, match=words):
         fit.train(
             config.with_settings(small, [f"training.{text}" for text in settings]),
-            records.load(records_folder), tmp_path, tf.distribute.get_strategy(),
-        )  # fmt: skip
+            records.load(records_folder),
+            tmp_path,
+            tf.distribute.get_strategy(),
+        )
 
 
 def test_validation_may_look_at_an_evenly_spread_share(tiny, records_folder):

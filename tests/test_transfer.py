@@ -31,11 +31,30 @@ SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=
 
 
 def train(module, records, folder):
-    words = ["train", "--smoke", "--records", str(records), "--runs", str(folder),
-             "--set", "training.epochs=4", "--set", "training.learning_rate=1e-2",
-             "--set", "training.augmentation=", "--set", "training.class_weights=none",
-             "--set", "training.patience=4", "--set", "data.image_size=32",
-             "--set", "data.limit=100", "--set", "model.backbone=small"]  # fmt: skip
+    words = [
+        "train",
+        "--smoke",
+        "--records",
+        str(records),
+        "--runs",
+        str(folder),
+        "--set",
+        "training.epochs=4",
+        "--set",
+        "training.learning_rate=1e-2",
+        "--set",
+        "training.augmentation=",
+        "--set",
+        "training.class_weights=none",
+        "--set",
+        "training.patience=4",
+        "--set",
+        "data.image_size=32",
+        "--set",
+        "data.limit=100",
+        "--set",
+        "model.backbone=small",
+    ]
     assert main(module.EXPERIMENT, words) == 0
 
 
@@ -63,8 +82,14 @@ def test_both_models_are_trained(trained):
 
 
 def test_every_model_is_judged_on_the_adversarials_of_each(trained, records_folder, tmp_path):
-    words = ["transfer", str(trained), "--records", str(records_folder.parent),
-             "--out", str(tmp_path)]  # fmt: skip
+    words = [
+        "transfer",
+        str(trained),
+        "--records",
+        str(records_folder.parent),
+        "--out",
+        str(tmp_path),
+    ]
     for setting in SETTINGS:
         words += ["--set", setting]
     assert command.main(words) == 0
@@ -130,8 +155,9 @@ def test_a_check_loads_its_surrogate_from_the_runs_beside_it(trained, records_fo
     assert one.surrogate(dataset) is None
     name, load = one.loaded({"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
     assert name == "resnet18_soft_attention-smoke, seed 0"
-    for mine, theirs in zip(load().model.get_weights(),
-                            two.trained(dataset).model.get_weights(), strict=True):  # fmt: skip
+    for mine, theirs in zip(
+        load().model.get_weights(), two.trained(dataset).model.get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(mine, theirs)
 
 
@@ -142,8 +168,9 @@ def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
         assert not setting.early_stop
         assert setting.steps == 9
         return lambda images, labels, ids, epsilon, restart: (
-            np.clip(images + np.float32(epsilon), 0, 1), np.ones(len(ids), int)
-        )  # fmt: skip
+            np.clip(images + np.float32(epsilon), 0, 1),
+            np.ones(len(ids), int),
+        )
 
     monkeypatch.setitem(ATTACKS, "brighten", Row(brighten, passes.single, own={"steps": 9}))
     monkeypatch.setitem(
@@ -153,8 +180,9 @@ def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
     flat = keras.layers.Flatten()(image)
     models = {name: Replicas(keras.Model(image, keras.layers.Dense(7)(flat))) for name in "ab"}
     dataset = records.load(records_folder)
-    asked = config.with_settings(tiny, ["attack.name=brighten", "attack.epsilons=0.1",
-                                        "attack.steps=none"])  # fmt: skip
+    asked = config.with_settings(
+        tiny, ["attack.name=brighten", "attack.epsilons=0.1", "attack.steps=none"]
+    )
     experiment = dataclasses.replace(asked, attack=crafting.in_full(asked.attack))
     crafting.craft("a", models, experiment, dataset, tmp_path)
     made = runs.load_npz(tmp_path / "a-0.1.npz")
@@ -169,8 +197,11 @@ def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
 
 def test_what_a_model_has_wrong_is_not_right_for_being_attacked(tmp_path):
     def save(name, a, b):
-        runs.save_npz(tmp_path / f"{name}.npz", label=np.array([0, 0, 1, 1]),
-                      **{"logits-a": np.eye(2)[a], "logits-b": np.eye(2)[b]})  # fmt: skip
+        runs.save_npz(
+            tmp_path / f"{name}.npz",
+            label=np.array([0, 0, 1, 1]),
+            **{"logits-a": np.eye(2)[a], "logits-b": np.eye(2)[b]},
+        )
 
     save("clean", [0, 0, 1, 0], [0, 1, 1, 1])
     save("a-0.1", [0, 1, 1, 1], [0, 0, 0, 1])
@@ -183,8 +214,13 @@ def test_what_a_model_has_wrong_is_not_right_for_being_attacked(tmp_path):
 
 
 def test_a_white_box_weaker_than_transfer_is_called_out():
-    rows = [["clean", "a", 0.0, 0.9], ["a", "a", 0.1, 0.5], ["b", "a", 0.1, 0.3],
-            ["a", "b", 0.1, 0.7], ["b", "b", 0.1, 0.2]]  # fmt: skip
+    rows = [
+        ["clean", "a", 0.0, 0.9],
+        ["a", "a", 0.1, 0.5],
+        ["b", "a", 0.1, 0.3],
+        ["a", "b", 0.1, 0.7],
+        ["b", "b", 0.1, 0.2],
+    ]
     table = pd.DataFrame(
         [[s, t, e, "accuracy", v, 0, 1, 100] for s, t, e, v in rows], columns=list(matrix.COLUMNS)
     )

@@ -24,8 +24,13 @@ ROWS = ("a pass", "b note", "c warn")
 
 def row(text):
     name, status = text.split()
-    return {"name": name, "title": f"{name} holds", "status": status, "said": f"{name} 0.5",
-            "meaning": f"{name} is bad"}  # fmt: skip
+    return {
+        "name": name,
+        "title": f"{name} holds",
+        "status": status,
+        "said": f"{name} 0.5",
+        "meaning": f"{name} is bad",
+    }
 
 
 @pytest.fixture
@@ -34,8 +39,14 @@ def attacked(records_folder, tmp_path):
 
     def make(name, *found, label="linf_pgd", **notes):
         settings = [f"name={name}", "data.image_size=32"]
-        walk = run_helpers.made(resnet18_gap.EXPERIMENT, records_folder, tmp_path / "my runs",
-                                *settings, label=label, **notes)  # fmt: skip
+        walk = run_helpers.made(
+            resnet18_gap.EXPERIMENT,
+            records_folder,
+            tmp_path / "my runs",
+            *settings,
+            label=label,
+            **notes,
+        )
         if found:
             check(walk, *found)
         return walk
@@ -50,8 +61,9 @@ def check(walk, *found):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Walk, "trained", lambda *_: None)
         patch.setattr(Subject, "of_sweep", lambda *_: None)
-        patch.setattr(sanity, "check",
-                      lambda _, folder: runs.save_json(folder / "checks.json", value))  # fmt: skip
+        patch.setattr(
+            sanity, "check", lambda _, folder: runs.save_json(folder / "checks.json", value)
+        )
         pipeline.check(walk)
 
 
@@ -59,10 +71,14 @@ def result(walk):
     """As much of a result as the section needs."""
     run, label = walk.run, walk.label
     return SimpleNamespace(
-        run=run, attack=label, setting=run.attacks()[label], label=run.experiment.name,
-        group=("demo", run.experiment.name), key=(run.root, label),
+        run=run,
+        attack=label,
+        setting=run.attacks()[label],
+        label=run.experiment.name,
+        group=("demo", run.experiment.name),
+        key=(run.root, label),
         path=lambda stage, *parts: run.path(run.place_of(stage, label), *parts),
-    )  # fmt: skip
+    )
 
 
 def read(*walks):
@@ -139,8 +155,15 @@ def test_an_attack_of_before_it_became_stronger_is_named_on_the_first_screen(att
 @pytest.mark.parametrize("state", ["missing", "old", "damaged"])
 def test_what_the_page_advises_works(state, attacked, records_folder):
     """Whatever the run and its attack are called, and wherever runs and records are."""
-    again = ["experiments.demo.resnet18_gap", "--records", str(records_folder), "--set",
-             "name=mine-own", "--set", "data.image_size=32"]  # fmt: skip
+    again = [
+        "experiments.demo.resnet18_gap",
+        "--records",
+        str(records_folder),
+        "--set",
+        "name=mine-own",
+        "--set",
+        "data.image_size=32",
+    ]
     walk = attacked("mine-own", *ROWS, label="my_attack", again=again)
     path = walk.run.path("check", "my_attack", "checks.json")
     if state == "missing":
@@ -163,8 +186,9 @@ def test_what_the_page_advises_works(state, attacked, records_folder):
     assert (python, option) == ("python", "-m")
     walks = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STAGES, "check",
-                      lambda each: walks.append(each) or check(each, *ROWS))  # fmt: skip
+        patch.setitem(
+            pipeline.STAGES, "check", lambda each: walks.append(each) or check(each, *ROWS)
+        )
         assert main(importlib.import_module(module).EXPERIMENT, words) == 0
     assert walks[0].run.root == walk.run.root
     assert len(read(walk)[0].rows) == 3, "and then the page shows them"

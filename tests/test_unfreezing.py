@@ -18,19 +18,38 @@ from attnrobust.studies import unfreezing_table as page
 from experiments.demo import resnet18_gap
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
-SETTINGS = ["attack.epsilons=0.01", "attack.steps=2", "attack.rel_stepsize=0.5",
-            "training.epochs=1", "training.learning_rate=1e-3",
-            "training.augmentation="]  # fmt: skip
+SETTINGS = [
+    "attack.epsilons=0.01",
+    "attack.steps=2",
+    "attack.rel_stepsize=0.5",
+    "training.epochs=1",
+    "training.learning_rate=1e-3",
+    "training.augmentation=",
+]
 
 
 @pytest.fixture(scope="module")
 def trained(one_device, uncompiled, records_folder, tmp_path_factory):
     """Folder of a small run, trained on adversarials."""
     folder = tmp_path_factory.mktemp("trained")
-    words = ["train", "--smoke", "--records", str(records_folder), "--runs", str(folder),
-             "--set", "data.image_size=32", "--set", "model.backbone=small",
-             "--set", "training.method=adversarial", "--set", "training.inner_steps=2",
-             "--set", "training.inner_rel_stepsize=0.5"]  # fmt: skip
+    words = [
+        "train",
+        "--smoke",
+        "--records",
+        str(records_folder),
+        "--runs",
+        str(folder),
+        "--set",
+        "data.image_size=32",
+        "--set",
+        "model.backbone=small",
+        "--set",
+        "training.method=adversarial",
+        "--set",
+        "training.inner_steps=2",
+        "--set",
+        "training.inner_rel_stepsize=0.5",
+    ]
     assert main(resnet18_gap.EXPERIMENT, words) == 0
     return folder
 
@@ -48,8 +67,18 @@ def test_every_group_more_learns_and_the_rest_stays(
     root = tmp_path / "r" / "demo" / "resnet18_gap-smoke" / "seed-0"
     other = tmp_path / "r" / "demo" / "plain" / "seed-0"
     shutil.copytree(root, other)
-    words = ["unfreeze", str(root), "--records", str(records_folder.parent), "--standard",
-             str(other), "--out", str(tmp_path / "out"), "--groups", "2"]  # fmt: skip
+    words = [
+        "unfreeze",
+        str(root),
+        "--records",
+        str(records_folder.parent),
+        "--standard",
+        str(other),
+        "--out",
+        str(tmp_path / "out"),
+        "--groups",
+        "2",
+    ]
     settings = runs.load_json(other / "config.json")
     settings |= {"name": "plain", "attack": {**settings["attack"], "steps": 7}}
     runs.save_json(other / "config.json", settings)
@@ -85,17 +114,27 @@ def test_every_group_more_learns_and_the_rest_stays(
     assert "copied from other weights than" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--set", "attack.first_passes=one"], "no attack.first_passes 'one'"),
-    (["--set", "training.augmentation=flips"], "no training.augmentation 'flips'"),
-    (["--groups", "1", "9"], "--groups 9: expected at most 3, the layer groups of small"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "attack.first_passes=one"], "no attack.first_passes 'one'"),
+        (["--set", "training.augmentation=flips"], "no training.augmentation 'flips'"),
+        (["--groups", "1", "9"], "--groups 9: expected at most 3, the layer groups of small"),
+    ],
+)
 def test_what_could_not_begin_is_refused_before_anything_is_copied(
     words, message, trained, records_folder, tmp_path, capsys
 ):
     (run,) = runs.find_runs([trained])
-    asked = ["unfreeze", str(run.root), "--records", str(records_folder.parent), "--out",
-             str(tmp_path / "out"), *words]  # fmt: skip
+    asked = [
+        "unfreeze",
+        str(run.root),
+        "--records",
+        str(records_folder.parent),
+        "--out",
+        str(tmp_path / "out"),
+        *words,
+    ]
     assert command.main(asked) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -103,14 +142,19 @@ def test_what_could_not_begin_is_refused_before_anything_is_copied(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("setting", "words"), [
-    ("data.task=binary", "data.task is 'binary', expected that of .*, ''"),
-    ("name=plain", "expected a run of another experiment or seed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.task=binary", "data.task is 'binary', expected that of .*, ''"),
+        ("name=plain", "expected a run of another experiment or seed"),
+    ],
+)
 def test_a_standard_run_of_something_else_is_refused(setting, words, tmp_path):
     plain = config.Experiment(name="plain", data=config.Data(dataset="demo"))
-    both = [runs.Run.of(plain, tmp_path / "a"),
-            runs.Run.of(config.with_settings(plain, [setting]), tmp_path / "b")]  # fmt: skip
+    both = [
+        runs.Run.of(plain, tmp_path / "a"),
+        runs.Run.of(config.with_settings(plain, [setting]), tmp_path / "b"),
+    ]
     for run in both:
         with run.stage("train", used={"training": {}}):
             pass
@@ -123,10 +167,12 @@ def _unchanged(base, root):
     before, after = _weights(base), _weights(root / "train" / "weights.h5")
     stages = {name.partition("_")[0] for name in before if name.startswith("conv")}
     return {
-        stage for stage in stages
-        if all(np.array_equal(before[name], after[name])
-               for name in before if name.startswith(stage))
-    }  # fmt: skip
+        stage
+        for stage in stages
+        if all(
+            np.array_equal(before[name], after[name]) for name in before if name.startswith(stage)
+        )
+    }
 
 
 def _weights(file):
@@ -134,8 +180,11 @@ def _weights(file):
 
     found = {}
     with h5py.File(file) as stored:
-        stored.visititems(lambda name, item: found.update({name: item[()]})
-                          if isinstance(item, h5py.Dataset) else None)  # fmt: skip
+        stored.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
     return found
 
 
@@ -145,8 +194,11 @@ def test_counts_by_hand_and_their_figure(tmp_path):
     for name, hits in (("a", (4, 1)), ("b", (3, 0)), ("lucky", (2, 3))):
         for epsilon, right in zip((0.0, 0.1), hits, strict=True):
             logits = np.eye(2)[[0] * right + [1] * (4 - right)]
-            runs.save_npz(tmp_path / name / "attack" / "x" / runs.attack_file("linf_pgd", epsilon),
-                          logits=logits, label=np.zeros(4, int))  # fmt: skip
+            runs.save_npz(
+                tmp_path / name / "attack" / "x" / runs.attack_file("linf_pgd", epsilon),
+                logits=logits,
+                label=np.zeros(4, int),
+            )
     roots = {0: tmp_path / "a", 3: tmp_path / "b", None: tmp_path / "b", 4: tmp_path / "lucky"}
     table = page.measure(roots, attack, "x")
     assert list(table["groups"][[0, 1, 2, 3, 6, 7]]) == [0, 0, 3, 3, 4, 4]
@@ -158,10 +210,13 @@ def test_counts_by_hand_and_their_figure(tmp_path):
     assert (tmp_path / "unfreeze.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize(("setting", "words"), [
-    ("data.limit=8", "unfreeze takes settings of training and attack"),
-    ("attack.target=nv", "unfreeze judges attacks that take any wrong class"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.limit=8", "unfreeze takes settings of training and attack"),
+        ("attack.target=nv", "unfreeze judges attacks that take any wrong class"),
+    ],
+)
 def test_settings_that_would_compare_unlike_things_are_refused(setting, words, tmp_path):
     run = runs.Run(tmp_path / "run", config.Experiment(name="a", data=config.Data(dataset="demo")))
     with run.stage("train", used={"training": {}}):

@@ -34,8 +34,12 @@ def test_a_surrogate_learned_from_the_same_images_in_earnest(
     walk, tiny, records_folder, tmp_path, caplog
 ):
     dataset = walk.dataset()
-    for settings in (["name=a-smoke"], ["name=b", "data.limit=16"], ["name=c", "data.folds=3"],
-                     ["name=d", "data.image_size=64"]):  # fmt: skip
+    for settings in (
+        ["name=a-smoke"],
+        ["name=b", "data.limit=16"],
+        ["name=c", "data.folds=3"],
+        ["name=d", "data.image_size=64"],
+    ):
         made(tiny, records_folder, tmp_path, *settings)
     assert walk.surrogate(dataset) is None
     assert walk.surrogate(dataclasses.replace(dataset, hash="another")) is None
@@ -44,8 +48,9 @@ def test_a_surrogate_learned_from_the_same_images_in_earnest(
     other = made(tiny, records_folder, tmp_path, "name=z")
     found = walk.surrogate(dataset)
     assert found == {"run": "z/seed-0", "weights": runs.digest(other.run.path("train/weights.h5"))}
-    fewer = dataclasses.replace(walk, run=Run(
-        walk.run.root, config.with_settings(walk.experiment, ["data.limit=8"])))  # fmt: skip
+    fewer = dataclasses.replace(
+        walk, run=Run(walk.run.root, config.with_settings(walk.experiment, ["data.limit=8"]))
+    )
     assert fewer.surrogate(dataset) == found, "a limit of the attack's only chooses images"
     runs.save_json(tmp_path / "demo" / "broken" / "seed-0" / "config.json", {})
     assert walk.surrogate(dataset) == found

@@ -53,9 +53,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         folder = tmp_path_factory.mktemp(name)
         rows, rejects = module.read(make[name](folder / "raw"))
         writing.write(
-            folder / name, name=name, classes=module.CLASSES, rows=rows, rejects=rejects,
-            how=shards.Preparation(size=SIZE, workers=1), tasks=getattr(module, "TASKS", {}),
-        )  # fmt: skip
+            folder / name,
+            name=name,
+            classes=module.CLASSES,
+            rows=rows,
+            rejects=rejects,
+            how=shards.Preparation(size=SIZE, workers=1),
+            tasks=getattr(module, "TASKS", {}),
+        )
         return folder / name
 
     return write
@@ -111,8 +116,12 @@ def test_every_network_walks_as_a_user_starts_it(
     stages = [each for each in pipeline.STAGES if each not in left_out]
     words = [*stages, "--smoke", "--records", str(stored(name.partition(".")[0]))]
     walked = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *words], cwd=tmp_path, text=True, check=False,
-        capture_output=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )  # fmt: skip
+        [sys.executable, "-m", f"experiments.{name}", *words],
+        cwd=tmp_path,
+        text=True,
+        check=False,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert walked.returncode == 0, walked.stderr
     check(tmp_path, name, stages)

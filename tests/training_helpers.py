@@ -26,8 +26,15 @@ WEIGHTS = np.linspace(0.5, 2, 8).astype(np.float32)
 
 def setting(method: str, **values) -> config.Training:
     """Of three steps in a ball of 0.05, eight images at once."""
-    return config.Training(method=method, inner_epsilon=0.05, inner_steps=3, inner_rel_stepsize=0.5,
-                           batch_size=8, learning_rate=0.1, **values)  # fmt: skip
+    return config.Training(
+        method=method,
+        inner_epsilon=0.05,
+        inner_steps=3,
+        inner_rel_stepsize=0.5,
+        batch_size=8,
+        learning_rate=0.1,
+        **values,
+    )
 
 
 def network(*, batchnorm: bool) -> keras.Model:
@@ -80,9 +87,13 @@ def leave_uncompiled(patch: pytest.MonkeyPatch) -> None:
 
 
 def resumed_as_whole(
-    experiment: config.Experiment, dataset: Dataset, folder: Path,
-    spread: tf.distribute.Strategy, *, compiled: bool = True,
-) -> tuple[list[dict], keras.Model]:  # fmt: skip
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    spread: tf.distribute.Strategy,
+    *,
+    compiled: bool = True,
+) -> tuple[list[dict], keras.Model]:
     """A resume is the unkilled run: goes on from a copy made after an epoch, and compares.
 
     The copy is made as soon as the state is written, before the files that follow from it.
@@ -107,8 +118,10 @@ def resumed_as_whole(
             whole = fit.train(experiment, dataset, parts[0], spread)
         assert State.load(parts[1] / "state").epoch == 1
         resumed = fit.train(experiment, dataset, parts[1], spread)
-    rows, again = ([{key: value for key, value in row.items() if key != "seconds"}
-                    for row in history(part)] for part in parts)  # fmt: skip
+    rows, again = (
+        [{key: value for key, value in row.items() if key != "seconds"} for row in history(part)]
+        for part in parts
+    )
     assert len(rows) > 1, "something was left to do"
     if compiled:
         assert whole.train_function.experimental_get_tracing_count() == 1, "once, not an epoch"

@@ -36,9 +36,21 @@ log = logging.getLogger("attnrobust")
 NAME = "chestxray14"
 CLASSES = ("no_pneumothorax", "pneumothorax")
 FINDINGS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis",
-    "Hernia", "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
 NOTHING = "No Finding"
 TABLE = "Data_Entry_2017.csv"
 TABLES = (TABLE, "Data_Entry_2017_v2020.csv", "sample_labels.csv", "sample/sample_labels.csv")
@@ -56,9 +68,11 @@ def pneumothorax(findings: Sequence[str]) -> str:
 
 
 def read(
-    folder: Path, *, split_by: str = "patient",
+    folder: Path,
+    *,
+    split_by: str = "patient",
     label_of: Callable[[Sequence[str]], str] = pneumothorax,
-) -> tuple[list[Row], list[Reject]]:  # fmt: skip
+) -> tuple[list[Row], list[Reject]]:
     """Rows and rejects of a raw folder.
 
     Args:
@@ -147,8 +161,13 @@ def _official(folder: Path, ids: list[str]) -> dict[str, str] | None:
         raise UserError(f"{there[0]}: no image in it")
     absent = len(official.keys() - set(ids))
     if absent:
-        log.info("%s and %s name %s images that %s does not: taken for a subset",
-                 TRAIN_LIST, TEST_LIST, f"{absent:,}", TABLE)  # fmt: skip
+        log.info(
+            "%s and %s name %s images that %s does not: taken for a subset",
+            TRAIN_LIST,
+            TEST_LIST,
+            f"{absent:,}",
+            TABLE,
+        )
     return official
 
 
@@ -192,6 +211,7 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
 
 if __name__ == "__main__":
     raise SystemExit(
-        prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), image_filter=FILTER,
-                     draw=draw_steps)
-    )  # fmt: skip
+        prepare.main(
+            NAME, CLASSES, read, split_by=("patient", "image"), image_filter=FILTER, draw=draw_steps
+        )
+    )

@@ -39,6 +39,12 @@ def _label(findings: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     raise SystemExit(
-        prepare.main(NAME, CLASSES, read, split_by=("patient", "image"),
-                     image_filter=chestxray14.FILTER, draw=chestxray14.draw_steps)
-    )  # fmt: skip
+        prepare.main(
+            NAME,
+            CLASSES,
+            read,
+            split_by=("patient", "image"),
+            image_filter=chestxray14.FILTER,
+            draw=chestxray14.draw_steps,
+        )
+    )

@@ -100,14 +100,21 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     left_out["lateral or CT"] |= volumes
     if "modality" in table:
         left_out["lateral or CT"] |= table["modality"].str.lower() == "ct"
-    return frontal(folder, table, rejects, name="filename", left_out=left_out, labels=LABELS,
-                   split_by=split_by)  # fmt: skip
+    return frontal(
+        folder, table, rejects, name="filename", left_out=left_out, labels=LABELS, split_by=split_by
+    )
 
 
 def frontal(
-    folder: Path, table: pd.DataFrame, rejects: Sequence[Reject], *, name: str,
-    left_out: Mapping[str, pd.Series], labels: Mapping[str, str], split_by: str,
-) -> tuple[list[Row], list[Reject]]:  # fmt: skip
+    folder: Path,
+    table: pd.DataFrame,
+    rejects: Sequence[Reject],
+    *,
+    name: str,
+    left_out: Mapping[str, pd.Series],
+    labels: Mapping[str, str],
+    split_by: str,
+) -> tuple[list[Row], list[Reject]]:
     """Rows and rejects of a table in this layout.
 
     Args:
@@ -154,8 +161,11 @@ def _files(folder: Path, named: Set[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the images in it")
     every = [*places.files(folder), *places.broken_links(folder)]
-    found = {name: folder / name for name in every
-             if name.lower().endswith(images.SUFFIXES) or name in named}  # fmt: skip
+    found = {
+        name: folder / name
+        for name in every
+        if name.lower().endswith(images.SUFFIXES) or name in named
+    }
     if not found:
         raise UserError(f"no image in {folder}; {', '.join(images.SUFFIXES)} are read")
     for stem, names in _stems(found).items():

@@ -41,15 +41,23 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
-    table, rejects = raw.open_table(folder, (covid_cxr.TABLE,), COLUMNS, id_="imagename",
-                                    prose=("notes",))  # fmt: skip
+    table, rejects = raw.open_table(
+        folder, (covid_cxr.TABLE,), COLUMNS, id_="imagename", prose=("notes",)
+    )
     said = table["finding"].where(table["finding"] != "", table["notes"])
     left_out = {
         "inconclusive": said.str.lower().str.startswith("inconclusive"),
         "lateral or CT": table["view"].str.lower().isin(covid_cxr.OTHER_VIEWS),
     }
-    return covid_cxr.frontal(folder, table, rejects, name="imagename", left_out=left_out,
-                             labels=LABELS, split_by=split_by)  # fmt: skip
+    return covid_cxr.frontal(
+        folder,
+        table,
+        rejects,
+        name="imagename",
+        left_out=left_out,
+        labels=LABELS,
+        split_by=split_by,
+    )
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ NAME = "eyepacs"
 CLASSES = ("no_dr", "mild", "moderate", "severe", "proliferative")  # grades 0 to 4
 TASKS = {"binary": Task(classes=("negative", "positive"), of=(0, 0, 1, 1, 1))}
 TABLE = "trainLabels.csv"
-TABLES = {TABLE: ("train", "resized_train", ""),
-          "trainLabels_cropped.csv": ("resized_train_cropped", "train", "")}  # fmt: skip
+TABLES = {
+    TABLE: ("train", "resized_train", ""),
+    "trainLabels_cropped.csv": ("resized_train_cropped", "train", ""),
+}
 COLUMNS = ("image", "level")
 SUFFIXES = (".jpeg", ".jpg", ".png")
 EYE = re.compile(r"(?P<patient>.+)_(left|right)")
@@ -107,8 +109,12 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
         axes.set_title(title)
         axes.axis("off")
     angles = np.linspace(0, 2 * np.pi, 200)
-    panels[0].plot(found.x + found.radius * np.cos(angles), found.y + found.radius * np.sin(angles),
-                   color="lime", linewidth=1)  # fmt: skip
+    panels[0].plot(
+        found.x + found.radius * np.cos(angles),
+        found.y + found.radius * np.sin(angles),
+        color="lime",
+        linewidth=1,
+    )
     with runs.atomic(file) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
     log.info("%s", file)
@@ -116,6 +122,13 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
 
 if __name__ == "__main__":
     raise SystemExit(
-        prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS,
-                     draw=draw_steps, draw_fitted=False)
-    )  # fmt: skip
+        prepare.main(
+            NAME,
+            CLASSES,
+            read,
+            split_by=("patient", "image"),
+            tasks=TASKS,
+            draw=draw_steps,
+            draw_fitted=False,
+        )
+    )

@@ -28,28 +28,39 @@ from attnrobust.errors import UserError
 NAME = "ham10000"
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 TABLE = "HAM10000_metadata.csv"
-TABLES = (TABLE, "HAM10000_metadata", "HAM10000_metadata.tab", "HAM10000_metadata.tsv",
-          "metadata.csv")  # fmt: skip
+TABLES = (
+    TABLE,
+    "HAM10000_metadata",
+    "HAM10000_metadata.tab",
+    "HAM10000_metadata.tsv",
+    "metadata.csv",
+)
 COLUMNS = ("lesion_id", "image_id", "dx")
 ISIC = {"image_id": ("isic_id",), "dx": ("diagnosis_3", "diagnosis")}
 # Labels spelled out: Hugging Face's, and the ISIC archive's for the same images, where akiec is
 # two diagnoses and vasc has its name one level up (diagnosis_2).
 SPELLED = {
-    "actinic keratoses": "akiec", "actinic keratosis": "akiec",
-    "solar or actinic keratosis": "akiec", "squamous cell carcinoma, nos": "akiec",
+    "actinic keratoses": "akiec",
+    "actinic keratosis": "akiec",
+    "solar or actinic keratosis": "akiec",
+    "squamous cell carcinoma, nos": "akiec",
     "basal cell carcinoma": "bcc",
-    "benign keratosis-like lesions": "bkl", "benign keratosis": "bkl",
+    "benign keratosis-like lesions": "bkl",
+    "benign keratosis": "bkl",
     "pigmented benign keratosis": "bkl",
     "dermatofibroma": "df",
-    "melanoma": "mel", "melanoma, nos": "mel",
-    "melanocytic nevi": "nv", "melanocytic nevus": "nv", "nevus": "nv",
-    "vascular lesions": "vasc", "vascular lesion": "vasc",
+    "melanoma": "mel",
+    "melanoma, nos": "mel",
+    "melanocytic nevi": "nv",
+    "melanocytic nevus": "nv",
+    "nevus": "nv",
+    "vascular lesions": "vasc",
+    "vascular lesion": "vasc",
     "benign soft tissue proliferations - vascular": "vasc",
-}  # fmt: skip
+}
 # The same images as the training set of a challenge (Codella et al. 2019).
 CHALLENGE = "ISIC2018_Task3_Training"
-TRUTHS = (f"{CHALLENGE}_GroundTruth.csv",
-          f"{CHALLENGE}_GroundTruth/{CHALLENGE}_GroundTruth.csv")  # fmt: skip
+TRUTHS = (f"{CHALLENGE}_GroundTruth.csv", f"{CHALLENGE}_GroundTruth/{CHALLENGE}_GroundTruth.csv")
 GROUPINGS = f"{CHALLENGE}_LesionGroupings.csv"
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", f"{CHALLENGE}_Input", "images", "")
 SUFFIXES = (".jpg", ".jpeg")
@@ -118,9 +129,14 @@ def _one_hot(folder: Path, path: Path, split_by: str) -> tuple[pd.DataFrame, lis
     names = [name.upper() for name in CLASSES]
     table, rejects = raw.open_table(folder, TRUTHS, ("image", *names), id_="image")
     values = table[names].map(raw.whole_number)
-    said = [[name.lower() if value == "1" else f"{name}={value}"
-             for name, value in row.items() if value != "0"]
-            for _, row in values.iterrows()]  # fmt: skip
+    said = [
+        [
+            name.lower() if value == "1" else f"{name}={value}"
+            for name, value in row.items()
+            if value != "0"
+        ]
+        for _, row in values.iterrows()
+    ]
     table = table.assign(image_id=table["image"], dx=[", ".join(words) for words in said])
     if split_by == "image":
         return table.assign(lesion_id=table["image"]), rejects

@@ -35,14 +35,22 @@ TABLE, STAMP = "HAM10000_metadata.csv", "synthetic.json"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 CLASS_WEIGHTS = {  # share of lesions; HAM10000's own 67 % nv would leave rare classes empty
-    "nv": 0.28, "mel": 0.18, "bkl": 0.18, "bcc": 0.12, "akiec": 0.10, "vasc": 0.07, "df": 0.07,
-}  # fmt: skip
+    "nv": 0.28,
+    "mel": 0.18,
+    "bkl": 0.18,
+    "bcc": 0.12,
+    "akiec": 0.10,
+    "vasc": 0.07,
+    "df": 0.07,
+}
 AGES = {"nv": 45, "mel": 60, "bkl": 64, "bcc": 66, "akiec": 66, "vasc": 51, "df": 52}
 SITES = ("back", "lower extremity", "trunk", "upper extremity", "abdomen", "face", "chest")
 PROOFS = {  # how the diagnosis was confirmed; HAM10000's malignant classes are always "histo"
-    "nv": ("histo", "follow_up", "consensus"), "bkl": ("histo", "consensus", "confocal"),
-    "vasc": ("histo", "consensus"), "df": ("histo", "consensus"),
-}  # fmt: skip
+    "nv": ("histo", "follow_up", "consensus"),
+    "bkl": ("histo", "consensus", "confocal"),
+    "vasc": ("histo", "consensus"),
+    "df": ("histo", "consensus"),
+}
 
 
 def _quota(lesions: int) -> list[str]:
@@ -116,9 +124,13 @@ def _is_done(out: Path, recipe: dict[str, int]) -> bool:
 
 
 def write_dataset(
-    out: Path | str, *, images: int = 1200, size: int = 128, seed: int = 0,
+    out: Path | str,
+    *,
+    images: int = 1200,
+    size: int = 128,
+    seed: int = 0,
     workers: int | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Writes the data set to `out`, or leaves it alone if it is already there.
 
     Args:
@@ -152,8 +164,10 @@ def write_dataset(
     if out.exists():
         out.rmdir()  # empty, and not every system renames onto a folder
     partly.rename(out)
-    print(f"wrote {images} drawn images of {table.lesion_id.nunique()} lesions, "
-          f"{size} x {size} pixels, to {out}")  # fmt: skip
+    print(
+        f"wrote {images} drawn images of {table.lesion_id.nunique()} lesions, "
+        f"{size} x {size} pixels, to {out}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

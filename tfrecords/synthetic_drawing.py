@@ -43,8 +43,13 @@ def _noise(rng: np.random.Generator, view: View, cells: int) -> Array:
     """Smooth noise (n, n), about unit variance, `cells` grid cells across 6 lesion radii."""
     grid = rng.standard_normal((cells, cells)).astype(np.float32) * 1.4
     step = (cells - 1) / 6
-    return cv2.remap(grid, (view.u + 3) * step, (view.v + 3) * step, cv2.INTER_CUBIC,
-                     borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+    return cv2.remap(
+        grid,
+        (view.u + 3) * step,
+        (view.v + 3) * step,
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT,
+    )
 
 
 def _step(x: Array, low: float, high: float) -> Array:
@@ -81,8 +86,9 @@ def _strokes(view: View, lines: Sequence[tuple[Array, float]]) -> Array:
     for points, width in lines:
         pixels = width * view.scale
         shade = (255 * min(1.0, pixels),)
-        cv2.polylines(canvas, [view.points(points)], False, shade, max(1, round(pixels)),
-                      cv2.LINE_AA, shift=4)  # fmt: skip
+        cv2.polylines(
+            canvas, [view.points(points)], False, shade, max(1, round(pixels)), cv2.LINE_AA, shift=4
+        )
     return _weights(canvas, 0.004 * view.scale)
 
 
@@ -118,8 +124,18 @@ def _dots(
     for centre in view.points(centres):
         long = rng.uniform(*style.radii) * view.scale * 16
         axes = (round(long), round(long * rng.uniform(0.55, 1.0)))
-        cv2.ellipse(canvas, centre.tolist(), axes, rng.uniform(0, 180), 0, 360,
-                    (rng.uniform(140, 255),), -1, cv2.LINE_AA, shift=4)  # fmt: skip
+        cv2.ellipse(
+            canvas,
+            centre.tolist(),
+            axes,
+            rng.uniform(0, 180),
+            0,
+            360,
+            (rng.uniform(140, 255),),
+            -1,
+            cv2.LINE_AA,
+            shift=4,
+        )
     return style.opacity * _weights(canvas, style.blur * view.scale)
 
 

@@ -66,8 +66,10 @@ def apgd_t(
     a gradient is so anyway. `attack.steps` iterations for each class; the rest as in `apgd_ce`.
     """
     if replicas.model.output_shape[-1] < 4:
-        log.info("targeted DLR needs 4 classes; with %d, the margin toward each other class",
-                 replicas.model.output_shape[-1])  # fmt: skip
+        log.info(
+            "targeted DLR needs 4 classes; with %d, the margin toward each other class",
+            replicas.model.output_shape[-1],
+        )
     climb = _Climb(replicas, targeted_dlr, setting, seed, norm)
 
     def attack(
@@ -132,20 +134,32 @@ class _Climb:
         self.whole = setting.steps + 1
 
     def __call__(
-        self, outcome: packing.Outcome, targets: np.ndarray, ids: Sequence[str], epsilon: float,
+        self,
+        outcome: packing.Outcome,
+        targets: np.ndarray,
+        ids: Sequence[str],
+        epsilon: float,
         restart: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Ascend from a start, put the best of every image into the outcome."""
         if not len(outcome.standing):
             return
         x = self._start(outcome.images, ids, epsilon, restart)
         zeros, number = tf.zeros_like(x), len(targets)
         pack = outcome.packed(
-            target=targets, x=x, before=x, slope=zeros, best=x, best_slope=zeros,
-            loss=np.full(number, -np.inf, np.float32), best_loss=np.full(number, -np.inf, "f4"),
-            size=np.zeros(number, np.float32), rises=np.zeros(number, int),
-            halved=np.ones(number, bool), best_then=np.full(number, -np.inf, np.float32),
-        )  # fmt: skip
+            target=targets,
+            x=x,
+            before=x,
+            slope=zeros,
+            best=x,
+            best_slope=zeros,
+            loss=np.full(number, -np.inf, np.float32),
+            best_loss=np.full(number, -np.inf, "f4"),
+            size=np.zeros(number, np.float32),
+            rises=np.zeros(number, int),
+            halved=np.ones(number, bool),
+            best_then=np.full(number, -np.inf, np.float32),
+        )
         # A first step of size 0: loss and gradient of the start, to which nothing has risen.
         self._advance(pack, outcome, 1.0, epsilon)
         pack.rows["rises"] = np.zeros(len(pack.live), int)
@@ -183,14 +197,30 @@ class _Climb:
     ) -> None:
         """One iteration, judged."""
         rows = pack.rows
-        names = ("origin", "label", "target", "x", "before", "slope", "best", "best_slope",
-                 "best_loss", "size")  # fmt: skip
+        names = (
+            "origin",
+            "label",
+            "target",
+            "x",
+            "before",
+            "slope",
+            "best",
+            "best_slope",
+            "best_loss",
+            "size",
+        )
         scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
         moved, slope, loss, best, best_slope, best_loss, seen = self.step(
             *(rows[name] for name in names), *scalars
         )
-        rows.update(before=rows["x"], x=moved, slope=slope, best=best, best_slope=best_slope,
-                    best_loss=best_loss.numpy())  # fmt: skip
+        rows.update(
+            before=rows["x"],
+            x=moved,
+            slope=slope,
+            best=best,
+            best_slope=best_slope,
+            best_loss=best_loss.numpy(),
+        )
         rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
         rows["loss"] = loss.numpy()
         outcome.judge(pack, moved, seen.numpy())
@@ -216,10 +246,19 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
     """An iteration of APGD on rows of tensors, to be compiled; the argument names are the rows'."""
 
     def step(  # noqa: PLR0917  (a compiled function takes tensors by position)
-        origin: tf.Tensor, label: tf.Tensor, target: tf.Tensor, x: tf.Tensor, before: tf.Tensor,
-        slope: tf.Tensor, best: tf.Tensor, best_slope: tf.Tensor, best_loss: tf.Tensor,
-        size: tf.Tensor, share: tf.Tensor, epsilon: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        origin: tf.Tensor,
+        label: tf.Tensor,
+        target: tf.Tensor,
+        x: tf.Tensor,
+        before: tf.Tensor,
+        slope: tf.Tensor,
+        best: tf.Tensor,
+        best_slope: tf.Tensor,
+        best_loss: tf.Tensor,
+        size: tf.Tensor,
+        share: tf.Tensor,
+        epsilon: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         way = ball.steepest(slope, norm)
         ahead = ball.project(x + size[:, None, None, None] * way, origin, epsilon, norm)
         moved = x + share * (ahead - x) + (1 - share) * (x - before)

@@ -51,9 +51,12 @@ def autoattack(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
             size = packing.fitting(len(standing), len(ids), replicas.count)
             index = replicas.padded(standing, size)
             found, queries = member(
-                tf.gather(outcome.images, index), tf.constant(outcome.labels[index]),
-                [ids[row] for row in index], epsilon, restart,
-            )  # fmt: skip
+                tf.gather(outcome.images, index),
+                tf.constant(outcome.labels[index]),
+                [ids[row] for row in index],
+                epsilon,
+                restart,
+            )
             tried = outcome.adversarials.copy()
             tried[standing] = np.asarray(found)[: len(standing)]
             # Anew, in a full batch; what leads by less than the slack meets the others, too.

@@ -65,9 +65,14 @@ def seen(
 
 
 def drawn_in(
-    replicas: Replicas, images: tf.Tensor, found: tf.Tensor, labels: tf.Tensor, *,
-    near: float = 0.0, halvings: int = HALVINGS,
-) -> tuple[tf.Tensor, int]:  # fmt: skip
+    replicas: Replicas,
+    images: tf.Tensor,
+    found: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    near: float = 0.0,
+    halvings: int = HALVINGS,
+) -> tuple[tf.Tensor, int]:
     """Adversarials drawn towards their images, by halving the segment between, while they stand.
 
     Takes back the overshoot of an attack, or steps too large for its distance. What does not lead

@@ -70,9 +70,12 @@ def _descend(
         return found
     zeros = tf.zeros_like(outcome.images)
     pack = outcome.packed(
-        weight=weight.astype(np.float32), shift=zeros, mean=zeros, square=zeros,
+        weight=weight.astype(np.float32),
+        shift=zeros,
+        mean=zeros,
+        square=zeros,
         loss=np.full(len(weight), np.inf, np.float32),
-    )  # fmt: skip
+    )
     for turn in range(steps):
         rows = pack.rows
         names = ("origin", "label", "weight", "shift", "mean", "square")
@@ -104,9 +107,14 @@ def _step(replicas: Replicas) -> Step:
     """
 
     def step(  # noqa: PLR0917  (a compiled function takes tensors by position)
-        origin: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor,
-        square: tf.Tensor, turn: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        origin: tf.Tensor,
+        label: tf.Tensor,
+        weight: tf.Tensor,
+        shift: tf.Tensor,
+        mean: tf.Tensor,
+        square: tf.Tensor,
+        turn: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         start = tf.atanh(INSIDE * (2 * origin - 1))
         base = (tf.tanh(start) + 1) / 2
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -114,5 +114,8 @@ def in_ball(sizes: np.ndarray, epsilon: float) -> None:
 def norms(perturbation: np.ndarray) -> dict[str, np.ndarray]:
     """Sizes of perturbations (N, H, W, C): `linf`, `l2`, `l0` (changed pixels), each (N,)."""
     flat = perturbation.reshape(len(perturbation), -1)
-    return {"linf": np.abs(flat).max(axis=1), "l2": np.linalg.norm(flat, axis=1),
-            "l0": (perturbation != 0).any(axis=-1).sum(axis=(1, 2)).astype(np.float32)}  # fmt: skip
+    return {
+        "linf": np.abs(flat).max(axis=1),
+        "l2": np.linalg.norm(flat, axis=1),
+        "l0": (perturbation != 0).any(axis=-1).sum(axis=(1, 2)).astype(np.float32),
+    }

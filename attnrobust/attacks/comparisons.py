@@ -42,8 +42,9 @@ def huge(subject: Subject) -> Finding:
     size = subject.images[0].size
     pixels = float(np.prod(subject.images.shape[1:3]))
     epsilon = {"linf": 0.5, "l2": 0.5 * float(np.sqrt(size)), "l0": pixels}[subject.norm]
-    _, stands = subject.under(subject.setting.name, epsilon=epsilon, abs_stepsize=None,
-                              random_start=False, gamma=1.0)  # fmt: skip
+    _, stands = subject.under(
+        subject.setting.name, epsilon=epsilon, abs_stepsize=None, random_start=False, gamma=1.0
+    )
     chance = np.bincount(subject.labels).max() / len(subject.labels)
     left = float(stands.mean())
     extra = int((stands & _others_fell(subject, epsilon)).sum())
@@ -89,11 +90,16 @@ def converged(subject: Subject) -> Finding:
         return None, "this attack has neither steps nor chance, so there is no more of it"
     size = max(setting.stepsize(subject.epsilon) / subject.epsilon / 2, 1 / setting.steps)
     stands = subject.under(
-        name, todo=subject.left, first=setting.restarts,
+        name,
+        todo=subject.left,
+        first=setting.restarts,
         restarts=2 * setting.restarts if ATTACKS[name].random else 1,
-        steps=2 * setting.steps, rel_stepsize=size, abs_stepsize=None,
-        queries=2 * setting.queries, random_start=True,
-    )[1]  # fmt: skip
+        steps=2 * setting.steps,
+        rel_stepsize=size,
+        abs_stepsize=None,
+        queries=2 * setting.queries,
+        random_start=True,
+    )[1]
     return _against(subject, stands, f"{name} with twice the steps, queries and starts")
 
 
@@ -104,8 +110,9 @@ def noise(subject: Subject) -> Finding:
         return None, "no other noise of this norm to compare with"
     draws = subject.experiment.checks.draws
     # `converged` starts where the sweep ended; here begins what neither has drawn.
-    stands = subject.under(row, todo=subject.left, first=3 * subject.setting.restarts,
-                           restarts=draws)[1]  # fmt: skip
+    stands = subject.under(
+        row, todo=subject.left, first=3 * subject.setting.restarts, restarts=draws
+    )[1]
     return _against(subject, stands, f"{draws} draws of {row}")
 
 

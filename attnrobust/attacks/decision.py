@@ -127,9 +127,13 @@ def _hop(
 ) -> None:
     """One image's HopSkipJump; the witness is left with what was found."""
     jump = _HopSkipJump(
-        replicas, witness, chunk, np.random.default_rng(seed.view(np.uint32)),
-        steps=witness.limit, gamma=PROBE * int(np.prod(start.shape[1:])),
-    )  # fmt: skip
+        replicas,
+        witness,
+        chunk,
+        np.random.default_rng(seed.view(np.uint32)),
+        steps=witness.limit,
+        gamma=PROBE * int(np.prod(start.shape[1:])),
+    )
     try:
         jump.run(witness, witness.images, witness.labels, starting_points=start)
     except (_Spent, AssertionError):
@@ -142,9 +146,13 @@ class _HopSkipJump(foolbox.attacks.HopSkipJumpAttack):
     """Foolbox's, with its gradient estimated in batches of `chunk` from the generator given."""
 
     def __init__(
-        self, replicas: Replicas, witness: _Limited, chunk: int, generator: np.random.Generator,
+        self,
+        replicas: Replicas,
+        witness: _Limited,
+        chunk: int,
+        generator: np.random.Generator,
         **settings: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(**settings)
         self.replicas = replicas
         self.witness = witness
@@ -201,9 +209,16 @@ def _draws(setting: config.Attack) -> int:
 
 
 def _starts(
-    replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
-    attack: str, seed: int, restart: int, draws: int,
-) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:  # fmt: skip
+    replicas: Replicas,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    ids: Sequence[str],
+    *,
+    attack: str,
+    seed: int,
+    restart: int,
+    draws: int,
+) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:
     """An adversarial near the boundary for each image, whether there is one, and the passes spent.
 
     Tried are images of uniform noise and, since a model may give all of those one class, images of

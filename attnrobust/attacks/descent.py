@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 
 def descent(
-    replicas: Replicas, setting: config.Attack, seed: int, *, stock: type[engine.Compiled],
-    norm: str = "linf", momentum: bool = False, starts: bool = False, one_step: bool = False,
+    replicas: Replicas,
+    setting: config.Attack,
+    seed: int,
+    *,
+    stock: type[engine.Compiled],
+    norm: str = "linf",
+    momentum: bool = False,
+    starts: bool = False,
+    one_step: bool = False,
     target: int | None = None,
-) -> Attack:  # fmt: skip
+) -> Attack:
     """An attack of the PGD family: by the pool, or by Foolbox's loop without `attack.early_stop`.
 
     Args:
@@ -42,10 +49,19 @@ def descent(
     if not setting.early_stop:
         sizes: dict[str, Any] = {"momentum": setting.momentum} if momentum else {}
         if not one_step:
-            sizes.update(steps=setting.steps, rel_stepsize=setting.rel_stepsize,
-                         abs_stepsize=setting.abs_stepsize)  # fmt: skip
-        return _loop(replicas, setting, functools.partial(stock, **sizes), norm=norm,
-                     seed=keys, target=target)  # fmt: skip
+            sizes.update(
+                steps=setting.steps,
+                rel_stepsize=setting.rel_stepsize,
+                abs_stepsize=setting.abs_stepsize,
+            )
+        return _loop(
+            replicas,
+            setting,
+            functools.partial(stock, **sizes),
+            norm=norm,
+            seed=keys,
+            target=target,
+        )
 
     def pool(model: Replicas) -> Pool:
         kind: dict[str, Any] = {
@@ -58,10 +74,13 @@ def descent(
         return made
 
     full = Pooled(
-        pool(replicas), name=setting.name, attack=_key(setting), seed=keys,
+        pool(replicas),
+        name=setting.name,
+        attack=_key(setting),
+        seed=keys,
         steps=1 if one_step else setting.steps,
         stepsize=(lambda epsilon: epsilon) if one_step else setting.stepsize,
-    )  # fmt: skip
+    )
     if not one_step:
         rows = [FIRST_PASSES[name] for name in setting.first_passes]
         full.first = tuple(row(full, replicas, pool) for row in rows)
@@ -75,9 +94,14 @@ def _key(setting: config.Attack) -> str:
 
 
 def _loop(
-    replicas: Replicas, setting: config.Attack, build: Callable[..., engine.Compiled], *, norm: str,
-    seed: int | None, target: int | None,
-) -> Attack:  # fmt: skip
+    replicas: Replicas,
+    setting: config.Attack,
+    build: Callable[..., engine.Compiled],
+    *,
+    norm: str,
+    seed: int | None,
+    target: int | None,
+) -> Attack:
     """Foolbox's loop: all steps for every image."""
     model = engine.foolbox_model(replicas)
     gradient = engine.loss_gradient(replicas, setting.loss, target)
@@ -88,9 +112,14 @@ def _loop(
         start = None
         if seed is not None:
             start = engine.random_starts(
-                ids, images.shape[1:], attack=_key(setting), seed=seed, epsilon=epsilon,
-                restart=restart, norm=norm,
-            )  # fmt: skip
+                ids,
+                images.shape[1:],
+                attack=_key(setting),
+                seed=seed,
+                epsilon=epsilon,
+                restart=restart,
+                norm=norm,
+            )
         made = build(ascend=lambda x: gradient(x, labels)[1], start=start)
         aim = labels
         if target is not None:

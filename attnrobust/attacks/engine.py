@@ -66,9 +66,12 @@ class Compiled(BaseGradientDescent):
     """
 
     def __init__(
-        self, *, ascend: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray | None = None,
+        self,
+        *,
+        ascend: Callable[[tf.Tensor], tf.Tensor],
+        start: np.ndarray | None = None,
         **settings: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(random_start=start is not None, **settings)
         self.ascend = ascend
         self.start = start
@@ -144,9 +147,15 @@ def generator(
 
 
 def random_starts(
-    ids: Sequence[str], shape: Sequence[int], *, attack: str, seed: int, epsilon: float,
-    restart: int, norm: str = "linf",
-) -> np.ndarray:  # fmt: skip
+    ids: Sequence[str],
+    shape: Sequence[int],
+    *,
+    attack: str,
+    seed: int,
+    epsilon: float,
+    restart: int,
+    norm: str = "linf",
+) -> np.ndarray:
     """A uniform point of the unit ball for each image, float32 (N, *shape), stateless.
 
     The key is (attack, seed, image id, epsilon, restart) and nothing else.

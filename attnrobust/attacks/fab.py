@@ -51,9 +51,13 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stop
             if restart:
                 before = [min(known.get((id_, r), np.inf) for r in range(restart)) for id_ in ids]
                 drawn = engine.random_starts(
-                    [f"{id_}|target {turn}" for id_ in ids], images.shape[1:],
-                    attack=f"{setting.name} fab_t", seed=seed, epsilon=epsilon, restart=restart,
-                )  # fmt: skip
+                    [f"{id_}|target {turn}" for id_ in ids],
+                    images.shape[1:],
+                    attack=f"{setting.name} fab_t",
+                    seed=seed,
+                    epsilon=epsilon,
+                    restart=restart,
+                )
                 start = _start(start, drawn, np.minimum(before, nearest), epsilon)
             _walk(
                 outcome,
@@ -67,9 +71,13 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stop
         if not math.isfinite(epsilon):
             # Because of the overshoot no step ends nearer than half a percent from the border.
             made, passes = border.drawn_in(
-                replicas, outcome.images, tf.constant(outcome.adversarials),
-                tf.constant(outcome.labels), near=BACK, halvings=SEARCH,
-            )  # fmt: skip
+                replicas,
+                outcome.images,
+                tf.constant(outcome.adversarials),
+                tf.constant(outcome.labels),
+                near=BACK,
+                halvings=SEARCH,
+            )
             found = np.isfinite(nearest)
             outcome.adversarials[found] = made.numpy()[found]
             outcome.queries[found] += passes
@@ -93,9 +101,15 @@ def _start(images: tf.Tensor, drawn: np.ndarray, nearest: np.ndarray, epsilon: f
 
 
 def _walk(
-    outcome: packing.Outcome, step: Callable[..., tuple[tf.Tensor, ...]], *,
-    target: np.ndarray, start: tf.Tensor, nearest: np.ndarray, epsilon: float, steps: int,
-) -> None:  # fmt: skip
+    outcome: packing.Outcome,
+    step: Callable[..., tuple[tf.Tensor, ...]],
+    *,
+    target: np.ndarray,
+    start: tf.Tensor,
+    nearest: np.ndarray,
+    epsilon: float,
+    steps: int,
+) -> None:
     """`steps` steps toward one target of each standing image.
 
     Keeps in the outcome what is nearer than `nearest` (N,), which is brought up to date.

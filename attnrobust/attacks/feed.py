@@ -57,8 +57,9 @@ class Feed:
         positions = iter(np.flatnonzero(todo).tolist())
         for batch in self.batches(todo):
             for image, position in zip(batch["image"], positions, strict=False):
-                yield Item(position, image, int(state["label"][position]),
-                           str(state["id"][position]))  # fmt: skip
+                yield Item(
+                    position, image, int(state["label"][position]), str(state["id"][position])
+                )
 
     def attacked(
         self,
@@ -71,8 +72,9 @@ class Feed:
         """What the attack makes of the images of `todo`, at most a batch at a time."""
         items = self.items(todo.copy(), state)
         if isinstance(attack, Pooled):
-            for done in _batched(attack.stream(items, self.batch_size, epsilon, restart),
-                                 self.batch_size):  # fmt: skip
+            for done in _batched(
+                attack.stream(items, self.batch_size, epsilon, restart), self.batch_size
+            ):
                 yield Attacked(
                     np.array([each.item.position for each in done]),
                     np.stack([each.item.image for each in done]),
@@ -89,11 +91,12 @@ class Feed:
             labels = tf.constant([item.label for item in full], tf.int64)
             made, queries = attack(
                 tf.constant(images), labels, [item.id for item in full], epsilon, restart
-            )  # fmt: skip
+            )
             positions = np.array([item.position for item in batch])
             spent = queries[:number]
-            yield Attacked(positions, images[:number], np.asarray(made)[:number], spent,
-                           let_go(attack, spent))  # fmt: skip
+            yield Attacked(
+                positions, images[:number], np.asarray(made)[:number], spent, let_go(attack, spent)
+            )
 
 
 def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:

@@ -62,9 +62,15 @@ def jsma(
         fewest, narrowly = np.full(len(labels), np.inf), np.zeros(len(labels), bool)
         for aim in aims:
             made, fell, spent = _walk(
-                slopes, originals, aim, theta=setting.theta, most=most, fewest=fewest,
-                labels=labels, target=target,
-            )  # fmt: skip
+                slopes,
+                originals,
+                aim,
+                theta=setting.theta,
+                most=most,
+                fewest=fewest,
+                labels=labels,
+                target=target,
+            )
             queries += spent
             doubtful = (fell == NARROWLY) & np.isinf(fewest) & ~narrowly
             best[doubtful], narrowly[doubtful] = made[doubtful], True
@@ -77,9 +83,16 @@ def jsma(
 
 
 def _walk(
-    slopes: Callable[..., Any], originals: np.ndarray, aims: np.ndarray, *,
-    labels: np.ndarray, target: int | None, theta: float, most: float, fewest: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    slopes: Callable[..., Any],
+    originals: np.ndarray,
+    aims: np.ndarray,
+    *,
+    labels: np.ndarray,
+    target: int | None,
+    theta: float,
+    most: float,
+    fewest: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pair after pair toward one class of each image: iterates, how they fell, queries spent.
 
     How is 0, NARROWLY or CLEARLY; what falls narrowly walks on, and is given back as it was then if

@@ -47,8 +47,10 @@ def measured(replicas: Replicas, made: Attacked, size: int, *, packed: bool) -> 
     checks.in_box(made.adversarials)
     if packed:
         size = fitting(len(made.adversarials), size, replicas.count)
-    return {"logits": judged(replicas, made.adversarials, size),
-            **checks.norms(made.adversarials - made.images)}  # fmt: skip
+    return {
+        "logits": judged(replicas, made.adversarials, size),
+        **checks.norms(made.adversarials - made.images),
+    }
 
 
 def judged(replicas: Replicas, images: np.ndarray, size: int) -> np.ndarray:

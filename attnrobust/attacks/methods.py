@@ -98,48 +98,141 @@ def late(module: str, name: str) -> Callable[..., Attack]:
 FOOLBOX: dict[str, Any] = {"own": {"steps": 40, "rel_stepsize": 1 / 30}, "source": "Foolbox's own"}
 
 ATTACKS: dict[str, Row] = {
-    "linf_pgd": Row(late("descent", "linf_pgd"), passes.stepped, targeted=True, starts=True,
-                    loss=True, **FOOLBOX),
-    "l2_pgd": Row(late("descent", "l2_pgd"), passes.stepped, norm="l2", targeted=True, starts=True,
-                  loss=True, **FOOLBOX),
-    "bim": Row(late("descent", "bim"), passes.stepped, targeted=True, random=False, loss=True,
-               **FOOLBOX),
-    "mi_fgsm": Row(late("descent", "mi_fgsm"), passes.stepped, targeted=True, random=False,
-                   loss=True, **FOOLBOX),
+    "linf_pgd": Row(
+        late("descent", "linf_pgd"),
+        passes.stepped,
+        targeted=True,
+        starts=True,
+        loss=True,
+        **FOOLBOX,
+    ),
+    "l2_pgd": Row(
+        late("descent", "l2_pgd"),
+        passes.stepped,
+        norm="l2",
+        targeted=True,
+        starts=True,
+        loss=True,
+        **FOOLBOX,
+    ),
+    "bim": Row(
+        late("descent", "bim"), passes.stepped, targeted=True, random=False, loss=True, **FOOLBOX
+    ),
+    "mi_fgsm": Row(
+        late("descent", "mi_fgsm"),
+        passes.stepped,
+        targeted=True,
+        random=False,
+        loss=True,
+        **FOOLBOX,
+    ),
     "fgsm": Row(late("descent", "fgsm"), passes.single, random=False, loss=True, role="one_step"),
-    "l2_fgm": Row(late("descent", "l2_fgm"), passes.single, norm="l2", random=False, loss=True,
-                  role="one_step"),
-    "autoattack": Row(late("autoattack", "autoattack"), passes.one_after_the_other,
-                      own={"steps": 100, "queries": 5000}),
+    "l2_fgm": Row(
+        late("descent", "l2_fgm"),
+        passes.single,
+        norm="l2",
+        random=False,
+        loss=True,
+        role="one_step",
+    ),
+    "autoattack": Row(
+        late("autoattack", "autoattack"),
+        passes.one_after_the_other,
+        own={"steps": 100, "queries": 5000},
+    ),
     "apgd_ce": Row(late("apgd", "apgd_ce"), passes.climbed, starts=True, own={"steps": 100}),
     "apgd_t": Row(late("apgd", "apgd_t"), passes.climbed_to_each, starts=True, own={"steps": 100}),
-    "fab_t": Row(late("fab", "fab_t"), passes.walked_to_each, kind="minimal", in_full=False,
-                 own={"steps": 100}),
+    "fab_t": Row(
+        late("fab", "fab_t"),
+        passes.walked_to_each,
+        kind="minimal",
+        in_full=False,
+        own={"steps": 100},
+    ),
     "square": Row(late("square", "square"), passes.asked, own={"queries": 5000}, role="black_box"),
-    "square_l2": Row(late("square_l2", "square_l2"), passes.asked, norm="l2",
-                     own={"queries": 10_000}, role="black_box"),
-    "deepfool_linf": Row(late("minimal", "deepfool_linf"), passes.faced, kind="minimal",
-                         random=False, in_full=False, own={"steps": 50}),
-    "deepfool_l2": Row(late("minimal", "deepfool_l2"), passes.faced, norm="l2", kind="minimal",
-                       random=False, in_full=False, own={"steps": 50}),
-    "cw": Row(late("carlini_wagner", "cw"), passes.weighed, norm="l2", kind="minimal", random=False,
-              in_full=False, own={"steps": 10_000}),
-    "ddn": Row(late("minimal", "ddn"), passes.shrunk, norm="l2", kind="minimal", random=False,
-               in_full=False, own={"steps": 100}),
-    "boundary": Row(late("decision", "boundary"), passes.asked_in_all, norm="l2", kind="minimal",
-                    in_full=False, own={"queries": 5000}, source="default"),
-    "hopskipjump": Row(late("decision", "hopskipjump"), passes.asked_in_all, norm="l2",
-                       kind="minimal", in_full=False, own={"queries": 5000}, source="default"),
-    "jsma": Row(late("jsma", "jsma"), passes.paired, norm="l0", kind="minimal", targeted=True,
-                random=False, in_full=False,
-                own={"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"},
-                choices={"saliency": ("logits", "probabilities"), "aims": ("every", "likeliest")}),
+    "square_l2": Row(
+        late("square_l2", "square_l2"),
+        passes.asked,
+        norm="l2",
+        own={"queries": 10_000},
+        role="black_box",
+    ),
+    "deepfool_linf": Row(
+        late("minimal", "deepfool_linf"),
+        passes.faced,
+        kind="minimal",
+        random=False,
+        in_full=False,
+        own={"steps": 50},
+    ),
+    "deepfool_l2": Row(
+        late("minimal", "deepfool_l2"),
+        passes.faced,
+        norm="l2",
+        kind="minimal",
+        random=False,
+        in_full=False,
+        own={"steps": 50},
+    ),
+    "cw": Row(
+        late("carlini_wagner", "cw"),
+        passes.weighed,
+        norm="l2",
+        kind="minimal",
+        random=False,
+        in_full=False,
+        own={"steps": 10_000},
+    ),
+    "ddn": Row(
+        late("minimal", "ddn"),
+        passes.shrunk,
+        norm="l2",
+        kind="minimal",
+        random=False,
+        in_full=False,
+        own={"steps": 100},
+    ),
+    "boundary": Row(
+        late("decision", "boundary"),
+        passes.asked_in_all,
+        norm="l2",
+        kind="minimal",
+        in_full=False,
+        own={"queries": 5000},
+        source="default",
+    ),
+    "hopskipjump": Row(
+        late("decision", "hopskipjump"),
+        passes.asked_in_all,
+        norm="l2",
+        kind="minimal",
+        in_full=False,
+        own={"queries": 5000},
+        source="default",
+    ),
+    "jsma": Row(
+        late("jsma", "jsma"),
+        passes.paired,
+        norm="l0",
+        kind="minimal",
+        targeted=True,
+        random=False,
+        in_full=False,
+        own={"theta": 1.0, "gamma": 0.145, "saliency": "logits", "aims": "every"},
+        choices={"saliency": ("logits", "probabilities"), "aims": ("every", "likeliest")},
+    ),
     "uniform_noise": Row(late("noise", "uniform_noise"), passes.judged),
     "sign_noise": Row(late("noise", "sign_noise"), passes.judged, role="noise"),
     "gaussian_noise": Row(late("noise", "gaussian_noise"), passes.judged, norm="l2", role="noise"),
-    "salt_and_pepper": Row(late("noise", "salt_and_pepper"), passes.halved, norm="l0",
-                           kind="minimal", in_full=False, role="noise"),
-}  # fmt: skip
+    "salt_and_pepper": Row(
+        late("noise", "salt_and_pepper"),
+        passes.halved,
+        norm="l0",
+        kind="minimal",
+        in_full=False,
+        role="noise",
+    ),
+}
 
 
 def row_of(setting: config.Attack) -> Row:
@@ -151,8 +244,9 @@ def row_of(setting: config.Attack) -> Row:
     row = config.lookup("attack.name", ATTACKS, setting.name)
     largest = setting.epsilons[-1]
     if row.norm == "l0" and setting.scale != "pixels":
-        raise UserError(f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; "
-                        "expected pixels")  # fmt: skip
+        raise UserError(
+            f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; expected pixels"
+        )
     if row.norm == "linf" and largest > 1 and setting.scale == "pixels":
         raise UserError(
             f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
@@ -215,8 +309,9 @@ def _said(value: Any) -> str:
 
 def in_role(role: str, norm: str) -> str | None:
     """The attack that a check takes for that role in that norm; None if there is none."""
-    return next((name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)),
-                None)  # fmt: skip
+    return next(
+        (name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)), None
+    )
 
 
 def in_steps(norm: str) -> str | None:

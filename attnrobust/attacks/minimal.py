@@ -81,9 +81,12 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
     """
 
     def look(
-        images: tf.Tensor, originals: tf.Tensor, labels: tf.Tensor, best: tf.Tensor,
+        images: tf.Tensor,
+        originals: tf.Tensor,
+        labels: tf.Tensor,
+        best: tf.Tensor,
         distance: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Foolbox's loops leave the box by rounding.
         images = tf.clip_by_value(images, 0.0, 1.0)
         logits = replicas.model(images, training=False)
@@ -181,9 +184,14 @@ class Witness(foolbox.models.Model):
 
 
 def _minimal(
-    replicas: Replicas, attack: foolbox.attacks.base.MinimizationAttack, *, norm: str = "l2",
-    gradient: Compiled | None = None, starts: tuple[str, int] = ("", 0), until_fallen: bool = False,
-) -> Compiled:  # fmt: skip
+    replicas: Replicas,
+    attack: foolbox.attacks.base.MinimizationAttack,
+    *,
+    norm: str = "l2",
+    gradient: Compiled | None = None,
+    starts: tuple[str, int] = ("", 0),
+    until_fallen: bool = False,
+) -> Compiled:
     """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own.
 
     It takes a random direction, too, by the name and seed in `starts`.

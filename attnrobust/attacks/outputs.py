@@ -57,8 +57,11 @@ def require_plain(setting: config.Attack, what: str) -> None:
     Raises:
         UserError: `attack.outputs` or `attack.scale` is not the default.
     """
-    for name, value, plain in (("outputs", setting.outputs, "logits"),
-                               ("scale", setting.scale, "pixels")):  # fmt: skip
+    for name, value, plain in (
+        ("outputs", setting.outputs, "logits"),
+        ("scale", setting.scale, "pixels"),
+    ):
         if value != plain:
-            raise UserError(f"attack.{name} = {value}: {what} takes {plain} alone "
-                            f"(--set attack.{name}={plain})")  # fmt: skip
+            raise UserError(
+                f"attack.{name} = {value}: {what} takes {plain} alone (--set attack.{name}={plain})"
+            )

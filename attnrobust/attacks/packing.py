@@ -116,9 +116,14 @@ class Outcome:
     """
 
     def __init__(
-        self, replicas: Replicas, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], *,
+        self,
+        replicas: Replicas,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        ids: Sequence[str],
+        *,
         full: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.images = tf.convert_to_tensor(images)
         self.labels = np.asarray(labels, np.int64)
         self.count = replicas.count

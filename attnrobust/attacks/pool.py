@@ -54,9 +54,14 @@ class Pool:
     """
 
     def __init__(
-        self, replicas: Replicas, *, norm: str = "linf", loss: str = "cross_entropy",
-        target: int | None = None, momentum: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        replicas: Replicas,
+        *,
+        norm: str = "linf",
+        loss: str = "cross_entropy",
+        target: int | None = None,
+        momentum: float | None = None,
+    ) -> None:
         self.model = replicas.model
         self.norm = norm
         self.loss = losses.of(loss, classes=replicas.model.output_shape[-1], target=target)
@@ -66,9 +71,15 @@ class Pool:
         self.step = replicas.map(self._step)
 
     def _step(  # noqa: PLR0917  (a compiled function takes tensors by position)
-        self, x: tf.Tensor, x0: tf.Tensor, labels: tf.Tensor, epsilon: tf.Tensor,
-        stepsize: tf.Tensor, slack: tf.Tensor, *sums: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        self,
+        x: tf.Tensor,
+        x0: tf.Tensor,
+        labels: tf.Tensor,
+        epsilon: tf.Tensor,
+        stepsize: tf.Tensor,
+        slack: tf.Tensor,
+        *sums: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         """Next iterates (the same where fallen), whether each of `x` has fallen, momentum sums."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
@@ -85,9 +96,16 @@ class Pool:
         return tf.where(fallen[:, None, None, None], x, moved), fallen, *sums
 
     def run(
-        self, items: Iterable[Item], size: int, *, start: Callable[[Sequence[Item]], np.ndarray],
-        epsilon: float, stepsize: float, steps: int, slack: float,
-    ) -> Iterator[Done]:  # fmt: skip
+        self,
+        items: Iterable[Item],
+        size: int,
+        *,
+        start: Callable[[Sequence[Item]], np.ndarray],
+        epsilon: float,
+        stepsize: float,
+        steps: int,
+        slack: float,
+    ) -> Iterator[Done]:
         """Attack all items, at most `size` of them at a time; they leave in any order.
 
         Args:
@@ -130,12 +148,18 @@ class Pool:
             rows = [tf.gather(row, stay) for row in (moved, *batch[1:3], *sums)]
 
     def _joined(
-        self, rows: Sequence[np.ndarray | tf.Tensor], number: int, fresh: Sequence[Item],
+        self,
+        rows: Sequence[np.ndarray | tf.Tensor],
+        number: int,
+        fresh: Sequence[Item],
         begin: np.ndarray,
-    ) -> list[np.ndarray | tf.Tensor]:  # fmt: skip
+    ) -> list[np.ndarray | tf.Tensor]:
         """The first `number` rows (x, x0, labels, momentum sums), and then the fresh images'."""
-        added = [begin, np.stack([item.image for item in fresh]),
-                 np.array([item.label for item in fresh])]  # fmt: skip
+        added = [
+            begin,
+            np.stack([item.image for item in fresh]),
+            np.array([item.label for item in fresh]),
+        ]
         if self.momentum is not None:
             added.append(np.zeros_like(begin))
         if not rows:
@@ -166,10 +190,17 @@ class Pooled:
     """
 
     def __init__(
-        self, pool: Pool, *, name: str, steps: int, stepsize: Callable[[float], float],
-        seed: int | None, attack: str | None = None, slack: float = SLACK["float32"],
+        self,
+        pool: Pool,
+        *,
+        name: str,
+        steps: int,
+        stepsize: Callable[[float], float],
+        seed: int | None,
+        attack: str | None = None,
+        slack: float = SLACK["float32"],
         first: Sequence[Pooled] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pool = pool
         self.name = name
         self.attack = name if attack is None else attack
@@ -201,14 +232,25 @@ class Pooled:
             if self.seed is None:
                 return images
             drawn = engine.random_starts(
-                [item.id for item in fresh], images.shape[1:], attack=self.attack, seed=self.seed,
-                epsilon=epsilon, restart=restart, norm=self.pool.norm,
-            )  # fmt: skip
+                [item.id for item in fresh],
+                images.shape[1:],
+                attack=self.attack,
+                seed=self.seed,
+                epsilon=epsilon,
+                restart=restart,
+                norm=self.pool.norm,
+            )
             return np.clip(images + epsilon * drawn.astype(images.dtype), *engine.BOUNDS)
 
-        return self.pool.run(items, size, start=start, epsilon=epsilon,
-                             stepsize=self.stepsize(epsilon), steps=self.steps,
-                             slack=self.slack)  # fmt: skip
+        return self.pool.run(
+            items,
+            size,
+            start=start,
+            epsilon=epsilon,
+            stepsize=self.stepsize(epsilon),
+            steps=self.steps,
+            slack=self.slack,
+        )
 
     def __call__(
         self, images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int

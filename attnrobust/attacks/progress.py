@@ -32,9 +32,11 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bar.close()
 
     def update(self, number: int) -> None:
@@ -45,5 +47,11 @@ class Progress:
         if self.bar.disable and now - self.last >= SECONDS:
             self.last = now
             rate = self.number / (now - self.start)
-            log.info("%s: %d of %d images, %.1f images/s, %.0f s left", self.said, self.number,
-                     self.total, rate, (self.total - self.number) / rate)  # fmt: skip
+            log.info(
+                "%s: %d of %d images, %.1f images/s, %.0f s left",
+                self.said,
+                self.number,
+                self.total,
+                rate,
+                (self.total - self.number) / rate,
+            )

@@ -88,11 +88,14 @@ def logits(subject: Subject) -> Finding:
 def gradients(subject: Subject) -> Finding:
     """Images whose gradient of what is ascended is zero, too small for float32, or not finite."""
     step = engine.loss_gradient(subject.replicas, subject.setting.loss)
-    largest = np.concatenate([
-        np.abs(step(images, labels)[1].numpy()[:number]).max(axis=(1, 2, 3))
-        for (images, number), (labels, _) in zip(
-            subject.batches(subject.images), subject.batches(subject.labels), strict=True)
-    ])  # fmt: skip
+    largest = np.concatenate(
+        [
+            np.abs(step(images, labels)[1].numpy()[:number]).max(axis=(1, 2, 3))
+            for (images, number), (labels, _) in zip(
+                subject.batches(subject.images), subject.batches(subject.labels), strict=True
+            )
+        ]
+    )
     # Below the smallest normal number a device may round to zero, and an attack stands still.
     zero = int((largest < np.finfo(np.float32).tiny).sum())
     broken = int((~np.isfinite(largest)).sum())
@@ -150,39 +153,87 @@ class Row:
 
 
 CHECKS: dict[str, Row] = {
-    "bounds": Row(bounds, "Every adversarial is inside its ball and box",
-                  "The attack was allowed more than ε, so robust accuracy is too low."),
-    "clean_agrees": Row(clean_agrees, "Clean accuracy is the same before and after",
-                        "The model or the images are not those the sweep attacked."),
-    "frozen": Row(frozen, "Dropout and BatchNorm are frozen",
-                  "The model answers by chance or changes under attack; gradients mislead."),
-    "logits": Row(logits, "The attack sees logits",
-                  "Probabilities saturate; their gradients vanish and flatter the model."),
-    "gradients": Row(gradients, "Gradients are neither zero nor broken",
-                     "Where the gradient is zero PGD stands still: robust accuracy is too high."),
-    "reach": Row(reach, "The steps can reach the edge of the ball",
-                 "The attack cannot use its ε: robust accuracy is too high."),
-    "monotone": Row(monotone, "Robust accuracy falls as ε grows",
-                    "The attack fails at a radius where a smaller one succeeds: it is too weak."),
-    "huge": Row(huge, "Nothing is left at a huge ε",
-                "Where any image may become grey, a model that stands hides its gradients."),
-    "one_step": Row(one_step, "A single step finds nothing more",
-                    "A single step should never win: gradients are masked or steps badly set."),
-    "converged": Row(converged, "More steps and starts hardly help",
-                     "The attack has not converged: robust accuracy is too high."),
-    "noise": Row(noise, "Random noise finds nothing more",
-                 "Noise finds what the gradient does not: gradients are masked."),
-    "black_box": Row(black_box, "A black-box attack finds nothing more",
-                     "Queries find what the gradient does not: gradients are masked."),
-    "transfer": Row(transfer, "Adversarials of another model find nothing more",
-                    "What was made for another model finds more: gradients are masked."),
-    "margin": Row(margin, "Another loss does not find more",
-                  "The loss saturates or misleads: take attack.loss=margin or autoattack."),
-    "probabilities": Row(probabilities, "Logits give the stronger attack",
-                         "Something is wrong with the logits: probabilities should not win."),
-    "rounding": Row(rounding, "Rounding to 8 bits does not save the model",
-                    "The perturbations live below one grey level; an image file would lose them."),
-}  # fmt: skip
+    "bounds": Row(
+        bounds,
+        "Every adversarial is inside its ball and box",
+        "The attack was allowed more than ε, so robust accuracy is too low.",
+    ),
+    "clean_agrees": Row(
+        clean_agrees,
+        "Clean accuracy is the same before and after",
+        "The model or the images are not those the sweep attacked.",
+    ),
+    "frozen": Row(
+        frozen,
+        "Dropout and BatchNorm are frozen",
+        "The model answers by chance or changes under attack; gradients mislead.",
+    ),
+    "logits": Row(
+        logits,
+        "The attack sees logits",
+        "Probabilities saturate; their gradients vanish and flatter the model.",
+    ),
+    "gradients": Row(
+        gradients,
+        "Gradients are neither zero nor broken",
+        "Where the gradient is zero PGD stands still: robust accuracy is too high.",
+    ),
+    "reach": Row(
+        reach,
+        "The steps can reach the edge of the ball",
+        "The attack cannot use its ε: robust accuracy is too high.",
+    ),
+    "monotone": Row(
+        monotone,
+        "Robust accuracy falls as ε grows",
+        "The attack fails at a radius where a smaller one succeeds: it is too weak.",
+    ),
+    "huge": Row(
+        huge,
+        "Nothing is left at a huge ε",
+        "Where any image may become grey, a model that stands hides its gradients.",
+    ),
+    "one_step": Row(
+        one_step,
+        "A single step finds nothing more",
+        "A single step should never win: gradients are masked or steps badly set.",
+    ),
+    "converged": Row(
+        converged,
+        "More steps and starts hardly help",
+        "The attack has not converged: robust accuracy is too high.",
+    ),
+    "noise": Row(
+        noise,
+        "Random noise finds nothing more",
+        "Noise finds what the gradient does not: gradients are masked.",
+    ),
+    "black_box": Row(
+        black_box,
+        "A black-box attack finds nothing more",
+        "Queries find what the gradient does not: gradients are masked.",
+    ),
+    "transfer": Row(
+        transfer,
+        "Adversarials of another model find nothing more",
+        "What was made for another model finds more: gradients are masked.",
+    ),
+    "margin": Row(
+        margin,
+        "Another loss does not find more",
+        "The loss saturates or misleads: take attack.loss=margin or autoattack.",
+    ),
+    "probabilities": Row(
+        probabilities,
+        "Logits give the stronger attack",
+        "Something is wrong with the logits: probabilities should not win.",
+    ),
+    "rounding": Row(
+        rounding,
+        "Rounding to 8 bits does not save the model",
+        "The perturbations live below one grey level; an image file would lose them.",
+    ),
+}
 
 
 def check(subject: Subject, folder: Path) -> None:
@@ -191,10 +242,21 @@ def check(subject: Subject, folder: Path) -> None:
     for name, row in tqdm(CHECKS.items(), desc="checks", unit="check", disable=None):
         held, said = row.find(subject)
         status = "note" if held is None else "pass" if held else "warn"
-        rows.append({"name": name, "title": row.title, "status": status, "said": said,
-                     "meaning": row.meaning})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "title": row.title,
+                "status": status,
+                "said": said,
+                "meaning": row.meaning,
+            }
+        )
         level = logging.WARNING if status == "warn" else logging.INFO
         log.log(level, "%-5s %s: %s", status, row.title, said)
-    value = {"attack": subject.setting.name, "epsilon": subject.epsilon,
-             "images": len(subject.images), "checks": rows}  # fmt: skip
+    value = {
+        "attack": subject.setting.name,
+        "epsilon": subject.epsilon,
+        "images": len(subject.images),
+        "checks": rows,
+    }
     runs.save_json(folder / "checks.json", value)

@@ -72,15 +72,25 @@ def window(query: int, queries: int, height: int, width: int) -> int:
 
 
 def _query(
-    pack: packing.Packed, outcome: packing.Outcome, step: Callable[..., tuple[tf.Tensor, ...]],
-    *, turn: int, side: int, epsilon: float,
-) -> None:  # fmt: skip
+    pack: packing.Packed,
+    outcome: packing.Outcome,
+    step: Callable[..., tuple[tf.Tensor, ...]],
+    *,
+    turn: int,
+    side: int,
+    epsilon: float,
+) -> None:
     """One forward pass for each live image, judged."""
     rows = pack.rows
     best, margin, seen = step(
-        rows["origin"], rows["label"], rows["best"], rows["margin"], rows["draws"][:, turn],
-        tf.constant(side), tf.constant(epsilon, tf.float32),
-    )  # fmt: skip
+        rows["origin"],
+        rows["label"],
+        rows["best"],
+        rows["margin"],
+        rows["draws"][:, turn],
+        tf.constant(side),
+        tf.constant(epsilon, tf.float32),
+    )
     rows.update(best=best, margin=margin)
     outcome.judge(pack, best, seen.numpy())
 
@@ -92,9 +102,14 @@ def _proposal(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
     """
 
     def step(  # noqa: PLR0917  (a compiled function takes tensors by position)
-        origin: tf.Tensor, label: tf.Tensor, best: tf.Tensor, margin: tf.Tensor, draw: tf.Tensor,
-        side: tf.Tensor, epsilon: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        origin: tf.Tensor,
+        label: tf.Tensor,
+        best: tf.Tensor,
+        margin: tf.Tensor,
+        draw: tf.Tensor,
+        side: tf.Tensor,
+        epsilon: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         inside = [
             _covered(draw[:, axis], side, length) for axis, length in enumerate(best.shape[1:3])
         ]

@@ -42,10 +42,14 @@ def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> packing.
             if not len(live):
                 break
             side = window(query, setting.queries, *origin.shape[1:3])
-            tried = np.stack([
-                _moved(rngs[row], best[row] - origin[row], side, epsilon) if query
-                else _grid(rngs[row], origin.shape[1:]) for row in live
-            ])  # fmt: skip
+            tried = np.stack(
+                [
+                    _moved(rngs[row], best[row] - origin[row], side, epsilon)
+                    if query
+                    else _grid(rngs[row], origin.shape[1:])
+                    for row in live
+                ]
+            )
             tried = np.clip(origin[live] + _scaled(tried, epsilon), 0, 1).astype(np.float32)
             size = packing.fitting(len(live), len(ids), replicas.count)
             logits = replicas.forward(replicas.padded(tried, size))[: len(live)]

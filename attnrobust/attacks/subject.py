@@ -100,13 +100,16 @@ class Subject:
         """Share of the test split that is right without the attack and at each epsilon."""
         clean = self.files[0.0]
         right = clean["logits"].argmax(axis=1) == clean["label"]
-        return {epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
-                for epsilon, state in self.files.items()}  # fmt: skip
+        return {
+            epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
+            for epsilon, state in self.files.items()
+        }
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of images (n, H, W, 3), in padded batches."""
-        return np.concatenate([self.replicas.forward(full).numpy()[:number]
-                               for full, number in self.batches(images)])  # fmt: skip
+        return np.concatenate(
+            [self.replicas.forward(full).numpy()[:number] for full, number in self.batches(images)]
+        )
 
     def batches(self, rows: np.ndarray) -> list[tuple[np.ndarray, int]]:
         """Rows in padded batches, each with the number that are real."""
@@ -124,9 +127,15 @@ class Subject:
         return self.under(self.setting.name, outputs=self.setting.outputs)
 
     def under(
-        self, name: str, *, epsilon: float | None = None, replicas: Replicas | None = None,
-        todo: np.ndarray | None = None, first: int = 0, **changes: object,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        self,
+        name: str,
+        *,
+        epsilon: float | None = None,
+        replicas: Replicas | None = None,
+        todo: np.ndarray | None = None,
+        first: int = 0,
+        **changes: object,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Adversarials of an attack with changed settings, and whether each image stands.
 
         On the logits unless said otherwise: the others doubt an attack through the softmax, too.
@@ -175,17 +184,24 @@ class Subject:
         """What an attack makes of the images at these places, and which of them it let go."""
         size = self.replicas.batch(self.setting.batch_size)
         if isinstance(attack, Pooled):
-            items = (Item(place, self.images[row], int(self.labels[row]), self.ids[row])
-                     for place, row in enumerate(todo))  # fmt: skip
-            done = sorted(attack.stream(items, size, radius, restart),
-                          key=lambda each: each.item.position)  # fmt: skip
-            return (np.stack([each.adversarial for each in done]),
-                    np.array([each.fell for each in done]))  # fmt: skip
+            items = (
+                Item(place, self.images[row], int(self.labels[row]), self.ids[row])
+                for place, row in enumerate(todo)
+            )
+            done = sorted(
+                attack.stream(items, size, radius, restart), key=lambda each: each.item.position
+            )
+            return (
+                np.stack([each.adversarial for each in done]),
+                np.array([each.fell for each in done]),
+            )
         made, gone = [], []
         for (part, number), (labels, _), (rows, _) in zip(
-            self.batches(self.images[todo]), self.batches(self.labels[todo]), self.batches(todo),
+            self.batches(self.images[todo]),
+            self.batches(self.labels[todo]),
+            self.batches(todo),
             strict=True,
-        ):  # fmt: skip
+        ):
             ids = [self.ids[row] for row in rows]
             found, queries = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
             made.append(np.asarray(found)[:number])

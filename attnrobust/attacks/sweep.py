@@ -77,8 +77,11 @@ class Sweep:
         """Restarts that are worth their while."""
         same = not self.row.random or (self.row.starts and not self.setting.random_start)
         if self.setting.restarts > 1 and same:
-            log.warning("warning: %s starts at the image itself, so one start does for all %d",
-                        self.setting.name, self.setting.restarts)  # fmt: skip
+            log.warning(
+                "warning: %s starts at the image itself, so one start does for all %d",
+                self.setting.name,
+                self.setting.restarts,
+            )
             return 1
         return self.setting.restarts
 
@@ -100,8 +103,10 @@ class Sweep:
             log.warning(
                 "warning: %d steps of %.3g ε reach %.2f of the ball; robust accuracy will come out "
                 "too high: take more attack.steps or larger ones (attack.rel_stepsize)",
-                self.setting.steps, self.setting.stepsize(epsilon) / epsilon, reach,
-            )  # fmt: skip
+                self.setting.steps,
+                self.setting.stepsize(epsilon) / epsilon,
+                reach,
+            )
         for said in methods.departures(self.setting):
             log.info("%s: %s", self.setting.name, said)
         state: Arrays = {}
@@ -124,8 +129,9 @@ class Sweep:
                 runs.save_npz(path, **state)
                 self._say(state, clean, epsilon, time.monotonic() - start)
         gap = checks.gaps(clean)
-        log.info("logit gap without an attack: median %.3g, largest %.3g", np.median(gap),
-                 gap.max())  # fmt: skip
+        log.info(
+            "logit gap without an attack: median %.3g, largest %.3g", np.median(gap), gap.max()
+        )
 
     def _kept(self, path: Path) -> Arrays:
         """What was written before the sweep was cut off; all columns of today."""
@@ -133,8 +139,9 @@ class Sweep:
         found = schemas.load_npz(path, {**schemas.ATTACKED, **needed})
         alike = np.array_equal(found["label"], self.labels)
         if not alike or len(found["sample_id"]) != len(self.samples):
-            raise schemas.damaged(path, "other images than in the records",
-                                  "delete it and run its stage again")  # fmt: skip
+            raise schemas.damaged(
+                path, "other images than in the records", "delete it and run its stage again"
+            )
         return found
 
     def _clean(self) -> Arrays:
@@ -159,13 +166,16 @@ class Sweep:
         checks.are_logits(np.concatenate(logits))
         nothing = np.zeros(total, np.float32)
         return {
-            "id": np.array(ids), "group": np.array([group.decode() for group in groups]),
-            "label": self.labels, "logits": np.concatenate(logits),
-            **dict.fromkeys(NORMS, nothing), "queries": np.zeros(total, np.int64),
+            "id": np.array(ids),
+            "group": np.array([group.decode() for group in groups]),
+            "label": self.labels,
+            "logits": np.concatenate(logits),
+            **dict.fromkeys(NORMS, nothing),
+            "queries": np.zeros(total, np.int64),
             "sample_id": np.array(ids)[self.samples],
             "sample_image": np.stack([images[position] for position in self.samples]),
             "sample_mask": np.stack([masks[position] for position in self.samples]),
-        }  # fmt: skip
+        }
 
     def _attacked(self, before: Arrays, epsilon: float) -> Arrays:
         """The state after this epsilon."""
@@ -229,14 +239,24 @@ class Sweep:
                     bar.update(len(made.positions))
         lost &= self._standing(state)
         if lost.any():
-            log.warning("warning: %s found an adversarial of %d images that is none when judged "
-                        "again; they count as robust", self.setting.name, lost.sum())  # fmt: skip
+            log.warning(
+                "warning: %s found an adversarial of %d images that is none when judged "
+                "again; they count as robust",
+                self.setting.name,
+                lost.sum(),
+            )
         return state
 
     def _pass(
-        self, state: Arrays, todo: np.ndarray, attack: Attack, epsilon: float, restart: int, *,
+        self,
+        state: Arrays,
+        todo: np.ndarray,
+        attack: Attack,
+        epsilon: float,
+        restart: int,
+        *,
         anew: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Attack the images of `todo` once, take over what was reached, strike out what fell.
 
         Args:
@@ -294,6 +314,14 @@ class Sweep:
         rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
         kind = "robust accuracy" if epsilon else "clean accuracy"
         aim = f", {np.mean(predicted == self.target):.3f} read as {self.setting.target}"
-        log.info("ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s", epsilon, 255 * epsilon,
-                 kind, right.mean(), aim if self.setting.target else "",
-                 attacked, len(predicted), rate)  # fmt: skip
+        log.info(
+            "ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s",
+            epsilon,
+            255 * epsilon,
+            kind,
+            right.mean(),
+            aim if self.setting.target else "",
+            attacked,
+            len(predicted),
+            rate,
+        )

@@ -52,9 +52,12 @@ def clean(
 
 
 def craft(
-    source: str, models: Mapping[str, Replicas], experiment: config.Experiment, dataset: Dataset,
+    source: str,
+    models: Mapping[str, Replicas],
+    experiment: config.Experiment,
+    dataset: Dataset,
     folder: Path,
-) -> None:  # fmt: skip
+) -> None:
     """Attack the whole test split on one model, and ask all models what they see.
 
     Nothing is carried from one epsilon to the next and no attack stops early: an adversarial that
@@ -82,9 +85,12 @@ def craft(
 
 
 def _judged(
-    attack: Attack | None, models: Mapping[str, Replicas], experiment: config.Experiment,
-    dataset: Dataset, epsilon: float,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    attack: Attack | None,
+    models: Mapping[str, Replicas],
+    experiment: config.Experiment,
+    dataset: Dataset,
+    epsilon: float,
+) -> dict[str, np.ndarray]:
     """What every model sees in the adversarials of one epsilon, or in the images themselves."""
     size = next(iter(models.values())).batch(experiment.attack.batch_size)
     batches = inputs.evaluation_batches(dataset, "test", data=experiment.data, batch_size=size)
@@ -96,8 +102,13 @@ def _judged(
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
             if attack is not None:
-                made, _ = attack(tf.constant(images), tf.constant(labels),
-                                 ids + ids[:1] * (size - number), epsilon, 0)  # fmt: skip
+                made, _ = attack(
+                    tf.constant(images),
+                    tf.constant(labels),
+                    ids + ids[:1] * (size - number),
+                    epsilon,
+                    0,
+                )
                 images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
             row["group"] = np.array([group.decode() for group in batch["group"]])

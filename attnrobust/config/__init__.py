@@ -13,6 +13,17 @@ from attnrobust.config.experiment import (
 from attnrobust.config.settings import from_json, to_json, with_settings
 from attnrobust.config.training import Training
 
-__all__ = ["Attack", "Checks", "Corruptions", "Data", "Experiment",
-           "Explanation", "Model", "Training", "from_json", "lookup", "to_json",
-           "with_settings"]  # fmt: skip
+__all__ = [
+    "Attack",
+    "Checks",
+    "Corruptions",
+    "Data",
+    "Experiment",
+    "Explanation",
+    "Model",
+    "Training",
+    "from_json",
+    "lookup",
+    "to_json",
+    "with_settings",
+]

@@ -58,8 +58,12 @@ class Data:
         require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "at least 1")
         require(self.folds == 0 or self.folds >= 2, "data.folds", self.folds, "0 or at least 2")
         most = max(self.folds, 1) - 1
-        require(0 <= self.fold <= most, "data.fold", self.fold,
-                f"0 to {most}, data.folds being {self.folds}")  # fmt: skip
+        require(
+            0 <= self.fold <= most,
+            "data.fold",
+            self.fold,
+            f"0 to {most}, data.folds being {self.folds}",
+        )
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ class Model:
         require(self.width > 0, "model.width", self.width, "above 0")
         require(self.maps >= 1, "model.maps", self.maps, "at least 1")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
-        require(self.variant in ("paper", "literal"), "model.variant", self.variant,
-                "paper or literal")  # fmt: skip
+        require(
+            self.variant in ("paper", "literal"), "model.variant", self.variant, "paper or literal"
+        )
         require(self.cut in ("full", "literal"), "model.cut", self.cut, "full or literal")
 
 
@@ -186,11 +191,19 @@ class Attack:
     def __post_init__(self) -> None:
         # Six digits, since files and figures name an epsilon by them.
         rising = list(self.epsilons) == sorted({f"{e:g}": e for e in self.epsilons}.values())
-        require(bool(self.epsilons) and rising, "attack.epsilons", self.epsilons,
-                "at least one, rising, none twice")  # fmt: skip
+        require(
+            bool(self.epsilons) and rising,
+            "attack.epsilons",
+            self.epsilons,
+            "at least one, rising, none twice",
+        )
         # At most 1 for L-inf: the sweep knows the norm.
-        require(all(e > 0 for e in self.epsilons), "attack.epsilons", self.epsilons,
-                "above 0, in [0, 1] pixel scale (8/255 is fine)")  # fmt: skip
+        require(
+            all(e > 0 for e in self.epsilons),
+            "attack.epsilons",
+            self.epsilons,
+            "above 0, in [0, 1] pixel scale (8/255 is fine)",
+        )
         for name in ("steps", "queries", "restarts", "batch_size", "samples"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"attack.{name}", value, "at least 1")
@@ -200,16 +213,29 @@ class Attack:
         # It stands still on confident models: never without the reading's mark.
         marked = self.loss != "foolbox_cross_entropy" or self.outputs == "probabilities"
         require(marked, "attack.loss", self.loss, "cross_entropy, where attack.outputs = logits")
-        require(self.outputs in ("logits", "probabilities"), "attack.outputs", self.outputs,
-                "logits or probabilities")  # fmt: skip
-        require(self.scale in ("pixels", "model_input"), "attack.scale", self.scale,
-                "pixels or model_input")  # fmt: skip
+        require(
+            self.outputs in ("logits", "probabilities"),
+            "attack.outputs",
+            self.outputs,
+            "logits or probabilities",
+        )
+        require(
+            self.scale in ("pixels", "model_input"),
+            "attack.scale",
+            self.scale,
+            "pixels or model_input",
+        )
         require(self.momentum >= 0, "attack.momentum", self.momentum, "at least 0")
-        require(self.theta is None or 0 < abs(self.theta) <= 1, "attack.theta", self.theta,
-                "in [-1, 1], not 0")  # fmt: skip
+        require(
+            self.theta is None or 0 < abs(self.theta) <= 1,
+            "attack.theta",
+            self.theta,
+            "in [-1, 1], not 0",
+        )
         require(self.gamma is None or 0 < self.gamma <= 1, "attack.gamma", self.gamma, "in (0, 1]")
-        require(self.mode in ("carry", "independent"), "attack.mode", self.mode,
-                "carry or independent")  # fmt: skip
+        require(
+            self.mode in ("carry", "independent"), "attack.mode", self.mode, "carry or independent"
+        )
 
 
 @dataclass(frozen=True)
@@ -264,8 +290,12 @@ class Explanation:
     target: str = "prediction"
 
     def __post_init__(self) -> None:
-        require(self.target in ("prediction", "label"), "explanation.target", self.target,
-                "prediction or label")  # fmt: skip
+        require(
+            self.target in ("prediction", "label"),
+            "explanation.target",
+            self.target,
+            "prediction or label",
+        )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,23 @@ from attnrobust import config
 # What the name of a smoke run ends with.
 SMOKED = "-smoke"
 SMOKE = (
-    "data.limit=16", "model.weights=none", "training.epochs=1", "training.batch_size=8",
-    "training.epoch_fraction=1", "training.sampling=none", "training.start=",
-    "attack.steps=2", "attack.rel_stepsize=0.5", "attack.batch_size=8", "attack.samples=4",
-    "attack.queries=50", "attack.restarts=1",
-    "checks.samples=4", "checks.draws=2", "checks.queries=10",
-)  # fmt: skip
+    "data.limit=16",
+    "model.weights=none",
+    "training.epochs=1",
+    "training.batch_size=8",
+    "training.epoch_fraction=1",
+    "training.sampling=none",
+    "training.start=",
+    "attack.steps=2",
+    "attack.rel_stepsize=0.5",
+    "attack.batch_size=8",
+    "attack.samples=4",
+    "attack.queries=50",
+    "attack.restarts=1",
+    "checks.samples=4",
+    "checks.draws=2",
+    "checks.queries=10",
+)
 
 
 def smoke(experiment: config.Experiment) -> config.Experiment:
@@ -22,6 +33,10 @@ def smoke(experiment: config.Experiment) -> config.Experiment:
     grid = f"{first!r},{last!r}" if first != last else f"{first!r}"
     return config.with_settings(
         experiment,
-        [*SMOKE, f"data.image_size={size}", f"attack.epsilons={grid}",
-         f"name={experiment.name}{SMOKED}"],
-    )  # fmt: skip
+        [
+            *SMOKE,
+            f"data.image_size={size}",
+            f"attack.epsilons={grid}",
+            f"name={experiment.name}{SMOKED}",
+        ],
+    )

@@ -121,9 +121,16 @@ class Training:
     trades_beta: float = 6.0
     jsd_weight: float = 12.0
     augmix_operations: tuple[str, ...] = (
-        "autocontrast", "equalize", "posterize", "rotate", "solarize", "shear_x", "shear_y",
-        "translate_x", "translate_y",
-    )  # fmt: skip
+        "autocontrast",
+        "equalize",
+        "posterize",
+        "rotate",
+        "solarize",
+        "shear_x",
+        "shear_y",
+        "translate_x",
+        "translate_y",
+    )
     augmix_severity: float = 3.0
     augmix_width: int = 3
     augmix_depth: int | None = None
@@ -148,63 +155,114 @@ class Training:
             require(value >= 1, f"training.{name}", value, "at least 1")
         for name in ("learning_rate", "adam_epsilon", "head_learning_rate"):
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "above 0")
-        require(0 <= self.head_epochs < self.epochs, "training.head_epochs", self.head_epochs,
-                f"at least 0 and below training.epochs, {self.epochs}")  # fmt: skip
-        require(self.groups is None or self.groups >= 1, "training.groups", self.groups,
-                "at least 1")  # fmt: skip
+        require(
+            0 <= self.head_epochs < self.epochs,
+            "training.head_epochs",
+            self.head_epochs,
+            f"at least 0 and below training.epochs, {self.epochs}",
+        )
+        require(
+            self.groups is None or self.groups >= 1, "training.groups", self.groups, "at least 1"
+        )
         momentum = self.batchnorm_momentum
-        require(momentum is None or 0 <= momentum < 1, "training.batchnorm_momentum", momentum,
-                "in [0, 1)")  # fmt: skip
+        require(
+            momentum is None or 0 <= momentum < 1,
+            "training.batchnorm_momentum",
+            momentum,
+            "in [0, 1)",
+        )
         for name in ("min_delta", "weight_decay"):
-            require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name),
-                    "at least 0")  # fmt: skip
+            require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "at least 0")
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
-        require(rising and all(epoch >= 1 for epoch in self.decay_epochs),
-                "training.decay_epochs", self.decay_epochs,
-                "numbers of epochs from 1 on, rising, none twice")  # fmt: skip
-        require(0 < self.epoch_fraction <= 1, "training.epoch_fraction", self.epoch_fraction,
-                "in (0, 1]")  # fmt: skip
-        require(self.precision in ("float32", "bfloat16", "float16"), "training.precision",
-                self.precision, "float32, bfloat16 or float16")  # fmt: skip
+        require(
+            rising and all(epoch >= 1 for epoch in self.decay_epochs),
+            "training.decay_epochs",
+            self.decay_epochs,
+            "numbers of epochs from 1 on, rising, none twice",
+        )
+        require(
+            0 < self.epoch_fraction <= 1,
+            "training.epoch_fraction",
+            self.epoch_fraction,
+            "in (0, 1]",
+        )
+        require(
+            self.precision in ("float32", "bfloat16", "float16"),
+            "training.precision",
+            self.precision,
+            "float32, bfloat16 or float16",
+        )
 
     def _require_balance(self) -> None:
         require(self.focal_gamma >= 0, "training.focal_gamma", self.focal_gamma, "at least 0")
-        require(0 <= self.class_balanced_beta < 1, "training.class_balanced_beta",
-                self.class_balanced_beta, "in [0, 1)")  # fmt: skip
-        require(self.sampling == "none" or self.class_weights == "none", "training.class_weights",
-                self.class_weights, f"none, since training.sampling = {self.sampling} balances the "
-                "classes already")  # fmt: skip
+        require(
+            0 <= self.class_balanced_beta < 1,
+            "training.class_balanced_beta",
+            self.class_balanced_beta,
+            "in [0, 1)",
+        )
+        require(
+            self.sampling == "none" or self.class_weights == "none",
+            "training.class_weights",
+            self.class_weights,
+            f"none, since training.sampling = {self.sampling} balances the classes already",
+        )
         safe = all(c.isalnum() or c in "_-." for c in self.start) and self.start[:1] != "."
         require(safe, "training.start", self.start, "the name of an experiment, or nothing")
 
     def _require_augmix(self) -> None:
         require(self.jsd_weight >= 0, "training.jsd_weight", self.jsd_weight, "at least 0")
-        require(bool(self.augmix_operations), "training.augmix_operations",
-                self.augmix_operations, "at least one")  # fmt: skip
-        require(0.1 <= self.augmix_severity <= 10, "training.augmix_severity",
-                self.augmix_severity, "in [0.1, 10]")  # fmt: skip
+        require(
+            bool(self.augmix_operations),
+            "training.augmix_operations",
+            self.augmix_operations,
+            "at least one",
+        )
+        require(
+            0.1 <= self.augmix_severity <= 10,
+            "training.augmix_severity",
+            self.augmix_severity,
+            "in [0.1, 10]",
+        )
         for name in ("augmix_width", "augmix_depth"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"training.{name}", value, "at least 1")
         require(self.augmix_alpha > 0, "training.augmix_alpha", self.augmix_alpha, "above 0")
 
     def _require_inner(self) -> None:
-        require(self.inner_norm in ("linf", "l2"), "training.inner_norm", self.inner_norm,
-                "linf or l2")  # fmt: skip
+        require(
+            self.inner_norm in ("linf", "l2"), "training.inner_norm", self.inner_norm, "linf or l2"
+        )
         # At 0.5 every image can be made grey: mostly 8 for 8/255.
         most = 0.5 if self.inner_norm == "linf" else math.inf
-        require(0 < self.inner_epsilon < most, "training.inner_epsilon", self.inner_epsilon,
-                "above 0" + (", below 0.5 (8/255 is fine)" if most == 0.5 else ""))  # fmt: skip
+        require(
+            0 < self.inner_epsilon < most,
+            "training.inner_epsilon",
+            self.inner_epsilon,
+            "above 0" + (", below 0.5 (8/255 is fine)" if most == 0.5 else ""),
+        )
         require(self.inner_steps >= 1, "training.inner_steps", self.inner_steps, "at least 1")
         for name in ("inner_rel_stepsize", "inner_abs_stepsize"):
             value = getattr(self, name)
             require(value is None or value > 0, f"training.{name}", value, "above 0")
         reach = self.inner_steps * self.inner_stepsize / self.inner_epsilon
-        require(reach > 1 - 1e-6, "training.inner_steps", self.inner_steps,
-                f"enough to reach the edge of the ball, not {reach:.2g} of the way")  # fmt: skip
-        require(self.inner_batchnorm in ("inference", "training"), "training.inner_batchnorm",
-                self.inner_batchnorm, "inference or training")  # fmt: skip
+        require(
+            reach > 1 - 1e-6,
+            "training.inner_steps",
+            self.inner_steps,
+            f"enough to reach the edge of the ball, not {reach:.2g} of the way",
+        )
+        require(
+            self.inner_batchnorm in ("inference", "training"),
+            "training.inner_batchnorm",
+            self.inner_batchnorm,
+            "inference or training",
+        )
         require(0 <= self.clean_share <= 1, "training.clean_share", self.clean_share, "in [0, 1]")
         require(self.trades_beta >= 0, "training.trades_beta", self.trades_beta, "at least 0")
-        require(0 < self.validation_share <= 1, "training.validation_share",
-                self.validation_share, "in (0, 1]")  # fmt: skip
+        require(
+            0 < self.validation_share <= 1,
+            "training.validation_share",
+            self.validation_share,
+            "in (0, 1]",
+        )

@@ -86,17 +86,24 @@ def read(path: Path) -> np.ndarray:
 def _pair(text: str) -> tuple[str, Path]:
     kind, _, path = text.partition("=")
     if kind not in KINDS[1:] or not path:
-        raise argparse.ArgumentTypeError(f"{text}: expected KIND=FILE, KIND one of "
-                                         f"{', '.join(KINDS[1:])}")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected KIND=FILE, KIND one of {', '.join(KINDS[1:])}"
+        )
     return kind, Path(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the sheet; returns the exit code."""
     parser = Parser(prog="python -m attnrobust.corruptions", description=__doc__)
-    parser.add_argument("--image", type=_pair, action="append", required=True,
-                        metavar="KIND=FILE", help="skin, fundus or xray and an image; "
-                        "may be repeated, general corruptions take the first")  # fmt: skip
+    parser.add_argument(
+        "--image",
+        type=_pair,
+        action="append",
+        required=True,
+        metavar="KIND=FILE",
+        help="skin, fundus or xray and an image; "
+        "may be repeated, general corruptions take the first",
+    )
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--tile", type=positive, default=88, help="side of a picture in px")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -216,9 +216,17 @@ def margeloiu_colour(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
 # Interpretability for Fundus Imaging (2020), section 2.2, each with probability 1/2.
 # margeloiu_: Margeloiu et al. (2020), appendix A, which has `flip` as well.
 AUGMENTATIONS: dict[str, Matrices | Colour] = {
-    "flip": flip, "rotate": rotate, "zoom": zoom, "shift": shift,
-    "wu_flip": wu_flip, "wu_scale": wu_scale, "wu_shift": wu_shift, "wu_rotate": wu_rotate,
-    "wu_shear": wu_shear, "wu_brightness": Colour(wu_brightness),
-    "wu_contrast": Colour(wu_contrast), "margeloiu_rotate": margeloiu_rotate,
+    "flip": flip,
+    "rotate": rotate,
+    "zoom": zoom,
+    "shift": shift,
+    "wu_flip": wu_flip,
+    "wu_scale": wu_scale,
+    "wu_shift": wu_shift,
+    "wu_rotate": wu_rotate,
+    "wu_shear": wu_shear,
+    "wu_brightness": Colour(wu_brightness),
+    "wu_contrast": Colour(wu_contrast),
+    "margeloiu_rotate": margeloiu_rotate,
     "margeloiu_colour": Colour(margeloiu_colour),
-}  # fmt: skip
+}

@@ -82,14 +82,31 @@ def write(
     splits = [split for split in SPLITS if split in splits]
     described = records.described_in(source)
     with lock.alone(out):
-        return _write(source, out, described, names, levels, seed=seed, splits=splits,
-                      oversample=oversample, workers=workers)  # fmt: skip
+        return _write(
+            source,
+            out,
+            described,
+            names,
+            levels,
+            seed=seed,
+            splits=splits,
+            oversample=oversample,
+            workers=workers,
+        )
 
 
 def _write(
-    source: Path, out: Path, described: dict[str, Any], names: Sequence[str],
-    levels: Sequence[int], *, seed: int, splits: Sequence[str], oversample: bool, workers: int,
-) -> records.Dataset:  # fmt: skip
+    source: Path,
+    out: Path,
+    described: dict[str, Any],
+    names: Sequence[str],
+    levels: Sequence[int],
+    *,
+    seed: int,
+    splits: Sequence[str],
+    oversample: bool,
+    workers: int,
+) -> records.Dataset:
     unfinished = _start(source, out, described, splits)
     one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
     given = {split: list(described["splits"][split]["class_counts"].values()) for split in splits}
@@ -110,15 +127,22 @@ def _write(
                     rows.append([id_, split, name, level])
                     bar.update()
                 content = file.read_bytes()
-                shard |= {"count": len(rows) - before, "bytes": len(content),
-                          "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
+                shard |= {
+                    "count": len(rows) - before,
+                    "bytes": len(content),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                }
     # What was found out of the photographs beside it says nothing of these.
     for name in ("files", "near_duplicates", "clipped"):
         described.pop(name, None)
     described["corrupted"] = {
-        "of": described.pop("hash"), "corruptions": names, "levels": levels, "seed": seed,
-        "splits": splits, **({"oversampled": True} if oversample else {}),
-    }  # fmt: skip
+        "of": described.pop("hash"),
+        "corruptions": names,
+        "levels": levels,
+        "seed": seed,
+        "splits": splits,
+        **({"oversampled": True} if oversample else {}),
+    }
     _write_list(unfinished / LIST, rows)
     described["format"] = records.FORMAT
     described |= {"hash": records.digest(described)}
@@ -199,9 +223,11 @@ class _Copies:
 
 
 def _write_shard(
-    examples: Iterator[Numbered], file: Path, one: Callable[[Numbered], tuple[bytes, Choice]],
+    examples: Iterator[Numbered],
+    file: Path,
+    one: Callable[[Numbered], tuple[bytes, Choice]],
     pool: Executor,
-) -> Iterator[Choice]:  # fmt: skip
+) -> Iterator[Choice]:
     """Write a shard; gives each image's choice once it is written."""
     import tensorflow as tf
 
@@ -271,17 +297,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--corruptions", default=",".join(corruptions.RANDOM), help="each image gets one of them")
     add("--levels", default="1-4", help="of 1 to 5; each image gets one of them")
     add("--splits", default=",".join(SPLITS), help="which are corrupted; the others are copied")
-    add("--oversample", action="store_true",
-        help="repeat training images until all classes are as common")  # fmt: skip
+    add(
+        "--oversample",
+        action="store_true",
+        help="repeat training images until all classes are as common",
+    )
     add("--seed", type=int, default=0, help="of all chance")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="threads")
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
 
     def work() -> None:
-        write(options.records, options.out, names=_words(options.corruptions),
-              levels=_levels(options.levels), splits=_words(options.splits), seed=options.seed,
-              oversample=options.oversample, workers=options.workers)  # fmt: skip
+        write(
+            options.records,
+            options.out,
+            names=_words(options.corruptions),
+            levels=_levels(options.levels),
+            splits=_words(options.splits),
+            seed=options.seed,
+            oversample=options.oversample,
+            workers=options.workers,
+        )
 
     return guarded(
         work, debug=options.debug, stopped="nothing is kept, the same command begins anew"

@@ -24,8 +24,9 @@ def warn_of_filter(dataset: Dataset) -> None:
         log.warning(
             "warning: %s holds images after the filter %s, and corruptions are put on these; a "
             "camera's faults come before it: make records with --filter none to have them so",
-            dataset.root, dataset.filter,
-        )  # fmt: skip
+            dataset.root,
+            dataset.filter,
+        )
 
 
 def random_corruption(

@@ -31,9 +31,17 @@ def report(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["rim_seen", "id"])
     runs.save_text(path, table.to_csv(index=False, lineterminator="\n"))
     if rows:
-        log.info("eye discs: the least sure is that of %s, whose rim is seen over %.0f %%; all in "
-                 "%s", table["id"].iloc[0], 100 * table["rim_seen"].iloc[0], FILE)  # fmt: skip
+        log.info(
+            "eye discs: the least sure is that of %s, whose rim is seen over %.0f %%; all in %s",
+            table["id"].iloc[0],
+            100 * table["rim_seen"].iloc[0],
+            FILE,
+        )
     inverted = int((table["notch"] == "lower left").sum())
     if inverted:
-        log.warning("warning: in %d photographs the camera's notch stands at the lower left: they "
-                    "are upside down, and are stored so (notch in %s)", inverted, FILE)  # fmt: skip
+        log.warning(
+            "warning: in %d photographs the camera's notch stands at the lower left: they "
+            "are upside down, and are stored so (notch in %s)",
+            inverted,
+            FILE,
+        )

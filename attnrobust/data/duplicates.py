@@ -99,8 +99,13 @@ def say(found: Mapping[str, int], file: Path) -> None:
     """Log how many near-duplicates there are, aloud where they stand in two splits."""
     if not found["pairs"]:
         return
-    log.info("%d pairs of images look alike (at most %d of %d bits of their hashes differ): %s",
-             found["pairs"], found["bits"], BITS, file)  # fmt: skip
+    log.info(
+        "%d pairs of images look alike (at most %d of %d bits of their hashes differ): %s",
+        found["pairs"],
+        found["bits"],
+        BITS,
+        file,
+    )
     if found["across_splits"]:
         log.warning(
             "warning: %d of these pairs stand in two splits, so that what is tested may have been "

@@ -58,13 +58,18 @@ def as_fold(dataset: Dataset, folds: int, fold: int) -> Dataset:
                     f"{dataset.root}: no {name} in the {split} part of fold {fold} of {folds}: too "
                     "few groups of it in the train split; expected fewer data.folds"
                 )
-        splits[split] = {**dataset.splits["train"], "count": int(kept.sum()),
-                         "class_counts": counts}  # fmt: skip
+        splits[split] = {
+            **dataset.splits["train"],
+            "count": int(kept.sum()),
+            "class_counts": counts,
+        }
         members[split] = tuple(map(bool, kept))
     return dataclasses.replace(
-        dataset, splits=splits, members=members,
+        dataset,
+        splits=splits,
+        members=members,
         hash=runs.digest(dataset.hash, f"fold {fold} of {folds}"),
-    )  # fmt: skip
+    )
 
 
 def assign(labels: Sequence[int] | np.ndarray, groups: Sequence[str], folds: int) -> dict[str, int]:

@@ -73,9 +73,14 @@ def class_counts(dataset: Dataset, limit: int | None = None) -> np.ndarray:
 
 
 def training_batches(
-    dataset: Dataset, *, data: config.Data, training: config.Training, seed: int, epoch: int,
+    dataset: Dataset,
+    *,
+    data: config.Data,
+    training: config.Training,
+    seed: int,
+    epoch: int,
     made: tf.data.Dataset | None = None,
-) -> tf.data.Dataset:  # fmt: skip
+) -> tf.data.Dataset:
     """One epoch of augmented training batches, the same for the same seed and epoch.
 
     With `epoch_fraction` f, the epochs are cut one after the other from an endless row of passes,
@@ -145,9 +150,13 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset: Dataset, split: str, *, data: config.Data, batch_size: int,
+    dataset: Dataset,
+    split: str,
+    *,
+    data: config.Data,
+    batch_size: int,
     chosen: np.ndarray | None = None,
-) -> tf.data.Dataset:  # fmt: skip
+) -> tf.data.Dataset:
     """Every example of a split once, in record order, or those that are `chosen` (N,) bool.
 
     Returns:
@@ -226,8 +235,10 @@ def check_decoding(dataset: Dataset) -> None:
                     tf.io.decode_jpeg(stored["image"], channels=3)
                     decode_mask(stored["mask"].numpy(), 8)
                 except tf.errors.OpError:
-                    raise UserError(f"{file}: the image or mask of {stored['id'].numpy().decode()} "
-                                    "does not decode; make the records anew") from None  # fmt: skip
+                    raise UserError(
+                        f"{file}: the image or mask of {stored['id'].numpy().decode()} "
+                        "does not decode; make the records anew"
+                    ) from None
 
 
 def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.data.Dataset:
@@ -235,9 +246,11 @@ def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.dat
     files = dataset.files(split)
     # Typed, since a split can be empty.
     examples = tf.data.Dataset.from_tensor_slices(tf.constant(files, tf.string)).interleave(
-        tf.data.TFRecordDataset, cycle_length=max(1, min(len(files), 8)),
-        num_parallel_calls=tf.data.AUTOTUNE, deterministic=True,
-    )  # fmt: skip
+        tf.data.TFRecordDataset,
+        cycle_length=max(1, min(len(files), 8)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
     if split in dataset.members:
         examples = _only(examples, dataset.members[split])
     return examples.take(limit) if limit else examples

@@ -16,9 +16,13 @@ import numpy as np
 
 START, END = b"\xff\xda", b"\xff\xd9"
 LOSSES = (
-    "premature end of data segment", "bad Huffman code", "premature end of JPEG file",
-    "bad arithmetic code", "Inconsistent progression sequence", "found marker",
-)  # fmt: skip
+    "premature end of data segment",
+    "bad Huffman code",
+    "premature end of JPEG file",
+    "bad arithmetic code",
+    "Inconsistent progression sequence",
+    "found marker",
+)
 EXTRA = re.compile(r"([0-9]+) extraneous bytes before marker 0x([0-9a-f]{2})")
 
 

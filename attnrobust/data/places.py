@@ -80,8 +80,11 @@ def find(folder: Path, names: Sequence[str]) -> Path | None:
             return folder / name
     for name in names:
         place = folder / Path(name).parent
-        alike = [file for file in files(place) if file.lower() == Path(name).name.lower()] \
-            if place.is_dir() else []  # fmt: skip
+        alike = (
+            [file for file in files(place) if file.lower() == Path(name).name.lower()]
+            if place.is_dir()
+            else []
+        )
         if alike:
             return place / alike[0]
     return None
@@ -107,8 +110,10 @@ def folders(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> list
 
 def elsewhere(folder: Path, suffixes: Sequence[str]) -> str:
     """Where below a folder images lie, for a message; empty where there are none."""
-    counts = {place: sum(name.lower().endswith(tuple(suffixes)) for name in files(place))
-              for place in _walk(folder)}  # fmt: skip
+    counts = {
+        place: sum(name.lower().endswith(tuple(suffixes)) for name in files(place))
+        for place in _walk(folder)
+    }
     full = [f"{count:,} in {place}" for place, count in counts.items() if count]
     return f"; there are {' and '.join(full[:3])}" if full else ""
 
@@ -132,14 +137,19 @@ def _children(place: Path, name: str) -> list[Path]:
     if not place.is_dir():
         return []
     with os.scandir(place) as entries:
-        return sorted(Path(entry.path) for entry in entries
-                      if entry.name.lower() == name.lower() and os.path.isdir(entry))  # fmt: skip
+        return sorted(
+            Path(entry.path)
+            for entry in entries
+            if entry.name.lower() == name.lower() and os.path.isdir(entry)
+        )
 
 
 def _holds(place: Path, suffixes: Sequence[str]) -> bool:
     with os.scandir(place) as entries:
-        return any(entry.name.lower().endswith(tuple(suffixes)) and not left_over(entry.name)
-                   for entry in entries)  # fmt: skip
+        return any(
+            entry.name.lower().endswith(tuple(suffixes)) and not left_over(entry.name)
+            for entry in entries
+        )
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -50,12 +50,19 @@ def main(
     """
     default = shards.Preparation(filter=image_filter, fit=fit)
     options = _parser(name, default, split_by, figure=draw is not None).parse_args(argv)
-    how = {"size": options.size, "fit": options.fit, "filter": options.filter,
-           "fractions": tuple(options.split), "seed": options.seed,
-           "shard_size": options.shard_size, "max_rejects": options.max_rejects,
-           "max_megapixels": options.max_megapixels, "workers": options.workers,
-           "near_duplicates": options.near_duplicates,
-           "partial": options.partial}  # fmt: skip
+    how = {
+        "size": options.size,
+        "fit": options.fit,
+        "filter": options.filter,
+        "fractions": tuple(options.split),
+        "seed": options.seed,
+        "shard_size": options.shard_size,
+        "max_rejects": options.max_rejects,
+        "max_megapixels": options.max_megapixels,
+        "workers": options.workers,
+        "near_duplicates": options.near_duplicates,
+        "partial": options.partial,
+    }
 
     def work() -> None:
         if options.raw.is_dir() and not (draw and options.figure):
@@ -65,8 +72,16 @@ def main(
         if draw and options.figure:
             _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
             return
-        writing.write(options.out, name=name, classes=classes, rows=rows, rejects=rejects,
-                      how=preparation, tasks=tasks, sources=[options.raw])  # fmt: skip
+        writing.write(
+            options.out,
+            name=name,
+            classes=classes,
+            rows=rows,
+            rejects=rejects,
+            how=preparation,
+            tasks=tasks,
+            sources=[options.raw],
+        )
 
     return guarded(work, debug=options.debug)
 
@@ -102,25 +117,48 @@ def _parser(
     add("--size", type=int, default=default.size, help="height and width; 0 keeps each its own")
     add("--fit", choices=preprocessing.FITS, default=default.fit, help="rectangle to square")
     add("--filter", choices=preprocessing.FILTERS, default=default.filter, help="put on the square")
-    add("--split", type=float, nargs=3, default=default.fractions, metavar="SHARE",
-        help="shares of train, validation, test")  # fmt: skip
+    add(
+        "--split",
+        type=float,
+        nargs=3,
+        default=default.fractions,
+        metavar="SHARE",
+        help="shares of train, validation, test",
+    )
     add("--split-by", choices=split_by, default=split_by[0], help="what stays in one split")
     add("--seed", type=int, default=default.seed, help="of the split")
     add("--shard-size", type=positive, default=default.shard_size, help="examples in one file")
-    add("--max-rejects", type=float, default=default.max_rejects,
-        help="largest share of rows that may be unusable")  # fmt: skip
+    add(
+        "--max-rejects",
+        type=float,
+        default=default.max_rejects,
+        help="largest share of rows that may be unusable",
+    )
     add(
         "--partial",
         action="store_true",
         help="part of the download is meant: rows without an image file do not count as rejects",
     )
-    add("--max-megapixels", type=float, default=default.max_megapixels,
-        help="larger images are rejected")  # fmt: skip
-    add("--near-duplicates", type=int, default=default.near_duplicates, metavar="BITS",
-        help="list images whose perceptual hashes differ in no more of 256 bits")  # fmt: skip
+    add(
+        "--max-megapixels",
+        type=float,
+        default=default.max_megapixels,
+        help="larger images are rejected",
+    )
+    add(
+        "--near-duplicates",
+        type=int,
+        default=default.near_duplicates,
+        metavar="BITS",
+        help="list images whose perceptual hashes differ in no more of 256 bits",
+    )
     add("--workers", type=positive, default=default.workers, help="processes")
     add("--debug", action="store_true", help="show tracebacks")
     if figure:
-        add("--figure", type=Path, metavar="FILE",
-            help="draw the steps of the preprocessing on one image; write no records")  # fmt: skip
+        add(
+            "--figure",
+            type=Path,
+            metavar="FILE",
+            help="draw the steps of the preprocessing on one image; write no records",
+        )
     return parser

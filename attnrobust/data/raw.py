@@ -83,9 +83,12 @@ def whole_number(text: str) -> str:
 
 
 def read_table(
-    path: Path, columns: Sequence[str], *, instead: Mapping[str, Sequence[str]] | None = None,
+    path: Path,
+    columns: Sequence[str],
+    *,
+    instead: Mapping[str, Sequence[str]] | None = None,
     prose: Sequence[str] = (),
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """A CSV as text columns, stripped, empty where nothing stands; blank lines are left out.
 
     The index is the line in an editor less 2, so that the line below the header is 0. Rows shorter
@@ -124,9 +127,14 @@ def read_table(
 
 
 def open_table(
-    folder: Path, names: Sequence[str], columns: Sequence[str], *, id_: str,
-    instead: Mapping[str, Sequence[str]] | None = None, prose: Sequence[str] = (),
-) -> tuple[pd.DataFrame, list[Reject]]:  # fmt: skip
+    folder: Path,
+    names: Sequence[str],
+    columns: Sequence[str],
+    *,
+    id_: str,
+    instead: Mapping[str, Sequence[str]] | None = None,
+    prose: Sequence[str] = (),
+) -> tuple[pd.DataFrame, list[Reject]]:
     """A raw folder's table, and rejects for the rows that are shorter than its header.
 
     Args:
@@ -163,9 +171,10 @@ def images_in(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> di
         UserError: As there; where none is found, the message says where there are some.
     """
     return index_images(
-        places.folders(folder, names, images.SUFFIXES), suffixes,
+        places.folders(folder, names, images.SUFFIXES),
+        suffixes,
         hint=lambda: places.elsewhere(folder, images.SUFFIXES),
-    )  # fmt: skip
+    )
 
 
 def index_images(

@@ -89,9 +89,13 @@ class Dataset:
                 counts[task.classes[label]] += described["class_counts"][stored]
             splits[split] = {**described, "class_counts": counts}
         return dataclasses.replace(
-            self, classes=tuple(task.classes), splits=splits, tasks={}, label_map=tuple(task.of),
+            self,
+            classes=tuple(task.classes),
+            splits=splits,
+            tasks={},
+            label_map=tuple(task.of),
             hash=runs.digest(self.hash, name),
-        )  # fmt: skip
+        )
 
 
 def load(root: Path) -> Dataset:
@@ -112,8 +116,10 @@ def load(root: Path) -> Dataset:
         for shard in described["splits"][split]["shards"]:
             file = root / shard["file"]
             if file.resolve().parent != root.resolve():
-                raise UserError(f"{file}: a link to {file.resolve()}; expected the file itself, "
-                                "or a link to the folder of all shards")  # fmt: skip
+                raise UserError(
+                    f"{file}: a link to {file.resolve()}; expected the file itself, "
+                    "or a link to the folder of all shards"
+                )
             size = file.stat().st_size if file.is_file() else None
             if size != shard["bytes"]:
                 found = "missing" if size is None else f"{size:,} bytes"
@@ -143,8 +149,10 @@ def described_in(root: Path) -> dict[str, Any]:
     described = runs.load_json(path, "make them anew")
     found = described.get("format") if isinstance(described, dict) else None
     if found not in (FORMAT, FORMER):
-        raise UserError(f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
-                        "elsewhere if it is another program's")  # fmt: skip
+        raise UserError(
+            f"{path}: format {found}, expected {FORMER} or {FORMAT}; make anew, "
+            "elsewhere if it is another program's"
+        )
     return schemas.records(described, path)
 
 
@@ -171,5 +179,8 @@ def verify(dataset: Dataset) -> None:
             except tf.errors.DataLossError:
                 raise schemas.damaged(file, "not TFRecord", "make the records anew") from None
             if number != shard["count"]:
-                raise schemas.damaged(file, f"{number:,} examples, expected {shard['count']:,}",
-                                      "make the records anew")  # fmt: skip
+                raise schemas.damaged(
+                    file,
+                    f"{number:,} examples, expected {shard['count']:,}",
+                    "make the records anew",
+                )

@@ -24,9 +24,12 @@ NEIGHBOURS = 5
 
 
 def balanced(
-    examples: tf.data.Dataset, label_of: Callable[[tf.Tensor], tf.Tensor],
-    counts: np.ndarray, seed: int, made: tf.data.Dataset | None = None,
-) -> tf.data.Dataset:  # fmt: skip
+    examples: tf.data.Dataset,
+    label_of: Callable[[tf.Tensor], tf.Tensor],
+    counts: np.ndarray,
+    seed: int,
+    made: tf.data.Dataset | None = None,
+) -> tf.data.Dataset:
     """One pass in random order, the same for a seed: each class as often as the commonest.
 
     Of no class is an example drawn more than once oftener than another: each class goes round and
@@ -64,8 +67,9 @@ def require(counts: np.ndarray, classes: Sequence[str], sampling: str) -> None:
         UserError: A class without a training example, or for `smote` with a single one.
     """
     least = config.lookup("training.sampling", SAMPLING, sampling).least
-    few = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True)
-           if count < least]  # fmt: skip
+    few = [
+        f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < least
+    ]
     if few:
         raise UserError(
             f"training.sampling = {sampling}: expected at least {least} training example(s) of "
@@ -74,9 +78,14 @@ def require(counts: np.ndarray, classes: Sequence[str], sampling: str) -> None:
 
 
 def smote(
-    batches: tf.data.Dataset, counts: np.ndarray, stored: Sequence[int], *, size: int, seed: int,
+    batches: tf.data.Dataset,
+    counts: np.ndarray,
+    stored: Sequence[int],
+    *,
+    size: int,
+    seed: int,
     free: int | None,
-) -> tf.data.Dataset:  # fmt: skip
+) -> tf.data.Dataset:
     """Synthetic examples, serialized like stored ones, that bring each class to the commonest's.
 
     Each is a point between an image and one of its 5 nearest of the same class (fewer where the
@@ -99,16 +108,23 @@ def smote(
     known = "" if free is None else f", {free / 1e9:.2f} GB are free"
     said = f"SMOTE on {counts.sum():,} images of {size} px: {need / 1e9:.2f} GB of memory{known}"
     if free is not None and need > free:
-        raise UserError(f"training.sampling = smote: {said}; expected a smaller data.image_size or "
-                        "data.limit, or training.sampling = oversample")  # fmt: skip
+        raise UserError(
+            f"training.sampling = smote: {said}; expected a smaller data.image_size or "
+            "data.limit, or training.sampling = oversample"
+        )
     log.info("%s", said)
     images, labels = _flattened(batches, int(counts.sum()), size)
     from imblearn.over_sampling import SMOTE  # type: ignore[import-untyped]
 
     near = min(NEIGHBOURS, int(counts.min()) - 1)
     if near < NEIGHBOURS:
-        log.warning("warning: SMOTE takes %d neighbours instead of %d: the smallest class has %d "
-                    "training examples", near, NEIGHBOURS, counts.min())  # fmt: skip
+        log.warning(
+            "warning: SMOTE takes %d neighbours instead of %d: the smallest class has %d "
+            "training examples",
+            near,
+            NEIGHBOURS,
+            counts.min(),
+        )
     found, found_labels = SMOTE(random_state=seed, k_neighbors=near).fit_resample(images, labels)
     made = [
         _serialized(f"smote-{index}", image.reshape(size, size, 3), stored[label])
@@ -171,5 +187,7 @@ class Row:
 
 
 SAMPLING: dict[str, Row] = {
-    "none": Row(), "oversample": Row(least=1), "smote": Row(least=2, made=smote),
-}  # fmt: skip
+    "none": Row(),
+    "oversample": Row(least=1),
+    "smote": Row(least=2, made=smote),
+}

@@ -61,18 +61,22 @@ class Preparation:
         if not self.max_megapixels > 0:
             raise UserError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0")
         if not 0 <= self.near_duplicates <= duplicates.MOST:
-            raise UserError(f"--near-duplicates {self.near_duplicates}: expected 0 to "
-                            f"{duplicates.MOST} bits")  # fmt: skip
+            raise UserError(
+                f"--near-duplicates {self.near_duplicates}: expected 0 to {duplicates.MOST} bits"
+            )
         if self.size < 8 and self.size != 0:
             raise UserError(f"--size {self.size}: expected at least 8, or 0 to keep each its own")
         if self.size**2 / 1e6 > self.max_megapixels:
-            raise UserError(f"--size {self.size}: {self.size**2 / 1e6:,.0f} megapixels, more than "
-                            f"{self.max_megapixels:g} (--max-megapixels)")  # fmt: skip
+            raise UserError(
+                f"--size {self.size}: {self.size**2 / 1e6:,.0f} megapixels, more than "
+                f"{self.max_megapixels:g} (--max-megapixels)"
+            )
         if self.fit == "disc" and not self.size:
             raise UserError("--fit disc: needs a --size above 0")
         if self.filter == "graham" and self.fit != "disc":
-            raise UserError(f"--filter graham: needs the eye centred, expected --fit disc, "
-                            f"got {self.fit}")  # fmt: skip
+            raise UserError(
+                f"--filter graham: needs the eye centred, expected --fit disc, got {self.fit}"
+            )
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,17 @@ def write_shard(
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
         size = temporary.stat().st_size
     summary = {
-        "file": file, "count": sum(counts.values()), "bytes": size, "sha256": sha256,
-        "class_counts": counts, "rejects": rejects, "converted": notes,
-        "fingerprints": fingerprints, "discs": discs, "clipped": clipped,
-    }  # fmt: skip
+        "file": file,
+        "count": sum(counts.values()),
+        "bytes": size,
+        "sha256": sha256,
+        "class_counts": counts,
+        "rejects": rejects,
+        "converted": notes,
+        "fingerprints": fingerprints,
+        "discs": discs,
+        "clipped": clipped,
+    }
     runs.save_json(partial / "parts" / f"{file}.json", summary)
 
 

@@ -70,8 +70,11 @@ def _spellings(groups: Iterable[str]) -> list[list[str]]:
         by_key.setdefault(key, []).append(group)
     several = [names for names in by_key.values() if len(names) > 1]
     if several:
-        log.info("%d groups are written in several ways and taken as one each: %s",
-                 len(several), " = ".join(several[0]))  # fmt: skip
+        log.info(
+            "%d groups are written in several ways and taken as one each: %s",
+            len(several),
+            " = ".join(several[0]),
+        )
     return several
 
 

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from attnrobust.errors import UserError
 
-MAGIC = {b"PK\x03\x04": "a zip or Excel file", b"\xd0\xcf\x11\xe0": "an Excel file",
-         b"\x1f\x8b": "a gzip file"}  # fmt: skip
+MAGIC = {
+    b"PK\x03\x04": "a zip or Excel file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"\x1f\x8b": "a gzip file",
+}
 # A row of so many columns is not met in prose.
 WIDE = 9
 
@@ -128,8 +131,9 @@ def parse(path: Path, columns: Sequence[Sequence[str]], prose: Sequence[str] = (
     short = _same_length(path, header, records)
     needed = [place for place in needed if header[place] not in prose]
     _check_fields(path, header, records, needed)
-    _check_quotes(path, header, [first, *records], needed, lines=text.split("\n"),
-                  delimiter=delimiter)  # fmt: skip
+    _check_quotes(
+        path, header, [first, *records], needed, lines=text.split("\n"), delimiter=delimiter
+    )
     return Table(header, records, short)
 
 
@@ -186,8 +190,11 @@ def _quoted(text: str, start: int, line: int, place: int, delimiter: str) -> tup
         end += 1
     if end < len(text) and text[end] not in (delimiter, "\n"):
         last = line + field.count("\n")
-        raise _BrokenError(line, place, f"the quote opened here meets one in line {last} that does "
-                                        f"not end its field")  # fmt: skip
+        raise _BrokenError(
+            line,
+            place,
+            f"the quote opened here meets one in line {last} that does not end its field",
+        )
     return field, end
 
 
@@ -256,9 +263,14 @@ def _check_fields(
 
 
 def _check_quotes(
-    path: Path, header: Sequence[str], records: Sequence[Record], needed: Sequence[int],
-    *, lines: Sequence[str], delimiter: str,
-) -> None:  # fmt: skip
+    path: Path,
+    header: Sequence[str],
+    records: Sequence[Record],
+    needed: Sequence[int],
+    *,
+    lines: Sequence[str],
+    delimiter: str,
+) -> None:
     """Refuse line breaks inside quotes where what follows them is a row of its own."""
     broken = [record for record in records if record.end > record.line]
     if not broken:

@@ -29,8 +29,10 @@ log = logging.getLogger("attnrobust")
 
 # Share of clipped values that is said aloud, and what clips less.
 CLIPPED = 0.05
-CLIPS_LESS = {"gaussian_high_pass": "; less is with --filter gaussian_high_pass_by_size, whose "
-                                    "sigma is a share of --size"}  # fmt: skip
+CLIPS_LESS = {
+    "gaussian_high_pass": "; less is with --filter gaussian_high_pass_by_size, whose "
+    "sigma is a share of --size"
+}
 
 REJECTS = ("line", "id", "reason")
 
@@ -66,14 +68,21 @@ def write(
     out = out.resolve() if out.is_symlink() else files.with_a_name(out)
     with lock.alone(out):
         require_free(out, [*sources, *_folders(rows)])
-        return _write(out, name=name, classes=classes, rows=rows, rejects=rejects, how=how,
-                      tasks=tasks or {})  # fmt: skip
+        return _write(
+            out, name=name, classes=classes, rows=rows, rejects=rejects, how=how, tasks=tasks or {}
+        )
 
 
 def _write(
-    out: Path, *, name: str, classes: Sequence[str], rows: Sequence[Row],
-    rejects: Sequence[Reject], how: shards.Preparation, tasks: Mapping[str, records.Task],
-) -> records.Dataset:  # fmt: skip
+    out: Path,
+    *,
+    name: str,
+    classes: Sequence[str],
+    rows: Sequence[Row],
+    rejects: Sequence[Reject],
+    how: shards.Preparation,
+    tasks: Mapping[str, records.Task],
+) -> records.Dataset:
     total = len(rows) + len(rejects)
     partial = files.beside(out, "{}.partial")
     with workers(how.workers) as pool:
@@ -129,8 +138,10 @@ def require_free(out: Path, inputs: Sequence[Path]) -> None:
     folders.require_apart(out, inputs)
     foreign = folders.others(out, folders.listed("records", found)) if found else []
     if foreign:
-        raise UserError(f"{out}: holds {foreign[0]} beside the records, which would be lost with "
-                        "them; move it away, or name a new or empty folder")  # fmt: skip
+        raise UserError(
+            f"{out}: holds {foreign[0]} beside the records, which would be lost with "
+            "them; move it away, or name a new or empty folder"
+        )
 
 
 def _folders(rows: Sequence[Row]) -> list[Path]:
@@ -177,8 +188,9 @@ def _write_shards(
     todo = [file for file in plan if not done[file].is_file()]
     ready = sum(len(plan[file]) for file in plan if file not in todo)
     total = sum(map(len, plan.values()))
-    with tqdm(desc="writing records", total=total, initial=ready, unit="image",
-              disable=None) as bar:  # fmt: skip
+    with tqdm(
+        desc="writing records", total=total, initial=ready, unit="image", disable=None
+    ) as bar:
         if pool is None:
             for file in todo:
                 shards.write_shard(partial, file, plan[file], list(classes), how)
@@ -191,8 +203,9 @@ def _write_shards(
             for future in as_completed(futures):
                 future.result()
                 bar.update(len(plan[futures[future]]))
-    return {file: schemas.load_json(done[file], schemas.Written, f"remove {partial}")
-            for file in plan}  # fmt: skip
+    return {
+        file: schemas.load_json(done[file], schemas.Written, f"remove {partial}") for file in plan
+    }
 
 
 def _describe(
@@ -213,15 +226,24 @@ def _describe(
         by_split[split] = {
             "count": sum(counts.values()),
             "class_counts": {label: counts[label] for label in classes},
-            "shards": [{key: part[key] for key in ("file", "count", "bytes", "sha256")}
-                       for part in mine],
-        }  # fmt: skip
+            "shards": [
+                {key: part[key] for key in ("file", "count", "bytes", "sha256")} for part in mine
+            ],
+        }
     return {
-        "format": records.FORMAT, "name": name, "task": "classification", "classes": list(classes),
+        "format": records.FORMAT,
+        "name": name,
+        "task": "classification",
+        "classes": list(classes),
         "tasks": {task: dataclasses.asdict(row) for task, row in tasks.items()},
-        "size": how.size, "fit": how.fit, "filter": how.filter, "split_seed": how.seed,
-        "fractions": how.fractions, "converted": converted, "splits": by_split,
-    }  # fmt: skip
+        "size": how.size,
+        "fit": how.fit,
+        "filter": how.filter,
+        "split_seed": how.seed,
+        "fractions": how.fractions,
+        "converted": converted,
+        "splits": by_split,
+    }
 
 
 def _stop_if_too_many(
@@ -301,12 +323,17 @@ def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> 
     for what, count in described["converted"].items():
         log.info("%d images with %s, stored upright as 8-bit RGB", count, what)
     if described["same_content"]:
-        log.info("%d rows share their image with another; kept in one split",
-                 described["same_content"])  # fmt: skip
+        log.info(
+            "%d rows share their image with another; kept in one split", described["same_content"]
+        )
     if described.get("clipped", 0) > CLIPPED:
-        log.warning("warning: the filter %s left %.1f %% of the values pure black or white; what "
-                    "was there is lost%s", described["filter"], 100 * described["clipped"],
-                    CLIPS_LESS.get(described["filter"], ""))  # fmt: skip
+        log.warning(
+            "warning: the filter %s left %.1f %% of the values pure black or white; what "
+            "was there is lost%s",
+            described["filter"],
+            100 * described["clipped"],
+            CLIPS_LESS.get(described["filter"], ""),
+        )
     duplicates.say(described["near_duplicates"], out / duplicates.FILE)
     if rejects:
         log.warning("%d rows rejected, with reasons in %s", len(rejects), out / "rejects.csv")

@@ -22,8 +22,13 @@ from attnrobust.errors import UserError
 log = logging.getLogger("attnrobust")
 
 # The manifest of each kind of folder.
-MANIFESTS = {"records": "dataset.json", "report": "report.json", "transfer": "settings.json",
-             "unfreeze": "settings.json", "copy": "copy.json"}  # fmt: skip
+MANIFESTS = {
+    "records": "dataset.json",
+    "report": "report.json",
+    "transfer": "settings.json",
+    "unfreeze": "settings.json",
+    "copy": "copy.json",
+}
 # Keys that only our manifests had before these named their format.
 FORMER = {
     "records": {"name", "classes", "splits", "hash"},
@@ -33,8 +38,10 @@ FORMER = {
 # Lists beside records; which of them there are, the manifest says.
 LISTS = ("rejects.csv", "corruptions.csv", "duplicates.csv", "disc.csv")
 # What an unfinished folder of records may hold: shards, what describes them, temporary files.
-PARTS = re.compile(rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|dataset\.json|"
-                   rf"{'|'.join(map(re.escape, LISTS))})|\.\d+-[^/]+")  # fmt: skip
+PARTS = re.compile(
+    rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|dataset\.json|"
+    rf"{'|'.join(map(re.escape, LISTS))})|\.\d+-[^/]+"
+)
 PLAN = "parts/plan.json"
 
 
@@ -90,8 +97,10 @@ def require_apart(out: Path, inputs: Iterable[Path]) -> None:
         theirs = Path(os.path.realpath(given))
         if mine == theirs or mine in theirs.parents or theirs in mine.parents:
             how = "is" if mine == theirs else "holds" if mine in theirs.parents else "lies inside"
-            raise UserError(f"--out {out}: {how} {given}, which is read and stays as it is; "
-                            "expected a folder apart from it")  # fmt: skip
+            raise UserError(
+                f"--out {out}: {how} {given}, which is read and stays as it is; "
+                "expected a folder apart from it"
+            )
 
 
 def require_ours(out: Path, kind: str, *, inputs: Iterable[Path] = ()) -> dict[str, Any]:
@@ -110,9 +119,11 @@ def require_ours(out: Path, kind: str, *, inputs: Iterable[Path] = ()) -> dict[s
         return {}
     found = manifest(out, kind)
     if found is None:
-        raise UserError(f"{out}: holds other files than {_called(kind)} (no {MANIFESTS[kind]} of "
-                        f'ours, with "format": "{named(kind)}"); name a new or empty '
-                        "folder")  # fmt: skip
+        raise UserError(
+            f"{out}: holds other files than {_called(kind)} (no {MANIFESTS[kind]} of "
+            f'ours, with "format": "{named(kind)}"); name a new or empty '
+            "folder"
+        )
     return found
 
 
@@ -138,8 +149,7 @@ def claim(
     asked = json.loads(json.dumps({"format": named(kind), **used}))
     found = require_ours(out, kind, inputs=inputs)
     if found and {**found, "format": named(kind)} != asked and not force:
-        raise UserError(f"{out}: results of other runs or settings stand there; "
-                        "name another --out")  # fmt: skip
+        raise UserError(f"{out}: results of other runs or settings stand there; name another --out")
     clean(out)
     save_json(out / MANIFESTS[kind], asked)
 
@@ -183,9 +193,11 @@ def begin(partial: Path, key: str, *, go_on: bool = True) -> bool:
     names = others(partial, ()) if partial.exists() else []
     foreign = [name for name in names if not PARTS.fullmatch(name)]
     if names and (foreign or (found is None and manifest(partial, "records") is None)):
-        raise UserError(f"{partial}: in the way, it holds {(foreign or names)[0]}; expected "
-                        "nothing there, or what a prepare that was cut off left; move it "
-                        "away")  # fmt: skip
+        raise UserError(
+            f"{partial}: in the way, it holds {(foreign or names)[0]}; expected "
+            "nothing there, or what a prepare that was cut off left; move it "
+            "away"
+        )
     if go_on and found == key:
         remove(partial, [name for name in names if name.rpartition("/")[2].startswith(".")])
         return True
@@ -227,8 +239,7 @@ def discard(old: Path) -> None:
     if found := manifest(old, "records"):
         remove(old, sorted(listed("records", found), key=lambda name: name == "dataset.json"))
     if old.exists() and any(old.iterdir()):
-        raise UserError(f"{old}: holds other files than records that were replaced; move them "
-                        "away")  # fmt: skip
+        raise UserError(f"{old}: holds other files than records that were replaced; move them away")
     if old.exists():
         old.rmdir()
 

@@ -58,22 +58,32 @@ def _locked(place: Path, out: Path) -> TextIO | None:
             file = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
             if os.fstat(file.fileno()).st_size:
                 file.close()
-                raise UserError(f"{place}: in the way of the lock of {out}, and not empty as a "
-                                "lock is; move it away")  # fmt: skip
+                raise UserError(
+                    f"{place}: in the way of the lock of {out}, and not empty as a "
+                    "lock is; move it away"
+                )
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if file:
                 file.close()
-            raise UserError(f"{out}: another process is writing there; expected one at a time, "
-                            "wait for it or end it") from None  # fmt: skip
+            raise UserError(
+                f"{out}: another process is writing there; expected one at a time, "
+                "wait for it or end it"
+            ) from None
         except OSError as error:
             if place.is_symlink():
-                raise UserError(f"{place}: in the way of the lock of {out}, and a link, as a lock "
-                                "is not; move it away") from None  # fmt: skip
+                raise UserError(
+                    f"{place}: in the way of the lock of {out}, and a link, as a lock "
+                    "is not; move it away"
+                ) from None
             if place not in _said:
-                log.warning("warning: %s: cannot be locked (%s); a second process that writes to "
-                            "%s at the same time would not be noticed", place, error.strerror,
-                            out)  # fmt: skip
+                log.warning(
+                    "warning: %s: cannot be locked (%s); a second process that writes to "
+                    "%s at the same time would not be noticed",
+                    place,
+                    error.strerror,
+                    out,
+                )
             _said.add(place)
             if file:
                 place.unlink(missing_ok=True)

@@ -11,8 +11,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "tf-keras-vis", "foolbox", "numpy",
-            "opencv-python", "scikit-learn", "pandas")  # fmt: skip
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-addons",
+    "tf-keras-vis",
+    "foolbox",
+    "numpy",
+    "opencv-python",
+    "scikit-learn",
+    "pandas",
+)
 
 
 def command() -> str:

@@ -41,7 +41,7 @@ __all__ = [
     "save_json",
     "save_npz",
     "save_text",
-]  # fmt: skip
+]
 
 log = logging.getLogger("attnrobust")
 
@@ -183,8 +183,10 @@ class Run(Staged):
             return
         now = digest(weights)
         if old := [place for place, made_with in said.items() if made_with not in (None, now)]:
-            raise Unfinished(f"{self.root}: {' and '.join(old)} older than train/weights.h5, "
-                             "which has changed since; run again with --force")  # fmt: skip
+            raise Unfinished(
+                f"{self.root}: {' and '.join(old)} older than train/weights.h5, "
+                "which has changed since; run again with --force"
+            )
 
     def elsewhere(self) -> bool:
         """Whether it was measured on other records than it was trained on.
@@ -228,8 +230,11 @@ class Run(Staged):
         Their robust accuracies may be too high.
         """
         places = {label: self.place_of("attack", label) for label in self.attacks()}
-        return [label for label, place in places.items()
-                if stamps.outdated(self.stamp(place) or {}, place)]  # fmt: skip
+        return [
+            label
+            for label, place in places.items()
+            if stamps.outdated(self.stamp(place) or {}, place)
+        ]
 
     def attacked(self, label: str) -> Path:
         """The folder of a finished attack.
@@ -253,8 +258,9 @@ class Run(Staged):
         # L-inf attacks were all there was before stamps said which.
         norm = (self.stamp(place) or {}).get("norm", "linf")
         if norm not in ("linf", "l2", "l0"):
-            raise UserError(f"{self.path(place, 'stage.json')}: norm = {norm!r}: expected linf, l2 "
-                            "or l0")  # fmt: skip
+            raise UserError(
+                f"{self.path(place, 'stage.json')}: norm = {norm!r}: expected linf, l2 or l0"
+            )
         return str(norm)
 
     def measured(self) -> str:

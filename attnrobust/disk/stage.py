@@ -49,15 +49,22 @@ class Stage:
     def _other(self, before: Mapping[str, Any], *, settings_alone: bool) -> str:
         """How it was made otherwise, and what to do; empty where it was not."""
         now = stamps.completed(self.used)
-        other = "keep both with --as LABEL" if self.name.startswith("attack") else (
-            "give this run a name of its own with --set name=…")  # fmt: skip
+        other = (
+            "keep both with --as LABEL"
+            if self.name.startswith("attack")
+            else ("give this run a name of its own with --set name=…")
+        )
         same_inputs = settings_alone or before["inputs"] == self.inputs
         if before["used"] != now or not same_inputs:
-            return (f"with {stamps.difference(before['used'], now)}; add --force to make it anew, "
-                    f"or {other}")  # fmt: skip
+            return (
+                f"with {stamps.difference(before['used'], now)}; add --force to make it anew, "
+                f"or {other}"
+            )
         if stamps.outdated(before, self.name):
-            return ("by an earlier version of this stage, which gave other numbers (CHANGELOG.md "
-                    f"says what changed); add --force to make it anew, or {other}")  # fmt: skip
+            return (
+                "by an earlier version of this stage, which gave other numbers (CHANGELOG.md "
+                f"says what changed); add --force to make it anew, or {other}"
+            )
         return ""
 
     def looked_at(self) -> Path | None:
@@ -90,9 +97,14 @@ class Stage:
         if not before and not self.renew and stamps.read(self.folder):
             stamps.clear(self.folder)
         begin()
-        record = {"used": self.used, "inputs": self.inputs, "version": stamps.version(self.name),
-                  **self.notes, **stamps.clock(before, self.folder),
-                  "beside": stamps.beside(before, self.folder)}  # fmt: skip
+        record = {
+            "used": self.used,
+            "inputs": self.inputs,
+            "version": stamps.version(self.name),
+            **self.notes,
+            **stamps.clock(before, self.folder),
+            "beside": stamps.beside(before, self.folder),
+        }
         yield from self._renewed(record) if self.renew else self._timed(record)
 
     def _renewed(self, record: Mapping[str, Any]) -> Iterator[Path]:
@@ -101,8 +113,10 @@ class Stage:
         yield self.folder
         seconds = round(time.monotonic() - start, 1)
         files = stamps.files(self.folder, record["beside"])
-        save_json(self.folder / "stage.json",
-                  {**record, "finished": True, "seconds": seconds, "files": files})  # fmt: skip
+        save_json(
+            self.folder / "stage.json",
+            {**record, "finished": True, "seconds": seconds, "files": files},
+        )
         log.info("%s: done in %.1f s", self.name, seconds)
 
     def _timed(self, record: Mapping[str, Any]) -> Iterator[Path]:

@@ -15,9 +15,15 @@ from attnrobust.disk import folders, schemas
 from attnrobust.disk.files import digest
 from attnrobust.errors import UserError
 
-SECTIONS = {"data": config.Data, "model": config.Model, "training": config.Training,
-            "corruptions": config.Corruptions, "attack": config.Attack, "checks": config.Checks,
-            "explanation": config.Explanation}  # fmt: skip
+SECTIONS = {
+    "data": config.Data,
+    "model": config.Model,
+    "training": config.Training,
+    "corruptions": config.Corruptions,
+    "attack": config.Attack,
+    "checks": config.Checks,
+    "explanation": config.Explanation,
+}
 # Raised when a stage comes to give other numbers from the same settings and inputs (CHANGELOG.md
 # says what changed); 1 where nothing stands here, and in stamps that hold none.
 VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
@@ -25,9 +31,11 @@ VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
 NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", ".pb")
 # What stages call their files: one that a stamp does not list, as of a stage that was cut off,
 # would be taken for a result of the next.
-RESULTS = re.compile(r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
-                     r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
-                     r"(.+/)?events\.out\..+|\.\d+-[^/]+")  # fmt: skip
+RESULTS = re.compile(
+    r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
+    r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
+    r"(.+/)?events\.out\..+|\.\d+-[^/]+"
+)
 # Those of them that a stage writes before it holds anything to go on with.
 EMPTY = re.compile(r"saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
 
@@ -55,8 +63,9 @@ def begun(folder: Path) -> dict[str, Any] | None:
         UserError: The file is damaged, or not a stamp.
     """
     stamp = read(folder)
-    results = (name for name in _below(folder)
-               if RESULTS.fullmatch(name) and not EMPTY.fullmatch(name))  # fmt: skip
+    results = (
+        name for name in _below(folder) if RESULTS.fullmatch(name) and not EMPTY.fullmatch(name)
+    )
     return stamp if stamp and (stamp["finished"] or any(results)) else None
 
 
@@ -95,8 +104,11 @@ def clock(before: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
     spent = float(before.get("seconds", 0.0))
     written = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file()]
     last = max(written, default=0.0) - float(before.get("began", now["began"]))
-    return {**now, "started": before.get("started", now["started"]),
-            "seconds": round(spent + max(0.0, last), 1)}  # fmt: skip
+    return {
+        **now,
+        "started": before.get("started", now["started"]),
+        "seconds": round(spent + max(0.0, last), 1),
+    }
 
 
 def completed(used: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,8 +120,9 @@ def _completed(section: str, values: Any) -> Any:
     if section not in SECTIONS or not isinstance(values, dict):
         return values
     fields = dataclasses.fields(SECTIONS[section])
-    defaults = {field.name: field.default for field in fields
-                if field.default is not dataclasses.MISSING}  # fmt: skip
+    defaults = {
+        field.name: field.default for field in fields if field.default is not dataclasses.MISSING
+    }
     return {**json.loads(json.dumps(defaults)), **values}
 
 
@@ -121,8 +134,10 @@ def attack(stamp: Mapping[str, Any], place: Path) -> config.Attack:
     """
     setting, scale = _section(stamp, place, "attack").attack, stamp.get("epsilon_scale", 1.0)
     if not isinstance(scale, int | float) or not scale > 0:
-        raise UserError(f"{place}: epsilon_scale = {scale!r}: expected a number above 0; run its "
-                        "stage again with --force")  # fmt: skip
+        raise UserError(
+            f"{place}: epsilon_scale = {scale!r}: expected a number above 0; run its "
+            "stage again with --force"
+        )
     return setting.in_pixels(scale)
 
 
@@ -184,8 +199,11 @@ def files(folder: Path, beside: Sequence[str]) -> list[str]:
         folder: The stage's.
         beside: What was there before.
     """
-    return [name for name in _below(folder)
-            if name not in beside and not name.startswith(("state/", "."))]  # fmt: skip
+    return [
+        name
+        for name in _below(folder)
+        if name not in beside and not name.startswith(("state/", "."))
+    ]
 
 
 def beside(before: Mapping[str, Any] | None, folder: Path) -> list[str]:
@@ -216,5 +234,6 @@ def clear(folder: Path) -> None:
     # The stamp first: what is left when this is cut off must not look finished.
     (folder / "stage.json").unlink(missing_ok=True)
     mine = {str(name) for name in listed} if isinstance(listed, list) else set()
-    folders.remove(folder, [name for name in _below(folder)
-                              if name in mine or RESULTS.fullmatch(name)])  # fmt: skip
+    folders.remove(
+        folder, [name for name in _below(folder) if name in mine or RESULTS.fullmatch(name)]
+    )

@@ -15,8 +15,22 @@ from attnrobust.errors import UserError
 from attnrobust.measures import metrics
 from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
 
-COLUMNS = ("dataset", "experiment", "seed", "method", "condition", "name", "level", "subset",
-           "metric", "value", "low", "high", "n", "left_out")  # fmt: skip
+COLUMNS = (
+    "dataset",
+    "experiment",
+    "seed",
+    "method",
+    "condition",
+    "name",
+    "level",
+    "subset",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "left_out",
+)
 
 
 def write(run: Run, label: str) -> pd.DataFrame:
@@ -50,8 +64,15 @@ def write(run: Run, label: str) -> pd.DataFrame:
             for epsilon in (0.0, *attack.epsilons)
         }
         for epsilon in attack.epsilons:
-            start = [experiment.data.dataset, experiment.name, experiment.seed, method, "attack",
-                     label, epsilon]  # fmt: skip
+            start = [
+                experiment.data.dataset,
+                experiment.name,
+                experiment.seed,
+                method,
+                "attack",
+                label,
+                epsilon,
+            ]
             rows += [[*start, *row] for row in _measured(conditions[0.0], conditions[epsilon])]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     runs.save_text(folder / "comparison.csv", table.to_csv(index=False))
@@ -82,8 +103,11 @@ def _condition(
             "with --force"
         ) from None
     if found["heatmap"].shape[1:] != found["image"].shape[1:3]:
-        raise schemas.damaged(explained_place, f"heatmaps not of the size of {place.name}'s images",
-                              "run 'explain' again with --force")  # fmt: skip
+        raise schemas.damaged(
+            explained_place,
+            f"heatmaps not of the size of {place.name}'s images",
+            "run 'explain' again with --force",
+        )
     if "group" in attacked:
         found["group"] = attacked["group"][rows]
     if "sample_mask" in attacked:
@@ -102,21 +126,30 @@ def _measured(
     """Subset, metric, value, low, high, n and left_out of one epsilon."""
     alike = clean["image"].shape == attacked["image"].shape
     if not alike or not np.array_equal(clean["id"], attacked["id"]):
-        raise UserError("the attack kept other sample images at one epsilon than at another; "
-                        "run 'attack' again with --force")  # fmt: skip
+        raise UserError(
+            "the attack kept other sample images at one epsilon than at another; "
+            "run 'attack' again with --force"
+        )
     # Files of earlier versions hold no groups, and no masks.
     groups = clean.get("group", clean["id"])
     masks = clean.get("mask", np.zeros(clean["heatmap"].shape, bool))
     pairs = [
         Pair(before, after, image - original, mask)
         for before, after, image, original, mask in zip(
-            clean["heatmap"], attacked["heatmap"], attacked["image"], clean["image"], masks,
+            clean["heatmap"],
+            attacked["heatmap"],
+            attacked["image"],
+            clean["image"],
+            masks,
             strict=True,
         )
-    ]  # fmt: skip
+    ]
     before, after = clean["right"], attacked["right"]
-    subsets = {"all": np.ones(len(pairs), bool), "fooled": before & ~after,
-               "standing": before & after}  # fmt: skip
+    subsets = {
+        "all": np.ones(len(pairs), bool),
+        "fooled": before & ~after,
+        "standing": before & after,
+    }
     for name, metric in HEATMAP_METRICS.items():
         if metric.masked and not masks.any():
             continue

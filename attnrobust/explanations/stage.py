@@ -42,8 +42,12 @@ def ready(setting: config.Explanation, model: config.Model, *, classes: int, siz
         config.lookup("explanation.methods", EXPLANATIONS, method)
     taps = BACKBONES[model.backbone].taps if model.cut == "full" else ()
     if setting.layer not in ("features", *taps):
-        require_layer(build.build(dataclasses.replace(model, weights="none"), classes=classes,
-                                  image_size=size), setting.layer)  # fmt: skip
+        require_layer(
+            build.build(
+                dataclasses.replace(model, weights="none"), classes=classes, image_size=size
+            ),
+            setting.layer,
+        )
 
 
 def require_layer(model: keras.Model, layer: str) -> None:
@@ -62,8 +66,10 @@ def require_layer(model: keras.Model, layer: str) -> None:
 def of_attack(attack: config.Attack, attacked: Path) -> dict[str, Path]:
     """The files of an attack's folder that hold its sample images, by condition."""
     conditions = {"clean": 0.0} | {f"{attack.name}-{e:g}": e for e in attack.epsilons}
-    return {name: attacked / runs.attack_file(attack.name, epsilon)
-            for name, epsilon in conditions.items()}  # fmt: skip
+    return {
+        name: attacked / runs.attack_file(attack.name, epsilon)
+        for name, epsilon in conditions.items()
+    }
 
 
 def unattacked(
@@ -86,8 +92,9 @@ def unattacked(
         labels = inputs.labels(dataset, "test", data.limit)
         positions = sample_positions(labels, number)
         chosen = np.isin(np.arange(len(labels)), positions)
-        batches = inputs.evaluation_batches(dataset, "test", data=data, batch_size=BATCH,
-                                            chosen=chosen)  # fmt: skip
+        batches = inputs.evaluation_batches(
+            dataset, "test", data=data, batch_size=BATCH, chosen=chosen
+        )
         found = [
             each
             for batch in batches.as_numpy_iterator()
@@ -98,11 +105,19 @@ def unattacked(
         ids = np.array([id_.decode() for id_, _, _ in found])
         images = np.stack([image for _, image, _ in found])
         size = replicas.batch(BATCH)
-        logits = np.concatenate([judged(replicas, images[i : i + size], size)
-                                 for i in range(0, len(images), size)])  # fmt: skip
+        logits = np.concatenate(
+            [judged(replicas, images[i : i + size], size) for i in range(0, len(images), size)]
+        )
         masks = np.stack([inputs.decode_mask(mask, data.image_size) for _, _, mask in found])
-        runs.save_npz(path, id=ids, label=labels[positions], logits=logits, sample_id=ids,
-                      sample_image=images, sample_mask=masks)  # fmt: skip
+        runs.save_npz(
+            path,
+            id=ids,
+            label=labels[positions],
+            logits=logits,
+            sample_id=ids,
+            sample_image=images,
+            sample_mask=masks,
+        )
     return {"clean": path}
 
 
@@ -148,16 +163,20 @@ def _heatmaps(
     images = attacked["sample_image"]
     predictions = model.predict(images, batch_size=BATCH, verbose=0).argmax(axis=1)
     targets = predictions if setting.target == "prediction" else labels
-    heatmaps = np.concatenate([
-        row(model, images[i : i + BATCH], targets[i : i + BATCH], setting.layer)
-        for i in range(0, len(images), BATCH)
-    ])  # fmt: skip
+    heatmaps = np.concatenate(
+        [
+            row(model, images[i : i + BATCH], targets[i : i + BATCH], setting.layer)
+            for i in range(0, len(images), BATCH)
+        ]
+    )
     if not np.isfinite(heatmaps).all():
         raise UserError(f"{method}: the heatmaps are not finite")
     return {
-        "id": attacked["sample_id"], "heatmap": half(heatmaps), "target": targets,
+        "id": attacked["sample_id"],
+        "heatmap": half(heatmaps),
+        "target": targets,
         "prediction": predictions,
-    }  # fmt: skip
+    }
 
 
 def half(heatmaps: np.ndarray) -> np.ndarray:

@@ -146,8 +146,12 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     def loss(t: float) -> float:
         return float(-log_softmax(logits / t, axis=1)[index, labels].mean())
 
-    found = minimize_scalar(lambda log_t: loss(np.exp(log_t)), bounds=tuple(np.log(TEMPERATURES)),
-                            method="bounded", options={"xatol": 1e-8})  # fmt: skip
+    found = minimize_scalar(
+        lambda log_t: loss(np.exp(log_t)),
+        bounds=tuple(np.log(TEMPERATURES)),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
     # The method never tries the ends themselves; where the loss is as small there, they are meant.
     return min((*TEMPERATURES, float(np.exp(found.x))), key=loss)
 

@@ -136,9 +136,13 @@ METRICS: dict[str, Row] = {
 
 
 def measure(
-    metric: Row, labels: np.ndarray, probability: np.ndarray, *, seed: int = 0,
+    metric: Row,
+    labels: np.ndarray,
+    probability: np.ndarray,
+    *,
+    seed: int = 0,
     groups: np.ndarray | None = None,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Value and 95 % interval of a metric.
 
     Plain accuracy gets the interval of `proportion`, a biased calibration error none, a debiased
@@ -164,9 +168,7 @@ def measure(
     return Measured(value, *ends, draws.kind)
 
 
-def proportion(
-    hits: np.ndarray, *, seed: int = 0, groups: np.ndarray | None = None
-) -> Measured:  # fmt: skip
+def proportion(hits: np.ndarray, *, seed: int = 0, groups: np.ndarray | None = None) -> Measured:
     """Share of hits (N,) bool: with Wilson's interval, or a bootstrap of groups of several images.
 
     A bootstrap of few groups is too narrow, so that it takes Wilson's ends where these lie further

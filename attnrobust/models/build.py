@@ -200,8 +200,10 @@ def _read(path: Path) -> Stored:
     stored = [(name, arrays) for name, arrays in stored if arrays]
     for name, arrays in stored:
         if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
-            raise UserError(f"{path}: layer {name} holds numbers that are not finite; expected "
-                            "weights of a training that did not break down")  # fmt: skip
+            raise UserError(
+                f"{path}: layer {name} holds numbers that are not finite; expected "
+                "weights of a training that did not break down"
+            )
     if not stored:
         raise UserError(
             f"{path}: not a Keras weights file (it lists no layers); "

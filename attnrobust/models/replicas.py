@@ -84,8 +84,10 @@ class Replicas:
             specs = [_spec(tensor) for tensor in tensors]
             for tensor in tensors:
                 if tensor.shape.rank and tensor.shape[0] % self.count:
-                    raise UserError(f"batch of {tensor.shape[0]} images: expected a multiple of "
-                                    f"{self.count} replicas")  # fmt: skip
+                    raise UserError(
+                        f"batch of {tensor.shape[0]} images: expected a multiple of "
+                        f"{self.count} replicas"
+                    )
             if tuple(specs) not in traced:
                 traced[tuple(specs)] = tf.function(
                     function if self.count == 1 else spread, input_signature=specs, autograph=False

@@ -72,17 +72,40 @@ def _table(dataset: str, backbone: str, members: Sequence[Result]) -> Table:
         for text in ("0", *asked)
     ]
     records = [
-        (each.group[1], each.run.experiment.seed, each.attack, *reading(each), float(text),
-         float(text) / each.asked_scale, found.value, found.low, found.high, found.n)
+        (
+            each.group[1],
+            each.run.experiment.seed,
+            each.attack,
+            *reading(each),
+            float(text),
+            float(text) / each.asked_scale,
+            found.value,
+            found.low,
+            found.high,
+            found.n,
+        )
         for text in asked
         for each in members
         if (found := _at(each, text))
-    ]  # fmt: skip
-    names = ["experiment", "seed", "attack", "outputs", "first_layer_scale", "epsilon_asked",
-             "epsilon", "value", "low", "high", "n"]  # fmt: skip
+    ]
+    names = [
+        "experiment",
+        "seed",
+        "attack",
+        "outputs",
+        "first_layer_scale",
+        "epsilon_asked",
+        "epsilon",
+        "value",
+        "low",
+        "high",
+        "n",
+    ]
     whose = "" if _in_paper(dataset, backbone) else ", of its ResNet-50"
-    spans = [(READINGS[which], sum(each[0] == which for each in columns))
-             for which in dict.fromkeys(each[0] for each in columns)]  # fmt: skip
+    spans = [
+        (READINGS[which], sum(each[0] == which for each in columns))
+        for which in dict.fromkeys(each[0] for each in columns)
+    ]
     return Table(
         name=f"readings-{dataset}-{backbone}",
         caption=f"Accuracy left by PGD in each reading: {dataset}, {backbone}. The second column "
@@ -114,8 +137,10 @@ def _stated(dataset: str, backbone: str, epsilon: float) -> str:
     """What the paper says of accuracy there, of its ResNet-50 where it has no such network."""
     backbone = backbone if _in_paper(dataset, backbone) else PAPERS
     who = {True: "with", False: "without", None: "both"}
-    said = [each.said if each.said.endswith("both") else f"{each.said} ({who[each.attention]})"
-            for each in PUBLISHED
-            if (each.dataset, each.backbone, each.what) == (dataset, backbone, "accuracy")
-            and key(each.epsilon) == key(epsilon)]  # fmt: skip
+    said = [
+        each.said if each.said.endswith("both") else f"{each.said} ({who[each.attention]})"
+        for each in PUBLISHED
+        if (each.dataset, each.backbone, each.what) == (dataset, backbone, "accuracy")
+        and key(each.epsilon) == key(epsilon)
+    ]
     return "; ".join(said) or NOTHING

@@ -62,14 +62,13 @@ def _other(members: Sequence[Result]) -> str:
     """What these attacks' settings are, where they are not their rows' own; a sentence or none."""
     said = dict.fromkeys(
         f"{each.attack}: {', '.join(words)}"
-        for each in members if (words := departures(each.setting))
-    )  # fmt: skip
+        for each in members
+        if (words := departures(each.setting))
+    )
     return f" Other settings than usual: {'; '.join(said)}." if said else ""
 
 
-def _cell(
-    runs: Sequence[Result], mine: Sequence[Result], name: str, epsilon: float
-) -> str:  # fmt: skip
+def _cell(runs: Sequence[Result], mine: Sequence[Result], name: str, epsilon: float) -> str:
     """Robust accuracy of an experiment's seeds under one attack; it says where some lack it."""
     found = {each.run.root: each.under("accuracy", epsilon) for each in mine if each.named == name}
     return combine([found.get(run.run.root) for run in runs])

@@ -97,10 +97,15 @@ def bins(
     right = probability.argmax(axis=1) == labels
     # A softmax may end a rounding error above 1, which would be outside the last bin.
     place = np.searchsorted(measures.ENDS, np.minimum(probability.max(axis=1), 1.0))
-    each = [metrics.proportion(right[mine], groups=None if groups is None else groups[mine])
-            for mine in (place == number for number in range(measures.BINS))]  # fmt: skip
-    return {**found, "low": np.array([one.low for one in each]),
-            "high": np.array([one.high for one in each])}  # fmt: skip
+    each = [
+        metrics.proportion(right[mine], groups=None if groups is None else groups[mine])
+        for mine in (place == number for number in range(measures.BINS))
+    ]
+    return {
+        **found,
+        "low": np.array([one.low for one in each]),
+        "high": np.array([one.high for one in each]),
+    }
 
 
 def _left_out(members: Sequence[Result]) -> list[str]:
@@ -108,8 +113,9 @@ def _left_out(members: Sequence[Result]) -> list[str]:
     said = []
     without = [each for each in members if "temperature" not in each.clean]
     if without:
-        made = [again(each.run, "predict evaluate", place="predict", more="--force")
-                for each in without]  # fmt: skip
+        made = [
+            again(each.run, "predict evaluate", place="predict", more="--force") for each in without
+        ]
         said.append(
             f"No temperature is known for {_names(without)}: predict did not keep the validation "
             f"split’s logits when they were made. This makes them: {' && '.join(made)}"
@@ -143,8 +149,9 @@ def table(members: Sequence[Result]) -> Table:
     frame = pd.concat([each.frame for each in members])
     every = {f"{name}{end}" for name in measures.CALIBRATION for end in ("", "_scaled")}
     wanted = frame["metric"].isin({*every, "accuracy", "temperature"})
-    counts = sorted({each.clean["temperature"].n for each in members
-                     if "temperature" in each.clean})  # fmt: skip
+    counts = sorted(
+        {each.clean["temperature"].n for each in members if "temperature" in each.clean}
+    )
     images = f" T was fitted on {' or '.join(f'{n:,}' for n in counts)} images." if counts else ""
     return Table(
         name=f"calibration-{dataset}",
@@ -178,10 +185,16 @@ def _bins(diagram: Diagram) -> pd.DataFrame:
             continue
         for index, count in enumerate(found["count"]):
             values = {name: values[index] for name, values in found.items()}
-            rows.append({
-                "dataset": experiment.data.dataset, "experiment": experiment.name,
-                "seed": experiment.seed, "scaled": scaled, **values, "count": int(count),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "dataset": experiment.data.dataset,
+                    "experiment": experiment.name,
+                    "seed": experiment.seed,
+                    "scaled": scaled,
+                    **values,
+                    "count": int(count),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -231,13 +244,29 @@ def _panel(ax: Axes, below: Axes, diagram: Diagram, look: Look, *, first: bool) 
         x, y = found["confidence"][full], found["accuracy"][full]
         low, high = found["low"][full], found["high"][full]
         label = f"{words}: ECE {clean[metric].value:.3f}" if metric in clean else words
-        ax.errorbar(x, y, np.stack((y - low, high - y)), color=shade, marker=marker, markersize=4.5,
-                    linewidth=1.5, elinewidth=0.8, capsize=2, label=label)  # fmt: skip
+        ax.errorbar(
+            x,
+            y,
+            np.stack((y - low, high - y)),
+            color=shade,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.5,
+            elinewidth=0.8,
+            capsize=2,
+            label=label,
+        )
         left = found["lower"] + turn * width
         below.bar(left, found["count"], width, align="edge", color=shade)
     ax.set_title(diagram.result.name, fontsize=10, color=INK, pad=33)
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), fontsize=8.5, frameon=False,
-              borderpad=0, labelspacing=0.2)  # fmt: skip
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.98),
+        fontsize=8.5,
+        frameon=False,
+        borderpad=0,
+        labelspacing=0.2,
+    )
     ax.set_ylim(-0.02, 1.02)
     for each in (ax, below):
         each.set_xlim(0, 1.02)

@@ -72,9 +72,13 @@ def heatmaps(result: Result) -> str:
     if not result.attack:
         return again(run, "attack evaluate explain", place="predict")
     there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
-    return again(run, "explain" if there else "attack evaluate explain",
-                 place=run.place_of("attack", result.attack), label=called(result),
-                 more="" if there else "--force")  # fmt: skip
+    return again(
+        run,
+        "explain" if there else "attack evaluate explain",
+        place=run.place_of("attack", result.attack),
+        label=called(result),
+        more="" if there else "--force",
+    )
 
 
 def called(result: Result) -> str:

@@ -55,8 +55,11 @@ class Compared:
     @property
     def masked(self) -> bool:
         """Whether the region that matters was known."""
-        return any(HEATMAP_METRICS[name].masked for name in self.frame["metric"].unique()
-                   if name in HEATMAP_METRICS)  # fmt: skip
+        return any(
+            HEATMAP_METRICS[name].masked
+            for name in self.frame["metric"].unique()
+            if name in HEATMAP_METRICS
+        )
 
     def at(self, method: str, subset: str, metric: str, epsilon: float) -> Estimate | None:
         """One estimate, or None where it was not measured."""
@@ -77,8 +80,9 @@ def read(results: Sequence[Result]) -> list[Compared]:
         frame = schemas.load_table(path, schemas.COMPARISON, stage="explain")
         frame = frame[frame["name"] == result.attack]
         if len(frame):
-            names = [(row.method, row.subset, row.metric, key(row.level))
-                     for row in frame.itertuples()]  # fmt: skip
+            names = [
+                (row.method, row.subset, row.metric, key(row.level)) for row in frame.itertuples()
+            ]
             estimates = dict(zip(names, map(estimate, frame.itertuples()), strict=True))
             left_out = dict(zip(names, map(int, frame["left_out"]), strict=True))
             found.append(Compared(result, frame, estimates, left_out))
@@ -146,8 +150,11 @@ def _by_outcome(compared: Sequence[Compared], method: str) -> Table:
             for subset in ("fooled", "standing"):
                 found = [each.at(method, subset, "correlation", epsilon) for each in seeds]
                 counts = sorted({each.n for each in found if each})
-                n = f", n\u00a0{'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if (
-                    counts) else ""  # fmt: skip
+                n = (
+                    f", n\u00a0{'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"
+                    if (counts)
+                    else ""
+                )
                 cells.append(combine(found) + n)
         rows.append((number(epsilon), number(255 * epsilon), *cells))
     panel = compared[0].result.panel
@@ -170,9 +177,11 @@ def _epsilons(compared: Sequence[Compared]) -> list[float]:
 
 
 def _rows(
-    compared: Sequence[Compared], method: str, metrics: Sequence[str],
+    compared: Sequence[Compared],
+    method: str,
+    metrics: Sequence[str],
     subsets: Sequence[str] = ("all",),
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     frame = pd.concat([each.frame for each in compared])
     chosen = (frame["method"] == method) & frame["metric"].isin(metrics)
     return frame[chosen & frame["subset"].isin(subsets)].astype(
@@ -214,8 +223,9 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
                 points = [_curve(by_key[each.key], method, metric, places) for each in seeds]
                 handles.append(figures.draw(ax, points, *look[seeds[0].group]))
                 labels.append(head)
-            slanted = figures.epsilon_axis(ax, places, alike[metric].title.lower(), narrow=True,
-                                           norm=members[0].norm)  # fmt: skip
+            slanted = figures.epsilon_axis(
+                ax, places, alike[metric].title.lower(), narrow=True, norm=members[0].norm
+            )
             lowest = min(float(each.get_ydata().min()) for each in handles)  # type: ignore[union-attr]
             ax.axhline(alike[metric].chance, color=GREY, linestyle=":", linewidth=1.4)
             ax.set_ylim(min(-0.02, lowest - 0.1), 1.02)

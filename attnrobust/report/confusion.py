@@ -36,10 +36,12 @@ def section(results: Sequence[Result]) -> Section | None:
         return None
     parts = grouped(shown, "dataset").items()
     return Section(
-        "confusion", "Confusion matrices", (WORDS,),
+        "confusion",
+        "Confusion matrices",
+        (WORDS,),
         pictures=tuple(_figure(name, part) for name, part in parts),
         files={f"confusion-{name}": _frame(part) for name, part in parts},
-    )  # fmt: skip
+    )
 
 
 def counts(results: Sequence[Result]) -> np.ndarray:
@@ -91,9 +93,15 @@ def _panel(ax: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
     shares, size = _shares(matrix), len(matrix)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
-        ax.text(column, row, f"{share:.2f}\n{matrix[row, column]:,}", ha="center", va="center",
-                fontsize=8 if size <= 5 else 40 / size,
-                color="white" if share > 0.6 else INK)  # fmt: skip
+        ax.text(
+            column,
+            row,
+            f"{share:.2f}\n{matrix[row, column]:,}",
+            ha="center",
+            va="center",
+            fontsize=8 if size <= 5 else 40 / size,
+            color="white" if share > 0.6 else INK,
+        )
     ax.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_yticks(range(size), names, fontsize=8)
     ax.set_xlabel("prediction", fontsize=9, color=INK)
@@ -105,9 +113,14 @@ def _panel(ax: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
 def _frame(members: Sequence[Result]) -> pd.DataFrame:
     """A row for each run, label and prediction."""
     rows = [
-        (each.group[1], each.run.experiment.seed, each.class_name(label),
-         each.class_name(prediction), int(number))
+        (
+            each.group[1],
+            each.run.experiment.seed,
+            each.class_name(label),
+            each.class_name(prediction),
+            int(number),
+        )
         for each in members
         for (label, prediction), number in np.ndenumerate(counts([each]))
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=["experiment", "seed", "label", "prediction", "n"])

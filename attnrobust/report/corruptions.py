@@ -72,10 +72,13 @@ def section(
     words = [WORDS]
     if without := [each for each in once(results) if not each.corrupted]:
         chosen = f"--force --set corruptions.names={','.join(corrupted[0].corrupted)}"
-        made = [again(each.run, "predict evaluate", place="predict", more=chosen)
-                for each in without]  # fmt: skip
-        words.append(f"Without corruptions: {', '.join(each.name for each in without)}. This "
-                     f"measures them: {' && '.join(made)}")  # fmt: skip
+        made = [
+            again(each.run, "predict evaluate", place="predict", more=chosen) for each in without
+        ]
+        words.append(
+            f"Without corruptions: {', '.join(each.name for each in without)}. This "
+            f"measures them: {' && '.join(made)}"
+        )
     if any(len(grouped(members, "group")) > 1 for members in parts.values()):
         words.append(FORMULA)
     return Section(
@@ -84,9 +87,11 @@ def section(
         tuple(words),
         tuple(_figure(members, look) for members in parts.values()),
         tuple(_table(members, baseline) for members in parts.values()),
-        {f"corruptions-{name}-severities": _rows(members, "accuracy")
-         for name, members in parts.items()},
-    )  # fmt: skip
+        {
+            f"corruptions-{name}-severities": _rows(members, "accuracy")
+            for name, members in parts.items()
+        },
+    )
 
 
 def shared(members: Sequence[Result]) -> Severities:
@@ -118,23 +123,35 @@ def relative(
     """
     if not severities:
         raise UserError("there is no corruption that all runs have")
-    errors = {each.name: {name: [1 - each.corrupted[name]["accuracy", level].value
-                                 for level in severity]
-                          for name, severity in severities.items()}
-              for each in members}  # fmt: skip
-    mean = {name: list(np.mean([errors[each.name][name] for each in baseline], axis=0))
-            for name in severities}  # fmt: skip
+    errors = {
+        each.name: {
+            name: [1 - each.corrupted[name]["accuracy", level].value for level in severity]
+            for name, severity in severities.items()
+        }
+        for each in members
+    }
+    mean = {
+        name: list(np.mean([errors[each.name][name] for each in baseline], axis=0))
+        for name in severities
+    }
     return {name: corruption_errors(own, mean) for name, own in errors.items()}
 
 
 def _table(members: Sequence[Result], baseline: str | None) -> Table:
     dataset, severities = members[0].dataset, shared(members)
     columns = heads(members)
-    rows = [("none", NOTHING, *(combine([each.clean["accuracy"] for each in seeds])
-                                for _, seeds in columns))]  # fmt: skip
+    rows = [
+        (
+            "none",
+            NOTHING,
+            *(combine([each.clean["accuracy"] for each in seeds]) for _, seeds in columns),
+        )
+    ]
     for name, severity in severities.items():
-        cells = [combine([mean_accuracy(each.corrupted.get(name, {}), severity) for each in seeds])
-                 for _, seeds in columns]  # fmt: skip
+        cells = [
+            combine([mean_accuracy(each.corrupted.get(name, {}), severity) for each in seeds])
+            for _, seeds in columns
+        ]
         rows.append((name, _severities(severity), *cells))
     frame, note = _rows(members, "mean_accuracy"), ""
     if len(columns) > 1:
@@ -164,8 +181,11 @@ def _against(
     """The row of mean corruption errors, every ratio as rows of a file, and what must be said."""
     groups = {group[1]: seeds for group, seeds in grouped(members, "group").items()}
     chosen = baseline if baseline in groups else next(iter(groups))
-    used = {name: severity for name, severity in severities.items()
-            if severity and all(name in each.corrupted for each in members)}  # fmt: skip
+    used = {
+        name: severity
+        for name, severity in severities.items()
+        if severity and all(name in each.corrupted for each in members)
+    }
     head = "mean corruption error"
     try:
         errors = relative(members, groups[chosen], used)
@@ -178,12 +198,18 @@ def _against(
     means = {name: Estimate(float(np.mean(list(each.values())))) for name, each in errors.items()}
     cells = [combine([means[each.name] for each in seeds]) for seeds in groups.values()]
     rows = [
-        {"dataset": each.group[0], "experiment": each.group[1],
-         "seed": each.run.experiment.seed, "condition": "corruption", "name": name,
-         "metric": f"error_relative_to_{chosen}", "value": value}
+        {
+            "dataset": each.group[0],
+            "experiment": each.group[1],
+            "seed": each.run.experiment.seed,
+            "condition": "corruption",
+            "name": name,
+            "metric": f"error_relative_to_{chosen}",
+            "value": value,
+        }
         for each in members
         for name, value in (*errors[each.name].items(), ("mean", means[each.name].value))
-    ]  # fmt: skip
+    ]
     note = f"The baseline of the mean corruption error is {chosen}. "
     if out := [name for name in severities if name not in used]:
         note += f"It leaves out what not all runs have: {', '.join(out)}. "
@@ -212,8 +238,14 @@ def _figure(members: Sequence[Result], look: Look) -> Picture:
             ax.set_ylabel("accuracy on the test split", fontsize=10, color=INK)
     for ax in axes[len(names) :]:
         ax.set_axis_off()
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize=9,
-                  frameon=False, ncols=min(3, len(handles)))  # fmt: skip
+    figure.legend(
+        handles.values(),
+        handles,
+        loc="outside lower center",
+        fontsize=9,
+        frameon=False,
+        ncols=min(3, len(handles)),
+    )
     seeds = any(len(part) > 1 for part in grouped(members, "group").values())
     dataset = members[0].dataset
     return Picture(

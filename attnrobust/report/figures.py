@@ -130,9 +130,16 @@ def legend_below(
     """A legend below the axis of epsilons."""
     # A fixed distance below the axes: a share of their height would hit the labels of low ones.
     below = ScaledTranslation(0, -(74 if slanted else 44) / 72, ax.figure.dpi_scale_trans)
-    ax.legend(handles, [textwrap.fill(label, 48 if narrow else 100) for label in labels],
-              loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=ax.transAxes + below,
-              fontsize=9, frameon=False, ncols=1 if narrow else min(2, len(labels)))  # fmt: skip
+    ax.legend(
+        handles,
+        [textwrap.fill(label, 48 if narrow else 100) for label in labels],
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + below,
+        fontsize=9,
+        frameon=False,
+        ncols=1 if narrow else min(2, len(labels)),
+    )
 
 
 def draw(ax: Axes, curves: Sequence[Curve], colour: str, marker: str) -> Line2D:
@@ -269,5 +276,7 @@ def _dashed(result: Result) -> str:
         return "No epoch is marked: no validation loss was kept."
     delta = result.run.experiment.training.min_delta
     by = f" by more than {number(delta)}" if delta else ""
-    return ("Dashed: the epoch whose weights were kept, the last that bettered the lowest "
-            f"validation loss{by}.")  # fmt: skip
+    return (
+        "Dashed: the epoch whose weights were kept, the last that bettered the lowest "
+        f"validation loss{by}."
+    )

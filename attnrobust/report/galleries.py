@@ -72,8 +72,10 @@ class Gallery:
 
 
 def _explained(result: Result) -> bool:
-    return any(result.path("explain", f"{method}-clean.npz").is_file()
-               for method in result.explanation.methods)  # fmt: skip
+    return any(
+        result.path("explain", f"{method}-clean.npz").is_file()
+        for method in result.explanation.methods
+    )
 
 
 def _with_heatmaps(results: Sequence[Result]) -> list[Result]:
@@ -126,8 +128,11 @@ def galleries(
             everything = order == 0 and result.key in full
             for condition in found.attacked if everything else (telling,):
                 name = f"samples-{slug(result)}-{method}-{result.attack}-{key(condition.epsilon)}"
-                shown = [each for picture in sheets.sample_sheets(found, condition, name)
-                         for each in album.add(picture)]  # fmt: skip
+                shown = [
+                    each
+                    for picture in sheets.sample_sheets(found, condition, name)
+                    for each in album.add(picture)
+                ]
                 level = (sheets.heading(found, condition), condition is telling, shown)
                 gallery.levels.append(level)
             if everything:
@@ -148,8 +153,9 @@ def side_by_side(
     for where, members in together.items():
         chosen = samples.choose(members, 4)
         for sample in chosen[:1]:
-            strips += album.add(sheets.strip(members, sample, name=f"strip-{where}",
-                                             perturbations=True))  # fmt: skip
+            strips += album.add(
+                sheets.strip(members, sample, name=f"strip-{where}", perturbations=True)
+            )
         if len(members) > 1:
             for order, sample in enumerate(chosen[1:] or chosen, start=1):
                 name = f"compare-{where}-{order}"

@@ -117,9 +117,11 @@ def _fits(result: Result) -> bool:
 
 
 def _table(
-    words: tuple[str, str], published: dict[str, Published], members: Sequence[Result],
+    words: tuple[str, str],
+    published: dict[str, Published],
+    members: Sequence[Result],
     row_of: Callable[[Result], str],
-) -> Table:  # fmt: skip
+) -> Table:
     rows: list[tuple[str, ...]] = []
     records: list[tuple[object, ...]] = []
     ours = [row_of(each) for each in members]
@@ -160,8 +162,15 @@ def _records(row: str, seeds: Sequence[Result]) -> Iterator[tuple[object, ...]]:
         found = [each.clean.get(metric) for metric in METRICS]
         values = [one.value if one else math.nan for one in found]
         experiment = each.run.experiment
-        yield (row, each.label, experiment.seed, experiment.training.batch_size, *values,
-               _seconds(each), len(each.history))  # fmt: skip
+        yield (
+            row,
+            each.label,
+            experiment.seed,
+            experiment.training.batch_size,
+            *values,
+            _seconds(each),
+            len(each.history),
+        )
 
 
 def _seconds(result: Result) -> float | None:

@@ -38,11 +38,22 @@ def models(results: Sequence[Result]) -> Table:
     return Table(
         name="models",
         caption="The models and their training.",
-        columns=("Model", "Backbone", "Head", "Variant", "Cut", "Image size", "Parameters",
-                 "of these attention", "Epochs", "Best epoch", "Training minutes"),
+        columns=(
+            "Model",
+            "Backbone",
+            "Head",
+            "Variant",
+            "Cut",
+            "Image size",
+            "Parameters",
+            "of these attention",
+            "Epochs",
+            "Best epoch",
+            "Training minutes",
+        ),
         rows=tuple(rows),
         frame=pd.DataFrame(records),
-    )  # fmt: skip
+    )
 
 
 def _cell(value: Any) -> str:

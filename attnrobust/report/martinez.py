@@ -54,15 +54,20 @@ NOTE = (
 
 def section(results: Sequence[Result]) -> Section | None:
     """Both tables, or None where no run on that data was trained in one of these ways."""
-    ours = [each for each in results if each.dataset == f"{DATASET}-{TASK}"
-            and _method(each) in PUBLISHED]  # fmt: skip
+    ours = [
+        each
+        for each in results
+        if each.dataset == f"{DATASET}-{TASK}" and _method(each) in PUBLISHED
+    ]
     members = [each for each in ours if _plainly_trained(each)]
     if not members:
         return None
     words = list(WORDS)
     if out := list(dict.fromkeys(each.name for each in ours if each not in members)):
-        words.append("Left out, since they start from another run, learn in part, train on "
-                     f"corrupted images or were measured elsewhere: {', '.join(out)}.")  # fmt: skip
+        words.append(
+            "Left out, since they start from another run, learn in part, train on "
+            f"corrupted images or were measured elsewhere: {', '.join(out)}."
+        )
     rows, records = [], []
     for method, (name, numbers) in PUBLISHED.items():
         rows.append((f"{name}, paper", *map(_theirs, numbers)))
@@ -109,8 +114,11 @@ def _theirs(value: float) -> str:
 def _parts(mine: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
     """Every experiment under each of its attacks that has these ε; once where none has."""
     for of_group in grouped(mine, "group").values():
-        fitting = [each for each in of_group if each.norm == "linf"
-                   and mean_accuracy(each.attacked, EPSILONS)]  # fmt: skip
+        fitting = [
+            each
+            for each in of_group
+            if each.norm == "linf" and mean_accuracy(each.attacked, EPSILONS)
+        ]
         attacks = grouped(fitting, "attack")
         for label, part in attacks.items():
             ((head, seeds),) = heads(part)
@@ -122,8 +130,12 @@ def _parts(mine: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
 
 def _as_theirs(result: Result) -> bool:
     setting = result.setting
-    return (setting.name == "linf_pgd" and setting.steps == STEPS and not setting.target
-            and setting.outputs == "logits")  # fmt: skip
+    return (
+        setting.name == "linf_pgd"
+        and setting.steps == STEPS
+        and not setting.target
+        and setting.outputs == "logits"
+    )
 
 
 def _said(label: str, seeds: Sequence[Result]) -> str:

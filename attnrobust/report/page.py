@@ -74,14 +74,20 @@ def write(
         kept, left_out = finished(run_list)
         for reason in left_out:
             log.warning("warning: a run is left out: %s", reason)
-        return _write(read(kept), out, before=before, title=title, baseline=baseline,
-                      left_out=left_out)  # fmt: skip
+        return _write(
+            read(kept), out, before=before, title=title, baseline=baseline, left_out=left_out
+        )
 
 
 def _write(
-    results: Sequence[Result], out: Path, *, before: Sequence[str], title: str | None,
-    baseline: str | None, left_out: Sequence[str],
-) -> Path:  # fmt: skip
+    results: Sequence[Result],
+    out: Path,
+    *,
+    before: Sequence[str],
+    title: str | None,
+    baseline: str | None,
+    left_out: Sequence[str],
+) -> Path:
     album = galleries.Album(
         out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
     )
@@ -104,8 +110,11 @@ def _write(
     )
     path = out / "index.html"
     save_text(path, text)
-    files = ["index.html", *(f"figures/{name}" for name in album.names),
-             *(f"tables/{name}" for name in table_names)]  # fmt: skip
+    files = [
+        "index.html",
+        *(f"figures/{name}" for name in album.names),
+        *(f"tables/{name}" for name in table_names),
+    ]
     folders.remove(out, {*before} - {*files, folders.MANIFESTS["report"]})
     _list(out, files)
     log.info("report: %s (%.1f MB)", path, path.stat().st_size / 1e6)
@@ -133,9 +142,12 @@ def _words(
 
 
 def _pictures(
-    results: Sequence[Result], sections: Sequence[Section],
-    compared: Sequence[comparison.Compared], look: figures.Look, album: galleries.Album,
-) -> dict[str, Any]:  # fmt: skip
+    results: Sequence[Result],
+    sections: Sequence[Section],
+    compared: Sequence[comparison.Compared],
+    look: figures.Look,
+    album: galleries.Album,
+) -> dict[str, Any]:
     """What the page shows, by its name in the template; the album writes it as PNG."""
 
     def added(pictures: Iterable[Picture | None]) -> list[galleries.Embedded]:
@@ -188,14 +200,21 @@ def _breakable(text: str) -> Markup:
 
 
 def _tables(
-    results: Sequence[Result], sections: Sequence[Section],
-    compared: Sequence[comparison.Compared], folder: Path,
-) -> tuple[list[list[tuple[int, tables.Table]]], list[str]]:  # fmt: skip
+    results: Sequence[Result],
+    sections: Sequence[Section],
+    compared: Sequence[comparison.Compared],
+    folder: Path,
+) -> tuple[list[list[tuple[int, tables.Table]]], list[str]]:
     """Write every table as CSV; numbered: measurements, each section, heatmaps and splits."""
-    measured = [tables.clean(results), *tables.recall(results), *attacks.tables(results),
-                *tables.robust(results),
-                *tables.attack(results), inventory.models(results),
-                *published.tables(results, compared)]  # fmt: skip
+    measured = [
+        tables.clean(results),
+        *tables.recall(results),
+        *attacks.tables(results),
+        *tables.robust(results),
+        *tables.attack(results),
+        inventory.models(results),
+        *published.tables(results, compared),
+    ]
     changes = comparison.tables(compared)
     counted = inventory.splits(results)
     parts = (measured, *(list(each.tables) for each in sections), changes, counted)

@@ -80,29 +80,33 @@ def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
     results = []
     for label in labels or [""]:
         if label and label not in settings:
-            raise UserError(f"{run.root}: attack '{label}' was measured, but is not there (any "
-                            "more); run 'evaluate' again")  # fmt: skip
+            raise UserError(
+                f"{run.root}: attack '{label}' was measured, but is not there (any "
+                "more); run 'evaluate' again"
+            )
         norm = run.norm(label) if label else "linf"
         attacked = _estimates(frame, "attack", label)
-        results.append(Result(
-            run=run,
-            name=name,
-            label=name,
-            attack=label,
-            setting=settings.get(label, run.experiment.attack),
-            norm=norm,
-            explanation=_explanation(run, label),
-            frame=frame,
-            clean={metric: value for (metric, _), value in clean.items()},
-            corrupted={each: _estimates(frame, "corruption", each) for each in corruptions},
-            attacked=attacked,
-            worst=_estimates(frame, "worst_case", norm),
-            epsilons=tuple(sorted({float(e) for _, e in attacked if e and float(e) > 0})),
-            classes=tuple(described.get("classes", [])),
-            history=_history(run),
-            provenance={**provenance, "dataset": described},
-            seeds=seeds,
-        ))  # fmt: skip
+        results.append(
+            Result(
+                run=run,
+                name=name,
+                label=name,
+                attack=label,
+                setting=settings.get(label, run.experiment.attack),
+                norm=norm,
+                explanation=_explanation(run, label),
+                frame=frame,
+                clean={metric: value for (metric, _), value in clean.items()},
+                corrupted={each: _estimates(frame, "corruption", each) for each in corruptions},
+                attacked=attacked,
+                worst=_estimates(frame, "worst_case", norm),
+                epsilons=tuple(sorted({float(e) for _, e in attacked if e and float(e) > 0})),
+                classes=tuple(described.get("classes", [])),
+                history=_history(run),
+                provenance={**provenance, "dataset": described},
+                seeds=seeds,
+            )
+        )
     # A class aimed at and a paper's reading are named even where there is no other attack.
     marked = any(
         each.attack and (each.setting.target or each.setting.outputs != "logits")
@@ -145,16 +149,19 @@ def _require_measured(run: Run) -> None:
         raise Unfinished(f"{run.root}: run 'evaluate' first")
     stamp = run.stamp("evaluate")
     if stamp and stamp["inputs"] != run.measured():
-        raise Unfinished(f"{run.root}: attacks were made after they were measured; run 'evaluate' "
-                         "again")  # fmt: skip
+        raise Unfinished(
+            f"{run.root}: attacks were made after they were measured; run 'evaluate' again"
+        )
 
 
 def _measurements(run: Run) -> pd.DataFrame:
     _require_measured(run)
     path, stamp = run.path("evaluate", "measurements.csv"), run.stamp("evaluate")
     if stamp and stamps.outdated(stamp, "evaluate"):
-        raise UserError(f"{run.root}: measured by an earlier version, which counted otherwise "
-                        "(CHANGELOG.md); run 'evaluate' again")  # fmt: skip
+        raise UserError(
+            f"{run.root}: measured by an earlier version, which counted otherwise "
+            "(CHANGELOG.md); run 'evaluate' again"
+        )
     frame = schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
     # A temperature is no measurement of the validation split, but fitted there.
     ours = frame[(frame["split"] == "test") | (frame["metric"] == "temperature")]

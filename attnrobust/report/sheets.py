@@ -130,8 +130,15 @@ def _with_text(
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / dpi, height / dpi))
     for x, y, text, colour, align in texts:
-        figure.text(x / width, 1 - y / height, text, color=colour, fontsize=font * 72 / dpi,
-                    linespacing=1.15, **align)  # fmt: skip
+        figure.text(
+            x / width,
+            1 - y / height,
+            text,
+            color=colour,
+            fontsize=font * 72 / dpi,
+            linespacing=1.15,
+            **align,
+        )
     # Text is drawn on white and put onto the pictures by darkness, which leaves every pixel of
     # theirs as it is.
     drawn = render(figure, dpi)[:height, :width]
@@ -164,8 +171,13 @@ def grid(samples: Samples, condition: Condition, rows: Sequence[int]) -> tuple[n
             _heatmap(perturbed, condition.heatmaps[row]),
         )
         lines.append(Row(_about(samples, condition, row), cells))
-    heads = ("clean image", "heatmap,\nclean", "perturbed image", "perturbation,\nscaled",
-             "heatmap,\nperturbed")  # fmt: skip
+    heads = (
+        "clean image",
+        "heatmap,\nclean",
+        "perturbed image",
+        "perturbation,\nscaled",
+        "heatmap,\nperturbed",
+    )
     return draw(lines, heads, side=side_of(clean.images.shape[1], 192))
 
 
@@ -204,8 +216,9 @@ def strip(samples: Sequence[Samples], sample: str, *, name: str, perturbations: 
         conditions = [each.clean, *(found.get(epsilon) for epsilon in epsilons)]
         if perturbations:
             changes = (_change(each.clean.images[row], c, row) for c in conditions)
-            rows.append(Row(((each.result.label, INK), ("image, perturbations", INK)),
-                            tuple(changes)))  # fmt: skip
+            rows.append(
+                Row(((each.result.label, INK), ("image, perturbations", INK)), tuple(changes))
+            )
         maps = (_explained(each, c, row) for c in conditions)
         true = each.result.class_name(int(each.labels[row]))
         lines = ((each.result.label, INK), (f"heatmap, true: {true}", INK))
@@ -280,12 +293,17 @@ def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Pic
         rows = range(start, min(start + 8, count))
         pixels, width = grid(samples, condition, rows)
         shown = f"samples {rows.start + 1} to {rows.stop} of {count}"
-        alt = (f"{result.label}, {samples.method}, epsilon {number(condition.epsilon)}, {shown}: "
-               f"clean image, clean heatmap, perturbed image, perturbation and heatmap. "
-               + "; ".join(_in_words(samples, condition, row) for row in rows) + ".")  # fmt: skip
-        caption = (f"{result.label} at ε = {number(condition.epsilon)}, {shown}; {changed} of "
-                   f"{count} predictions changed. × is how much larger the perturbation is shown "
-                   "than it is.")  # fmt: skip
+        alt = (
+            f"{result.label}, {samples.method}, epsilon {number(condition.epsilon)}, {shown}: "
+            f"clean image, clean heatmap, perturbed image, perturbation and heatmap. "
+            + "; ".join(_in_words(samples, condition, row) for row in rows)
+            + "."
+        )
+        caption = (
+            f"{result.label} at ε = {number(condition.epsilon)}, {shown}; {changed} of "
+            f"{count} predictions changed. × is how much larger the perturbation is shown "
+            "than it is."
+        )
         number_of = start // 8 + 1
         pictures.append(Picture(f"{name}-{number_of}", pixels, alt, caption, width, photo=True))
     return pictures
@@ -293,6 +311,8 @@ def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Pic
 
 def _in_words(samples: Samples, condition: Condition, row: int) -> str:
     name = samples.result.class_name
-    return (f"{samples.ids[row]} true {name(int(samples.labels[row]))}, clean "
-            f"{name(int(samples.clean.predictions[row]))}, attacked "
-            f"{name(int(condition.predictions[row]))}")  # fmt: skip
+    return (
+        f"{samples.ids[row]} true {name(int(samples.labels[row]))}, clean "
+        f"{name(int(samples.clean.predictions[row]))}, attacked "
+        f"{name(int(condition.predictions[row]))}"
+    )

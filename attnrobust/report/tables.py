@@ -82,8 +82,10 @@ def combine(estimates: Sequence[Estimate | None]) -> str:
 
 def heads(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
     """Column heads: one for each experiment, its seeds together."""
-    return [(f"{name}{of_seeds(seeds)}", seeds)
-            for (_, name), seeds in grouped(results, "group").items()]  # fmt: skip
+    return [
+        (f"{name}{of_seeds(seeds)}", seeds)
+        for (_, name), seeds in grouped(results, "group").items()
+    ]
 
 
 def of_seeds(seeds: Sequence[Result]) -> str:
@@ -243,8 +245,11 @@ def _count(members: Sequence[Result], metric: str, epsilon: float) -> str:
 
 
 def _ranged(counts: set[int]) -> str:
-    return "–".join(f"{count:,}" for count in sorted({min(counts), max(counts)})) if counts else (
-        NOTHING)  # fmt: skip
+    return (
+        "–".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
+        if counts
+        else (NOTHING)
+    )
 
 
 def _record(

@@ -107,24 +107,34 @@ def sentences(found: Sequence[Trust]) -> list[str]:
         each.result for each in found if each.result.attack in each.result.run.outdated()
     ]:
         first = weaker[0]
-        anew = again(first.run, "attack evaluate", label=called(first), more="--force",
-                     place=first.run.place_of("attack", first.attack))  # fmt: skip
-        said.append(f"Warning: {len(weaker)} of {len(found)} attacks were made by an earlier "
-                    "version, which may have left more standing than today's; their robust "
-                    "accuracies are not to be quoted. Make each anew, as that on "
-                    f"{first.label} with: {anew}")  # fmt: skip
+        anew = again(
+            first.run,
+            "attack evaluate",
+            label=called(first),
+            more="--force",
+            place=first.run.place_of("attack", first.attack),
+        )
+        said.append(
+            f"Warning: {len(weaker)} of {len(found)} attacks were made by an earlier "
+            "version, which may have left more standing than today's; their robust "
+            "accuracies are not to be quoted. Make each anew, as that on "
+            f"{first.label} with: {anew}"
+        )
     for (_, name), mine in grouped([each.result for each in found], "group").items():
         keys = {result.key for result in mine}
-        titles = [row["title"] for each in found if each.result.key in keys
-                  for row in each.warnings]  # fmt: skip
+        titles = [
+            row["title"] for each in found if each.result.key in keys for row in each.warnings
+        ]
         if titles:
             unique = "; ".join(dict.fromkeys(titles))
             said.append(f"Warning: on {name} these checks of the attack fail: {unique}.")
     for what in ("model", "attack", "checks"):
         old = sum(each.changed == what for each in found)
         if old:
-            said.append(f"{old} of {len(found)} attacked runs have sanity checks that were made "
-                        f"before the {what} changed; they are not shown.")  # fmt: skip
+            said.append(
+                f"{old} of {len(found)} attacked runs have sanity checks that were made "
+                f"before the {what} changed; they are not shown."
+            )
     without = sum(not each.rows and not each.changed for each in found)
     if without:
         said.append(f"{without} of {len(found)} attacked runs have no sanity checks.")

@@ -37,8 +37,10 @@ def summary(results: Sequence[Result]) -> list[str]:
         images = " or ".join(f"{count:,}" for count in counts)
         sentences = [f"{models} on {dataset}, measured on {images} test images."]
         if rates := majority_rates(members):
-            sentences.append(f"Always naming the commonest class would give an accuracy of {rates}"
-                             f"{', by run' * ('–' in rates)}.")  # fmt: skip
+            sentences.append(
+                f"Always naming the commonest class would give an accuracy of {rates}"
+                f"{', by run' * ('–' in rates)}."
+            )
         for (_, name), seeds in groups.items():
             sentences += _findings(name, seeds)
         for panel in grouped(members, "panel").values():
@@ -70,8 +72,11 @@ def _too_weak(results: Sequence[Result]) -> list[str]:
 
 def _through_softmax(results: Sequence[Result]) -> list[str]:
     """Readings of a paper that must not be taken for measurements."""
-    found = dict.fromkeys((each.group[1], each.attack) for each in results
-                          if each.attack and each.setting.outputs != "logits")  # fmt: skip
+    found = dict.fromkeys(
+        (each.group[1], each.attack)
+        for each in results
+        if each.attack and each.setting.outputs != "logits"
+    )
     return [
         f"Warning: what {label} leaves of {name} is not the model’s robustness; it attacks through "
         "the softmax, whose gradient vanishes where the model is sure, as stock Foolbox does with "
@@ -86,8 +91,9 @@ def _elsewhere(results: Sequence[Result]) -> list[str]:
         f"Warning: {result.name} was measured on other records than it was trained on (or, if it "
         "was made by an early version, before its weights changed); test images may have been in "
         "its training."
-        for result in once(results) if result.run.elsewhere()
-    ]  # fmt: skip
+        for result in once(results)
+        if result.run.elsewhere()
+    ]
 
 
 def _findings(name: str, members: Sequence[Result]) -> list[str]:
@@ -98,35 +104,45 @@ def _findings(name: str, members: Sequence[Result]) -> list[str]:
     found = [f"{name}: accuracy {clean} without an attack{spread}"]
     for norm, mine in grouped([each for each in members if each.attack], "norm").items():
         worst = [each.worst for each in once(mine)]
-        at = sorted({float(level) for each in worst for metric, level in each
-                     if metric == "accuracy"})  # fmt: skip
+        at = sorted(
+            {float(level) for each in worst for metric, level in each if metric == "accuracy"}
+        )
         missing: list[Estimates] = [{}] * (len(seeds) - len(worst))
         if at:
-            found.append(_robust([*worst, *missing], {
-                epsilon: f"the worst of {_ran(mine, epsilon)} {NORMS[norm]} attacks"
-                for epsilon in at
-            }))  # fmt: skip
+            found.append(
+                _robust(
+                    [*worst, *missing],
+                    {
+                        epsilon: f"the worst of {_ran(mine, epsilon)} {NORMS[norm]} attacks"
+                        for epsilon in at
+                    },
+                )
+            )
         else:
             for attack, every in grouped(mine, "named").items():
                 missing = [{}] * (len(seeds) - len(every))
                 epsilons = sorted({key(e): e for each in every for e in each.epsilons}.values())
                 if epsilons:
-                    found.append(_robust([*(each.attacked for each in every), *missing],
-                                         dict.fromkeys(epsilons, attack)))  # fmt: skip
+                    found.append(
+                        _robust(
+                            [*(each.attacked for each in every), *missing],
+                            dict.fromkeys(epsilons, attack),
+                        )
+                    )
     return [f"{'; '.join(found)}."]
 
 
 def _ran(results: Sequence[Result], epsilon: float) -> str:
     """How many attacks of a run were made at an epsilon, where several were; a range by seed."""
-    counts = [sum(each.under("accuracy", epsilon) is not None for each in mine)
-              for mine in grouped(results, "run").values()]  # fmt: skip
+    counts = [
+        sum(each.under("accuracy", epsilon) is not None for each in mine)
+        for mine in grouped(results, "run").values()
+    ]
     several = sorted({str(count) for count in counts if count > 1}, key=int)
     return "–".join(dict.fromkeys((several[0], several[-1])))
 
 
-def _robust(
-    seeds: Sequence[Estimates], under: Mapping[float, str]
-) -> str:  # fmt: skip
+def _robust(seeds: Sequence[Estimates], under: Mapping[float, str]) -> str:
     """Robust accuracy at the middle and the largest epsilon of `under`, which names the attacks."""
     epsilons = list(under)
     chosen = dict.fromkeys((epsilons[(len(epsilons) - 1) // 2], epsilons[-1]))
@@ -169,9 +185,11 @@ def about(result: Result) -> dict[str, Any]:
         ("predict", run.seconds("predict")),
         *((f"attack{ours[label]}", run.seconds(run.place_of("attack", label))) for label in labels),
         ("evaluate", run.seconds("evaluate")),
-        *((f"explain{ours[label]}", run.seconds(run.place_of("explain", label)))
-          for label in labels),
-    ]  # fmt: skip
+        *(
+            (f"explain{ours[label]}", run.seconds(run.place_of("explain", label)))
+            for label in labels
+        ),
+    ]
     made = [
         (f"attack {label}", (run.stamp(run.place_of("attack", label)) or {}).get("command"))
         for label in labels
@@ -208,8 +226,7 @@ def attacks(results: Sequence[Result]) -> list[str]:
         if reach(attack) < math.inf:
             restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
             where = "at random in the ball" if attack.random_start else "at the image"
-            words += (f" with {attack.steps} steps of {_size(attack)} each and {restarts} "
-                      f"{where}")  # fmt: skip
+            words += f" with {attack.steps} steps of {_size(attack)} each and {restarts} {where}"
         elif other := departures(attack):
             words += f" with {', '.join(other)}"
         if attack.outputs != "logits":
@@ -228,15 +245,20 @@ def _size(attack: Attack) -> str:
 
 def intervals(results: Sequence[Result]) -> str:
     """What the intervals of the page are made by."""
-    kinds = {kind for result in once(results) if "interval" in result.frame
-             for kind in result.frame["interval"]}  # fmt: skip
+    kinds = {
+        kind
+        for result in once(results)
+        if "interval" in result.frame
+        for kind in result.frame["interval"]
+    }
     if "group_bootstrap" in kinds:
-        return ("Where a patient or lesion has several test images, these are not independent: "
-                "whole groups are resampled (1,000 bootstraps; Wilson’s ends where those of few "
-                "groups are narrower). Other proportions have Wilson’s interval.")  # fmt: skip
+        return (
+            "Where a patient or lesion has several test images, these are not independent: "
+            "whole groups are resampled (1,000 bootstraps; Wilson’s ends where those of few "
+            "groups are narrower). Other proportions have Wilson’s interval."
+        )
     said = "" if kinds else " Images of one patient are taken as independent: predict again."
-    return ("Proportions have Wilson’s interval, other measures 1,000 bootstraps over images."
-            + said)  # fmt: skip
+    return "Proportions have Wilson’s interval, other measures 1,000 bootstraps over images." + said
 
 
 def half_width(results: Sequence[Result]) -> str:

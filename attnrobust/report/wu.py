@@ -26,15 +26,29 @@ COLUMNS = ("Accuracy", "Balanced accuracy", "Cohen kappa")
 METRICS = ("accuracy", "balanced_accuracy", "quadratic_kappa")
 # By table: of each row its numbers.
 PUBLISHED: dict[int, dict[str, tuple[float, ...]]] = {
-    6: {BASELINE: (0.852, 0.586, 0.805), "1": (0.812, 0.475, 0.701), "1–2": (0.817, 0.497, 0.725),
-        "1–3": (0.826, 0.500, 0.718), "1–4": (0.817, 0.515, 0.731)},
-    7: {BASELINE: (0.704, 0.399, 0.612), "1": (0.806, 0.477, 0.705), "1–2": (0.812, 0.471, 0.703),
-        "1–3": (0.807, 0.481, 0.707), "1–4": (0.803, 0.466, 0.695)},
-    8: {BASELINE: (0.764, 0.391, 0.501, 0.088), "1": (0.778, 0.417, 0.575, 0.034),
-        "1–2": (0.785, 0.446, 0.619, 0.032), "1–3": (0.776, 0.393, 0.586, 0.050),
-        "1–4": (0.791, 0.403, 0.598, 0.026)},
+    6: {
+        BASELINE: (0.852, 0.586, 0.805),
+        "1": (0.812, 0.475, 0.701),
+        "1–2": (0.817, 0.497, 0.725),
+        "1–3": (0.826, 0.500, 0.718),
+        "1–4": (0.817, 0.515, 0.731),
+    },
+    7: {
+        BASELINE: (0.704, 0.399, 0.612),
+        "1": (0.806, 0.477, 0.705),
+        "1–2": (0.812, 0.471, 0.703),
+        "1–3": (0.807, 0.481, 0.707),
+        "1–4": (0.803, 0.466, 0.695),
+    },
+    8: {
+        BASELINE: (0.764, 0.391, 0.501, 0.088),
+        "1": (0.778, 0.417, 0.575, 0.034),
+        "1–2": (0.785, 0.446, 0.619, 0.032),
+        "1–3": (0.776, 0.393, 0.586, 0.050),
+        "1–4": (0.791, 0.403, 0.598, 0.026),
+    },
     9: {BASELINE: (0.852, 0.586, 0.805), ADVERSARIAL: (0.800, 0.464, 0.668)},
-}  # fmt: skip
+}
 CAPTIONS = {
     6: "Trained on corrupted images, the classes as common as they are; judged on clean images.",
     7: "Trained on corrupted images, every class equally common; judged on clean images.",
@@ -70,8 +84,9 @@ def section(results: Sequence[Result], look: Look) -> Section | None:
         results: Of all runs.
         look: Colours.
     """
-    ours = [each for each in results if each.group[0] == DATASET
-            and each.group[1].startswith(PREFIXES)]  # fmt: skip
+    ours = [
+        each for each in results if each.group[0] == DATASET and each.group[1].startswith(PREFIXES)
+    ]
     of: Sorted = {}
     for each in ours:
         if (place := trained_on(each)) is not None:
@@ -81,8 +96,10 @@ def section(results: Sequence[Result], look: Look) -> Section | None:
     tables = [table for number in PUBLISHED if (table := _table(number, of))]
     words = list(WORDS)
     if out := list(dict.fromkeys(each.name for each in ours if trained_on(each) is None)):
-        words.append("Left out, since their records or their training are no row of these tables: "
-                     f"{', '.join(out)}.")  # fmt: skip
+        words.append(
+            "Left out, since their records or their training are no row of these tables: "
+            f"{', '.join(out)}."
+        )
     ranges = [*PUBLISHED[6]]
     curves = {
         "figure-5": {row: of.get((False, row), []) for row in ranges},
@@ -92,8 +109,13 @@ def section(results: Sequence[Result], look: Look) -> Section | None:
     pictures = [
         made for name, rows in curves.items() if (made := wu_figures.draw(name, rows, look))
     ]
-    return Section("wu", "Corrupted and adversarial training, after Wu", tuple(words),
-                   tuple(pictures), tuple(tables))  # fmt: skip
+    return Section(
+        "wu",
+        "Corrupted and adversarial training, after Wu",
+        tuple(words),
+        tuple(pictures),
+        tuple(tables),
+    )
 
 
 def trained_on(result: Result) -> tuple[bool, str] | None:
@@ -117,8 +139,12 @@ def trained_on(result: Result) -> tuple[bool, str] | None:
         return None
     balanced = training.sampling == "oversample" or bool(made.get("oversampled"))
     if training.method == "adversarial":
-        theirs = (training.inner_norm, key(255 * training.inner_epsilon), training.inner_steps,
-                  training.clean_share) == ("linf", "2.5", 5, 0.5)  # fmt: skip
+        theirs = (
+            training.inner_norm,
+            key(255 * training.inner_epsilon),
+            training.inner_steps,
+            training.clean_share,
+        ) == ("linf", "2.5", 5, 0.5)
         return (False, ADVERSARIAL) if theirs and row == BASELINE and not balanced else None
     return (balanced, row) if training.method == "standard" and row else None
 
@@ -137,8 +163,10 @@ def _table(number: int, of: Sorted) -> Table | None:
     corrupted, published = number == 8, PUBLISHED[number]
     of_rows = {row: once(of.get((number == 7, row), [])) for row in published}
     if corrupted:
-        of_rows = {row: [each for each in members if MIXTURE in each.corrupted]
-                   for row, members in of_rows.items()}  # fmt: skip
+        of_rows = {
+            row: [each for each in members if MIXTURE in each.corrupted]
+            for row, members in of_rows.items()
+        }
     if not any(of_rows.values()) or (number == 9 and not of_rows[ADVERSARIAL]):
         return None
     columns = (*COLUMNS, "Accuracy drop") if corrupted else COLUMNS

@@ -36,8 +36,16 @@ def draw(name: str, rows: Mapping[str, Sequence[Result]], look: Look) -> Picture
     Returns:
         The figure, or None where no run but the baseline's was attacked as Wu does.
     """
-    fitting = {row: once([each for each in members if each.norm == "linf" and as_wu(each.setting)
-                          and each.epsilons]) for row, members in rows.items()}  # fmt: skip
+    fitting = {
+        row: once(
+            [
+                each
+                for each in members
+                if each.norm == "linf" and as_wu(each.setting) and each.epsilons
+            ]
+        )
+        for row, members in rows.items()
+    }
     if not any(list(fitting.values())[1:]):
         return None
     figure = Figure(figsize=(8.0, 4.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
@@ -54,8 +62,9 @@ def draw(name: str, rows: Mapping[str, Sequence[Result]], look: Look) -> Picture
     ax.set_xlabel("255 ε", fontsize=10, color=INK)
     ax.set_ylabel("success rate: predictions changed, of all", fontsize=10, color=INK)
     plain(ax)
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize=9,
-                  frameon=False, ncols=2)  # fmt: skip
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", fontsize=9, frameon=False, ncols=2
+    )
     every = list(itertools.chain.from_iterable(fitting.values()))
     counts = sorted({each.clean["accuracy"].n for each in every})
     return Picture(
@@ -74,10 +83,16 @@ def as_wu(attack: Attack) -> bool:
 
     Where images leave at their fall, or are wrong and never attacked, fewer predictions change.
     """
-    return (attack.name == "linf_pgd" and attack.steps == STEPS and not attack.early_stop
-            and attack.mode == "independent" and not attack.target and attack.random_start
-            and attack.outputs == "logits"
-            and (attack.restarts, attack.loss) == (1, "cross_entropy"))  # fmt: skip
+    return (
+        attack.name == "linf_pgd"
+        and attack.steps == STEPS
+        and not attack.early_stop
+        and attack.mode == "independent"
+        and not attack.target
+        and attack.random_start
+        and attack.outputs == "logits"
+        and (attack.restarts, attack.loss) == (1, "cross_entropy")
+    )
 
 
 def curve(result: Result) -> Curve:

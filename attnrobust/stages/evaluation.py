@@ -16,8 +16,21 @@ from attnrobust.errors import UserError
 from attnrobust.measures import calibration, metrics
 from attnrobust.measures.metrics import Measured
 
-COLUMNS = ("dataset", "experiment", "seed", "split", "condition", "name", "level", "metric",
-           "value", "low", "high", "n", "interval")  # fmt: skip
+COLUMNS = (
+    "dataset",
+    "experiment",
+    "seed",
+    "split",
+    "condition",
+    "name",
+    "level",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "interval",
+)
 log = logging.getLogger("attnrobust")
 
 # Metric, what was measured, over how many images.
@@ -57,8 +70,10 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     run.require_fresh()
     clean = schemas.load_npz(predictions / "clean.npz", schemas.PREDICTED)
     if clean["logits"].shape[1] != len(classes):
-        raise schemas.damaged(predictions / "clean.npz", f"logits of another number of classes "
-                              f"than the {len(classes)} of provenance.json")  # fmt: skip
+        raise schemas.damaged(
+            predictions / "clean.npz",
+            f"logits of another number of classes than the {len(classes)} of provenance.json",
+        )
     rows = [*_clean(run, clean, classes), *_corruptions(run, clean, classes)]
     attacks = run.attacks()
     if not attacks:
@@ -67,8 +82,11 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
         if place.parent.name not in attacks and stamps.begun(place.parent):
             log.warning("warning: attack '%s' has not finished; it is left out", place.parent.name)
     for label in run.outdated():
-        log.warning("warning: attack '%s' was made by an earlier version, which may have left more "
-                    "standing; make it anew with --force", label)  # fmt: skip
+        log.warning(
+            "warning: attack '%s' was made by an earlier version, which may have left more "
+            "standing; make it anew with --force",
+            label,
+        )
     rows += _attacks(run, clean, classes)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     runs.save_text(folder / "measurements.csv", table.to_csv(index=False))
@@ -95,8 +113,11 @@ def _clean(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> It
         raise schemas.damaged(path, f"logits of other than {len(classes)} classes")
     found = calibration.temperature(held["label"], held["logits"])
     if calibration.is_at_end(found):
-        log.warning("warning: no temperature is best for the validation split (it is all right, or "
-                    "no better than chance); %g, an end of the range, is taken", found)  # fmt: skip
+        log.warning(
+            "warning: no temperature is best for the validation split (it is all right, or "
+            "no better than chance); %g, an end of the range, is taken",
+            found,
+        )
     fitted = ("temperature", Measured(found), len(held["label"]))
     yield _row(run, "clean", "", "", fitted, split="validation")
     scaled = metrics.probabilities(clean["logits"].astype(np.float64) / found)
@@ -112,8 +133,10 @@ def _corruptions(
     for path in sorted(run.path("predict").glob("corruption-*-*.npz")):
         name, severity = path.stem.removeprefix("corruption-").rsplit("-", 1)
         if severity not in ("1", "2", "3", "4", "5"):
-            raise UserError(f"{path}: expected a name that ends in a severity of 1 to 5; it is no "
-                            "file of predict, move it away")  # fmt: skip
+            raise UserError(
+                f"{path}: expected a name that ends in a severity of 1 to 5; it is no "
+                "file of predict, move it away"
+            )
         corrupted = schemas.load_npz(path, schemas.PREDICTED)
         if not np.array_equal(clean["id"], corrupted["id"]):
             raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
@@ -136,9 +159,11 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
             attacked = _attacked(run, label, epsilon, clean)
             aim = attack.target or None
             if aim and aim not in classes:
-                raise UserError(f"{run.attacked(label) / 'stage.json'}: attack.target '{aim}': "
-                                f"expected one of {', '.join(classes)}; run 'attack' again with "
-                                "--force")  # fmt: skip
+                raise UserError(
+                    f"{run.attacked(label) / 'stage.json'}: attack.target '{aim}': "
+                    f"expected one of {', '.join(classes)}; run 'attack' again with "
+                    "--force"
+                )
             for measurement in _attack_metrics(clean, attacked, classes, norm, aim):
                 yield _row(run, "attack", label, epsilon, measurement)
             right.append(_right(clean) & _right(attacked))
@@ -166,8 +191,11 @@ def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
         # Through the softmax stands what a paper may have measured, no worst case of ours.
         for epsilon in attack.epsilons if attack.outputs == "logits" else ():
             found.setdefault((run.norm(label), f"{epsilon:g}"), (epsilon, []))[1].append(label)
-    return {key: found[key] for key in sorted(found, key=lambda key: (key[0], found[key][0]))
-            if len(found[key][1]) > 1}  # fmt: skip
+    return {
+        key: found[key]
+        for key in sorted(found, key=lambda key: (key[0], found[key][0]))
+        if len(found[key][1]) > 1
+    }
 
 
 def _attacked(
@@ -198,8 +226,11 @@ def _require_alike(place: Path, clean: dict[str, np.ndarray], found: dict[str, n
     """The same images have the same labels and classes."""
     shape, labels = found["logits"].shape, found["label"]
     if shape != clean["logits"].shape or not np.array_equal(labels, clean["label"]):
-        raise schemas.damaged(place, "labels or classes other than in predict/clean.npz",
-                              "run its stage again with --force")  # fmt: skip
+        raise schemas.damaged(
+            place,
+            "labels or classes other than in predict/clean.npz",
+            "run its stage again with --force",
+        )
 
 
 def _worst(
@@ -217,20 +248,41 @@ def _worst(
     labels, rows = clean["label"], np.arange(len(clean["label"]))
     fallen = np.stack([each["logits"].argmax(axis=1) != labels for each in conditions])
     which = np.where(fallen.any(axis=0), fallen.argmax(axis=0), 1)
-    return {"label": labels, **{
-        name: np.stack([each[name] for each in conditions])[which, rows]
-        for name in dict.fromkeys(("logits", "linf", norm))
-    }}  # fmt: skip
+    return {
+        "label": labels,
+        **{
+            name: np.stack([each[name] for each in conditions])[which, rows]
+            for name in dict.fromkeys(("logits", "linf", norm))
+        },
+    }
 
 
 def _row(
-    run: Run, condition: str, name: str, level: Any, measurement: Measurement, *,
+    run: Run,
+    condition: str,
+    name: str,
+    level: Any,
+    measurement: Measurement,
+    *,
     split: str = "test",
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     metric, (value, low, high, interval), n = measurement
     experiment = run.experiment
-    return [experiment.data.dataset, experiment.name, experiment.seed, split, condition, name,
-            level, metric, value, low, high, n, interval]  # fmt: skip
+    return [
+        experiment.data.dataset,
+        experiment.name,
+        experiment.seed,
+        split,
+        condition,
+        name,
+        level,
+        metric,
+        value,
+        low,
+        high,
+        n,
+        interval,
+    ]
 
 
 def _all_metrics(clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterator[Measurement]:
@@ -252,9 +304,12 @@ def _recalls(
 
 
 def _attack_metrics(
-    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray], classes: Sequence[str],
-    norm: str, target: str | None = None,
-) -> Iterator[Measurement]:  # fmt: skip
+    clean: dict[str, np.ndarray],
+    attacked: dict[str, np.ndarray],
+    classes: Sequence[str],
+    norm: str,
+    target: str | None = None,
+) -> Iterator[Measurement]:
     """What an attack leaves."""
     labels, groups = attacked["label"], clean.get("group")
     probability = metrics.probabilities(_worst(clean, [attacked], norm)["logits"])

@@ -84,8 +84,10 @@ def _compare(saved: Path, images: np.ndarray, expected: np.ndarray) -> float:
     np.save(given, images)
     done = subprocess.run(
         [sys.executable, "-c", code, str(saved), str(given), str(answer)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise UserError(f"{saved}: cannot be loaded again ({done.stderr.strip()[-300:]})")
     difference = float(np.abs(np.load(answer) - expected).max())

@@ -39,9 +39,14 @@ def train(walk: Walk) -> None:
         spread = strategy.multi_worker()
         chief = strategy.is_chief(spread)
     dataset = walk.dataset()
-    with walk.run.stage("train", used=walk.asked("train"), inputs=dataset.hash,
-                        notes={"again": list(walk.again)}, force=walk.force,
-                        writes=chief) as folder:  # fmt: skip
+    with walk.run.stage(
+        "train",
+        used=walk.asked("train"),
+        inputs=dataset.hash,
+        notes={"again": list(walk.again)},
+        force=walk.force,
+        writes=chief,
+    ) as folder:
         if folder is not None:
             from attnrobust.models import precision
             from attnrobust.training import fit, strategy
@@ -65,24 +70,38 @@ def _remember(walk: Walk, dataset: Dataset, model: keras.Model, devices: list[st
     start = (walk.run.stamp("train") or {}).get("started", "")
     origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices, started=start)
     described = {
-        "name": dataset.name, "task": walk.experiment.data.task,
-        "classes": list(dataset.classes), "size": dataset.size,
-        "splits": {split: {key: value[key] for key in ("count", "class_counts")}
-                   for split, value in dataset.splits.items()},
+        "name": dataset.name,
+        "task": walk.experiment.data.task,
+        "classes": list(dataset.classes),
+        "size": dataset.size,
+        "splits": {
+            split: {key: value[key] for key in ("count", "class_counts")}
+            for split, value in dataset.splits.items()
+        },
         "corrupted": dataset.corrupted,
-    }  # fmt: skip
+    }
     parameters, attention = build.count_parameters(model)
     runs.save_json(
         walk.run.path("provenance.json"),
-        {**origin, "dataset": described, "parameters": parameters,
-         "attention_parameters": attention, "input_scale": build.input_scale(model)},
-    )  # fmt: skip
+        {
+            **origin,
+            "dataset": described,
+            "parameters": parameters,
+            "attention_parameters": attention,
+            "input_scale": build.input_scale(model),
+        },
+    )
 
 
 def predict(walk: Walk) -> None:
     """Weights and records to `predict/clean.npz`, validation.npz and a file a corruption."""
-    with walk.run.stage("predict", used=walk.asked("predict"), inputs=walk.weights_digest(),
-                        notes=walk.notes(), force=walk.force) as folder:  # fmt: skip
+    with walk.run.stage(
+        "predict",
+        used=walk.asked("predict"),
+        inputs=walk.weights_digest(),
+        notes=walk.notes(),
+        force=walk.force,
+    ) as folder:
         if folder:
             from attnrobust.stages import prediction
 
@@ -96,11 +115,19 @@ def attack(walk: Walk) -> None:
     from attnrobust.attacks.sweep import Sweep
 
     scale = walk.epsilon_scale()
-    notes = {**walk.notes(), "norm": row_of(walk.experiment.attack).norm,
-             "command": provenance.command(), "epsilon_scale": scale}  # fmt: skip
-    with walk.run.stage(walk.place("attack"), used=walk.asked("attack"),
-                        inputs=walk.weights_digest(), notes=notes,
-                        force=walk.force) as folder:  # fmt: skip
+    notes = {
+        **walk.notes(),
+        "norm": row_of(walk.experiment.attack).norm,
+        "command": provenance.command(),
+        "epsilon_scale": scale,
+    }
+    with walk.run.stage(
+        walk.place("attack"),
+        used=walk.asked("attack"),
+        inputs=walk.weights_digest(),
+        notes=notes,
+        force=walk.force,
+    ) as folder:
         if folder:
             dataset = walk.dataset()
             setting = walk.experiment.attack.in_pixels(scale)
@@ -117,16 +144,18 @@ def check(walk: Walk) -> None:
     notes = {**walk.notes(), "surrogate": other}
     sweep = run.attacked(walk.label)
     inputs = stamps.check_inputs(walk.weights_digest(), sweep / "stage.json", other)
-    with run.stage(place, used=walk.asked("check"), inputs=inputs, notes=notes,
-                   force=walk.force) as folder:  # fmt: skip
+    with run.stage(
+        place, used=walk.asked("check"), inputs=inputs, notes=notes, force=walk.force
+    ) as folder:
         if folder:
             from attnrobust.attacks import sanity
             from attnrobust.attacks.subject import Subject
 
             # As the sweep was made, whatever these settings say.
             experiment = dataclasses.replace(walk.experiment, attack=run.attacks()[walk.label])
-            subject = Subject.of_sweep(experiment, dataset, walk.trained(dataset), sweep,
-                                       walk.loaded(other, dataset))  # fmt: skip
+            subject = Subject.of_sweep(
+                experiment, dataset, walk.trained(dataset), sweep, walk.loaded(other, dataset)
+            )
             sanity.check(subject, folder)
 
 
@@ -151,15 +180,19 @@ def explain(walk: Walk) -> None:
     inputs = walk.weights_digest()
     if attacked:
         inputs = runs.digest(inputs, attacked / "stage.json")
-    with walk.run.stage(place, used=used, inputs=inputs, notes=walk.notes(),
-                        force=walk.force) as folder:  # fmt: skip
+    with walk.run.stage(
+        place, used=used, inputs=inputs, notes=walk.notes(), force=walk.force
+    ) as folder:
         if folder:
             from attnrobust.explanations import stage
 
             dataset, data = walk.dataset(), walk.experiment.data
             replicas = walk.trained(dataset)
-            images = (stage.of_attack(walk.run.attacks()[label], attacked) if attacked else
-                      stage.unattacked(replicas, dataset, data, number, folder))  # fmt: skip
+            images = (
+                stage.of_attack(walk.run.attacks()[label], attacked)
+                if attacked
+                else stage.unattacked(replicas, dataset, data, number, folder)
+            )
             stage.explain(replicas.model, walk.experiment.explanation, images, folder)
     if not label:
         log.info("no attack has finished: heatmaps of the images as they are alone")
@@ -193,9 +226,15 @@ def export(walk: Walk) -> None:
 
 
 STAGES: dict[str, Callable[[Walk], None]] = {
-    "train": train, "predict": predict, "attack": attack, "check": check, "evaluate": evaluate,
-    "explain": explain, "report": report, "export": export,
-}  # fmt: skip
+    "train": train,
+    "predict": predict,
+    "attack": attack,
+    "check": check,
+    "evaluate": evaluate,
+    "explain": explain,
+    "report": report,
+    "export": export,
+}
 
 
 def in_order(asked: Sequence[str]) -> list[str]:

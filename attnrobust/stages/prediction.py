@@ -64,9 +64,14 @@ def predict(
 
 
 def _logits(
-    experiment: config.Experiment, dataset: Dataset, replicas: Replicas, *, split: str, name: str,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    replicas: Replicas,
+    *,
+    split: str,
+    name: str,
     severity: int,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """A split's logits under a corruption, or under none where its name is empty."""
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)

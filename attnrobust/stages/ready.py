@@ -144,8 +144,12 @@ def explain(plan: Plan) -> None:
     walk = plan.walk
     experiment = walk.experiment
     plan.require_network()
-    stage.ready(experiment.explanation, experiment.model, classes=len(walk.dataset().classes),
-                size=experiment.data.image_size)  # fmt: skip
+    stage.ready(
+        experiment.explanation,
+        experiment.model,
+        classes=len(walk.dataset().classes),
+        size=experiment.data.image_size,
+    )
     label = walk.label if "attack" in plan.before else walk.explained()
     if label:
         plan.require_same("explain")
@@ -166,6 +170,12 @@ def export(plan: Plan) -> None:
 
 
 READY: dict[str, Callable[[Plan], None]] = {
-    "train": train, "predict": predict, "attack": attack, "check": check, "evaluate": evaluate,
-    "explain": explain, "report": report, "export": export,
-}  # fmt: skip
+    "train": train,
+    "predict": predict,
+    "attack": attack,
+    "check": check,
+    "evaluate": evaluate,
+    "explain": explain,
+    "report": report,
+    "export": export,
+}

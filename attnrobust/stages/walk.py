@@ -99,8 +99,9 @@ class Walk:
         with spread.scope():
             model = build.build(
                 dataclasses.replace(self.experiment.model, weights=str(weights)),
-                classes=classes, image_size=self.experiment.data.image_size,
-            )  # fmt: skip
+                classes=classes,
+                image_size=self.experiment.data.image_size,
+            )
         replicas = Replicas(model, spread)
         size = replicas.batch(self.experiment.attack.batch_size)
         memory.require(model, size, "attack.batch_size")
@@ -206,8 +207,10 @@ class Walk:
         known = schemas.load_json(place, schemas.Provenance) if place.is_file() else {}
         found = known.get("input_scale")
         if not isinstance(found, int | float) or not found > 0:
-            raise UserError(f"{place}: no input_scale, which attack.scale = {setting.scale} needs; "
-                            "train again, or take pixels")  # fmt: skip
+            raise UserError(
+                f"{place}: no input_scale, which attack.scale = {setting.scale} needs; "
+                "train again, or take pixels"
+            )
         return float(found)
 
     def used(self, *sections: str) -> dict[str, Any]:
@@ -270,9 +273,12 @@ class Walk:
         self.check_network()
         records = self.dataset().hash
         if (self.run.stamp("train") or {}).get("inputs") != records:
-            log.warning("warning: %s was trained on other records than %s; images that are in the "
-                        "test split here may have been in its training", self.run.root,
-                        self.records)  # fmt: skip
+            log.warning(
+                "warning: %s was trained on other records than %s; images that are in the "
+                "test split here may have been in its training",
+                self.run.root,
+                self.records,
+            )
         return runs.digest(self.run.require("train") / "weights.h5", records)
 
     def check_network(self) -> None:

@@ -71,8 +71,13 @@ def require_one_measure(tried: Sequence[Point]) -> None:
     def measure(training: config.Training) -> tuple[object, ...]:
         if not row_of(training).attacked:
             return ()
-        return (training.inner_norm, training.inner_epsilon, training.inner_steps,
-                training.inner_stepsize, training.validation_share)  # fmt: skip
+        return (
+            training.inner_norm,
+            training.inner_epsilon,
+            training.inner_steps,
+            training.inner_stepsize,
+            training.validation_share,
+        )
 
     if len({measure(point.experiment.training) for point in tried}) > 1:
         raise UserError(

@@ -66,8 +66,10 @@ def search(
         raise UserError("search sets data.folds and data.fold itself; leave them out of --set")
     tried = points(walk.experiment, grid)
     if any(point.experiment.training.start for point in tried):
-        raise UserError("search: the run that training.start names has seen every fold; expected "
-                        "none (--set training.start=)")  # fmt: skip
+        raise UserError(
+            "search: the run that training.start names has seen every fold; expected "
+            "none (--set training.start=)"
+        )
     require_one_measure(tried)
     root = place(walk.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
@@ -96,9 +98,12 @@ def _say(chosen: Point, mean: float, folds: int, words: Sequence[str]) -> None:
     command = [*words, *(word for setting in settings for word in ("--set", setting))]
     log.info(
         "best: %s, validation accuracy %.4f as the mean over %d folds (robust accuracy where "
-        "training attacks); with it on the whole train split:\n  %s", ", ".join(settings), mean,
-        folds, shlex.join(command),
-    )  # fmt: skip
+        "training attacks); with it on the whole train split:\n  %s",
+        ", ".join(settings),
+        mean,
+        folds,
+        shlex.join(command),
+    )
 
 
 def place(run: Run) -> Path:
@@ -148,13 +153,15 @@ def table(tried: Sequence[Point], found: Sequence[Sequence[float]], folds: int) 
 
     rows: list[dict[str, Any]] = []
     for point, values in zip(tried, found, strict=True):
-        rows.append({
-            **point.settings,
-            "mean": fmean(values) if values else None,
-            "sd": stdev(values) if len(values) > 1 else None,
-            **{f"fold_{k}": values[k] if k < len(values) else None for k in range(folds)},
-            "n": len(values),
-        })  # fmt: skip
+        rows.append(
+            {
+                **point.settings,
+                "mean": fmean(values) if values else None,
+                "sd": stdev(values) if len(values) > 1 else None,
+                **{f"fold_{k}": values[k] if k < len(values) else None for k in range(folds)},
+                "n": len(values),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -196,10 +203,14 @@ def _forget() -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `search`."""
-    parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE",
-                        help="search: values of a setting to try; may be given often")  # fmt: skip
-    parser.add_argument("--folds", type=int,
-                        help=f"search: parts of the train split ({FOLDS})")  # fmt: skip
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,VALUE",
+        help="search: values of a setting to try; may be given often",
+    )
+    parser.add_argument("--folds", type=int, help=f"search: parts of the train split ({FOLDS})")
 
 
 def refuse_mixture(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

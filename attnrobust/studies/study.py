@@ -25,9 +25,14 @@ log = logging.getLogger("attnrobust")
 
 
 def study(
-    patterns: Sequence[str], out: Path, *, seeds: Sequence[int], stages: Sequence[str],
-    settings: Sequence[str] = (), runs: Path = Path("runs"),
-) -> None:  # fmt: skip
+    patterns: Sequence[str],
+    out: Path,
+    *,
+    seeds: Sequence[int],
+    stages: Sequence[str],
+    settings: Sequence[str] = (),
+    runs: Path = Path("runs"),
+) -> None:
     """Walk every experiment with every seed, then write the page on these runs.
 
     Each walk is a process of its own, as if called by hand, so that memory is free after it. What
@@ -84,16 +89,21 @@ def chosen(patterns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         for name in fitting:
             before = found.setdefault(name, folder)
             if folder and before and folder != before:
-                raise UserError(f"{name} with records in {before} and in {folder}: expected one "
-                                "folder, since both walks would be one run")  # fmt: skip
+                raise UserError(
+                    f"{name} with records in {before} and in {folder}: expected one "
+                    "folder, since both walks would be one run"
+                )
             found[name] = before or folder
     return found
 
 
 def commands(
-    walked: dict[str, str], seeds: Sequence[int], stages: Sequence[str],
-    settings: Sequence[str], runs: Path,
-) -> list[tuple[Path, list[str]]]:  # fmt: skip
+    walked: dict[str, str],
+    seeds: Sequence[int],
+    stages: Sequence[str],
+    settings: Sequence[str],
+    runs: Path,
+) -> list[tuple[Path, list[str]]]:
     """Run folder and Python's words of every walk: a seed's experiments, then the next seed's.
 
     Raises:
@@ -103,18 +113,30 @@ def commands(
     return [
         (
             _walk(name, folder, seed, settings, runs).run.root,
-            ["-m", f"experiments.{name}", *stages, "--seed", str(seed), "--runs", str(runs),
-             *(["--records", folder] if folder else []), *changes],
+            [
+                "-m",
+                f"experiments.{name}",
+                *stages,
+                "--seed",
+                str(seed),
+                "--runs",
+                str(runs),
+                *(["--records", folder] if folder else []),
+                *changes,
+            ],
         )
         for seed in seeds
         for name, folder in walked.items()
-    ]  # fmt: skip
+    ]
 
 
 def require_ready(
-    walked: dict[str, str], seeds: Sequence[int], stages: Sequence[str],
-    settings: Sequence[str], runs: Path,
-) -> None:  # fmt: skip
+    walked: dict[str, str],
+    seeds: Sequence[int],
+    stages: Sequence[str],
+    settings: Sequence[str],
+    runs: Path,
+) -> None:
     """Ask every stage of every walk whether it could begin.
 
     Raises:

@@ -46,10 +46,11 @@ def transfer(
     checks.ready(attack, dataset.classes)
     experiment = dataclasses.replace(first, attack=attack)
     used = {
-        "attack": dataclasses.asdict(attack), "seed": first.seed,
+        "attack": dataclasses.asdict(attack),
+        "seed": first.seed,
         "version": stamps.version("attack"),
         "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
-    }  # fmt: skip
+    }
     folders.claim(out, "transfer", used, inputs=[run.root for run in chosen])
     models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
     crafting.clean(models, experiment, dataset, out)
@@ -80,8 +81,10 @@ def _names(chosen: Sequence[Run]) -> list[str]:
                     "only be judged by a model that sees the same images"
                 )
     seeds = {run.experiment.seed for run in chosen}
-    names = [run.experiment.name + (f"-seed-{run.experiment.seed}" if len(seeds) > 1 else "")
-             for run in chosen]  # fmt: skip
+    names = [
+        run.experiment.name + (f"-seed-{run.experiment.seed}" if len(seeds) > 1 else "")
+        for run in chosen
+    ]
     double = {name for name in names if names.count(name) > 1}
     if double:
         raise UserError(f"two runs are called {double.pop()}; each may be named once")

@@ -81,15 +81,23 @@ def draw(table: pd.DataFrame, names: Sequence[str], file: Path) -> None:
     epsilons = sorted(set(accuracy[accuracy["source"] != CLEAN]["epsilon"]))
     side = 1.6 + 0.85 * len(names)
     figure = Figure(figsize=(side * len(epsilons), side + 0.6), layout="constrained")
-    for axes, epsilon in zip(figure.subplots(1, len(epsilons), squeeze=False)[0], epsilons,
-                             strict=True):  # fmt: skip
+    for axes, epsilon in zip(
+        figure.subplots(1, len(epsilons), squeeze=False)[0], epsilons, strict=True
+    ):
         chosen = accuracy[(accuracy["epsilon"] == epsilon) | (accuracy["source"] == CLEAN)]
         grid = chosen.pivot_table(index="source", columns="target", values="value")
         grid = grid.loc[[CLEAN, *names], list(names)]
         axes.imshow(grid, cmap="viridis", vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(grid.to_numpy()):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
-                      color=INK if value > 0.6 else "white")  # fmt: skip
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=INK if value > 0.6 else "white",
+            )
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
         axes.set_yticks(range(len(names) + 1), ["no attack", *names])
         axes.set_xlabel("judged")

@@ -26,18 +26,31 @@ log = logging.getLogger("attnrobust")
 
 # The paper's: a small learning rate and early stopping after ten epochs without a better loss.
 SETTINGS = (
-    "training.method=standard", "training.head_epochs=0", "training.optimizer=adam",
-    "training.adam_epsilon=1e-7", "training.learning_rate=1e-5", "training.schedule=plateau",
-    "training.plateau_epochs=5", "training.patience=10", "training.min_delta=0",
-    "training.start=", "training.sampling=none",
-)  # fmt: skip
+    "training.method=standard",
+    "training.head_epochs=0",
+    "training.optimizer=adam",
+    "training.adam_epsilon=1e-7",
+    "training.learning_rate=1e-5",
+    "training.schedule=plateau",
+    "training.plateau_epochs=5",
+    "training.patience=10",
+    "training.min_delta=0",
+    "training.start=",
+    "training.sampling=none",
+)
 LABEL = "unfreeze"
 
 
 def unfreeze(
-    run: Run, records: Path, out: Path, settings: Sequence[str], groups: Sequence[int] = (), *,
-    standard: Run | None = None, force: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+    run: Run,
+    records: Path,
+    out: Path,
+    settings: Sequence[str],
+    groups: Sequence[int] = (),
+    *,
+    standard: Run | None = None,
+    force: bool = False,
+) -> pd.DataFrame:
     """Write `unfreeze.csv` and `unfreeze.png`; the fine-tuned runs stand in `runs/` below `out`.
 
     Each of them starts from the run's weights. All, and copies of the run itself and of the
@@ -69,19 +82,27 @@ def unfreeze(
     folders.require_apart(out / "runs", given)
     folders.require_ours(out, "unfreeze", inputs=given)
     asked = _asked(base, settings)
-    tuned = {number: _tuned(asked, weights, number)
-             for number in _ready(run, asked, folder, groups)}  # fmt: skip
-    used = {"weights": runs.digest(weights), "settings": list(settings),
-            "attack": dataclasses.asdict(asked.attack),
-            "version": stamps.version("attack")}  # fmt: skip
+    tuned = {
+        number: _tuned(asked, weights, number) for number in _ready(run, asked, folder, groups)
+    }
+    used = {
+        "weights": runs.digest(weights),
+        "settings": list(settings),
+        "attack": dataclasses.asdict(asked.attack),
+        "version": stamps.version("attack"),
+    }
     folders.claim(out, "unfreeze", used, inputs=given, force=force)
     roots: dict[int | None, Path] = {}
     for number, source in ((None, standard), (0, run)):
         if source:
             roots[number] = _attacked(source, out / "runs", folder, asked.attack, force=force)
     for number, (experiment, own) in tuned.items():
-        again = [*run.again("train"), "--records", str(folder),
-                 *_words([*SETTINGS, *settings, *own])]  # fmt: skip
+        again = [
+            *run.again("train"),
+            "--records",
+            str(folder),
+            *_words([*SETTINGS, *settings, *own]),
+        ]
         walk = Walk(Run.of(experiment, out / "runs"), folder, force, name=LABEL, again=again)
         pipeline.walk_through(walk, ["train", "predict", "attack"])
         roots[number] = walk.run.root
@@ -117,8 +138,10 @@ def _ready(
     training.ready(dataclasses.replace(asked, model=network))
     most = len(phases.starts(walk.trained(dataset).model, network.backbone))
     if groups and max(groups) > most:
-        raise UserError(f"--groups {max(groups)}: expected at most {most}, the layer groups of "
-                        f"{network.backbone} and the head")  # fmt: skip
+        raise UserError(
+            f"--groups {max(groups)}: expected at most {most}, the layer groups of "
+            f"{network.backbone} and the head"
+        )
     return sorted(groups) or range(1, most + 1)
 
 
@@ -136,8 +159,11 @@ def _tuned(
     asked: config.Experiment, weights: Path, number: int
 ) -> tuple[config.Experiment, list[str]]:
     """The experiment that fine-tunes so many groups, and the settings that make it so."""
-    own = [f"training.groups={number}", f"model.weights={weights.resolve()}",
-           f"name={asked.name}-groups-{number}"]  # fmt: skip
+    own = [
+        f"training.groups={number}",
+        f"model.weights={weights.resolve()}",
+        f"name={asked.name}-groups-{number}",
+    ]
     return config.with_settings(asked, own), own
 
 
@@ -167,8 +193,10 @@ def _words(settings: Sequence[str]) -> list[str]:
 def _texts(attack: config.Attack) -> list[str]:
     """All settings of an attack as --set reads them."""
     values = dataclasses.asdict(attack)
-    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-             for name, value in values.items()}  # fmt: skip
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+    }
     return [f"attack.{name}={text}" for name, text in texts.items()]
 
 
@@ -178,11 +206,15 @@ def _require_alike(standard: Run, run: Run) -> None:
     for key in ("dataset", "task", "image_size"):
         theirs, ours = getattr(standard.experiment.data, key), getattr(run.experiment.data, key)
         if theirs != ours:
-            raise UserError(f"--standard {standard.root}: data.{key} is {theirs!r}, expected that "
-                            f"of {run.root}, {ours!r}")  # fmt: skip
+            raise UserError(
+                f"--standard {standard.root}: data.{key} is {theirs!r}, expected that "
+                f"of {run.root}, {ours!r}"
+            )
     if standard.root.parts[-2:] == run.root.parts[-2:]:
-        raise UserError(f"--standard {standard.root}: expected a run of another experiment or seed "
-                        f"than {run.root}")  # fmt: skip
+        raise UserError(
+            f"--standard {standard.root}: expected a run of another experiment or seed "
+            f"than {run.root}"
+        )
 
 
 def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: bool) -> Run:
@@ -191,13 +223,17 @@ def _copied(run: Run, folder: Path, experiment: config.Experiment, *, force: boo
     folders.require_apart(copy.root, [run.root])
     if force and copy.root.exists():
         if folders.manifest(copy.root, "copy") is None:
-            raise UserError(f"{copy.root}: not known as a copy (no copy.json of ours); expected "
-                            "one, or nothing: remove it, or name another --out")  # fmt: skip
+            raise UserError(
+                f"{copy.root}: not known as a copy (no copy.json of ours); expected "
+                "one, or nothing: remove it, or name another --out"
+            )
         shutil.rmtree(copy.root)
     mine, theirs = run.path("train", "weights.h5"), copy.path("train", "weights.h5")
     if copy.path("config.json").is_file() and runs.digest(mine) != runs.digest(theirs):
-        raise UserError(f"{copy.root} was copied from other weights than {run.root} has now; add "
-                        "--force to make all of it anew")  # fmt: skip
+        raise UserError(
+            f"{copy.root} was copied from other weights than {run.root} has now; add "
+            "--force to make all of it anew"
+        )
     if not copy.path("config.json").is_file():
         runs.save_json(copy.path("copy.json"), {"format": folders.named("copy")})
         shutil.copytree(run.path("train"), copy.path("train"), dirs_exist_ok=True)

@@ -54,8 +54,14 @@ def draw(table: pd.DataFrame, file: Path, *, norm: str) -> None:
         if epsilon and norm == "linf":
             name += f" ({255 * epsilon:.3g}/255)"
         (line,) = ax.plot(rows["groups"], rows["accuracy"], marker="o", markersize=5, label=name)
-        ax.fill_between(rows["groups"], rows["low"], rows["high"], color=line.get_color(),
-                        alpha=0.14, linewidth=0)  # fmt: skip
+        ax.fill_between(
+            rows["groups"],
+            rows["low"],
+            rows["high"],
+            color=line.get_color(),
+            alpha=0.14,
+            linewidth=0,
+        )
         for level in standard.loc[standard["epsilon"] == epsilon, "accuracy"]:
             ax.axhline(level, color=line.get_color(), linestyle="--", linewidth=1.2)
     if len(standard):

@@ -84,9 +84,11 @@ class Adversarial(Steps):
         clean, found = self(images, training=False), self(crafted, training=False)
         self.agree(clean, labels)
         return self.say(
-            loss=self.loss_of(found, labels), clean_loss=self.loss_of(clean, labels),
-            accuracy=right(clean, labels), robust_accuracy=right(found, labels),
-        )  # fmt: skip
+            loss=self.loss_of(found, labels),
+            clean_loss=self.loss_of(clean, labels),
+            accuracy=right(clean, labels),
+            robust_accuracy=right(found, labels),
+        )
 
     def craft(self, images: tf.Tensor, start: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Adversarials (N, H, W, 3) for a training step."""
@@ -97,8 +99,9 @@ class Adversarial(Steps):
         """Loss of each image (N,), and logits by the name of their accuracy; in training mode."""
         share, each, logits = self.setting.clean_share, tf.zeros(tf.shape(labels)), {}
         for weight, name, x in (
-            (share, "accuracy", images), (1 - share, "robust_accuracy", crafted)
-        ):  # fmt: skip
+            (share, "accuracy", images),
+            (1 - share, "robust_accuracy", crafted),
+        ):
             if weight > 0:
                 logits[name] = self(x, training=True)
                 each += weight * self.loss_of(logits[name], labels)
@@ -116,9 +119,14 @@ class Adversarial(Steps):
             # than it begins: it grows as the loss fades, and what is ascended does not fade.
             scale = tf.minimum(self.optimizer.loss_scale, FIRST_LOSS_SCALE) / setting.batch_size
         return inner.ascend(
-            objective, images, start, norm=setting.inner_norm, epsilon=setting.inner_epsilon,
-            scale=scale, **how,
-        )  # fmt: skip
+            objective,
+            images,
+            start,
+            norm=setting.inner_norm,
+            epsilon=setting.inner_epsilon,
+            scale=scale,
+            **how,
+        )
 
     def _label_loss(self, labels: tf.Tensor, *, training: bool) -> inner.Objective:
         # Rises with the cross-entropy, and does not round to 0 where the network is sure.

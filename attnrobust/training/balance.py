@@ -49,7 +49,10 @@ def synthetic(dataset: Dataset, experiment: config.Experiment) -> tf.data.Datase
         return None
     counts = inputs.class_counts(dataset, data.limit)
     batches = inputs.evaluation_batches(dataset, "train", data=data, batch_size=32)
-    stored = [dataset.label_map.index(label) if dataset.label_map else label
-              for label in range(len(counts))]  # fmt: skip
-    return row.made(batches, counts, stored, size=data.image_size, seed=experiment.seed,
-                    free=memory.available())  # fmt: skip
+    stored = [
+        dataset.label_map.index(label) if dataset.label_map else label
+        for label in range(len(counts))
+    ]
+    return row.made(
+        batches, counts, stored, size=data.image_size, seed=experiment.seed, free=memory.available()
+    )

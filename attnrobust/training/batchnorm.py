@@ -47,8 +47,10 @@ def prepare(model: keras.Model, setting: config.Training, devices: int, steps: i
             "warning: an epoch of %d steps leaves %.0f %% of BatchNorm's averages as they were, so "
             "that validation, and an attack inside training, lag behind what learns; "
             "training.batchnorm_momentum=%.2g would leave 10 %%",
-            steps, 100 * left, PROPOSED ** (1 / steps),
-        )  # fmt: skip
+            steps,
+            100 * left,
+            PROPOSED ** (1 / steps),
+        )
 
 
 def level(model: keras.Model) -> None:

@@ -29,10 +29,12 @@ class Keyed:
 
     def __init__(self) -> None:
         self.state = tf.Variable(
-            tf.zeros(2, tf.int64), trainable=False, name="dropout_draws",
+            tf.zeros(2, tf.int64),
+            trainable=False,
+            name="dropout_draws",
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )  # fmt: skip
+        )
 
     def dropout(
         self, inputs: tf.Tensor, rate: float, noise_shape: tf.Tensor | None = None

@@ -95,10 +95,15 @@ def _train(
             groups = phases.learning(setting, state.epoch)
             _learn(model, experiment, groups, strategy)
         row = _one_epoch(
-            model, experiment, dataset, epoch=state.epoch, weights=weights, validation=validation,
+            model,
+            experiment,
+            dataset,
+            epoch=state.epoch,
+            weights=weights,
+            validation=validation,
             rate=optimizers.rate(setting, state.epoch, [row["val_loss"] for row in state.history]),
             made=made,
-        )  # fmt: skip
+        )
         if not all(math.isfinite(row[key]) for key in ("loss", "val_loss")):
             raise UserError(
                 f"the loss is not finite in epoch {row['epoch']}; try a smaller "
@@ -154,9 +159,11 @@ def _network(
 
 
 def _validation(
-    model: keras.Model, experiment: config.Experiment, dataset: Dataset,
+    model: keras.Model,
+    experiment: config.Experiment,
+    dataset: Dataset,
     strategy: tf.distribute.Strategy,
-) -> Validation:  # fmt: skip
+) -> Validation:
     """What judges the model, with a twin in float32 where it computes in less."""
     setting, judge = experiment.training, model
     if setting.precision != "float32":
@@ -172,9 +179,11 @@ def _validation(
 
 
 def _learn(
-    model: keras.Model, experiment: config.Experiment, groups: int | None,
+    model: keras.Model,
+    experiment: config.Experiment,
+    groups: int | None,
     strategy: tf.distribute.Strategy,
-) -> None:  # fmt: skip
+) -> None:
     """Have so many layer groups learn from here on, with a new optimizer."""
     setting = experiment.training
     with strategy.scope(), precision(setting.precision):
@@ -183,8 +192,12 @@ def _learn(
         # Variables that came into being inside the compiled step would have it compiled twice.
         model.optimizer.build(model.trainable_variables)
     if groups is not None or setting.head_epochs:
-        log.info("%s", {None: "the whole network learns", 1: "the head alone learns"}.get(
-            groups, f"the last {groups} layer groups learn"))  # fmt: skip
+        log.info(
+            "%s",
+            {None: "the whole network learns", 1: "the head alone learns"}.get(
+                groups, f"the last {groups} layer groups learn"
+            ),
+        )
 
 
 def _say_end(state: State, setting: config.Training) -> None:
@@ -195,11 +208,13 @@ def _say_end(state: State, setting: config.Training) -> None:
             "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step "
             "of training, %.3f under PGD; %s; try a smaller training.inner_epsilon, or "
             "training.method=adversarial",
-            overfitted["epoch"], overfitted["val_one_step_accuracy"],
+            overfitted["epoch"],
+            overfitted["val_one_step_accuracy"],
             overfitted["val_robust_accuracy"],
-            "stopped, the best weights from before are kept" if state.collapsed
+            "stopped, the best weights from before are kept"
+            if state.collapsed
             else "its weights are the best there are, and are kept",
-        )  # fmt: skip
+        )
     elif state.wait >= setting.patience:
         log.info("no better validation loss for %d epochs: stopped", setting.patience)
 
@@ -252,9 +267,13 @@ def _one_epoch(
     """Fit one epoch at a learning rate; its row of the history."""
     table = tf.constant(weights)
     batches = inputs.training_batches(
-        dataset, data=experiment.data, training=experiment.training, seed=experiment.seed,
-        epoch=epoch, made=made,
-    ).map(lambda image, label: (image, label, tf.gather(table, label)))  # fmt: skip
+        dataset,
+        data=experiment.data,
+        training=experiment.training,
+        seed=experiment.seed,
+        epoch=epoch,
+        made=made,
+    ).map(lambda image, label: (image, label, tf.gather(table, label)))
     own = isinstance(model, Steps)
     if own:
         batches = model.prepare(batches, (experiment.seed, epoch))
@@ -263,12 +282,16 @@ def _one_epoch(
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
-    with tqdm(desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False,
-              disable=None) as bar:  # fmt: skip
+    with tqdm(
+        desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False, disable=None
+    ) as bar:
         history = model.fit(
-            batches, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_, **__: bar.update())],
-        ).history  # fmt: skip
+        ).history
     found = {key: float(values[-1]) for key, values in history.items()} | validation.judged()
     seconds = round(time.monotonic() - start, 2)
     measured = {key: value for key, value in found.items() if not own or key in model.recorded}

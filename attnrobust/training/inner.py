@@ -21,9 +21,16 @@ BACK_OFF = 2.0**6
 
 
 def ascend(
-    objective: Objective, images: tf.Tensor, start: tf.Tensor, *, norm: str, epsilon: float,
-    stepsize: float, steps: int, scale: tf.Tensor | float = 1.0,
-) -> tf.Tensor:  # fmt: skip
+    objective: Objective,
+    images: tf.Tensor,
+    start: tf.Tensor,
+    *,
+    norm: str,
+    epsilon: float,
+    stepsize: float,
+    steps: int,
+    scale: tf.Tensor | float = 1.0,
+) -> tf.Tensor:
     """Points of the ball around the images, and of [0, 1], that ascent from `start` leads to.
 
     Madry et al. 2018: steps along the gradient's sign (`linf`) or unit vector (`l2`), each put

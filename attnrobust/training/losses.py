@@ -102,5 +102,7 @@ def effective_number(counts: np.ndarray, setting: config.Training) -> np.ndarray
 
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "focal": focal}
 CLASS_WEIGHTS: dict[str, Weights] = {
-    "none": none, "inverse_frequency": inverse_frequency, "effective_number": effective_number,
-}  # fmt: skip
+    "none": none,
+    "inverse_frequency": inverse_frequency,
+    "effective_number": effective_number,
+}

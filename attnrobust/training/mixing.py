@@ -178,9 +178,12 @@ def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(images)
     flat = tf.reshape(tf.transpose(_bytes(images), (0, 3, 1, 2)), (-1, shape[1] * shape[2]))
     values = tf.cast(flat, tf.int32)
-    counts = tf.cast(tf.raw_ops.DenseBincount(
-        input=values, size=256, weights=tf.zeros([0]), binary_output=False
-    ), tf.int32)  # fmt: skip
+    counts = tf.cast(
+        tf.raw_ops.DenseBincount(
+            input=values, size=256, weights=tf.zeros([0]), binary_output=False
+        ),
+        tf.int32,
+    )
     step = (shape[1] * shape[2] - _last(counts)) // 255
     before = tf.cumsum(counts, axis=1, exclusive=True)
     table = tf.minimum((before + step // 2) // tf.maximum(step, 1), 255)
@@ -196,8 +199,9 @@ def _last(counts: tf.Tensor) -> tf.Tensor:
     seen = tf.where(counts > 0, tf.range(256), -1)
     return tf.reduce_sum(
         tf.where(seen == tf.reduce_max(seen, axis=1, keepdims=True), counts, 0),
-        axis=1, keepdims=True,
-    )  # fmt: skip
+        axis=1,
+        keepdims=True,
+    )
 
 
 def posterize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
@@ -216,9 +220,7 @@ def rotate(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     """About the centre, by up to 30 degrees at level 10; a positive level turns to the left."""
     angle = _whole(levels, 30) * (math.pi / 180)
     cos, sin, middle = tf.cos(angle), tf.sin(angle), (_size(images) - 1) / 2
-    return _warp(
-        images, cos, -sin, middle * (1 - cos + sin), sin, cos, middle * (1 - cos - sin)
-    )  # fmt: skip
+    return _warp(images, cos, -sin, middle * (1 - cos + sin), sin, cos, middle * (1 - cos - sin))
 
 
 def shear_x(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
@@ -270,7 +272,14 @@ def _warp(images: tf.Tensor, *row: tf.Tensor | float) -> tf.Tensor:
 
 # The paper's nine, and the one that Martinez-Martinez and Nabavi 2023 use instead.
 OPERATIONS: dict[str, Operation] = {
-    "autocontrast": autocontrast, "equalize": equalize, "posterize": posterize, "rotate": rotate,
-    "solarize": solarize, "shear_x": shear_x, "shear_y": shear_y, "translate_x": translate_x,
-    "translate_y": translate_y, "flip": flip,
-}  # fmt: skip
+    "autocontrast": autocontrast,
+    "equalize": equalize,
+    "posterize": posterize,
+    "rotate": rotate,
+    "solarize": solarize,
+    "shear_x": shear_x,
+    "shear_y": shear_y,
+    "translate_x": translate_x,
+    "translate_y": translate_y,
+    "flip": flip,
+}

@@ -93,8 +93,12 @@ def rate(setting: config.Training, epoch: int, losses: Sequence[float] = ()) -> 
 
 
 OPTIMIZERS: dict[str, Callable[[config.Training], keras.optimizers.Optimizer]] = {
-    "adam": adam, "sgd": sgd,
-}  # fmt: skip
+    "adam": adam,
+    "sgd": sgd,
+}
 SCHEDULES: dict[str, Callable[[config.Training, int, Sequence[float]], float]] = {
-    "constant": constant, "cosine": cosine, "step": step, "plateau": plateau,
-}  # fmt: skip
+    "constant": constant,
+    "cosine": cosine,
+    "step": step,
+    "plateau": plateau,
+}

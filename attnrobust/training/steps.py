@@ -115,8 +115,11 @@ def agreement(model: keras.Model) -> list[keras.metrics.Metric]:
     import tensorflow_addons as tfa
 
     # It cannot count in the half precision that layers of the moment take.
-    return [tfa.metrics.CohenKappa(classes, name="kappa", weightage="quadratic",
-                                   sparse_labels=True, dtype="float32")]  # fmt: skip
+    return [
+        tfa.metrics.CohenKappa(
+            classes, name="kappa", weightage="quadratic", sparse_labels=True, dtype="float32"
+        )
+    ]
 
 
 def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

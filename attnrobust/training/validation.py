@@ -51,8 +51,13 @@ def validation_batches(
         if setting.validation_share < 1:
             batches = _thinned(batches.unbatch(), setting.validation_share)
             batches = batches.batch(setting.batch_size)
-        batches = inner.starts(batches, setting.inner_norm, setting.inner_epsilon,
-                               (experiment.seed, -1), gaussian=False)  # fmt: skip
+        batches = inner.starts(
+            batches,
+            setting.inner_norm,
+            setting.inner_epsilon,
+            (experiment.seed, -1),
+            gaussian=False,
+        )
     return batches.with_options(whole_files())
 
 

@@ -50,7 +50,14 @@ EXPERIMENT = Experiment(
     corruptions=Corruptions(names=("mixture",), severities=(4,)),
     attack=Attack(
         epsilons=(
-            0.05 / 255, 0.1 / 255, 0.2 / 255, 0.5 / 255, 1 / 255, 1.5 / 255, 2.5 / 255, 5 / 255,
+            0.05 / 255,
+            0.1 / 255,
+            0.2 / 255,
+            0.5 / 255,
+            1 / 255,
+            1.5 / 255,
+            2.5 / 255,
+            5 / 255,
         ),
         steps=5,
         rel_stepsize=0.4,
@@ -58,7 +65,7 @@ EXPERIMENT = Experiment(
         early_stop=False,
         batch_size=64,
     ),
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     raise SystemExit(main(EXPERIMENT))

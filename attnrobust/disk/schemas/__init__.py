@@ -18,7 +18,27 @@ from attnrobust.disk.schemas.kinds import SHARD, Checks, Progress, Provenance, S
 from attnrobust.disk.schemas.plain import checked, damaged, load_history, load_json, records
 from attnrobust.disk.schemas.tables import COMPARISON, MEASUREMENTS, load_table
 
-__all__ = ["ATTACKED", "COMPARISON", "EXPLAINED", "MEASURED", "MEASUREMENTS", "PREDICTED", "SEEN",
-           "SHARD", "SHOWN", "Checks", "Progress", "Provenance", "Stamp", "Written", "checked",
-           "damaged", "judged", "load_history", "load_json", "load_npz", "load_table",
-           "records"]  # fmt: skip
+__all__ = [
+    "ATTACKED",
+    "COMPARISON",
+    "EXPLAINED",
+    "MEASURED",
+    "MEASUREMENTS",
+    "PREDICTED",
+    "SEEN",
+    "SHARD",
+    "SHOWN",
+    "Checks",
+    "Progress",
+    "Provenance",
+    "Stamp",
+    "Written",
+    "checked",
+    "damaged",
+    "judged",
+    "load_history",
+    "load_json",
+    "load_npz",
+    "load_table",
+    "records",
+]

@@ -71,8 +71,9 @@ def _wrong(array: np.ndarray, type_: str, shape: Sequence[str], lengths: dict[st
         for length, side in zip(array.shape, expected, strict=True)
     )
     if not alike:
-        sides = ", ".join(side if at is None else str(at)
-                          for side, at in zip(shape, expected, strict=True))  # fmt: skip
+        sides = ", ".join(
+            side if at is None else str(at) for side, at in zip(shape, expected, strict=True)
+        )
         return f"shape {array.shape}, expected ({sides})"
     lengths.update(zip(shape, array.shape, strict=True))
     if array.dtype.kind == "f" and not np.isfinite(array).all():

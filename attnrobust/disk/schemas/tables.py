@@ -35,8 +35,14 @@ def _radius(number: float) -> bool:
     return 0 <= number < math.inf
 
 
-_measured = {"seed": _whole, "level": _radius, "value": _finite, "low": _finite, "high": _finite,
-           "n": _whole}  # fmt: skip
+_measured = {
+    "seed": _whole,
+    "level": _radius,
+    "value": _finite,
+    "low": _finite,
+    "high": _finite,
+    "n": _whole,
+}
 MEASUREMENTS = Columns(("dataset", "experiment", "split", "condition", "name", "metric"), _measured)
 COMPARISON = Columns(
     ("dataset", "experiment", "method", "condition", "name", "subset", "metric"),
@@ -61,11 +67,15 @@ def load_table(path: Path, kind: Columns, *, stage: str) -> pd.DataFrame:
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
     missing = [name for name in (*kind.text, *kind.numbers) if name not in header]
     if missing or len(set(header)) < len(header):
-        raise damaged(path, f"no column {', '.join(missing)}" if missing else "a column twice",
-                      again)  # fmt: skip
+        raise damaged(
+            path, f"no column {', '.join(missing)}" if missing else "a column twice", again
+        )
     if uneven := next((row for row in rows if len(row) != len(header)), None):
-        raise damaged(path, f"row {rows.index(uneven) + 1}: {len(uneven)} fields, expected "
-                      f"{len(header)}", again)  # fmt: skip
+        raise damaged(
+            path,
+            f"row {rows.index(uneven) + 1}: {len(uneven)} fields, expected {len(header)}",
+            again,
+        )
     columns: dict[str, list[Any]] = {
         name: [row[place] for row in rows] for place, name in enumerate(header)
     }

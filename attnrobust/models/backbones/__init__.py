@@ -11,5 +11,8 @@ from attnrobust.models.backbones import efficientnet, inception, mobilenet, resn
 from attnrobust.models.backbones.base import Backbone
 
 BACKBONES: dict[str, Backbone] = {
-    **resnet.ROWS, **inception.ROWS, **mobilenet.ROWS, **efficientnet.ROWS,
-}  # fmt: skip
+    **resnet.ROWS,
+    **inception.ROWS,
+    **mobilenet.ROWS,
+    **efficientnet.ROWS,
+}
