@@ -104,16 +104,16 @@ def test_a_preparation_killed_as_it_ends_goes_on(
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_lock_neither_empties_nor_removes_a_file(tmp_path: Path, linked: bool) -> None:
-    lock, target = tmp_path / ".out.lock", tmp_path / "target"
-    (target if linked else lock).write_text("precious")
+    place, target = tmp_path / ".out.lock", tmp_path / "target"
+    (target if linked else place).write_text("precious")
     if linked:
-        lock.symlink_to(target)
+        place.symlink_to(target)
     with (
         pytest.raises(UserError, match=r"\.out\.lock: in the way"),
         lock.alone(tmp_path / "out"),
     ):
         pytest.fail("held")
-    assert lock.read_text() == "precious"
+    assert place.read_text() == "precious"
 
 
 def test_a_manifest_of_too_deep_json_is_none(tmp_path: Path) -> None:

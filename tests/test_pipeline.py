@@ -19,6 +19,7 @@ from training_helpers import leave_uncompiled
 from attnrobust import cli as program
 from attnrobust import config
 from attnrobust.attacks.methods import settled
+from attnrobust.config.smoke import smoke
 from attnrobust.data import inputs, records
 from attnrobust.disk import runs
 from attnrobust.run import main
@@ -406,12 +407,12 @@ def test_wrong_usage_exits_with_2():
 
 
 def test_smoke_keeps_a_grid_and_needs_no_download():
-    small = pipeline.smoke(inception_resnet_v2_soft_attention.EXPERIMENT)
+    small = smoke(inception_resnet_v2_soft_attention.EXPERIMENT)
     assert small.model.weights == "none"
     assert small.attack.epsilons == (0.00125, 0.01)
     assert small.name.endswith("-smoke")
     one = config.with_settings(EXPERIMENT, ["attack.epsilons=0.1"])
-    assert pipeline.smoke(one).attack.epsilons == (0.1,)
+    assert smoke(one).attack.epsilons == (0.1,)
 
 
 def test_an_experiment_is_a_command(records_folder, tmp_path, monkeypatch, capsys):

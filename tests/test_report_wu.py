@@ -20,6 +20,7 @@ from test_report_calibration import page_of, row_of
 from attnrobust import cli as program
 from attnrobust import config
 from attnrobust.attacks.methods import reach
+from attnrobust.config.smoke import smoke
 from attnrobust.corruptions import RANDOM
 from attnrobust.data import corrupted, shards, writing
 from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, save_text
@@ -27,7 +28,7 @@ from attnrobust.report import figures, pictures, reading, wu, wu_figures
 from attnrobust.report.results import Result
 from attnrobust.report.sections import Section
 from attnrobust.stages import evaluation, pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.walk import RECORDS, Walk
 from tfrecords import eyepacs
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -339,7 +340,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """
     rows, rejects = eyepacs.read(make_eyepacs(tmp_path / "raw", patients=20))
     monkeypatch.chdir(tmp_path)
-    plain = pipeline.RECORDS / "eyepacs"
+    plain = RECORDS / "eyepacs"
     writing.write(
         plain,
         name="eyepacs",
@@ -349,7 +350,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         how=shards.Preparation(size=SIZE, workers=1),
         tasks=eyepacs.TASKS,
     )
-    copy = pipeline.RECORDS / "eyepacs_1"
+    copy = RECORDS / "eyepacs_1"
     words = ["--records", str(plain), "--out", str(copy), "--levels", "1", "--splits", "train"]
     assert corrupted.main(words) == 0
     model = keras.Sequential(
@@ -363,9 +364,9 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
     for lost, name in zip((10, 15, 20), trained.values(), strict=True):
         experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
-        experiment = config.with_settings(pipeline.smoke(experiment), ["attack.steps=5"])
+        experiment = config.with_settings(smoke(experiment), ["attack.steps=5"])
         run = graded(tmp_path / "runs", experiment=experiment, lost=lost)
-        walk = Walk(run, pipeline.RECORDS / experiment.data.folder)
+        walk = Walk(run, RECORDS / experiment.data.folder)
         pipeline._remember(walk, walk.dataset(), model, [])
     out = tmp_path / "report"
     assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
