@@ -1,19 +1,108 @@
-"""`python -m attnrobust {demo,study,report,transfer,unfreeze,doctor}`."""
+"""The command line, `attnrobust COMMAND`; each command imports what it needs when it is called."""
+
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from attnrobust import __version__
 from attnrobust.console import Parser, guarded, positive
-from attnrobust.disk import lock
 
-RECORDS = Path("tfrecords/shards")
+RECORDS, RUNS = Path("tfrecords/shards"), Path("runs")
+DESCRIPTION = """How robust a medical image classifier is, why, and how to make it better.
+
+In order: prepare a data set's records, run an experiment's stages on them, open the page."""
+
+
+def _nothing(_: Parser) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `attnrobust`.
+
+    Attributes:
+        what: It does, in a line.
+        example: Words that show it.
+        options: Adds its options.
+        work: Does it.
+        hand_on: Takes its words instead, for a command line of its own; returns the exit code.
+    """
+
+    what: str
+    example: str
+    options: Callable[[Parser], None] = _nothing
+    work: Callable[[argparse.Namespace], None] | None = None
+    hand_on: Callable[[Sequence[str]], int] | None = None
+
+
+def _prepare(words: Sequence[str]) -> int:
+    import tfrecords
+
+    name, rest = _named(words, "prepare", "DATASET", "data set", tfrecords.known())
+    main: Callable[[Sequence[str]], int] = importlib.import_module(f"tfrecords.{name}").main
+    return main(rest)
+
+
+def _run(words: Sequence[str]) -> int:
+    import experiments
+    from attnrobust import run
+
+    name, rest = _named(words, "run", "DATASET.NAME", "experiment", experiments.known())
+    return run.main(experiments.load(name), rest, about=experiments.about(name))
+
+
+def _draw(words: Sequence[str]) -> int:
+    from tfrecords import synthetic
+
+    return synthetic.main(words)
+
+
+def _corrupt(words: Sequence[str]) -> int:
+    from attnrobust.data import corrupted
+
+    return corrupted.main(words)
+
+
+def _named(
+    words: Sequence[str], command: str, called: str, kind: str, known: Sequence[str]
+) -> tuple[str, Sequence[str]]:
+    """The first word, which is one of the known names, and all others."""
+    parser = Parser(prog=f"attnrobust {command}", description=COMMANDS[command].what)
+    parser.add_argument("name", metavar=called, help=f"one of: {', '.join(known)}")
+    parser.add_argument(
+        "rest",
+        nargs="*",
+        metavar="…",
+        help=f"its own words: see attnrobust {command} {called} --help",
+    )
+    chosen = parser.parse_args(list(words[:1])).name
+    if chosen not in known:
+        from attnrobust import config
+        from attnrobust.errors import UserError
+
+        try:
+            config.lookup(kind, dict.fromkeys(known, True), chosen)
+        except UserError as error:
+            parser.error(str(error))
+    return chosen, words[1:]
 
 
 def _demo(command: Parser) -> None:
-    command.add_argument("--images", type=int, default=1200, help="images to draw")
+    command.add_argument("--images", type=int, default=1200, help="images to draw (1200)")
+
+
+def _do_demo(options: argparse.Namespace) -> None:
+    from attnrobust import demo
+
+    demo.demo(images=options.images)
 
 
 def _study(command: Parser) -> None:
@@ -23,39 +112,70 @@ def _study(command: Parser) -> None:
         metavar="DATASET.NAME[@RECORDS]",
         help="experiments; * for any letters, records if not its own",
     )
-    command.add_argument("--out", type=Path, required=True, help="folder of the page")
-    command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    _out(command, "folder of the page")
+    command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="(0)")
     command.add_argument(
         "--stages",
         nargs="+",
         metavar="STAGE",
         default=["train", "predict", "attack", "evaluate"],
-        help="what each walks (train predict attack evaluate)",
+        help="of each run (train predict attack evaluate)",
     )
-    command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
+    command.add_argument("--runs", type=Path, default=RUNS, help=f"where runs are kept ({RUNS})")
     _settings(command, "change a setting of all")
 
 
+def _do_study(options: argparse.Namespace) -> None:
+    from attnrobust.disk import lock
+    from attnrobust.studies import study
+
+    with lock.alone(options.out):
+        study.study(
+            options.experiments,
+            options.out,
+            seeds=options.seeds,
+            stages=options.stages,
+            settings=options.settings,
+            runs=options.runs,
+        )
+
+
 def _report(command: Parser) -> None:
-    command.add_argument("runs", type=Path, nargs="+", help="run folders (…/seed-<n>) or above")
-    command.add_argument("--out", type=Path, required=True, help="folder of the page")
+    _runs(command, "run folders (…/seed-<n>) or above")
+    _out(command, "folder of the page")
     command.add_argument("--title", help="of the page")
     command.add_argument(
         "--baseline", metavar="NAME", help="run that corruption errors are relative to (the first)"
     )
 
 
+def _do_report(options: argparse.Namespace) -> None:
+    from attnrobust.disk.runs import find_runs
+    from attnrobust.report import page
+
+    page.write(find_runs(options.runs), options.out, title=options.title, baseline=options.baseline)
+
+
 def _transfer(command: Parser) -> None:
-    command.add_argument("runs", type=Path, nargs="+", help="trained run folders, or above")
-    command.add_argument("--out", type=Path, required=True, help="folder of the matrix")
-    command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
+    _runs(command, "trained run folders, or above")
+    _out(command, "folder of the matrix")
+    _records(command)
     _settings(command, "change the attack's settings")
+
+
+def _do_transfer(options: argparse.Namespace) -> None:
+    from attnrobust.disk import lock
+    from attnrobust.disk.runs import find_runs
+    from attnrobust.studies import transfer
+
+    with lock.alone(options.out):
+        transfer.transfer(find_runs(options.runs), options.records, options.out, options.settings)
 
 
 def _unfreeze(command: Parser) -> None:
     command.add_argument("run", type=Path, help="trained run folder (…/seed-<n>)")
-    command.add_argument("--out", type=Path, required=True, help="folder of runs and figure")
-    command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
+    _out(command, "folder of runs and figure")
+    _records(command)
     command.add_argument(
         "--groups",
         type=positive,
@@ -74,58 +194,8 @@ def _unfreeze(command: Parser) -> None:
     _settings(command, "change its settings")
 
 
-def _doctor(command: Parser) -> None:
-    command.add_argument("--records", type=Path, default=RECORDS, help="where records are kept")
-    command.add_argument(
-        "--experiment",
-        metavar="DATASET.NAME",
-        help="measure a step of it and say how long it will take",
-    )
-    _settings(command, "change one of its settings")
-
-
-def _settings(command: Parser, what: str) -> None:
-    command.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help=what
-    )
-
-
-def _do_demo(options: argparse.Namespace) -> None:
-    from attnrobust import demo
-
-    demo.demo(images=options.images)
-
-
-def _do_study(options: argparse.Namespace) -> None:
-    from attnrobust.studies import study
-
-    with lock.alone(options.out):
-        study.study(
-            options.experiments,
-            options.out,
-            seeds=options.seeds,
-            stages=options.stages,
-            settings=options.settings,
-            runs=options.runs,
-        )
-
-
-def _do_report(options: argparse.Namespace) -> None:
-    from attnrobust.disk.runs import find_runs
-    from attnrobust.report import page
-
-    page.write(find_runs(options.runs), options.out, title=options.title, baseline=options.baseline)
-
-
-def _do_transfer(options: argparse.Namespace) -> None:
-    from attnrobust.disk.runs import find_runs
-    from attnrobust.studies import transfer
-
-    with lock.alone(options.out):
-        transfer.transfer(find_runs(options.runs), options.records, options.out, options.settings)
-
-
 def _do_unfreeze(options: argparse.Namespace) -> None:
+    from attnrobust.disk import lock
     from attnrobust.disk.runs import Run
     from attnrobust.studies import unfreezing
 
@@ -142,37 +212,147 @@ def _do_unfreeze(options: argparse.Namespace) -> None:
         )
 
 
+def _list(command: Parser) -> None:
+    from attnrobust import listing
+
+    command.add_argument(
+        "kind",
+        nargs="?",
+        default="experiments",
+        metavar="KIND",
+        choices=listing.KINDS,
+        help=f"(experiments) or {', '.join(list(listing.KINDS)[1:])}",
+    )
+
+
+def _do_list(options: argparse.Namespace) -> None:
+    from attnrobust import listing
+
+    print("\n".join(listing.lines(options.kind)))
+
+
+def _doctor(command: Parser) -> None:
+    _records(command)
+    command.add_argument(
+        "--models", action="store_true", help="build every model and say how large it is (30 s)"
+    )
+    command.add_argument(
+        "--experiment",
+        metavar="DATASET.NAME",
+        help="measure a step of it and say how long it will take",
+    )
+    _settings(command, "change one of its settings")
+
+
 def _do_doctor(options: argparse.Namespace) -> None:
     from attnrobust import doctor
 
     if options.experiment:
         doctor.forecast(options.experiment, options.settings, options.records)
     else:
-        doctor.doctor(options.records)
+        doctor.doctor(options.records, models=options.models)
 
 
-# Of each command: what it is for, its options, its work. What it needs is imported only then.
-COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
-    "demo": ("the whole walk on drawn images, in a few minutes", _demo, _do_demo),
-    "study": ("several experiments and seeds, and one page on all", _study, _do_study),
-    "report": ("one page from one or many runs", _report, _do_report),
-    "transfer": ("adversarials of each run, judged by all", _transfer, _do_transfer),
-    "unfreeze": (
+def _runs(command: Parser, what: str) -> None:
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=what)
+
+
+def _out(command: Parser, what: str) -> None:
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help=what)
+
+
+def _records(command: Parser) -> None:
+    command.add_argument(
+        "--records",
+        type=Path,
+        default=RECORDS,
+        metavar="DIR",
+        help=f"folder of a data set's records, or of several such folders ({RECORDS})",
+    )
+
+
+def _settings(command: Parser, what: str) -> None:
+    command.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help=what
+    )
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("all of it on drawn images, in a few minutes", "", _demo, _do_demo),
+    "prepare": Command(
+        "a data set as downloaded to records", "ham10000 --raw DIR", hand_on=_prepare
+    ),
+    "run": Command(
+        "stages of an experiment: train, predict, attack, check, evaluate, explain, report, export",
+        "ham10000.resnet50_soft_attention all --seed 1",
+        hand_on=_run,
+    ),
+    "study": Command(
+        "several experiments and seeds, and one page on all",
+        "'ham10000.resnet50_*' --seeds 0 1 2 --out reports/attention",
+        _study,
+        _do_study,
+    ),
+    "report": Command(
+        "one page from one or many runs", "runs/ham10000 --out reports/skin", _report, _do_report
+    ),
+    "transfer": Command(
+        "adversarials of each run, judged by all",
+        "runs/ham10000 --out transfer",
+        _transfer,
+        _do_transfer,
+    ),
+    "unfreeze": Command(
         "fine-tune ever more layer groups of a robust model, without an attack",
+        "runs/ham10000/resnet18_gap_adversarial/seed-0 --out unfrozen",
         _unfreeze,
         _do_unfreeze,
     ),
-    "doctor": ("what is installed, devices, records, models", _doctor, _do_doctor),
+    "corrupt": Command(
+        "a copy of records with every image corrupted once",
+        "--records tfrecords/shards/eyepacs --splits train --out eyepacs_1",
+        hand_on=_corrupt,
+    ),
+    "draw": Command(
+        "a raw folder of drawn lesions, with masks", "--out drawn --images 800", hand_on=_draw
+    ),
+    "list": Command(
+        "experiments, data sets, attacks, … that there are", "attacks", _list, _do_list
+    ),
+    "doctor": Command("what is installed, devices, records", "", _doctor, _do_doctor),
 }
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="attnrobust",
+        description=DESCRIPTION,
+        epilog="attnrobust COMMAND --help says more, with an example",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"attnrobust {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, row in COMMANDS.items():
+        words = f"attnrobust {name} {row.example}".rstrip()
+        command = commands.add_parser(
+            name, help=row.what, description=row.what, epilog=f"example: {words}"
+        )
+        row.options(command)
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The project's command line; returns the exit code."""
-    parser = Parser(prog="python -m attnrobust", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (what, arguments, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=what)
-        arguments(command)
-        command.add_argument("--debug", action="store_true", help="show tracebacks")
-    options = parser.parse_args(argv)
-    return guarded(lambda: COMMANDS[options.command][2](options), debug=options.debug)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS and (hand_on := COMMANDS[words[0]].hand_on):
+        return hand_on(words[1:])
+    parser = _parser()
+    if argv is None:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    options = parser.parse_args(words)
+    work = COMMANDS[options.command].work
+    assert work, "every other command has handed its words on"
+    return guarded(lambda: work(options), debug=options.debug)

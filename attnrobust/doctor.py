@@ -14,6 +14,7 @@ import experiments
 from attnrobust import config
 from attnrobust.disk import provenance
 from attnrobust.errors import UserError
+from attnrobust.stages.walk import records_of
 
 if TYPE_CHECKING:
     from tensorflow import keras
@@ -62,19 +63,21 @@ class WuRow:
     reasons: dict[str, int]
 
 
-def doctor(records: Path) -> None:
-    """Print versions, devices, records and the table of models.
+def doctor(records: Path, *, models: bool = False) -> None:
+    """Print versions, devices and records.
 
     Args:
-        records: Folder that holds one folder of records a data set.
+        records: Folder of a data set's records, or of several such folders.
+        models: Also build every model and print how large it is (half a minute).
     """
     log.info("python %s, %s", platform.python_version(), platform.platform())
     for package, version in provenance.versions().items():
         log.info("  %-20s %s", package, version)
     _devices()
     _records(records)
-    _models()
-    _backbones()
+    if models:
+        _models()
+        _backbones()
 
 
 def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
@@ -83,7 +86,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     Args:
         name: `<dataset>.<experiment>`, as below `experiments/`.
         settings: `key=value` changes.
-        folder: Holds the records; their counts are needed.
+        folder: Of the records, or of several data sets' records; their counts are needed.
 
     Raises:
         UserError: No such experiment, or no records of its data set.
@@ -95,7 +98,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     from attnrobust import forecast as measuring
     from attnrobust.data import folds, inputs, records
 
-    dataset = records.load(folder / experiment.data.folder).as_task(experiment.data.task)
+    dataset = records.load(records_of(folder, experiment.data)).as_task(experiment.data.task)
     if experiment.data.folds:
         dataset = folds.as_fold(dataset, experiment.data.folds, experiment.data.fold)
     data = experiment.data
@@ -120,9 +123,11 @@ def _records(folder: Path) -> None:
     from attnrobust.data import records
 
     log.info("\nrecords in %s", folder)
-    found = sorted(path.parent for path in folder.glob("*/dataset.json"))
+    found = sorted(
+        path.parent for path in (*folder.glob("dataset.json"), *folder.glob("*/dataset.json"))
+    )
     if not found:
-        log.info("  none; make them with python -m tfrecords.<dataset> --raw DIR")
+        log.info("  none; make them with attnrobust prepare DATASET --raw DIR")
     for root in found:
         try:
             dataset = records.load(root)

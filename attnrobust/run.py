@@ -12,15 +12,24 @@ from attnrobust.console import Parser, guarded
 from attnrobust.disk.runs import Run
 from attnrobust.explanations import UNATTACKED
 from attnrobust.stages.pipeline import STAGES, in_order, walk_through
-from attnrobust.stages.walk import RECORDS, RUNS, Walk
+from attnrobust.stages.walk import RECORDS, RUNS, Walk, records_of
 from attnrobust.studies import search
 
 
-def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
-    """An experiment's command line; returns the exit code."""
+def main(
+    experiment: config.Experiment, argv: Sequence[str] | None = None, *, about: str = ""
+) -> int:
+    """An experiment's command line; returns the exit code.
+
+    Args:
+        experiment: What is run.
+        argv: Words after its name; None takes the process's own.
+        about: What --help says of it.
+    """
     where = f"{experiment.data.dataset}.{experiment.name}"
     parser = Parser(
-        prog=f"python -m experiments.{where}",
+        prog=f"attnrobust run {where}",
+        description=about,
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(
             f"{name:<10}{stage.__doc__}"
@@ -37,7 +46,8 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     add(
         "--records",
         type=Path,
-        help="folder of the records (tfrecords/shards/<dataset>, or data.records)",
+        metavar="DIR",
+        help=f"folder of a data set's records, or of several such folders ({RECORDS})",
     )
     add("--runs", type=Path, default=RUNS, help="where runs are kept (runs)")
     add("--seed", type=int, help="of weights, order and attacks")
@@ -103,7 +113,7 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
     chosen = config.with_settings(base, [*tiny, *options.settings, *seed])
     return Walk(
         Run.of(chosen, options.runs),
-        options.records or RECORDS / chosen.data.folder,
+        records_of(options.records, chosen.data),
         options.force,
         machines=options.strategy,
         name=options.label or "",

@@ -263,3 +263,16 @@ def test_where_all_groups_agree_groups_count_as_images(right: float) -> None:
     found = metrics.proportion(hits, groups=groups)
     assert found == (right, *metrics.wilson(round(5 * right), 5), "wilson")
     assert found.low < found.high
+
+
+def test_resampling_holds_as_much_in_memory_for_many_images_as_for_few() -> None:
+    sizes = []
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        sizes.append(weights.size)
+        return weights.mean(axis=1)
+
+    for n in (100, 30_000):
+        metrics._Resampling(n, 0, None).ends(mean)
+    assert max(sizes) <= 2_000_000
+    assert sum(sizes) == metrics.RESAMPLES * 30_100

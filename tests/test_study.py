@@ -13,6 +13,7 @@ import pytest
 
 import experiments
 from attnrobust import cli as __main__
+from attnrobust.disk.files import save_text
 from attnrobust.errors import UserError
 from attnrobust.run import main
 from attnrobust.stages.ready import ready
@@ -154,7 +155,34 @@ def test_each_walk_is_a_process_whose_failure_is_told(
     assert __main__.main([*words, "--out", str(tmp_path / "page")]) == 1
     said = capfd.readouterr().err.splitlines()
     assert "resnet18_gap" in said[0], "the process' own line"
-    assert said[-1].startswith("error: python -m experiments.demo.resnet18_gap evaluate")
+    assert said[-1].startswith("error: 1 of 1 runs failed: python -m experiments")
+
+
+def test_a_study_goes_on_after_a_failure_and_says_which_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs the first fails: the second is made, the page is of it alone."""
+    called, written = [], []
+
+    def process(words: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        root = tmp_path / "runs" / "demo" / "resnet18_gap" / f"seed-{len(called)}"
+        called.append(words)
+        if len(called) == 2:
+            save_text(root / "evaluate" / "measurements.csv", "")
+        return subprocess.CompletedProcess(words, len(called) % 2)
+
+    monkeypatch.setattr(study, "require_ready", lambda *_: None)
+    monkeypatch.setattr(study.subprocess, "run", process)
+    monkeypatch.setattr(study, "find_runs", lambda roots: roots)
+    monkeypatch.setattr(study.page, "write", lambda roots, _: written.extend(roots))
+    words = ["study", "demo.resnet18_gap", "--seeds", "0", "1", "--runs", str(tmp_path / "runs")]
+    assert __main__.main([*words, "--out", str(tmp_path / "page")]) == 1
+    assert [root.name for root in written] == ["seed-1"]
+    assert len(called) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: 1 of 2 runs failed: python")
+    assert "--seed 0" in said
+    assert "--seed 1" not in said
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ into train and validation in the proportion of their shares. Without them all pa
 The stored label is that of Wasserman, section 3.1: a pneumothorax among the findings, or none. So
 is the preparation: resized, then `gaussian_high_pass`; `--filter none` keeps the X-ray as it is.
 
-    python -m tfrecords.chestxray14 --raw DIR [--out DIR]
-    python -m tfrecords.chestxray14 --raw DIR --figure FILE.png    the steps of the filter
+    attnrobust prepare chestxray14 --raw DIR [--out DIR]
+    attnrobust prepare chestxray14 --raw DIR --figure FILE.png    the steps of the filter
 """
 
 from __future__ import annotations
@@ -209,9 +209,19 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
     log.info("%s", file)
 
 
-if __name__ == "__main__":
-    raise SystemExit(
-        prepare.main(
-            NAME, CLASSES, read, split_by=("patient", "image"), image_filter=FILTER, draw=draw_steps
-        )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME,
+        CLASSES,
+        read,
+        split_by=("patient", "image"),
+        image_filter=FILTER,
+        draw=draw_steps,
+        about=__doc__,
+        argv=argv,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

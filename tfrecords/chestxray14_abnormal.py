@@ -4,7 +4,7 @@ Layout, official split and preparation: those of chestxray14 (tfrecords/chestxra
 
 "No Finding" says that the reports' text names none of the 14, not that the lungs are healthy.
 
-    python -m tfrecords.chestxray14_abnormal --raw DIR [--out DIR]
+    attnrobust prepare chestxray14_abnormal --raw DIR [--out DIR]
 """
 
 from __future__ import annotations
@@ -37,14 +37,19 @@ def _label(findings: Sequence[str]) -> str:
     return CLASSES[chestxray14.NOTHING not in findings]
 
 
-if __name__ == "__main__":
-    raise SystemExit(
-        prepare.main(
-            NAME,
-            CLASSES,
-            read,
-            split_by=("patient", "image"),
-            image_filter=chestxray14.FILTER,
-            draw=chestxray14.draw_steps,
-        )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME,
+        CLASSES,
+        read,
+        split_by=("patient", "image"),
+        image_filter=chestxray14.FILTER,
+        draw=chestxray14.draw_steps,
+        about=__doc__,
+        argv=argv,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -12,7 +12,7 @@ with its kind (`Pneumonia/Viral/SARS`); both give the same classes, but newer on
 `COVID-19, ARDS`. Many classes have few images, and some none in the test split. The task `covid`
 is COVID-19 against all else, for which Martinez-Martinez and Nabavi use the data set.
 
-    python -m tfrecords.covid_cxr --raw DIR [--out DIR]
+    attnrobust prepare covid_cxr --raw DIR [--out DIR]
 """
 
 from __future__ import annotations
@@ -196,5 +196,12 @@ def _unusable(patient: str, finding: str, view: str, labels: Mapping[str, str]) 
     return ""
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS, about=__doc__, argv=argv
+    )
+
+
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS))
+    raise SystemExit(main())

@@ -8,11 +8,12 @@ Rows that the notes call inconclusive have no finding and are left out; how many
 `covid` has the classes of covid_cxr's, so that a model trained on one data set can be tested on
 the other.
 
-    python -m tfrecords.covid_cxr_actualmed --raw DIR [--out DIR]
+    attnrobust prepare covid_cxr_actualmed --raw DIR [--out DIR]
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from attnrobust.data import prepare, raw
@@ -60,5 +61,12 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
     )
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS, about=__doc__, argv=argv
+    )
+
+
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("patient", "image"), tasks=TASKS))
+    raise SystemExit(main())

@@ -10,9 +10,9 @@ beside trainLabels_cropped.csv; with both, trainLabels.csv is read.
 The stored label is the grade; the task `binary` is that of Wasserman, section 3.1: moderate and
 above are positive.
 
-    python -m tfrecords.eyepacs --raw DIR [--out DIR]
-    python -m tfrecords.eyepacs --raw DIR --fit disc --filter graham --size 256 [--out DIR]
-    python -m tfrecords.eyepacs --raw DIR --figure FILE
+    attnrobust prepare eyepacs --raw DIR [--out DIR]
+    attnrobust prepare eyepacs --raw DIR --fit disc --filter graham --size 256 [--out DIR]
+    attnrobust prepare eyepacs --raw DIR --figure FILE
 
 The second command is the preprocessing of Wu, section 2.2, after Graham
 (attnrobust/data/fundus.py); the third draws it on the first photograph, before and after. An
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,15 +121,20 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
     log.info("%s", file)
 
 
-if __name__ == "__main__":
-    raise SystemExit(
-        prepare.main(
-            NAME,
-            CLASSES,
-            read,
-            split_by=("patient", "image"),
-            tasks=TASKS,
-            draw=draw_steps,
-            draw_fitted=False,
-        )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME,
+        CLASSES,
+        read,
+        split_by=("patient", "image"),
+        tasks=TASKS,
+        draw=draw_steps,
+        draw_fitted=False,
+        about=__doc__,
+        argv=argv,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -11,7 +11,7 @@ Layout, as downloaded:
                                              or ISIC2018_Task3_Training_Input/
     HAM10000_segmentations_lesion_tschandl/  <image_id>_segmentation.png, if downloaded
 
-    python -m tfrecords.ham10000 --raw DIR [--out DIR]
+    attnrobust prepare ham10000 --raw DIR [--out DIR]
 """
 
 from __future__ import annotations
@@ -159,5 +159,10 @@ def write(folder: Path, out: Path, *, name: str = NAME, size: int) -> None:
     writing.write(out, name=name, classes=CLASSES, rows=rows, rejects=rejects, how=how)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(NAME, CLASSES, read, split_by=("lesion", "image"), about=__doc__, argv=argv)
+
+
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("lesion", "image")))
+    raise SystemExit(main())

@@ -12,7 +12,7 @@ be off by one lesion's (never more than 299/1099; `--split-by image` gives the e
 lets test lesions be seen in training); and an eighth of the other 800 is for validation, of which
 the paper says nothing.
 
-    python -m tfrecords.ham10000_balanced --raw DIR --size 224    the centre square, as the paper
+    attnrobust prepare ham10000_balanced --raw DIR --size 224    the centre square, as the paper
 """
 
 from __future__ import annotations
@@ -89,5 +89,12 @@ def _hash(name: str) -> bytes:
     return hashlib.sha256(f"{NAME}:{name}".encode()).digest()
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return prepare.main(
+        NAME, CLASSES, read, split_by=("lesion", "image"), fit="crop", about=__doc__, argv=argv
+    )
+
+
 if __name__ == "__main__":
-    raise SystemExit(prepare.main(NAME, CLASSES, read, split_by=("lesion", "image"), fit="crop"))
+    raise SystemExit(main())

@@ -3,7 +3,7 @@
 A lesion is drawn once as `Lesion` (class signs mixed with those of a class it may be mistaken
 for) and then photographed once or twice. Nothing here is a real photograph.
 
-    python -m tfrecords.synthetic --out DIR [--images 1200] [--size 128] [--seed 0]
+    attnrobust draw --out DIR [--images 1200] [--size 128] [--seed 0]
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def write_dataset(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code, 1 with one line on stderr if nothing was written."""
-    parser = argparse.ArgumentParser(prog="tfrecords.synthetic", description="Draws a data set.")
+    parser = argparse.ArgumentParser(prog="attnrobust draw", description="Draws a data set.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--images", type=int, default=1200, help="number (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="pixels (default: %(default)s)")

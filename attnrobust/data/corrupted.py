@@ -7,7 +7,7 @@ where the training set (--splits train) was corrupted once and saved. With --ove
 images of the train split are repeated until every class has as many as the commonest; each copy has
 an id and a corruption of its own.
 
-    python -m attnrobust.data.corrupted --records DIR --out DIR [--corruptions light_leakage,jpeg]
+    attnrobust corrupt --records DIR --out DIR [--corruptions light_leakage,jpeg]
         [--levels 1-4] [--splits train] [--oversample] [--seed N]
 """
 
@@ -288,7 +288,7 @@ def _levels(text: str) -> list[int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = Parser(
-        prog="python -m attnrobust.data.corrupted",
+        prog="attnrobust corrupt",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

@@ -1,4 +1,4 @@
-"""PREPARE's command line, the same for every data set: `python -m tfrecords.<dataset>`."""
+"""PREPARE's command line, the same for every data set: `attnrobust prepare <dataset>`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def main(
     fit: str = "stretch",
     draw: Drawing | None = None,
     draw_fitted: bool = True,
+    about: str | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Read a raw folder and write its records.
@@ -43,13 +44,16 @@ def main(
         draw: `draw(image, file)` makes the figure that --figure asks for; without it there is no
             such option.
         draw_fitted: Whether it is given the image fitted as for the records, or the photograph.
+        about: What --help says of it.
         argv: Command line without the program; None takes the process's own.
 
     Returns:
         Exit code.
     """
     default = shards.Preparation(filter=image_filter, fit=fit)
-    options = _parser(name, default, split_by, figure=draw is not None).parse_args(argv)
+    parser = _parser(name, default, split_by, figure=draw is not None)
+    parser.description = about
+    options = parser.parse_args(argv)
     how = {
         "size": options.size,
         "fit": options.fit,
@@ -100,12 +104,14 @@ def _draw_first(
         raise UserError(f"{rows[0].path}: {error}") from None
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help with defaults, its description as it is written."""
+
+
 def _parser(
     name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool
 ) -> argparse.ArgumentParser:
-    parser = Parser(
-        prog=f"python -m tfrecords.{name}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = Parser(prog=f"attnrobust prepare {name}", formatter_class=_Formatter)
     add = parser.add_argument
     add(
         "--raw",

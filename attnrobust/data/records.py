@@ -108,8 +108,8 @@ def load(root: Path) -> Dataset:
     if not path.is_file():
         raise UserError(
             f"{root}: no records there (dataset.json is missing); make them with "
-            f"python -m tfrecords.{root.name} --raw DIR --out {root} (corrupted copies of others: "
-            f"python -m attnrobust.data.corrupted --out {root})"
+            f"attnrobust prepare {root.name} --raw DIR --out {root} (corrupted copies of others: "
+            f"attnrobust corrupt --out {root})"
         )
     described = described_in(root)
     for split in SPLITS:

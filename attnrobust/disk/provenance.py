@@ -61,8 +61,10 @@ def versions() -> dict[str, str]:
 
 
 def _revision() -> str:
-    """The git revision of the code, with + where files were changed; 'unknown' outside git."""
-    here = Path(__file__).parent
+    """The git revision of the code, with + where files were changed; the version outside git."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():  # Installed; another project's git may be around it.
+        return f"version {__version__}"
     try:
         revision, changed = (
             subprocess.run(
@@ -71,5 +73,5 @@ def _revision() -> str:
             for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return f"version {__version__}"
     return revision + ("+" if changed else "")

@@ -238,8 +238,8 @@ class _Resampling:
     def ends(self, of: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
         """Ends of the interval of what `of` makes from weights (B, N); NaN if nowhere defined."""
         rng, count = np.random.default_rng(self.seed), self.count
-        # A block holds at most some 160 MB of weights, however many images there are.
-        block = max(1, min(RESAMPLES, 20_000_000 // len(self.place)))
+        # A block holds at most some 16 MB of weights, however many images there are.
+        block = max(1, min(RESAMPLES, 2_000_000 // len(self.place)))
         draws = []
         for start in range(0, RESAMPLES, block):
             size = min(block, RESAMPLES - start)

@@ -74,7 +74,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
             predictions / "clean.npz",
             f"logits of another number of classes than the {len(classes)} of provenance.json",
         )
-    rows = [*_clean(run, clean, classes), *_corruptions(run, clean, classes)]
+    rows = [*_told(_clean(run, clean, classes)), *_told(_corruptions(run, clean, classes))]
     attacks = run.attacks()
     if not attacks:
         log.info("no attack has finished: clean numbers alone")
@@ -87,10 +87,24 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
             "standing; make it anew with --force",
             label,
         )
-    rows += _attacks(run, clean, classes)
+    rows += _told(_attacks(run, clean, classes))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     runs.save_text(folder / "measurements.csv", table.to_csv(index=False))
     return table
+
+
+def _told(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """The rows as they come; the accuracies among them are said, which shows how far it is."""
+    for row in rows:
+        found = dict(zip(COLUMNS, row, strict=True))
+        if found["metric"] == "accuracy":
+            level = f" {found['level']:g}" if found["level"] != "" else ""
+            log.info(
+                "  %-32s accuracy %.3f (%.3f to %.3f), n = %d",
+                f"{found['condition']} {found['name']}".rstrip() + level,
+                *(found[column] for column in ("value", "low", "high", "n")),
+            )
+        yield row
 
 
 def _classes(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ from attnrobust.errors import UserError
 from attnrobust.report import page
 from attnrobust.stages.pipeline import STAGES, in_order
 from attnrobust.stages.ready import ready
-from attnrobust.stages.walk import RECORDS, Walk
+from attnrobust.stages.walk import Walk, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -49,7 +49,7 @@ def study(
 
     Raises:
         UserError: No such experiment or stage, a `name` in the settings, other files than a
-            report's at `out`, a stage that could not begin, or a walk that failed.
+            report's at `out`, a stage that could not begin; at the end, which runs failed.
     """
     if any(each.partition("=")[0] == "name" for each in settings):
         raise UserError("--set name=…: a study keeps each experiment under its own name")
@@ -60,13 +60,28 @@ def study(
     # Before a night of training, not after it.
     page.require_free(out, [root for root, _ in walks])
     require_ready(walked, seeds, stages, settings, runs)
+    failed = []
     for number, (_, words) in enumerate(walks, 1):
         log.info("\n%d of %d: python %s", number, len(walks), shlex.join(words))
         if code := subprocess.run([sys.executable, *words], check=False).returncode:
             if code in (130, -2):
                 raise KeyboardInterrupt
-            raise UserError(f"python {shlex.join(words)} failed; the same study goes on there")
-    page.write(find_runs([root for root, _ in walks]), out)
+            failed.append(f"python {shlex.join(words)}")
+            log.warning("warning: that run failed; the study goes on with the others")
+    if measured := [root for root, _ in walks if _is_measured(root)]:
+        page.write(find_runs(measured), out)
+    elif not failed:
+        log.info("nothing has been measured yet, so there is no page; --stages … evaluate does it")
+    if failed:
+        left = "the page is of the others; " if measured else ""
+        raise UserError(
+            f"{len(failed)} of {len(walks)} runs failed: {'; '.join(failed)}; {left}"
+            "the same study goes on there"
+        )
+
+
+def _is_measured(root: Path) -> bool:
+    return (root / "evaluate" / "measurements.csv").is_file()
 
 
 def chosen(patterns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
@@ -163,4 +178,6 @@ def require_ready(
 def _walk(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Walk:
     base = importlib.import_module(f"experiments.{name}").EXPERIMENT
     experiment = config.with_settings(base, [*settings, f"seed={seed}"])
-    return Walk(Run.of(experiment, runs), Path(folder or RECORDS / experiment.data.folder))
+    return Walk(
+        Run.of(experiment, runs), records_of(Path(folder) if folder else None, experiment.data)
+    )

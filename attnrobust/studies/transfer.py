@@ -13,7 +13,7 @@ from attnrobust import config
 from attnrobust.disk import folders, runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.walk import Walk, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -25,7 +25,7 @@ def transfer(
 
     Args:
         chosen: Trained runs, of one dataset, task and image size.
-        records: Folder that holds one folder of records a data set.
+        records: Folder of the records, or of several data sets' records.
         out: Folder; goes on where it was cut off.
         settings: `key=value` changes of the first run's attack.
 
@@ -39,7 +39,7 @@ def transfer(
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
-    walks = [Walk(run, records / run.experiment.data.folder) for run in chosen]
+    walks = [Walk(run, records_of(records, run.experiment.data)) for run in chosen]
     dataset = walks[0].dataset()
     # An image that has only just fallen says little about other models.
     attack = crafting.in_full(first.attack)

@@ -20,7 +20,7 @@ from attnrobust.disk import folders, runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.walk import Walk, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -59,7 +59,7 @@ def unfreeze(
 
     Args:
         run: Trained, robust or not.
-        records: Folder that holds one folder of records a data set.
+        records: Folder of the records, or of several data sets' records.
         out: Folder.
         settings: `key=value` changes of the fine-tuning and of the attack.
         groups: Numbers of groups; each there is where empty.
@@ -73,7 +73,7 @@ def unfreeze(
         UserError: Not trained yet, settings that do not fit, a standard run on other data, or
             results of other weights or settings in `out`, other files there, or a run.
     """
-    base, folder = run.experiment, records / run.experiment.data.folder
+    base, folder = run.experiment, records_of(records, run.experiment.data)
     weights = run.require("train") / "weights.h5"
     if standard:
         _require_alike(standard, run)
