@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from attnrobust import __version__
+
 PACKAGES = (
     "tensorflow",
     "keras",
