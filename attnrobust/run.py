@@ -1,4 +1,4 @@
-"""An experiment's command line: `python -m experiments.<dataset>.<name> stage…`."""
+"""An experiment's command line: `python -m experiments <dataset>.<name> stage…`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ from attnrobust.stages.walk import RECORDS, RUNS, Walk
 from attnrobust.studies import search
 
 
-def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> int:
-    """An experiment's command line; returns the exit code."""
+def main(
+    experiment: config.Experiment, argv: Sequence[str] | None = None, *, about: str | None = None
+) -> int:
+    """An experiment's command line; returns the exit code.
+
+    Args:
+        experiment: What is run.
+        argv: Its words (those of the process).
+        about: What it says of itself, for `--help`.
+    """
     where = f"{experiment.data.dataset}.{experiment.name}"
     parser = Parser(
-        prog=f"python -m experiments.{where}",
+        prog=f"python -m experiments {where}",
+        description=about,
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(
             f"{name:<10}{stage.__doc__}"
@@ -79,7 +88,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
         )
 
     def work() -> None:
-        walk = _walk(experiment, options, f"experiments.{where}")
+        walk = _walk(experiment, options, where)
         if "search" in options.stage:
             search.search(
                 walk,
@@ -94,7 +103,7 @@ def main(experiment: config.Experiment, argv: Sequence[str] | None = None) -> in
     return guarded(work, debug=options.debug)
 
 
-def _walk(experiment: config.Experiment, options: argparse.Namespace, module: str) -> Walk:
+def _walk(experiment: config.Experiment, options: argparse.Namespace, where: str) -> Walk:
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
@@ -107,7 +116,7 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
         options.force,
         machines=options.strategy,
         name=options.label or "",
-        again=[module, *search.given(options, "records")],
+        again=[where, *search.given(options, "records")],
     )
 
 

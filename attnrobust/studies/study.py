@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib
 import logging
 import shlex
 import subprocess
@@ -115,7 +114,8 @@ def commands(
             _walk(name, folder, seed, settings, runs).run.root,
             [
                 "-m",
-                f"experiments.{name}",
+                "experiments",
+                name,
                 *stages,
                 "--seed",
                 str(seed),
@@ -161,6 +161,5 @@ def require_ready(
 
 
 def _walk(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Walk:
-    base = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    experiment = config.with_settings(base, [*settings, f"seed={seed}"])
+    experiment = config.with_settings(experiments.load(name), [*settings, f"seed={seed}"])
     return Walk(Run.of(experiment, runs), Path(folder or RECORDS / experiment.data.folder))
