@@ -92,9 +92,9 @@ VARIANTS = {
         Claim (Wu, Table 4): 81.2 % clean, 47.6 % balanced, kappa 0.701 at 256 px; 83.6 %, 52.1 %,
         0.760 at 512 px.
         Ours: random starting weights, since Keras has no ImageNet's for ResNet-18, and therefore
+        Adam's usual 1e-3.
         At 512 px (records of --size 512): … all --set data.image_size=512
             --set training.batch_size=64 --set name=NAME_512
-        Adam's usual 1e-3.
         """,
         BASE,
         (
