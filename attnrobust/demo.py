@@ -29,12 +29,12 @@ def demo(*, images: int) -> Path:
     Returns:
         The page's path, which is also printed.
     """
+    import experiments
     from attnrobust.report import page
-    from experiments.demo import resnet18_gap, resnet18_soft_attention
     from tfrecords import ham10000, synthetic
 
     start = time.monotonic()
-    chosen = (resnet18_gap.EXPERIMENT, resnet18_soft_attention.EXPERIMENT)
+    chosen = [experiments.load(f"demo.resnet18_{head}") for head in ("gap", "soft_attention")]
     size = chosen[0].data.image_size
     log.info("1/3  drawing %d images and writing records", images)
     synthetic.write_dataset(RAW, images=images, size=size)

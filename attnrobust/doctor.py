@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import platform
 from collections.abc import Sequence
@@ -91,9 +90,7 @@ def forecast(name: str, settings: Sequence[str], folder: Path) -> None:
     Raises:
         UserError: No such experiment, or no records of its data set.
     """
-    config.lookup("experiment", dict.fromkeys(experiments.known(), True), name)
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    experiment = config.with_settings(experiment, settings)
+    experiment = config.with_settings(experiments.load(name), settings)
 
     from attnrobust import forecast as measuring
     from attnrobust.data import folds, inputs, records

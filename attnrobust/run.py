@@ -1,4 +1,4 @@
-"""An experiment's command line: `python -m experiments.<dataset>.<name> stage…`."""
+"""An experiment's command line: `python -m experiments <dataset>.<name> stage…`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attnrobust.studies import search
 
 
 def main(
-    experiment: config.Experiment, argv: Sequence[str] | None = None, *, about: str = ""
+    experiment: config.Experiment, argv: Sequence[str] | None = None, *, about: str | None = None
 ) -> int:
     """An experiment's command line; returns the exit code.
 
@@ -89,7 +89,7 @@ def main(
         )
 
     def work() -> None:
-        walk = _walk(experiment, options, f"experiments.{where}")
+        walk = _walk(experiment, options, where)
         if "search" in options.stage:
             search.search(
                 walk,
@@ -104,7 +104,7 @@ def main(
     return guarded(work, debug=options.debug)
 
 
-def _walk(experiment: config.Experiment, options: argparse.Namespace, module: str) -> Walk:
+def _walk(experiment: config.Experiment, options: argparse.Namespace, where: str) -> Walk:
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
@@ -117,7 +117,7 @@ def _walk(experiment: config.Experiment, options: argparse.Namespace, module: st
         options.force,
         machines=options.strategy,
         name=options.label or "",
-        again=[module, *search.given(options, "records")],
+        again=[where, *search.given(options, "records")],
     )
 
 

@@ -1,31 +1,62 @@
-"""EXPERIMENTS: one file each, `experiments/<dataset>/<backbone>_<head>.py`."""
+"""EXPERIMENTS: `<dataset>.<name>`, in a folder a data set.
+
+There a file holds one, `EXPERIMENT`, and is called as it is; or many, the rows of its `VARIANTS`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import importlib
+import inspect
 from pathlib import Path
+from types import ModuleType
 
+from attnrobust import config
 from attnrobust.config import Experiment
-
-
-def as_published(twin: Experiment) -> Experiment:
-    """The twin, attacked as Wasserman's own code may have done it, whatever its network stands.
-
-    Foolbox's loop for every image at every epsilon, on what his networks end in, a softmax, and on
-    images that were scaled for the network before Foolbox saw them, so that its epsilon is in
-    those numbers.
-    """
-    attack = dataclasses.replace(
-        twin.attack,
-        outputs="probabilities",
-        scale="model_input",
-        mode="independent",
-        early_stop=False,
-    )
-    return dataclasses.replace(twin, name=f"{twin.name}_as_published", attack=attack)
+from experiments.variants import made
 
 
 def known() -> list[str]:
     """All of them as `<dataset>.<name>`, in alphabetical order."""
-    files = Path(__file__).parent.glob("*/[!_]*.py")
-    return sorted(f"{path.parent.name}.{path.stem}" for path in files)
+    return list(_modules())
+
+
+def load(name: str) -> Experiment:
+    """The experiment called `<dataset>.<name>`.
+
+    Raises:
+        UserError: No such experiment; the message has near misses and the known ones.
+    """
+    module = config.lookup("experiment", _modules(), name)
+    dataset, _, own = name.partition(".")
+    if own in getattr(module, "VARIANTS", {}):
+        return made(module.VARIANTS, own, dataset)
+    experiment: Experiment = module.EXPERIMENT
+    return experiment
+
+
+def about(name: str) -> str:
+    """What it says of itself: one line, claim, settings, command.
+
+    A variant's own text, and below it that of its module, where NAME stands for its name.
+
+    Raises:
+        UserError: As `load`.
+    """
+    module = config.lookup("experiment", _modules(), name)
+    own = name.partition(".")[2]
+    shared = inspect.cleandoc(module.__doc__ or "")
+    if own not in getattr(module, "VARIANTS", {}):
+        return shared
+    text = f"{inspect.cleandoc(module.VARIANTS[own].about)}\n\n{shared}"
+    return text.replace("NAME", own)
+
+
+def _modules() -> dict[str, ModuleType]:
+    """The module of each experiment, by its name, in alphabetical order."""
+    found: dict[str, ModuleType] = {}
+    for path in Path(__file__).parent.glob("*/[!_]*.py"):
+        dataset = path.parent.name
+        module = importlib.import_module(f"experiments.{dataset}.{path.stem}")
+        alone = [path.stem] if hasattr(module, "EXPERIMENT") else []
+        found |= {f"{dataset}.{own}": module for own in getattr(module, "VARIANTS", alone)}
+    return dict(sorted(found.items()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import experiments
 from attnrobust import cli as program
 from attnrobust import config
-from attnrobust.run import main
 from attnrobust.stages.walk import Walk
+from experiments.__main__ import main
 
-MODULE = "experiments.demo.resnet18_gap"
+NAME = "demo.resnet18_gap"
 
 
 class Called(NamedTuple):
@@ -28,12 +28,12 @@ class Called(NamedTuple):
 
 
 def again(experiment: config.Experiment) -> list[str]:
-    """Module and options that make this experiment out of another one's file."""
-    base = importlib.import_module(MODULE).EXPERIMENT
+    """Name and options that make this experiment out of another one."""
+    base = experiments.load(NAME)
     before, now = (_flat(dataclasses.asdict(each)) for each in (base, experiment))
     changes = [f"{key}={_text(now[key])}" for key in now if now[key] != before[key]]
     return [
-        MODULE,
+        NAME,
         *(word for each in changes if not each.startswith("seed=") for word in ("--set", each)),
     ]
 
@@ -67,8 +67,8 @@ def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Called | None:
         patch.setattr(
             "attnrobust.run.walk_through", lambda walk, stages: seen.append(Called(walk, stages))
         )
-        experiment = importlib.import_module(module).EXPERIMENT
-        assert main(experiment, words) == 0, command
+        assert module == "experiments"
+        assert main(words) == 0, command
     (called,) = seen
     return called
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import experiments
 from attnrobust import config
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.models.backbones import BACKBONES
@@ -88,11 +89,9 @@ BEHIND = {
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
-EXPERIMENTS = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in (ROOT / "experiments").glob("*/*.py")
-    if path.name != "__init__.py"
-)
+EXPERIMENTS = experiments.known()
+# The section's tables, whose first column names experiments.
+OF_EXPERIMENTS = README.partition("\n## Experiments\n")[2].partition("\n## ")[0]
 
 
 def test_imports_go_in_one_direction():
@@ -192,24 +191,35 @@ def test_a_row_missing_in_its_own_list_is_seen_wherever_else_it_stands(table):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_imports_and_survives_json(name):
-    module = importlib.import_module(name)
-    experiment = module.EXPERIMENT
+    experiment = experiments.load(name)
     assert config.from_json(config.to_json(experiment)) == experiment
-    assert f"{experiment.name}" == name.rsplit(".", 1)[1], "file and run have one name"
-    assert experiment.data.dataset == name.split(".")[1]
+    assert name == f"{experiment.data.dataset}.{experiment.name}", "place and run have one name"
     for kind, table, row in (
         ("backbone", BACKBONES, experiment.model.backbone),
         ("head", HEADS, experiment.model.head),
         ("attack", ATTACKS, experiment.attack.name),
     ):
         config.lookup(kind, table, row)
-    assert "Claim" in module.__doc__
-    assert "Command" in module.__doc__
+    about = experiments.about(name)
+    assert len(re.findall(r"^Claim\b", about, re.MULTILINE)) == 1, "its own, not its module's"
+    assert re.search(rf"Command: .*python -m experiments[ .]{re.escape(name)} ", about)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_stands_in_the_readme(name):
-    assert f"`{name.removeprefix('experiments.')}`" in README
+def test_the_readme_lists_exactly_the_experiments():
+    written = re.findall(r"^\| (`[a-z0-9_]+\.[a-z0-9_]+`.*?) \|", OF_EXPERIMENTS, re.MULTILINE)
+    listed = Counter(name for cell in written for name in re.findall(r"`([^`]+)`", cell))
+    assert sorted(listed.elements()) == EXPERIMENTS
+
+
+def test_every_file_of_a_data_set_holds_experiments_that_are_known():
+    """As written there: a file's own name, or the keys of its VARIANTS."""
+    found = []
+    for path in (ROOT / "experiments").glob("*/[!_]*.py"):
+        module = importlib.import_module(f"experiments.{path.parent.name}.{path.stem}")
+        names = getattr(module, "VARIANTS", {path.stem: None})
+        assert names, path
+        found += [f"{path.parent.name}.{name}" for name in names]
+    assert sorted(found) == EXPERIMENTS, "each once, whatever file of its folder it stands in"
 
 
 def test_every_data_set_reader_stands_in_the_readme():

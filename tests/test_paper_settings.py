@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import runpy
 import sys
 
@@ -26,7 +25,7 @@ OF_WU = [
 
 
 def of(name: str):
-    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+    return experiments.load(name)
 
 
 @pytest.mark.parametrize("name", OF_WU)

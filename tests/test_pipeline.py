@@ -441,12 +441,13 @@ def test_an_experiment_is_a_command(records_folder, tmp_path, monkeypatch, capsy
     "command",
     [
         ["-m", "experiments.demo.resnet18_gap", "--help"],
+        ["-m", "experiments", "demo.resnet18_gap", "--help"],
         ["-m", "attnrobust", "report", "--help"],
     ],
 )
 def test_help_starts_without_tensorflow(command):
     probe = (
-        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        f"import sys, runpy; sys.argv = {['x', *command[2:]]!r}\n"
         f"try:\n    runpy.run_module({command[1]!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
         "assert 'tensorflow' not in sys.modules"

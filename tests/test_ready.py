@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from run_helpers import made
 
+import experiments
 from attnrobust import config
 from attnrobust.attacks import checks
 from attnrobust.data import records
@@ -258,10 +259,4 @@ def test_every_experiment_of_ours_is_ready(experiments_known: list[config.Experi
 
 @pytest.fixture
 def experiments_known() -> list[config.Experiment]:
-    import importlib
-
-    import experiments
-
-    return [
-        importlib.import_module(f"experiments.{name}").EXPERIMENT for name in experiments.known()
-    ]
+    return [experiments.load(name) for name in experiments.known()]

@@ -76,7 +76,7 @@ def make_run(
     save_json(
         run.path("provenance.json"),
         {
-            "command": shlex.join(["python", "-m", words[0], "all", *words[1:]]),
+            "command": shlex.join(["python", "-m", "experiments", words[0], "all", *words[1:]]),
             "revision": "abc123",
             "python": "3.11",
             "packages": {"numpy": "1.26.4"},
@@ -289,7 +289,7 @@ def test_commands_of_stages_with_other_settings_are_told_apart(
             assert called.walk.records == Path("some where")
 
 
-def test_runs_of_long_ago_are_called_by_their_files_name(
+def test_runs_of_long_ago_are_called_by_their_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("resnet18_gap", "resnet18_gap-smoke"):
@@ -301,6 +301,21 @@ def test_runs_of_long_ago_are_called_by_their_files_name(
         assert called is not None
         assert called.walk.run.root == run.root
         assert report.startswith("python -m attnrobust report ")
+
+
+@pytest.mark.parametrize("stage", ["train", "attack/linf_pgd"])
+def test_stamps_that_name_an_experiments_file_mean_the_experiment(
+    stage: str, tmp_path: Path
+) -> None:
+    """As they did when each had a file of its own; `train` may be older than the attack."""
+    run = make_run(tmp_path / "runs", heatmaps=False)
+    today = commands.repeating(reading.read([run]), tmp_path / "out")
+    assert today[0].startswith(f"python -m experiments {command_helpers.NAME} all ")
+    place = run.path(stage, "stage.json")
+    stamp = load_json(place)
+    name, *options = stamp["again"]
+    save_json(place, {**stamp, "again": [f"experiments.{name}", *options]})
+    assert commands.repeating(reading.read([run]), tmp_path / "out") == today
 
 
 def test_numbers_on_the_page_are_those_of_the_files(pair: tuple[Path, str]) -> None:

@@ -29,7 +29,7 @@ def add(
     """A further attack, measured at the run's epsilons, without heatmaps."""
     stamp = load_json(run.path("attack", "linf_pgd", "stage.json"))
     stamp["used"]["attack"]["name"] = "noise"
-    command = ["python", "-m", *run.again("train")[:1], "attack", "--as", label]
+    command = ["python", "-m", "experiments", run.again("train")[0], "attack", "--as", label]
     notes = {"norm": norm, "command": shlex.join([*command, "--set", "attack.name=noise"])}
     save_json(run.path("attack", label, "stage.json"), {**stamp, **notes})
     place = run.path("evaluate", "measurements.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 import command_helpers
 import numpy as np
 import pytest
-from command_helpers import MODULE
+from command_helpers import NAME
 from tensorflow import keras
 
 from attnrobust import config
@@ -89,7 +89,7 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
     )
     for words in (["train", "predict"], *(["attack", *each] for each in attacks), ["evaluate"]):
         command = [*words, *where]
-        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, *command])
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "experiments", NAME, *command])
         assert main(EXPERIMENT, command) == 0
     run = Run.open(Path("my runs/demo/other/seed-2"))
     started = run.stamp("train")["started"]
@@ -116,7 +116,7 @@ def test_predictions_alone_have_a_page_whose_commands_attack_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     where = ["--records", str(records_folder), "--set", "attack.target=nv"]
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", MODULE, "train", *where])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "experiments", NAME, "train", *where])
     assert main(EXPERIMENT, ["train", "predict", "evaluate", *where]) == 0
     run = Run.of(EXPERIMENT, Path("runs"))
     text = write([run], Path("page")).read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tensorflow import keras
 from test_report import make_run
 from test_report_calibration import page_of, row_of
 
+import experiments
 from attnrobust import cli as program
 from attnrobust import config
 from attnrobust.attacks.methods import reach
@@ -318,7 +318,7 @@ def test_the_experiments_are_these_rows_and_attack_as_wu_does(
         _, _, row = name.partition("_")
         name = f"wu_oversampled_{row.removeprefix('corrupted_')}"
         made = {**made, "oversampled": True} if made else {}
-    experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
+    experiment = experiments.load(f"eyepacs.{name}")
     (result,) = reading.read([graded(tmp_path, name)])
     found: Result = dataclasses.replace(
         result, run=Run(result.run.root, experiment), provenance={"dataset": {"corrupted": made}}
@@ -363,7 +363,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
     for lost, name in zip((10, 15, 20), trained.values(), strict=True):
-        experiment = importlib.import_module(f"experiments.eyepacs.{name}").EXPERIMENT
+        experiment = experiments.load(f"eyepacs.{name}")
         experiment = config.with_settings(smoke(experiment), ["attack.steps=5"])
         run = graded(tmp_path / "runs", experiment=experiment, lost=lost)
         walk = Walk(run, RECORDS / experiment.data.folder)

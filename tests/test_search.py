@@ -252,7 +252,7 @@ def test_a_third_call_trains_nothing_and_says_the_best(
     line = next(m for m in caplog.messages if m.startswith("best: "))
     assert f"best: training.learning_rate={rate}, validation accuracy" in line
     command = line.splitlines()[1].split()
-    assert command[:4] == ["python", "-m", "experiments.demo.tiny", "train"]
+    assert command[:5] == ["python", "-m", "experiments", "demo.tiny", "train"]
     assert command[-2:] == ["--set", f"training.learning_rate={rate}"]
     assert {"--seed", "3", "data.limit=16", "--runs"} <= {*command}
     assert not {"search", "--folds", "--grid"} & {*command}

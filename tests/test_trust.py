@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from types import SimpleNamespace
 
@@ -14,9 +13,9 @@ from attnrobust.attacks.subject import Subject
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.report import trust
-from attnrobust.run import main
 from attnrobust.stages import pipeline
 from attnrobust.stages.walk import Walk
+from experiments.__main__ import main
 from experiments.demo import resnet18_gap
 
 ROWS = ("a pass", "b note", "c warn")
@@ -141,7 +140,7 @@ def test_checks_of_before_they_became_stricter_are_not_shown(attacked):
 
 
 def test_an_attack_of_before_it_became_stronger_is_named_on_the_first_screen(attacked):
-    again = ["experiments.demo.resnet18_gap", "--set", "name=long-ago"]
+    again = ["demo.resnet18_gap", "--set", "name=long-ago"]
     walk, today = attacked("long-ago", "a pass", again=again), attacked("today", "a pass")
     run_helpers.age(walk.run.path("attack", "linf_pgd"))
     first, *_ = trust.sentences(read(walk, today))
@@ -156,7 +155,7 @@ def test_an_attack_of_before_it_became_stronger_is_named_on_the_first_screen(att
 def test_what_the_page_advises_works(state, attacked, records_folder):
     """Whatever the run and its attack are called, and wherever runs and records are."""
     again = [
-        "experiments.demo.resnet18_gap",
+        "demo.resnet18_gap",
         "--records",
         str(records_folder),
         "--set",
@@ -183,12 +182,12 @@ def test_what_the_page_advises_works(state, attacked, records_folder):
         assert not found.rows
         command = found.command
     python, option, module, *words = shlex.split(command)
-    assert (python, option) == ("python", "-m")
+    assert (python, option, module) == ("python", "-m", "experiments")
     walks = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
             pipeline.STAGES, "check", lambda each: walks.append(each) or check(each, *ROWS)
         )
-        assert main(importlib.import_module(module).EXPERIMENT, words) == 0
+        assert main(words) == 0
     assert walks[0].run.root == walk.run.root
     assert len(read(walk)[0].rows) == 3, "and then the page shows them"

@@ -18,6 +18,7 @@ import pytest
 from data_helpers import SIZE, make_chestxray14, make_eyepacs, make_raw
 from training_helpers import leave_uncompiled
 
+import experiments
 from attnrobust.data import shards, writing
 from attnrobust.disk import runs
 from attnrobust.run import main
@@ -76,7 +77,7 @@ def check(folder: Path, name: str, stages: Sequence[str]) -> None:
     logits = runs.load_npz(run.path("predict", "clean.npz"))
     assert logits["logits"].shape == (len(logits["id"]), len(CLASSES[dataset]))
     assert set(logits["label"]) <= set(range(len(CLASSES[dataset])))
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = experiments.load(name)
     assert run.experiment.model.head == experiment.model.head
     assert run.path("evaluate", "measurements.csv").is_file()
     explained = run.path("explain", "linf_pgd", "comparison.csv").is_file()
@@ -97,7 +98,7 @@ def test_every_data_set_walks(
     words += ["--set", "model.backbone=small", "--set", "data.image_size=32"]
     words += ["--set", "training.augmentation="]
     leave_uncompiled(monkeypatch)
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = experiments.load(name)
     assert main(experiment, words) == 0
     check(tmp_path, name, stages)
 
@@ -116,7 +117,7 @@ def test_every_network_walks_as_a_user_starts_it(
     stages = [each for each in pipeline.STAGES if each not in left_out]
     words = [*stages, "--smoke", "--records", str(stored(name.partition(".")[0]))]
     walked = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *words],
+        [sys.executable, "-m", "experiments", name, *words],
         cwd=tmp_path,
         text=True,
         check=False,

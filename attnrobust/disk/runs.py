@@ -158,16 +158,18 @@ class Run(Staged):
         save_json(self.path("config.json"), json.loads(config.to_json(experiment)))
 
     def again(self, place: str) -> list[str]:
-        """The module and options that call up the settings of a stage, as its stamp tells them.
+        """The experiment and options that call up the settings of a stage, as its stamp tells them.
 
-        Or as that of training does; of runs of long ago: the file of the experiment's name.
+        Or as that of training does; of runs of long ago: the experiment of the run's name.
         """
         for each in (place, "train"):
             if words := (self.stamp(each) or {}).get("again"):
-                return [str(word) for word in words]
+                name, *options = map(str, words)
+                # Before experiments had one command, stamps had the file of each.
+                return [name.removeprefix("experiments."), *options]
         dataset, name = self.experiment.data.dataset, self.experiment.name
         smoke = ["--smoke"] * name.endswith("-smoke")
-        return [f"experiments.{dataset}.{name.removesuffix('-smoke')}", *smoke]
+        return [f"{dataset}.{name.removesuffix('-smoke')}", *smoke]
 
     def require_fresh(self) -> None:
         """Predictions and attacks are those of the weights that are there now.

@@ -23,8 +23,9 @@ def again(run: Run, stages: str, *, place: str = "train", label: str = "", more:
         label: What the attack is called.
         more: Further options.
     """
-    module, *options = run.again(place)
-    words = ["python", "-m", module, *stages.split(), "--seed", str(run.experiment.seed)]
+    name, *options = run.again(place)
+    words = ["python", "-m", "experiments", name, *stages.split()]
+    words += ["--seed", str(run.experiment.seed)]
     if label:
         words += ["--as", label]
     folder = (run.root if len(run.root.parts) > 3 else run.root.resolve()).parents[2]

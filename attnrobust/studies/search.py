@@ -1,6 +1,6 @@
 """SEARCH: settings chosen by cross-validation inside the train split (attnrobust/data/folds.py).
 
-    python -m experiments.<set>.<name> search --folds 5 --grid training.learning_rate=1e-3,3e-4
+    python -m experiments <dataset>.<name> search --folds 5 --grid training.learning_rate=1e-3,3e-4
 
 Every point of the grid is trained on every fold, and each such cell is kept, or goes on where it
 was cut off, like any training. All is in `runs/<dataset>/<name>-search/seed-<n>/`: `search.csv`,

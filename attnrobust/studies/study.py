@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib
 import logging
 import shlex
 import subprocess
@@ -130,7 +129,8 @@ def commands(
             _walk(name, folder, seed, settings, runs).run.root,
             [
                 "-m",
-                f"experiments.{name}",
+                "experiments",
+                name,
                 *stages,
                 "--seed",
                 str(seed),
@@ -176,8 +176,7 @@ def require_ready(
 
 
 def _walk(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Walk:
-    base = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    experiment = config.with_settings(base, [*settings, f"seed={seed}"])
+    experiment = config.with_settings(experiments.load(name), [*settings, f"seed={seed}"])
     return Walk(
         Run.of(experiment, runs), records_of(Path(folder) if folder else None, experiment.data)
     )
