@@ -13,6 +13,7 @@ from attnrobust.stages.walk import RECORDS, REPORTS, RUNS, Walk
 log = logging.getLogger("attnrobust")
 
 RAW = Path("tfrecords/raw/demo")
+EXPERIMENTS = ("demo.resnet18_gap", "demo.resnet18_soft_attention")
 # Every model learns before the first is checked, so that each has another one's adversarials.
 STAGES = (("train",), ("predict", "attack", "check", "evaluate", "explain"))
 
@@ -34,7 +35,7 @@ def demo(*, images: int) -> Path:
     from tfrecords import ham10000, synthetic
 
     start = time.monotonic()
-    chosen = [experiments.load(f"demo.resnet18_{head}") for head in ("gap", "soft_attention")]
+    chosen = [experiments.load(name) for name in EXPERIMENTS]
     size = chosen[0].data.image_size
     log.info("1/3  drawing %d images and writing records", images)
     synthetic.write_dataset(RAW, images=images, size=size)
