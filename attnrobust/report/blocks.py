@@ -110,6 +110,8 @@ class Section:
             are many pictures it is a generator, so that they are not in memory all at once.
         files: Further tables, by name, that are only written as CSV.
         summary: What it says on the page's first screen.
+        photos: About how many of its pictures are made of photographs, which share the page's
+            bytes.
     """
 
     anchor: str
@@ -117,6 +119,7 @@ class Section:
     blocks: Iterable[Block]
     files: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
+    photos: int = 0
 
 
 @dataclass(frozen=True)

@@ -71,17 +71,17 @@ class Compared:
 
 WORDS = Markup(
     "How much an attack changes where a model looks, over the sample images. <b>Correlation</b> "
-    "is\nPearson’s, pixel by pixel, between the heatmaps without and under the attack: 1 is the "
-    "same map, −1\nits inverse. <b>Top-20 % overlap</b> is the share of the strongest fifth of the "
-    "pixels that both maps\nhave in common: 0.2 is chance. <b>Entropy</b> says how focused a map "
-    "is: 0 is one pixel, 1 is flat.\nMaps enlarged from a layer of few cells all lie near 1, and "
-    "those of layers of another size do not\ncompare. n counts images; “of” says that the others "
-    "were left out, since a map of zeros has no\ncorrelation."
+    "is Pearson’s, pixel by pixel, between the heatmaps without and under the attack: 1 is the "
+    "same map, −1 its inverse. <b>Top-20 % overlap</b> is the share of the strongest fifth of the "
+    "pixels that both maps have in common: 0.2 is chance. <b>Entropy</b> says how focused a map "
+    "is: 0 is one pixel, 1 is flat. Maps enlarged from a layer of few cells all lie near 1, and "
+    "those of layers of another size do not compare. n counts images; “of” says that the others "
+    "were left out, since a map of zeros has no correlation."
 )
 MASKED = Markup(
     "Shares inside the region: how much of the perturbation’s energy (sum of squares) and of the "
-    "heatmap\nlies inside the mask. <b>Energy over area</b> is 1 where the perturbation is spread "
-    "evenly, larger\nwhere it is drawn to the region, smaller where it keeps out of it."
+    "heatmap lies inside the mask. <b>Energy over area</b> is 1 where the perturbation is spread "
+    "evenly, larger where it is drawn to the region, smaller where it keeps out of it."
 )
 
 

@@ -15,10 +15,10 @@ from attnrobust.report.results import Result, grouped, key, slug
 
 WORDS = (
     "Each heatmap is scaled by its own maximum and laid over the image in grey; dark is 0, pale "
-    "yellow\nis the maximum. It explains {explained}. A perturbation is shown with 0 as mid grey "
-    "and ± its own\nlargest value as the full range; the factor below it says how much larger it "
-    "is shown than it is.\nText in blue is a right prediction, in red-brown a wrong one. Open a "
-    "line to see its images; further\nmethods and seeds are shown at the ε that splits the samples "
+    "yellow is the maximum. It explains {explained}. A perturbation is shown with 0 as mid grey "
+    "and ± its own largest value as the full range; the factor below it says how much larger it "
+    "is shown than it is. Text in blue is a right prediction, in red-brown a wrong one. Open a "
+    "line to see its images; further methods and seeds are shown at the ε that splits the samples "
     "most evenly."
 )
 ALONE = "There is nothing to set side by side: this takes two models with heatmaps on one dataset."
@@ -26,7 +26,8 @@ ALONE = "There is nothing to set side by side: this takes two models with heatma
 
 def section(results: Sequence[Result], _: Asked) -> Section:
     """Heatmaps of every run under each attack, and one image at every epsilon."""
-    return Section("heatmaps", "Heatmaps under attack", _blocks(results))
+    photos = expected_photos(results)
+    return Section("heatmaps", "Heatmaps under attack", _blocks(results), photos=photos)
 
 
 def side_by_side(results: Sequence[Result], _: Asked) -> Section:

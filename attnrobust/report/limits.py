@@ -12,22 +12,22 @@ from attnrobust.report.results import Result, number
 
 EPSILON = (
     "ε bounds the perturbation in the attack's norm, in [0, 1] pixel scale; for an attack named "
-    "linf it is\nthe largest change of any pixel channel. 255 ε is the same in steps of a 0–255 "
+    "linf it is the largest change of any pixel channel. 255 ε is the same in steps of a 0–255 "
     "image; the tables also give it in the numbers that the backbone's first layer receives."
 )
 CARRY = (
     "The sweep carries on: an image that fell at a smaller ε counts as fallen at every larger "
-    "one,\nsince the smaller ball lies inside the larger. The sample images are attacked anew at "
-    "every ε all the\nsame, so that each figure shows its own perturbation; where that fails, the "
+    "one, since the smaller ball lies inside the larger. The sample images are attacked anew at "
+    "every ε all the same, so that each figure shows its own perturbation; where that fails, the "
     "earlier one stays."
 )
 UNEQUAL = (
     "Where classes are unequal, accuracy flatters: compare it with the majority rate, and read "
-    "balanced\naccuracy and the recall of each class beside it."
+    "balanced accuracy and the recall of each class beside it."
 )
 HEATMAP = (
     "A heatmap shows where one method finds evidence for one class. It is not a proof of what the "
-    "model\nuses, and maps of different models share no scale."
+    "model uses, and maps of different models share no scale."
 )
 
 
@@ -41,17 +41,17 @@ def _points(results: Sequence[Result]) -> Iterator[str]:
     yield EPSILON
     yield (
         f"{'Attacks' if len(named) > 1 else 'The attack'}: {'; '.join(named) or 'none'}. A "
-        "stronger attack can\nonly find more, so the robust accuracy here is an upper bound of the "
-        "true one. A curve that stays flat\nat a large ε can also mean that the attack failed."
+        "stronger attack can only find more, so the robust accuracy here is an upper bound of the "
+        "true one. A curve that stays flat at a large ε can also mean that the attack failed."
     )
     if any(result.setting.mode == "carry" for result in results):
         yield CARRY
     smallest = min(result.clean["accuracy"].n for result in results)
-    known = f", so an accuracy\nis known to about ± {half}" if half else ""
+    known = f", so an accuracy is known to about ± {half}" if half else ""
     yield (
         f"The smallest test split here has {smallest:,} images{known}. Small splits have wide "
-        "intervals; where intervals overlap,\nthe order of two models is not settled. Intervals "
-        "cover the choice of test images, not the chance in\ntraining; only several seeds show "
+        "intervals; where intervals overlap, the order of two models is not settled. Intervals "
+        "cover the choice of test images, not the chance in training; only several seeds show "
         "that."
     )
     yield UNEQUAL

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from attnrobust.disk import folders, lock
 from attnrobust.disk.files import clean
 from attnrobust.disk.runs import Run, safe_name, save_json, save_text
-from attnrobust.report import galleries, sections, wording
+from attnrobust.report import sections, wording
 from attnrobust.report.album import Album
 from attnrobust.report.blocks import Asked, Block, Details, Table
 from attnrobust.report.pictures import Picture
@@ -66,7 +66,8 @@ def _write(
     out = asked.out
     found = sections.read(results, asked)
     _list(out, before)  # Ours from the first file on.
-    album = Album(out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results))
+    photos = max(1, sum(part.photos for part in found))
+    album = Album(out / "figures", limit=PHOTO_BYTES // photos)
     shelf = Shelf(out / "tables")
     everything = pd.concat([result.frame for result in once(results)])
     shelf.write("measurements", everything.astype({"seed": "Int64", "n": "Int64"}))

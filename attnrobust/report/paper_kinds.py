@@ -18,7 +18,7 @@ class Part(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The base of all: a key that is not known is an error."""
 
 
-class Test(Part, frozen=True):
+class Condition(Part, frozen=True):
     """What a value must be where one value is not all that may be said; of these one or several.
 
     Attributes:
@@ -35,11 +35,11 @@ class Test(Part, frozen=True):
     has: str | int | None = None
     same: list[str | int] | None = None
     empty: bool | None = None
-    negated: str | bool | int | float | Test | None = msgspec.field(default=None, name="not")
+    negated: str | bool | int | float | Condition | None = msgspec.field(default=None, name="not")
 
 
 # By dotted name; where there are several, one of them must hold.
-Conditions = dict[str, Plain | Test]
+Conditions = dict[str, Plain | Condition]
 Where = Conditions | list[Conditions]
 
 
@@ -200,7 +200,7 @@ class Parameters(Part, frozen=True):
 
 
 class Paper(Part, frozen=True):
-    """A file; `commands` make the runs, `claims` are sentences that are used elsewhere."""
+    """A file; `commands` make the runs, `claims` are sentences by what they are about."""
 
     short: str
     authors: str

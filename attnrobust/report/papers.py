@@ -22,6 +22,7 @@ from attnrobust.disk import schemas
 from attnrobust.errors import UserError
 from attnrobust.measures.metrics import METRICS
 from attnrobust.report.paper_kinds import (
+    Condition,
     Drawn,
     Paper,
     Plain,
@@ -29,7 +30,6 @@ from attnrobust.report.paper_kinds import (
     Rows,
     Shown,
     Strength,
-    Test,
     Where,
 )
 from attnrobust.report.results import Result, key
@@ -47,12 +47,22 @@ def read() -> dict[str, Paper]:
     Raises:
         UserError: A file that is damaged or names what there is not; file and key are named.
     """
-    return _read(Path(str(importlib.resources.files("experiments") / "papers")))
+    return _read(folder())
+
+
+def folder() -> Path:
+    """Where the files are, of a checkout and of an installed package alike."""
+    return Path(str(importlib.resources.files("experiments"))) / "papers"
+
+
+def claims(of: str) -> str:
+    """What papers claim about something, a paragraph each; empty where none does."""
+    return "\n".join(paper.claims[of] for paper in read().values() if of in paper.claims)
 
 
 @functools.cache
-def _read(folder: Path) -> dict[str, Paper]:
-    return {path.stem: load(path) for path in sorted(folder.glob("*.toml"))}
+def _read(place: Path) -> dict[str, Paper]:
+    return {path.stem: load(path) for path in sorted(place.glob("*.toml"))}
 
 
 def load(path: Path) -> Paper:
@@ -60,13 +70,11 @@ def load(path: Path) -> Paper:
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
         paper = msgspec.convert(value, Paper)
+        with _at(str(path)):
+            _require_settings(value, "")
+            _require_known(paper)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise schemas.damaged(path, error, AGAIN) from None
-    try:
-        _require_settings(value, "")
-        _require_known(paper)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return paper
 
 
@@ -127,8 +135,8 @@ def value_of(name: str, result: Result) -> Any:
     return getattr(found, field) if field else found
 
 
-def _meets(test: Plain | Test, value: Any) -> bool:
-    if not isinstance(test, Test):
+def _meets(test: Plain | Condition, value: Any) -> bool:
+    if not isinstance(test, Condition):
         return _text(test) == _text(value)
     listed = value if isinstance(value, list | tuple) else []
     asked = (
@@ -184,8 +192,6 @@ def _require_settings(value: Any, where: str) -> None:
             _require_names(
                 (field for _, field, *_ in string.Formatter().parse(each) if field), inside
             )
-        elif name == "name" and value.get("condition") == "setting":
-            _require_names([each], inside)
         else:
             _require_settings(each, inside)
 
@@ -235,6 +241,8 @@ def _require_columns(table: Published) -> None:
     for column in table.columns:
         with _at(f"column '{column.title}'"):
             lookup("metric", KNOWN_METRICS, column.metric)
+            if column.condition == "setting":
+                lookup("setting", _beside(column.name), column.name)
             if column.condition == "corruption":
                 lookup("corruption", CORRUPTIONS, column.name)
                 most = 5 if column.metric == "accuracy" else 1

@@ -34,7 +34,7 @@ def section(results: Sequence[Result], _: Asked) -> Section:
     """What was measured, the models, and what papers state of them."""
     said = (
         f"In brackets: 95 % interval. {wording.intervals(results)} With several seeds: mean ± "
-        "standard deviation over the\nseeds, “1 of 3” where not all were measured. The folder "
+        "standard deviation over the seeds, “1 of 3” where not all were measured. The folder "
     )
     note = Note(
         Markup(

@@ -16,7 +16,7 @@ from attnrobust.report.results import Result, grouped, number
 ORDER = ("warn", "note", "pass")
 WORDS = (
     "A weak attack makes a model look robust. Each check tries to show that this happened: part of "
-    "the\ntest split was attacked again in other ways, at the ε where most is left to decide."
+    "the test split was attacked again in other ways, at the ε where most is left to decide."
 )
 
 

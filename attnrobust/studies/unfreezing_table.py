@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame, file: Path, *, norm: str) -> None:
     ax.set_xlabel("layer groups fine-tuned, from the head back")
     ax.set_ylabel("accuracy on the test split")
     ax.set_ylim(-0.02, 1.02)
-    ax.set_title(papers.read()["margeloiu"].claims["figure 13"], fontsize=9, loc="left")
+    ax.set_title(papers.claims("unfreezing"), fontsize=9, loc="left")
     plain(ax)
     ax.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     with runs.atomic(file) as temporary:
