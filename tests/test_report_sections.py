@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from test_report import make_run
 
-from attnrobust.report import blocks, page, reading, sections
+from attnrobust.disk.runs import load_json, save_json
+from attnrobust.report import blocks, page, provenance, reading, sections
+from attnrobust.report.album import Album
 from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.pictures import Picture
 
@@ -77,6 +79,37 @@ def test_every_kind_of_block_is_drawn_and_numbered_in_the_pages_order(
 
 
 NUMBERED = tuple(enumerate(("first", "second", "third"), 1))
+
+
+def test_the_album_numbers_what_it_writes_and_photographs_keep_to_their_bytes(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    album = Album(tmp_path, limit=2000)
+    curve = album.add(Picture("curve", noise, "alt", "caption", 32))
+    photo = album.add(Picture("photo", noise, "alt", "caption", 32, photo=True))
+    assert (curve.number, photo.number) == (1, 2)
+    assert (curve.width, curve.height) == (32, 32), "64 pixels at 32 wide"
+    assert curve.source.startswith("data:image/png")
+    assert photo.source.startswith("data:image/jpeg")
+    assert album.names == ["curve.png", "photo.png"]
+    assert (tmp_path / "photo.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_splits_are_counted_once_for_the_same_records(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("one", "two", "three")]
+    (alike,) = provenance.splits(reading.read(runs))
+    assert alike.rows == (("nevus", "20"), ("melanoma", "20"), ("all", "40"))
+    place = runs[2].path("provenance.json")
+    known = load_json(place)
+    known["dataset"]["splits"]["test"] = {"count": 3, "class_counts": {"nevus": 1, "melanoma": 2}}
+    save_json(place, known)
+    first, second = provenance.splits(reading.read(runs))
+    assert "(records of one, two)" in first.caption
+    assert "(records of three)" in second.caption
+    assert second.rows == (("nevus", "1"), ("melanoma", "2"), ("all", "3"))
+    assert (first.name, second.name) == ("splits-demo", "splits-demo-2")
 
 
 def test_page_and_template_name_no_section(tmp_path: Path) -> None:
