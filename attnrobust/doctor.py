@@ -13,6 +13,8 @@ import experiments
 from attnrobust import config
 from attnrobust.disk import provenance
 from attnrobust.errors import UserError
+from attnrobust.report import papers
+from attnrobust.report.paper_kinds import Parameters
 from attnrobust.stages.walk import records_of
 
 if TYPE_CHECKING:
@@ -26,31 +28,20 @@ SMALL_MODELS = [
     for head in ("gap", "soft_attention")
 ]
 
-
-# Wu, Table 2: numbers of parameters with a layer of five classes, of the PyTorch networks.
-WU_PARAMETERS = {
-    "resnet18": 11_179_077,
-    "resnet50": 23_518_277,
-    "efficientnet_b0": 4_013_953,
-    "efficientnet_b1": 6_519_589,
-    "efficientnet_b2": 7_708_039,
-    "efficientnet_b3": 10_703_917,
-    "inception_v3": 24_357_354,
-}
 # InceptionV3's second classifier, on its 768 channels at 17x17, used in training only: 1x1
 # convolution to 128 and 5x5 to 768, each with its BatchNorm, then a layer of five classes.
 AUXILIARY = 768 * 128 + 2 * 128 + 5 * 5 * 128 * 768 + 2 * 768 + 768 * 5 + 5
 
 
 @dataclass(frozen=True)
-class WuRow:
-    """A backbone with head `gap` and five classes beside Wu's.
+class Size:
+    """A backbone with head `gap` beside a paper's number of parameters.
 
     Attributes:
         backbone: Row of BACKBONES.
         learnable: Number of weights that learn, which is what the paper counts.
         other: Of those that do not: averages of BatchNorm, numbers of the preprocessing.
-        paper: Number in Wu, Table 2.
+        paper: The paper's number.
         reasons: Weights that ours has more than the paper's, or less, by what they are. They add
             up to the whole difference.
     """
@@ -167,15 +158,17 @@ def _models() -> None:
     )
 
 
-def wu_row(name: str) -> WuRow:
-    """Size of a backbone of Wu, Table 2, built at its usual image size (1-3 s)."""
+def size(name: str, published: Parameters) -> Size:
+    """Size of a backbone beside the paper's, built at its usual image size (1-3 s)."""
     from attnrobust.models import backbones, build
 
     model = config.Model(name, "gap", weights="none")
-    network = build.build(model, classes=5, image_size=backbones.BACKBONES[name].size)
+    image = backbones.BACKBONES[name].size
+    network = build.build(model, classes=published.classes, image_size=image)
     learnable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
     other = network.count_params() - learnable
-    return WuRow(name, learnable, other, WU_PARAMETERS[name], _reasons(name, network))
+    reasons = _reasons(name, network)
+    return Size(name, learnable, other, published.backbones[name], reasons)
 
 
 def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
@@ -194,13 +187,21 @@ def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
 
 
 def _backbones() -> None:
-    log.info("\nbackbones, 5 classes, global average pooling, beside Wu, Table 2")
+    for paper in papers.read().values():
+        if paper.parameters:
+            _sizes(f"{paper.short}, {paper.parameters.source}", paper.parameters)
+
+
+def _sizes(source: str, published: Parameters) -> None:
+    log.info(
+        "\nbackbones, %d classes, global average pooling, beside %s", published.classes, source
+    )
     line = "  %-20s %12s %10s %12s %10s  %s"
     log.info(line, "backbone", "learnable", "other", "paper", "difference", "reason")
-    for name in WU_PARAMETERS:
-        row = wu_row(name)
+    for name in published.backbones:
+        row = size(name, published)
         difference = 100 * (row.learnable / row.paper - 1)
-        reasons = ", ".join(f"{reason} ({size:+,})" for reason, size in row.reasons.items())
+        reasons = ", ".join(f"{reason} ({number:+,})" for reason, number in row.reasons.items())
         log.info(
             line,
             row.backbone,

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from page_helpers import tables
 from test_report import make_run
 
 import experiments
 from attnrobust.disk.runs import Run, load_json, save_json, save_text
-from attnrobust.report import as_published, martinez, reading, wu_figures
+from attnrobust.report import paper_tables, papers, reading, readings
+from attnrobust.report.blocks import Asked
 from attnrobust.report.page import write
 from attnrobust.stages import evaluation
 
@@ -111,8 +113,8 @@ def test_a_single_such_attack_is_named_beside_its_run(tmp_path):
 
 
 def test_the_table_sets_each_reading_at_the_epsilon_that_was_given(page):
-    (table,) = as_published.section(reading.read([page[0]])).tables
-    assert [text for text, _ in table.groups[1:]] == list(as_published.READINGS.values())
+    (table,) = tables(readings.section(reading.read([page[0]]), Asked()))
+    assert [text for text, _ in table.groups[1:]] == list(readings.READINGS.values())
     assert [row[0] for row in table.rows] == ["0", "0.00125", "0.3187", "0.32", "81.6"]
     by_epsilon = {row[0]: row for row in table.rows}
     assert by_epsilon["0.32"][1] == "0.805, both"
@@ -132,12 +134,13 @@ def test_no_worst_case_counts_what_was_attacked_through_the_softmax(page):
 
 
 def test_without_another_reading_there_is_no_such_section(tmp_path):
-    assert as_published.section(reading.read([make_run(tmp_path, heatmaps=False)])) is None
+    assert readings.section(reading.read([make_run(tmp_path, heatmaps=False)]), Asked()) is None
 
 
 def test_other_papers_rows_never_take_such_an_attack_for_theirs(page):
     results = {each.attack: each for each in reading.read([page[0]])}
     soft = results["pixels-through-softmax"]
-    assert not martinez._as_theirs(soft)
-    assert "through-softmax" in martinez._said(soft.attack, [soft])
-    assert not wu_figures.as_wu(soft.setting)
+    paper = papers.read()["martinez"]
+    assert not papers.as_theirs(paper, soft)
+    assert "through-softmax" in paper_tables._said(paper, soft.attack, [soft])
+    assert not papers.as_theirs(papers.read()["wu"], soft)

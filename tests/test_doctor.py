@@ -11,7 +11,9 @@ import pytest
 from attnrobust import cli as program
 from attnrobust import doctor
 from attnrobust.models import build
+from attnrobust.report import papers
 
+PUBLISHED = papers.read()["wu"].parameters
 # Seconds to build, each. Left are a row that equals the paper and one that differs.
 LARGE = ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "inception_v3", "efficientnet_b0")
 
@@ -20,11 +22,11 @@ LARGE = ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "inception_v3"
     "name",
     [
         pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE))
-        for name in doctor.WU_PARAMETERS
+        for name in PUBLISHED.backbones
     ],
 )
 def test_reasons_explain_every_single_weight(name: str) -> None:
-    row = doctor.wu_row(name)
+    row = doctor.size(name, PUBLISHED)
     assert row.learnable - row.paper == sum(row.reasons.values())
     assert (row.learnable == row.paper) == (name not in ("resnet50", "inception_v3"))
     assert (abs(row.learnable / row.paper - 1) > 0.01) == (name == "inception_v3")
@@ -85,12 +87,12 @@ def test_the_table_is_printed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reasons = {"no auxiliary classifier": -2_561_541, "no scales in BatchNorm": -17_216}
-    row = doctor.WuRow("inception_v3", 21_778_597, 34_432, 24_357_354, reasons)
-    monkeypatch.setattr(doctor, "wu_row", lambda name: row)
+    row = doctor.Size("inception_v3", 21_778_597, 34_432, 24_357_354, reasons)
+    monkeypatch.setattr(doctor, "size", lambda name, published: row)
     with caplog.at_level(logging.INFO, "attnrobust"):
         doctor._backbones()
     printed = [line for line in caplog.text.splitlines() if " % " in line]
-    assert len(printed) == len(doctor.WU_PARAMETERS)
+    assert len(printed) == len(PUBLISHED.backbones) == 7
     assert "21,778,597" in printed[-1]
     assert "-10.59 %" in printed[-1]
     assert "no auxiliary classifier (-2,561,541), no scales in BatchNorm (-17,216)" in printed[-1]

@@ -82,6 +82,8 @@ NO_CHOICE = {
     "models.backbones.resnet.ROWS": FAMILY,
     "stages.ready.READY": "a row for each of STAGES",
     "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
+    "report.paper_tables.KINDS": "kinds of a paper's columns, which paper_kinds.Column lists",
+    "report.papers.ASKED": "what a paper's file may ask of a run",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {

@@ -60,21 +60,9 @@ TABLES: dict[str, tuple[set[str], tuple[str, ...]]] = {
 NEVER_BY_NAME = ("ATTACKS", "METHODS", "SAMPLING")
 # What leaves something out is called so in many tables.
 NEUTRAL = {"none"}
-# (file, table) -> why its names stand there. A paper's row is what that paper did, whatever rows
-# are added; a default is a choice among rows, and stays one.
+# (file, table) -> why its names stand there. A default is a choice among rows, and stays one
+# whatever rows are added.
 ALLOWED = {
-    ("report/imbalance.py", "METHODS"): "which of our runs are Wu's",
-    ("report/imbalance.py", "METRICS"): "the columns of Wu's tables",
-    ("report/imbalance.py", "SAMPLING"): "which of our runs are Wu's",
-    ("report/martinez.py", "ATTACKS"): "the paper's attack",
-    ("report/martinez.py", "CORRUPTIONS"): "the paper's noises",
-    ("report/martinez.py", "METHODS"): "the paper's rows",
-    ("report/wu.py", "METHODS"): "which of our runs are Wu's",
-    ("report/wu.py", "METRICS"): "the columns of Wu's tables",
-    ("report/wu.py", "SAMPLING"): "which of our runs are Wu's",
-    ("report/wu_figures.py", "ATTACKS"): "the paper's attack",
-    ("doctor.py", "BACKBONES"): "Wu's numbers of parameters",
-    ("report/published.py", "BACKBONES"): "the paper's networks",
     ("doctor.py", "HEADS"): "models that it shows beside the papers'",
     ("config/training.py", "AUGMENTATIONS"): "a default",
     ("config/training.py", "OPERATIONS"): "a default: AugMix's nine",

@@ -24,9 +24,18 @@ from attnrobust import config
 from attnrobust.disk import stamps
 from attnrobust.disk.runs import Run, load_json, save_json, save_npz, save_text
 from attnrobust.errors import UserError
-from attnrobust.report import commands, figures, reading, samples, tables, wording
+from attnrobust.report import (
+    commands,
+    figures,
+    limits,
+    reading,
+    robustness,
+    samples,
+    training,
+    wording,
+)
 from attnrobust.report.page import write
-from attnrobust.report.results import Result
+from attnrobust.report.results import Result, heads
 from attnrobust.stages import pipeline
 
 COLUMNS = (
@@ -449,10 +458,10 @@ def test_heatmaps_are_matched_by_id(tmp_path: Path) -> None:
 
 def test_the_attack_is_put_in_words(tmp_path: Path) -> None:
     (result,) = reading.read([make_run(tmp_path)])
-    assert wording.attacks([result, result]) == [
+    assert limits.attacks([result, result]) == [
         "linf_pgd with 40 steps of 0.0333 ε each and 1 start at random in the ball"
     ]
-    assert float(wording.half_width([result])) == pytest.approx(0.75 * (1.1 - 0.8) / 2, abs=1e-3)
+    assert float(limits.half_width([result])) == pytest.approx(0.75 * (1.1 - 0.8) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize(("steps", "warned"), [(10, True), (40, False)])
@@ -493,12 +502,12 @@ def test_seeds_that_were_not_measured_are_counted_aloud(tmp_path: Path) -> None:
     assert "<td>0.850 ± 0.000, 2 of 3</td>" in text
     assert "robust accuracy 0.375 (0.300–0.413), 1 of 3 at ε\u00a0=\u00a00.00125" in text
     results = reading.read(run_list)
-    assert tables.heads(results[:1])[0][0] == "tiny_gap, 1 of 3 seeds"
-    assert tables.heads(results)[0][0] == "tiny_gap, 3 seeds"
-    (picture,) = figures.accuracy_curves(results, figures.colours(results))
+    assert heads(results[:1])[0][0] == "tiny_gap, 1 of 3 seeds"
+    assert heads(results)[0][0] == "tiny_gap, 3 seeds"
+    (picture,) = robustness.accuracy_curves(results, figures.colours(results))
     assert "the thick line is their mean where all have one" in picture.caption
     places = figures.positions(results[0].epsilons)
-    x, mean = figures._mean([figures._curve(each, places) for each in results])
+    x, mean = figures._mean([robustness._curve(each, places) for each in results])
     assert x == [0, places[results[0].epsilons[1]]], "at 0.00125 it would be the first seed's alone"
     assert mean == pytest.approx([0.75, 0.25])
 
@@ -542,16 +551,14 @@ def test_the_majority_rate_is_every_runs_own(tmp_path: Path) -> None:
 
 def test_the_dashed_line_of_a_training_is_the_epoch_that_was_kept(tmp_path: Path) -> None:
     (result,) = reading.read([make_run(tmp_path)])
-    picture = figures.training_curves(result, "#000000", name="training")
-    assert picture is not None
+    picture = training.curves(result, "#000000", name="training")
     assert result.best_epoch() == 3
     delta = result.run.experiment.training.min_delta
     expected = "Dashed: the epoch whose weights were kept, the last that bettered the lowest"
     assert expected in picture.caption
     assert (f"by more than {delta:g}" in picture.caption) == (delta > 0)
     never = dataclasses.replace(result, history=({"epoch": 1, "loss": 1.0},))
-    picture = figures.training_curves(never, "#000000", name="training")
-    assert picture is not None
+    picture = training.curves(never, "#000000", name="training")
     assert "Dashed" not in picture.caption
 
 

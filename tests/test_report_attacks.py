@@ -16,7 +16,7 @@ from test_report import make_run
 
 from attnrobust.disk.runs import Run, load_json, save_json, save_text
 from attnrobust.errors import UserError
-from attnrobust.report import attacks, figures, galleries, inventory, reading, wording
+from attnrobust.report import attacks, figures, galleries, reading, robustness, tables, wording
 from attnrobust.report.page import write
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -132,8 +132,8 @@ def test_a_seed_without_an_attack_is_counted(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_full")
 def test_curves_have_a_panel_for_each_attack(several: list[Run]) -> None:
     results = reading.read(several)
-    (picture,) = figures.accuracy_curves(results, figures.colours(results))
-    single = figures.accuracy_curves(results[:1], figures.colours(results))[0]
+    (picture,) = robustness.accuracy_curves(results, figures.colours(results))
+    single = robustness.accuracy_curves(results[:1], figures.colours(results))[0]
     assert single.name == "robust-accuracy"
     assert picture.pixels.shape[0] > 1.5 * single.pixels.shape[0], "two rows of panels"
     assert "tiny_gap, round: " in picture.alt
@@ -145,7 +145,7 @@ def test_numbers_of_pixels_are_not_scaled(tmp_path: Path) -> None:
     results = reading.read([run])
     (table,) = attacks.tables(results)
     assert {row[1] for row in table.rows} == {"–"}
-    assert figures.accuracy_curves(results, figures.colours(results))[0].pixels.std() > 0
+    assert robustness.accuracy_curves(results, figures.colours(results))[0].pixels.std() > 0
 
 
 def test_steps_are_judged_only_where_an_attack_goes_by_them(several: list[Run]) -> None:
@@ -216,5 +216,5 @@ def test_pages_bytes_are_shared_among_the_photographs(several: list[Run]) -> Non
     results = reading.read(several)
     # 4 for the strip and comparisons; one sheet at two epsilons for each of the two runs.
     assert galleries.expected_photos(results) == 4 + 2 * 2
-    assert [row[0] for row in inventory.models(results).rows] == ["tiny_gap", "tiny_attention"]
+    assert [row[0] for row in tables.models(results).rows] == ["tiny_gap", "tiny_attention"]
     assert np.isfinite([each.clean["accuracy"].value for each in results]).all()

@@ -14,6 +14,7 @@ import command_helpers
 import numpy as np
 import pandas as pd
 import pytest
+from page_helpers import tables, words
 from test_report import COLUMNS, make_run
 
 from attnrobust import cli as command_line
@@ -22,8 +23,10 @@ from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, 
 from attnrobust.errors import UserError
 from attnrobust.measures import calibration as measures
 from attnrobust.measures import metrics
-from attnrobust.report import calibration, corruptions, figures, martinez, reading, sections
+from attnrobust.report import calibration, corruptions, figures, paper_tables, papers, reading
+from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.page import write
+from attnrobust.report.results import Result
 from attnrobust.stages import evaluation
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -251,10 +254,10 @@ def test_runs_without_a_common_corruption_have_no_mean(tmp_path: Path) -> None:
 
 def test_one_model_has_no_baseline(tmp_path: Path) -> None:
     (result,) = reading.read([corrupted(make_run(tmp_path), ERRORS)])
-    found = corruptions.section([result], figures.colours([result]))
-    assert isinstance(found, sections.Section)
-    assert [row[0] for row in found.tables[0].rows] == ["none", "jpeg", "hair"]
-    assert "Hendrycks" not in " ".join(found.words)
+    found = corruptions.section([result], Asked())
+    assert isinstance(found, Section)
+    assert [row[0] for row in tables(found)[0].rows] == ["none", "jpeg", "hair"]
+    assert "Hendrycks" not in " ".join(words(found))
 
 
 def test_the_command_line_takes_a_baseline(
@@ -268,6 +271,12 @@ def test_the_command_line_takes_a_baseline(
 
 
 FIVE = tuple(step / 255 for step in range(1, 6))
+NOISES = ("gaussian_noise", "salt_and_pepper", "speckle")
+
+
+def martinez(results: Sequence[Result]) -> Section | None:
+    paper = papers.read()["martinez"]
+    return paper_tables.section(paper, paper.sections[0], results)
 
 
 def covid(root: Path, name: str = "plain", settings: Sequence[str] = (), **values: Any) -> Run:
@@ -288,10 +297,11 @@ def covid(root: Path, name: str = "plain", settings: Sequence[str] = (), **value
 
 def rows_of(run: Run) -> tuple[str, ...]:
     """First cells of our rows in the first table, and all words."""
-    found = martinez.section(reading.read([run]))
+    found = martinez(reading.read([run]))
     if found is None:
         return ()
-    return *(row[0] for row in found.tables[0].rows if "paper" not in row[0]), *found.words[1:]
+    ours = (row[0] for row in tables(found)[0].rows if "paper" not in row[0])
+    return *ours, *words(found)[1:]
 
 
 @pytest.mark.parametrize(
@@ -322,9 +332,9 @@ def test_an_attack_unlike_the_papers_is_named(
 def test_a_run_trained_in_another_way_is_left_out(setting: str, tmp_path: Path) -> None:
     assert rows_of(covid(tmp_path, settings=[setting], epsilons=FIVE)) == ()
     both = [covid(tmp_path, "other", epsilons=FIVE), Run.open(tmp_path / "covid_cxr/plain/seed-0")]
-    found = martinez.section(reading.read(both))
+    found = martinez(reading.read(both))
     assert found is not None
-    assert found.words[-1].endswith("measured elsewhere: plain.")
+    assert words(found)[-1].endswith("measured elsewhere: plain.")
 
 
 def test_runs_with_other_classes_have_tables_and_sentences_of_their_own(tmp_path: Path) -> None:
@@ -346,7 +356,7 @@ def test_runs_on_all_findings_are_not_the_papers(tmp_path: Path) -> None:
 
 
 def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
-    noises = {name: {1: 0.7, 2: 0.6, 3: 0.5, 4: 0.5, 5: 0.4} for name in martinez.NOISES}
+    noises = {name: {1: 0.7, 2: 0.6, 3: 0.5, 4: 0.5, 5: 0.4} for name in NOISES}
     run_list = [
         corrupted(predicted(covid(tmp_path, "plain", epsilons=FIVE)), noises),
         covid(tmp_path, "robust", epsilons=(0.01,), method="adversarial"),
@@ -394,12 +404,12 @@ def test_the_other_papers_table_stands_beside_ours(tmp_path: Path) -> None:
 def test_mean_robust_accuracy_is_that_of_the_five(tmp_path: Path) -> None:
     epsilons = (*FIVE, 8 / 255)
     run = covid(tmp_path, epsilons=epsilons, accuracy=0.6)
-    found = martinez.section(reading.read([run]))
+    found = martinez(reading.read([run]))
     assert found is not None
     # make_run has 0.6 / 2 … 0.6 / 6 at the five, and something else at 8 / 255.
     expected = 0.6 * np.mean([1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6])
-    assert found.tables[0].frame.iloc[1]["Adversarial"] == pytest.approx(expected)
-    assert martinez.section(reading.read([make_run(tmp_path, method="trades")])) is None
+    assert tables(found)[0].frame.iloc[1]["Adversarial"] == pytest.approx(expected)
+    assert martinez(reading.read([make_run(tmp_path, method="trades")])) is None
 
 
 def test_the_bins_of_a_diagram_know_the_groups() -> None:

@@ -15,9 +15,9 @@ from attnrobust import config
 from attnrobust.disk.runs import Run, load_npz, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison as stage
-from attnrobust.report import comparison, published, reading
+from attnrobust.report import comparison, reading, statements
+from attnrobust.report.blocks import Table
 from attnrobust.report.page import write
-from attnrobust.report.tables import Table
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 
@@ -105,7 +105,7 @@ def test_maps_that_are_all_empty_leave_a_dash_and_a_line_at_zero(tmp_path: Path)
 
 def paper(run: Run) -> list[Table]:
     found = reading.read([run])
-    return published.tables(found, comparison.read(found))
+    return statements.tables(found, comparison.read(found))
 
 
 def test_the_papers_numbers_stand_beside_the_same_condition(tmp_path: Path) -> None:

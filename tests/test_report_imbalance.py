@@ -7,15 +7,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from page_helpers import pictures, tables
 from test_report import make_run
 from test_report_calibration import page_of, predicted, row_of
 
 from attnrobust import config
 from attnrobust.disk.runs import Run, load_json, save_json, save_npz, save_text
-from attnrobust.report import confusion, imbalance, reading
+from attnrobust.report import confusion, paper_tables, papers, reading
+from attnrobust.report.blocks import Asked, Section
+from attnrobust.report.results import Result
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
 PLAIN = ("training.class_weights=none",)
+WU = papers.read()["wu"]
+(RARE,) = (chapter for chapter in WU.sections if chapter.anchor == "rare-grades")
+BALANCING = next(table for table in RARE.tables if table.name == "wu-balancing")
+BASELINE = "cross-entropy (baseline)"
+
+
+def section(results: list[Result]) -> Section | None:
+    return paper_tables.section(WU, RARE, results)
 
 
 def run_of(root: Path, name: str, *settings: str, seed: int = 0, dataset: str = "eyepacs") -> Run:
@@ -44,8 +55,8 @@ def run_of(root: Path, name: str, *settings: str, seed: int = 0, dataset: str = 
 )
 def test_a_run_stands_in_the_row_of_its_method(tmp_path: Path, settings, row: str) -> None:
     (result,) = reading.read([run_of(tmp_path, "tiny", *settings)])
-    assert imbalance.method(result) == row
-    assert (row in imbalance.BALANCING) == (" and " not in row)
+    assert papers.place(WU.rows[BALANCING.rows], result) == row
+    assert (row in BALANCING.values) == (" and " not in row)
 
 
 def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
@@ -64,7 +75,7 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
         for name in ("balancing", "models")
     )
     ours = balancing[balancing["model"] != "paper"]
-    assert list(ours["row"]) == [imbalance.BASELINE] * 2 + ["focal loss, γ = 2"]
+    assert list(ours["row"]) == [BASELINE] * 2 + ["focal loss, γ = 2"]
     assert list(ours["seed"]) == [0, 1, 0]
     assert list(ours["batch_size"]) == [16, 16, 32]
     assert set(ours["seconds"]) == {90.0}
@@ -79,7 +90,7 @@ def test_both_tables_stand_beside_ours(tmp_path: Path) -> None:
         0.364,
     ]
     assert row_of(text, "SMOTE, paper") == ["16", "0.211", "0.504", "0.364", "57 h 37 min"]
-    mine = row_of(text, f"{imbalance.BASELINE}, plain, 2 seeds")
+    mine = row_of(text, f"{BASELINE}, plain, 2 seeds")
     assert mine == ["16", "0.750 ± 0.000", "0.750 ± 0.000", "0.500 ± 0.000", "2 min (5 epochs)"]
     assert list(models[models["model"] != "paper"]["row"]) == ["resnet50, 16 px"] * 2
     assert len(models) == 13 + 2
@@ -101,20 +112,20 @@ def test_fine_tuned_and_corrupted_runs_are_no_baseline(
     provenance = load_json(run.path("provenance.json"))
     provenance["dataset"]["corrupted"] = {"levels": [1]} if corrupted else {}
     save_json(run.path("provenance.json"), provenance)
-    assert imbalance.section(reading.read([run])) is None
+    assert section(reading.read([run])) is None
 
 
 def test_there_is_no_table_without_such_a_run(tmp_path: Path) -> None:
-    assert imbalance.section(reading.read([run_of(tmp_path, "tiny", dataset="demo")])) is None
+    assert section(reading.read([run_of(tmp_path, "tiny", dataset="demo")])) is None
 
 
 def test_a_stage_that_was_cut_off_took_at_least_its_epochs(tmp_path: Path) -> None:
     run = run_of(tmp_path, "tiny")
     place = run.path("train", "stage.json")
     save_json(place, {**load_json(place), "seconds": 2.0})
-    found = imbalance.section(reading.read([run]))
+    found = section(reading.read([run]))
     assert found is not None
-    frame = found.tables[1].frame
+    frame = tables(found)[1].frame
     assert list(frame[frame["model"] != "paper"]["seconds"]) == [5.0]
 
 
@@ -133,9 +144,9 @@ def test_a_confusion_matrix_counts_labels_and_predictions(tmp_path: Path) -> Non
     np.testing.assert_array_equal(confusion.counts(results[1:]), [[1, 2], [0, 1]])
     # Of the first seed's 20 and 20 images, 0 and 10 are wrong: every fourth, from 3 on.
     np.testing.assert_array_equal(confusion.counts(results), [[21, 2], [10, 11]])
-    made = confusion.section(results)
+    made = confusion.section(results, Asked())
     assert made is not None
-    (picture,) = made.pictures
+    (picture,) = pictures(made)
     assert "tiny_gap" not in picture.alt
     assert "nevus 0.91, melanoma 0.52" in picture.alt
     assert picture.caption.endswith("Seeds are added up.")
@@ -145,14 +156,14 @@ def test_a_confusion_matrix_counts_labels_and_predictions(tmp_path: Path) -> Non
 
 
 def test_runs_without_predictions_have_no_confusion_matrix(tmp_path: Path) -> None:
-    assert confusion.section(reading.read([make_run(tmp_path)])) is None
+    assert confusion.section(reading.read([make_run(tmp_path)]), Asked()) is None
 
 
 def test_tasks_of_one_data_set_have_a_figure_each(tmp_path: Path) -> None:
     runs_ = [run_of(tmp_path, "one"), run_of(tmp_path, "two", "data.task=binary")]
-    made = confusion.section(reading.read(runs_))
+    made = confusion.section(reading.read(runs_), Asked())
     assert made is not None
-    assert [each.name for each in made.pictures] == [
+    assert [each.name for each in pictures(made)] == [
         "confusion-eyepacs",
         "confusion-eyepacs-binary",
     ]

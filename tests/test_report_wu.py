@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from data_helpers import SIZE, make_eyepacs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from page_helpers import pictures as pictures_of
+from page_helpers import tables, words
 from tensorflow import keras
 from test_report import make_run
 from test_report_calibration import page_of, row_of
@@ -24,14 +26,18 @@ from attnrobust.config.smoke import smoke
 from attnrobust.corruptions import RANDOM
 from attnrobust.data import corrupted, shards, writing
 from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, save_text
-from attnrobust.report import figures, pictures, reading, wu, wu_figures
+from attnrobust.report import paper_figures, paper_tables, papers, pictures, reading
+from attnrobust.report.blocks import Section
 from attnrobust.report.results import Result
-from attnrobust.report.sections import Section
 from attnrobust.stages import evaluation, pipeline
 from attnrobust.stages.walk import RECORDS, Walk
 from tfrecords import eyepacs
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
+WU = papers.read()["wu"]
+(CHAPTER,) = (chapter for chapter in WU.sections if chapter.anchor == "wu")
+PUBLISHED = {int(table.name[-1]): table.values for table in CHAPTER.tables}
+ADVERSARIAL = "adv-trained @ ε = 2.5"
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 IDS = np.array([f"image-{i}" for i in range(40)])
 LABELS = np.arange(40) % 5  # 8 of each
@@ -147,7 +153,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def section(results: Sequence[Result]) -> Section | None:
-    return wu.section(results, figures.colours(results))
+    return paper_tables.section(WU, CHAPTER, results)
+
+
+def trained_on(result: Result) -> tuple[bool, str] | None:
+    """Whether on equally common classes, and the row; None for what no row stands for."""
+    stands = papers.stands(WU, CHAPTER.tables, [result])
+    found = {(name == "wu-table-7", row) for name, of in stands.items() for row in of.values()}
+    assert len(found) <= 1
+    return found.pop() if found else None
 
 
 def numbers(page: tuple[Path, str], table: int) -> pd.DataFrame:
@@ -185,7 +199,7 @@ def test_tables_have_the_papers_rows_and_ours_by_hand(page: tuple[Path, str]) ->
     }
     assert ours(page, 9) == {
         ("baseline", "wu_baseline"): pytest.approx(TEN),
-        (wu.ADVERSARIAL, "wu_adversarial"): pytest.approx(TWENTY),
+        (ADVERSARIAL, "wu_adversarial"): pytest.approx(TWENTY),
     }
     frame = numbers(page, 8)
     assert list(frame["training"]) == [
@@ -215,15 +229,15 @@ def test_the_page_says_whose_numbers_they_are(page: tuple[Path, str]) -> None:
 
 
 def test_our_drop_is_the_clean_accuracy_less_the_corrupted_one() -> None:
-    for row, (accuracy, *_, drop) in wu.PUBLISHED[8].items():
-        assert wu.PUBLISHED[6][row][0] - accuracy == pytest.approx(drop, abs=5e-4), row
-    assert wu.PUBLISHED[6].keys() == wu.PUBLISHED[7].keys() == wu.PUBLISHED[8].keys()
-    assert wu.PUBLISHED[6]["baseline"] == wu.PUBLISHED[9]["baseline"]
+    for row, (accuracy, *_, drop) in PUBLISHED[8].items():
+        assert PUBLISHED[6][row][0] - accuracy == pytest.approx(drop, abs=5e-4), row
+    assert PUBLISHED[6].keys() == PUBLISHED[7].keys() == PUBLISHED[8].keys()
+    assert PUBLISHED[6]["baseline"] == PUBLISHED[9]["baseline"]
 
 
 def test_the_success_rate_counts_all_predictions_that_changed(tmp_path: Path) -> None:
     (result,) = reading.read([graded(tmp_path)])
-    x, rates = wu_figures.curve(result)
+    x, rates = paper_figures.curve(result, "prediction_change_rate")
     assert x == pytest.approx([0, 0.5, 2.5], abs=1e-4)  # files name six digits of an epsilon
     # Of all 40, the one that was wrong before and after among them; not of the 32 right ones.
     assert [rate.value for rate in rates] == pytest.approx([0, 5 / 40, 11 / 40])
@@ -246,13 +260,13 @@ def test_figures_are_there_for_what_was_attacked_as_wu_does(
         )
         found = section(reading.read([run]))
         assert found is not None
-        assert [table.name for table in found.tables] == ["wu-table-6", "wu-table-8"]
-        assert not found.pictures, changed
+        assert [table.name for table in tables(found)] == ["wu-table-6", "wu-table-8"]
+        assert not pictures_of(found), changed
     run = graded(tmp_path / "alone")
     found = section(reading.read([run]))
     assert found is not None
-    assert not found.pictures, "a baseline alone is no comparison"
-    assert [table.name for table in found.tables] == ["wu-table-6", "wu-table-8"]
+    assert not pictures_of(found), "a baseline alone is no comparison"
+    assert [table.name for table in tables(found)] == ["wu-table-6", "wu-table-8"]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +286,7 @@ def test_figures_are_there_for_what_was_attacked_as_wu_does(
         ({}, ["training.corruptions=jpeg"], None),
         ({}, ["data.task=binary"], None),
         ({}, ["training.method=trades"], None),
-        ({}, ATTACKED, (False, wu.ADVERSARIAL)),
+        ({}, ATTACKED, (False, ADVERSARIAL)),
         ({}, [*ATTACKED, "training.clean_share=0"], None),
         ({}, [*ATTACKED, "training.inner_epsilon=2/255"], None),
         (levels(1), [*ATTACKED, INSTEAD], None),
@@ -286,10 +300,10 @@ def test_a_row_is_what_was_done_not_what_it_is_called(
 ) -> None:
     run = graded(tmp_path, made=made, settings=settings)
     (result,) = reading.read([run])
-    assert wu.trained_on(result) == expected
+    assert trained_on(result) == expected
     found = section([result])
     assert found is not None
-    assert ("Left out" in found.words[-1]) == (not found.tables) == (expected is None)
+    assert ("Left out" in words(found)[-1]) == (not tables(found)) == (expected is None)
 
 
 def test_other_runs_and_data_have_no_section(tmp_path: Path) -> None:
@@ -305,14 +319,14 @@ def test_other_runs_and_data_have_no_section(tmp_path: Path) -> None:
         ("wu_corrupted_1_2", levels(2), "1–2"),
         ("wu_corrupted_1_3", levels(3), "1–3"),
         ("wu_corrupted_1_4", levels(4), "1–4"),
-        ("wu_adversarial", {}, wu.ADVERSARIAL),
+        ("wu_adversarial", {}, ADVERSARIAL),
     ],
 )
 @pytest.mark.parametrize("balanced", [False, True])
 def test_the_experiments_are_these_rows_and_attack_as_wu_does(
     name: str, made: dict[str, Any], expected: str, tmp_path: Path, *, balanced: bool
 ) -> None:
-    if balanced and expected == wu.ADVERSARIAL:
+    if balanced and expected == ADVERSARIAL:
         pytest.skip("Wu's Table 9 has no such row")
     if balanced:
         _, _, row = name.partition("_")
@@ -321,13 +335,16 @@ def test_the_experiments_are_these_rows_and_attack_as_wu_does(
     experiment = experiments.load(f"eyepacs.{name}")
     (result,) = reading.read([graded(tmp_path, name)])
     found: Result = dataclasses.replace(
-        result, run=Run(result.run.root, experiment), provenance={"dataset": {"corrupted": made}}
+        result,
+        run=Run(result.run.root, experiment),
+        setting=experiment.attack,
+        provenance={"dataset": {"corrupted": made}},
     )
-    assert wu.trained_on(found) == (balanced, expected)
+    assert trained_on(found) == (balanced, expected)
     numbers = "_".join(dict.fromkeys(str(level) for level in (1, *made.get("levels", ())[-1:])))
     folder = f"eyepacs_{'oversampled_' * balanced}{numbers}"
     assert experiment.data.folder == (folder if made else "eyepacs")
-    assert wu_figures.as_wu(experiment.attack)
+    assert papers.as_theirs(WU, found)
     assert reach(experiment.attack) >= 1
     assert (experiment.corruptions.names, experiment.corruptions.severities) == (("mixture",), (4,))
 
@@ -361,7 +378,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             keras.layers.Dense(len(GRADES)),
         ]
     )
-    trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", wu.ADVERSARIAL: "wu_adversarial"}
+    trained = {"baseline": "wu_baseline", "1": "wu_corrupted_1", ADVERSARIAL: "wu_adversarial"}
     for lost, name in zip((10, 15, 20), trained.values(), strict=True):
         experiment = experiments.load(f"eyepacs.{name}")
         experiment = config.with_settings(smoke(experiment), ["attack.steps=5"])
@@ -373,7 +390,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number, members in (
         (6, ["baseline", "1"]),
         (8, ["baseline", "1"]),
-        (9, ["baseline", wu.ADVERSARIAL]),
+        (9, ["baseline", ADVERSARIAL]),
     ):
         frame = pd.read_csv(out / "tables" / f"wu-table-{number}.csv")
         mine = frame[frame["model"] != "paper"].set_index("training")

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attnrobust.attacks.methods import departures
-from attnrobust.report.results import NOTHING, Result, grouped, key, number, once
-from attnrobust.report.tables import Table, combine, heads, of_255
+from attnrobust.report.blocks import Table
+from attnrobust.report.results import (
+    NOTHING,
+    Result,
+    combine,
+    grouped,
+    heads,
+    key,
+    number,
+    of_255,
+    once,
+)
 from attnrobust.report.wording import NORMS
 
 

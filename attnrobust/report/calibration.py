@@ -16,12 +16,19 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from attnrobust.disk import schemas
 from attnrobust.measures import calibration as measures
 from attnrobust.measures import metrics
+from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.commands import again
-from attnrobust.report.figures import GREY, INK, RULE, Look, plain
+from attnrobust.report.figures import GREY, INK, RULE, Look, colours, plain
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.results import Result, grouped, number, once
-from attnrobust.report.sections import Section
-from attnrobust.report.tables import Table, by_dataset, combine, heads
+from attnrobust.report.results import (
+    Result,
+    by_dataset,
+    combine,
+    grouped,
+    heads,
+    number,
+    once,
+)
 
 PANELS = 6
 WORDS = (
@@ -53,19 +60,19 @@ class Diagram:
     after: dict[str, np.ndarray] | None
 
 
-def section(results: Sequence[Result], look: Look) -> Section | None:
+def section(results: Sequence[Result], _: Asked) -> Section | None:
     """Reliability diagrams and a table, or None where nothing of it was measured."""
     members = [each for each in once(results) if "ece" in each.clean]
     if not members:
         return None
     diagrams = [found for each in members if (found := read(each))]
     frames = [_bins(each) for each in diagrams]
+    pictures = [draw(diagrams, colours(results))] if diagrams else []
+    tables = (table(part) for part in by_dataset(members).values())
     return Section(
         "calibration",
         "Calibration",
-        (*WORDS, *_left_out(members)),
-        (draw(diagrams, look),) if diagrams else (),
-        tuple(table(part) for part in by_dataset(members).values()),
+        (*WORDS, *_left_out(members), *pictures, *tables),
         {"calibration-bins": pd.concat(frames)} if frames else {},
     )
 

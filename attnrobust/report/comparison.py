@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust.disk import schemas
 from attnrobust.measures.heatmaps import HEATMAP_METRICS
 from attnrobust.report import figures
+from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.figures import GREY, INK, Look
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.reading import estimate
@@ -19,11 +21,12 @@ from attnrobust.report.results import (
     NOTHING,
     Estimate,
     Result,
+    combine,
     grouped,
+    heads,
     key,
     number,
 )
-from attnrobust.report.tables import Table, combine, heads
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,32 @@ class Compared:
     def at(self, method: str, subset: str, metric: str, epsilon: float) -> Estimate | None:
         """One estimate, or None where it was not measured."""
         return self.estimates.get((method, subset, metric, key(epsilon)))
+
+
+WORDS = Markup(
+    "How much an attack changes where a model looks, over the sample images. <b>Correlation</b> "
+    "is Pearson’s, pixel by pixel, between the heatmaps without and under the attack: 1 is the "
+    "same map, −1 its inverse. <b>Top-20 % overlap</b> is the share of the strongest fifth of the "
+    "pixels that both maps have in common: 0.2 is chance. <b>Entropy</b> says how focused a map "
+    "is: 0 is one pixel, 1 is flat. Maps enlarged from a layer of few cells all lie near 1, and "
+    "those of layers of another size do not compare. n counts images; “of” says that the others "
+    "were left out, since a map of zeros has no correlation."
+)
+MASKED = Markup(
+    "Shares inside the region: how much of the perturbation’s energy (sum of squares) and of the "
+    "heatmap lies inside the mask. <b>Energy over area</b> is 1 where the perturbation is spread "
+    "evenly, larger where it is drawn to the region, smaller where it keeps out of it."
+)
+
+
+def section(results: Sequence[Result], _: Asked) -> Section | None:
+    """Figures and tables of all runs that were compared; None where none was."""
+    held = read(results)
+    if not held:
+        return None
+    words = [WORDS, MASKED] if any(each.masked for each in held) else [WORDS]
+    pictures = curves(held, figures.colours(results))
+    return Section("changes", "Heatmaps in numbers", (*words, *pictures, *tables(held)))
 
 
 def read(results: Sequence[Result]) -> list[Compared]:

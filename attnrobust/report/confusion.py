@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust.disk import schemas
+from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.figures import INK
 from attnrobust.report.pictures import Picture, render
-from attnrobust.report.results import Result, grouped, once
-from attnrobust.report.sections import Section
-from attnrobust.report.tables import heads
+from attnrobust.report.results import Result, grouped, heads, once
 
 WORDS = (
     "What the models take the test images for without an attack. Each row is a label: the shares "
@@ -26,7 +25,7 @@ WORDS = (
 ACROSS = 3
 
 
-def section(results: Sequence[Result]) -> Section | None:
+def section(results: Sequence[Result], _: Asked) -> Section | None:
     """A figure for each dataset and task, its experiments side by side; None without predictions.
 
     Seeds of an experiment are added up.
@@ -38,8 +37,7 @@ def section(results: Sequence[Result]) -> Section | None:
     return Section(
         "confusion",
         "Confusion matrices",
-        (WORDS,),
-        pictures=tuple(_figure(name, part) for name, part in parts),
+        (WORDS, *(_figure(name, part) for name, part in parts)),
         files={f"confusion-{name}": _frame(part) for name, part in parts},
     )
 

@@ -16,21 +16,33 @@ from matplotlib.lines import Line2D
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.errors import UserError
 from attnrobust.measures.corruption_error import corruption_errors
+from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.commands import again
-from attnrobust.report.figures import GREY, INK, RULE, SEEDS, Curve, Look, draw, plain
+from attnrobust.report.figures import (
+    GREY,
+    INK,
+    RULE,
+    SEEDS,
+    Curve,
+    Look,
+    colours,
+    draw,
+    plain,
+)
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import (
     NOTHING,
     Estimate,
     Result,
+    by_dataset,
+    combine,
     grouped,
+    heads,
     levels,
     mean_accuracy,
     number,
     once,
 )
-from attnrobust.report.sections import Section
-from attnrobust.report.tables import Table, by_dataset, combine, heads
 
 WORDS = (
     "Accuracy on the test images as worse equipment, storage or handling would give them. What "
@@ -46,19 +58,17 @@ FORMULA = (
 Severities = dict[str, list[str]]
 
 
-def section(
-    results: Sequence[Result], look: Look, *, baseline: str | None = None
-) -> Section | None:
+def section(results: Sequence[Result], asked: Asked) -> Section | None:
     """Figures and tables, one of each for every dataset, or None where nothing was corrupted.
 
     Args:
         results: Of all runs.
-        look: Colours.
-        baseline: Experiment that errors are relative to; the first of each dataset if None.
+        asked: Its baseline is what errors are relative to; the first of each dataset if None.
 
     Raises:
         UserError: That experiment is not there, or has no corruptions.
     """
+    baseline = asked.baseline
     corrupted = [each for each in once(results) if each.corrupted]
     known = list(dict.fromkeys(each.group[1] for each in corrupted))
     if baseline is not None and baseline not in known:
@@ -84,9 +94,11 @@ def section(
     return Section(
         "corruptions",
         "Corruptions",
-        tuple(words),
-        tuple(_figure(members, look) for members in parts.values()),
-        tuple(_table(members, baseline) for members in parts.values()),
+        (
+            *words,
+            *(_figure(members, colours(results)) for members in parts.values()),
+            *(_table(members, baseline) for members in parts.values()),
+        ),
         {
             f"corruptions-{name}-severities": _rows(members, "accuracy")
             for name, members in parts.items()

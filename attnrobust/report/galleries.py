@@ -1,74 +1,102 @@
-"""The photographs of the page: heatmaps of every run, models side by side; figures numbered."""
+"""The photographs of the page: heatmaps of every run, and models side by side."""
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attnrobust.disk.runs import atomic, safe_name
-from attnrobust.report import commands, pictures, samples, sheets
-from attnrobust.report.results import Result, grouped, key
+from markupsafe import Markup
+
+from attnrobust.disk.runs import safe_name
+from attnrobust.report import commands, samples, sheets
+from attnrobust.report.blocks import Asked, Block, Details, Heading, Section
+from attnrobust.report.results import Result, grouped, key, slug
+
+WORDS = (
+    "Each heatmap is scaled by its own maximum and laid over the image in grey; dark is 0, pale "
+    "yellow is the maximum. It explains {explained}. A perturbation is shown with 0 as mid grey "
+    "and ± its own largest value as the full range; the factor below it says how much larger it "
+    "is shown than it is. Text in blue is a right prediction, in red-brown a wrong one. Open a "
+    "line to see its images; further methods and seeds are shown at the ε that splits the samples "
+    "most evenly."
+)
+ALONE = "There is nothing to set side by side: this takes two models with heatmaps on one dataset."
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """A figure as the template prints it."""
-
-    number: int
-    source: str
-    alt: str
-    caption: str
-    width: int
-    height: int
+def section(results: Sequence[Result], _: Asked) -> Section:
+    """Heatmaps of every run under each attack, and one image at every epsilon."""
+    photos = expected_photos(results)
+    return Section("heatmaps", "Heatmaps under attack", _blocks(results), photos=photos)
 
 
-@dataclass
-class Album:
-    """Writes every figure to a file and hands it back for the page, numbered.
-
-    Attributes:
-        folder: Where the PNG files go.
-        limit: Bytes that a photograph may take on the page.
-        names: Files so far.
-    """
-
-    folder: Path
-    limit: int
-    names: list[str] = field(default_factory=list)
-
-    def add(self, picture: pictures.Picture | None) -> list[Embedded]:
-        """The figure for the page, as a list of one; an empty list for None."""
-        if picture is None:
-            return []
-        self.names.append(f"{safe_name(picture.name)}.png")
-        lossless = pictures.png(picture.pixels)
-        with atomic(self.folder / self.names[-1]) as temporary:
-            temporary.write_bytes(lossless)
-        kind, data = pictures.embed(picture, self.limit, lossless)
-        source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-        height, width = picture.pixels.shape[:2]
-        shown = round(height * picture.width / width)
-        return [
-            Embedded(len(self.names), source, picture.alt, picture.caption, picture.width, shown)
-        ]
+def side_by_side(results: Sequence[Result], _: Asked) -> Section:
+    """A few images under all models."""
+    return Section("comparison", "Models side by side", _compared(results))
 
 
-@dataclass
-class Gallery:
-    """The heatmap figures of one run and method.
+def _blocks(results: Sequence[Result]) -> Iterator[Block]:
+    yield WORDS.format(explained=explained(results))
+    full = _shown_fully(results)
+    for result in _with_heatmaps(results):
+        for order, method in enumerate(result.explanation.methods):
+            # Further methods and seeds at one epsilon, or the page would grow beyond reading.
+            yield from _gallery(result, method, everything=order == 0 and result.key in full)
+    for number, (where, members) in enumerate(_together(results).items()):
+        if not number:
+            yield Heading("One image at every ε")
+        for sample in samples.choose(members, 4)[:1]:
+            yield sheets.strip(members, sample, name=f"strip-{where}", perturbations=True)
 
-    Attributes:
-        heading: Run and method.
-        missing: A sentence that says how to make them, where there are none.
-        levels: One for each epsilon shown: summary, whether it is open, figures.
-    """
 
-    heading: str
-    missing: str = ""
-    levels: list[tuple[str, bool, list[Embedded]]] = field(default_factory=list)
+def _gallery(result: Result, method: str, *, everything: bool) -> Iterator[Block]:
+    yield Heading(f"{result.label}, {method}")
+    found = samples.read(result, method)
+    telling = found.telling() if found else None
+    if found is None or telling is None:
+        made = commands.heatmaps(result)
+        yield Markup("There are no heatmaps yet; this makes them: <code>{}</code>").format(made)
+        return
+    for condition in found.attacked if everything else (telling,):
+        name = f"samples-{slug(result)}-{method}-{result.attack}-{key(condition.epsilon)}"
+        pictures = tuple(sheets.sample_sheets(found, condition, name))
+        yield Details(sheets.heading(found, condition), pictures, condition is telling)
+
+
+def _compared(results: Sequence[Result]) -> Iterator[Block]:
+    alone = True
+    for where, members in _together(results).items():
+        chosen = samples.choose(members, 4) if len(members) > 1 else []
+        for order, sample in enumerate(chosen[1:] or chosen, start=1):
+            name = f"compare-{where}-{order}"
+            yield sheets.strip(members, sample, name=name, perturbations=False)
+            alone = False
+    if alone:
+        yield ALONE
+
+
+def _together(results: Sequence[Result]) -> dict[str, list[samples.Samples]]:
+    """One set of samples an experiment to compare models by, by data set and attack."""
+    together: dict[str, list[samples.Samples]] = {}
+    full = _shown_fully(results)
+    for result in _with_heatmaps(results):
+        found = None
+        if result.key in full and result.explanation.methods:
+            found = samples.read(result, result.explanation.methods[0])
+        if found and found.telling():
+            dataset, _, attack = result.panel
+            together.setdefault(safe_name(f"{dataset}-{attack}"), []).append(found)
+    return together
+
+
+def explained(results: Sequence[Result]) -> str:
+    """Which class the heatmaps explain, in words."""
+    words = {
+        "prediction": "the class that the model predicts for that very image",
+        "label": "the true class",
+    }
+    targets = {result.explanation.target for result in results}
+    return " or (by run) ".join(words[target] for target in sorted(targets, reverse=True))
 
 
 def _explained(result: Result) -> bool:
@@ -102,63 +130,3 @@ def expected_photos(results: Sequence[Result]) -> int:
             levels += len(result.epsilons) - 1
         count += levels * math.ceil(result.setting.samples / 8)
     return max(1, count)
-
-
-def slug(result: Result) -> str:
-    """The name of a run for files."""
-    experiment = result.run.experiment
-    return safe_name(f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")
-
-
-def galleries(
-    results: Sequence[Result], album: Album
-) -> tuple[list[Gallery], list[samples.Samples]]:
-    """Heatmap figures of every run, and one set of samples an experiment to compare models by."""
-    made, held, full = [], [], _shown_fully(results)
-    for result in _with_heatmaps(results):
-        for order, method in enumerate(result.explanation.methods):
-            gallery = Gallery(f"{result.label}, {method}")
-            made.append(gallery)
-            found = samples.read(result, method)
-            telling = found.telling() if found else None
-            if found is None or telling is None:
-                gallery.missing = commands.heatmaps(result)
-                continue
-            # Further methods and seeds at one epsilon, or the page would grow beyond reading.
-            everything = order == 0 and result.key in full
-            for condition in found.attacked if everything else (telling,):
-                name = f"samples-{slug(result)}-{method}-{result.attack}-{key(condition.epsilon)}"
-                shown = [
-                    each
-                    for picture in sheets.sample_sheets(found, condition, name)
-                    for each in album.add(picture)
-                ]
-                level = (sheets.heading(found, condition), condition is telling, shown)
-                gallery.levels.append(level)
-            if everything:
-                held.append(found)
-    return made, held
-
-
-def side_by_side(
-    held: Sequence[samples.Samples], album: Album
-) -> tuple[list[Embedded], list[Embedded]]:
-    """One image at every epsilon, and a few under all models, by dataset and attack."""
-    strips: list[Embedded] = []
-    comparisons: list[Embedded] = []
-    together: dict[str, list[samples.Samples]] = {}
-    for each in held:
-        dataset, _, attack = each.result.panel
-        together.setdefault(safe_name(f"{dataset}-{attack}"), []).append(each)
-    for where, members in together.items():
-        chosen = samples.choose(members, 4)
-        for sample in chosen[:1]:
-            strips += album.add(
-                sheets.strip(members, sample, name=f"strip-{where}", perturbations=True)
-            )
-        if len(members) > 1:
-            for order, sample in enumerate(chosen[1:] or chosen, start=1):
-                name = f"compare-{where}-{order}"
-                picture = sheets.strip(members, sample, name=name, perturbations=False)
-                comparisons += album.add(picture)
-    return strips, comparisons

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,29 +14,12 @@ from markupsafe import Markup, escape
 from attnrobust.disk import folders, lock
 from attnrobust.disk.files import clean
 from attnrobust.disk.runs import Run, safe_name, save_json, save_text
-from attnrobust.report import (
-    as_published,
-    attacks,
-    calibration,
-    commands,
-    comparison,
-    confusion,
-    corruptions,
-    figures,
-    galleries,
-    imbalance,
-    inventory,
-    martinez,
-    published,
-    tables,
-    trust,
-    wording,
-    wu,
-)
+from attnrobust.report import sections, wording
+from attnrobust.report.album import Album
+from attnrobust.report.blocks import Asked, Block, Details, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
-from attnrobust.report.sections import Section
 
 log = logging.getLogger("attnrobust")
 
@@ -74,46 +56,37 @@ def write(
         kept, left_out = finished(run_list)
         for reason in left_out:
             log.warning("warning: a run is left out: %s", reason)
-        return _write(
-            read(kept), out, before=before, title=title, baseline=baseline, left_out=left_out
-        )
+        asked = Asked(out, title, baseline)
+        return _write(read(kept), asked, before=before, left_out=left_out)
 
 
 def _write(
-    results: Sequence[Result],
-    out: Path,
-    *,
-    before: Sequence[str],
-    title: str | None,
-    baseline: str | None,
-    left_out: Sequence[str],
+    results: Sequence[Result], asked: Asked, *, before: Sequence[str], left_out: Sequence[str]
 ) -> Path:
-    album = galleries.Album(
-        out / "figures", limit=PHOTO_BYTES // galleries.expected_photos(results)
-    )
-    look = figures.colours(results)
-    sections = _sections(results, look, baseline)
-    compared = comparison.read(results)
-    words = _words(results, out, baseline, title)
+    out = asked.out
+    found = sections.read(results, asked)
     _list(out, before)  # Ours from the first file on.
-    pictures = _pictures(results, sections, compared, look, album)
-    page_tables, table_names = _tables(results, sections, compared, out / "tables")
+    photos = max(1, sum(part.photos for part in found))
+    album = Album(out / "figures", limit=PHOTO_BYTES // photos)
+    shelf = Shelf(out / "tables")
+    everything = pd.concat([result.frame for result in once(results)])
+    shelf.write("measurements", everything.astype({"seed": "Int64", "n": "Int64"}))
+    drawn = [(part, _drawn(part.blocks, album, shelf)) for part in found]
+    for part in found:
+        for name, frame in part.files.items():
+            shelf.write(name, frame)
     text = _template().render(
-        **words,
+        title=asked.title or wording.title(results),
+        summary=[sentence for part in found for sentence in part.summary],
         left_out=left_out,
-        **pictures,
-        tables=page_tables[0],
-        sections=list(zip(sections, pictures["drawn"], page_tables[1:-2], strict=True)),
-        masks=any(each.masked for each in compared),
-        change_tables=page_tables[-2],
-        splits=page_tables[-1],
+        sections=drawn,
     )
     path = out / "index.html"
     save_text(path, text)
     files = [
         "index.html",
         *(f"figures/{name}" for name in album.names),
-        *(f"tables/{name}" for name in table_names),
+        *(f"tables/{name}" for name in shelf.names),
     ]
     folders.remove(out, {*before} - {*files, folders.MANIFESTS["report"]})
     _list(out, files)
@@ -121,65 +94,46 @@ def _write(
     return path
 
 
-def _words(
-    results: Sequence[Result], out: Path, baseline: str | None, title: str | None
-) -> dict[str, Any]:
-    """What the page says, by its name in the template."""
-    checked = trust.read(results)
-    return {
-        "title": title or wording.title(results),
-        "summary": [*wording.summary(results), *trust.sentences(checked)],
-        "trust": checked,
-        "runs": [wording.about(result) for result in once(results)],
-        "commands": commands.repeating(results, out, baseline=baseline, title=title),
-        "intervals": wording.intervals(results),
-        "attacks": wording.attacks(results),
-        "carry": any(result.setting.mode == "carry" for result in results),
-        "smallest": min(result.clean["accuracy"].n for result in results),
-        "explained": wording.explained(results),
-        "half": wording.half_width(results),
-    }
+class Shelf:
+    """Writes tables as CSV and numbers those that the page shows.
+
+    Attributes:
+        names: Files so far, each once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: dict[str, None] = {}
+        self._shown = 0
+
+    def add(self, table: Table) -> int:
+        """Write a table of the page; its number."""
+        self.write(table.name, table.frame)
+        self._shown += 1
+        return self._shown
+
+    def write(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table; a later one of the same name takes its place."""
+        file = f"{safe_name(name)}.csv"
+        save_text(self.folder / file, frame.to_csv(index=False))
+        self.names[file] = None
 
 
-def _pictures(
-    results: Sequence[Result],
-    sections: Sequence[Section],
-    compared: Sequence[comparison.Compared],
-    look: figures.Look,
-    album: galleries.Album,
-) -> dict[str, Any]:
-    """What the page shows, by its name in the template; the album writes it as PNG."""
-
-    def added(pictures: Iterable[Picture | None]) -> list[galleries.Embedded]:
-        return [image for picture in pictures for image in album.add(picture)]
-
-    found: dict[str, Any] = {
-        "headline": added(figures.accuracy_curves(results, look)),
-        "drawn": [added(part.pictures) for part in sections],
-        "training": added(
-            figures.training_curves(
-                result, look[result.group][0], name=f"training-{galleries.slug(result)}"
-            )
-            for result in once(results)
-        ),
-    }
-    found["galleries"], held = galleries.galleries(results, album)
-    found["strips"], found["comparisons"] = galleries.side_by_side(held, album)
-    return found | {"changes": added(comparison.curves(compared, look))}
-
-
-def _sections(results: Sequence[Result], look: figures.Look, baseline: str | None) -> list[Section]:
-    """What these runs have something for, in the page's order."""
-    found = (
-        confusion.section(results),
-        calibration.section(results, look),
-        corruptions.section(results, look, baseline=baseline),
-        martinez.section(results),
-        wu.section(results, look),
-        imbalance.section(results),
-        as_published.section(results),
-    )
-    return [each for each in found if each]
+def _drawn(blocks: Iterable[Block], album: Album, shelf: Shelf) -> list[tuple[str, Any]]:
+    """Blocks by the name of their kind, as the template takes them; pictures are written."""
+    made: list[tuple[str, Any]] = []
+    for block in blocks:
+        if isinstance(block, str):
+            made.append(("Words", block))
+        elif isinstance(block, Picture):
+            made.append(("Picture", album.add(block)))
+        elif isinstance(block, Table):
+            made.append(("Table", (shelf.add(block), block)))
+        elif isinstance(block, Details):
+            made.append(("Details", (block, _drawn(block.blocks, album, shelf))))
+        else:
+            made.append((type(block).__name__, block))
+    return made
 
 
 def _template() -> jinja2.Template:
@@ -197,39 +151,6 @@ def _template() -> jinja2.Template:
 def _breakable(text: str) -> Markup:
     """Escaped text that may break after an underscore, so that long names do not widen tables."""
     return escape(text).replace("_", Markup("_<wbr>"))
-
-
-def _tables(
-    results: Sequence[Result],
-    sections: Sequence[Section],
-    compared: Sequence[comparison.Compared],
-    folder: Path,
-) -> tuple[list[list[tuple[int, tables.Table]]], list[str]]:
-    """Write every table as CSV; numbered: measurements, each section, heatmaps and splits."""
-    measured = [
-        tables.clean(results),
-        *tables.recall(results),
-        *attacks.tables(results),
-        *tables.robust(results),
-        *tables.attack(results),
-        inventory.models(results),
-        *published.tables(results, compared),
-    ]
-    changes = comparison.tables(compared)
-    counted = inventory.splits(results)
-    parts = (measured, *(list(each.tables) for each in sections), changes, counted)
-    named = {table.name: table.frame for table in itertools.chain(*parts)}
-    for each in sections:
-        named |= each.files
-    frames = {safe_name(name): frame for name, frame in named.items()}
-    for name, frame in frames.items():
-        save_text(folder / f"{name}.csv", frame.to_csv(index=False))
-    everything = pd.concat([result.frame for result in once(results)])
-    everything = everything.astype({"seed": "Int64", "n": "Int64"})
-    save_text(folder / "measurements.csv", everything.to_csv(index=False))
-    numbers = itertools.count(1)
-    numbered = [[(next(numbers), table) for table in part] for part in parts]
-    return numbered, ["measurements.csv", *(f"{name}.csv" for name in frames)]
 
 
 def require_free(out: Path, roots: Sequence[Path]) -> list[str]:

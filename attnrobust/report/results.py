@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from attnrobust.config import Attack, Explanation
-from attnrobust.disk.runs import Run
+from attnrobust.disk.runs import Run, safe_name
 
 NOTHING = "–"
 
@@ -197,3 +197,52 @@ def grouped(results: Sequence[Result], attribute: str) -> dict[Any, list[Result]
 def once(results: Sequence[Result]) -> list[Result]:
     """The first result of every run: for what does not depend on the attack."""
     return list({result.run.root: result for result in reversed(results)}.values())[::-1]
+
+
+def combine(estimates: Sequence[Estimate | None]) -> str:
+    """One run: its value and interval. Several seeds: mean ± standard deviation.
+
+    Where only some of the estimates are known it says of how many: `…, 1 of 3`.
+    """
+    known = [each for each in estimates if each is not None and math.isfinite(each.value)]
+    if not known:
+        return NOTHING
+    values = [each.value for each in known]
+    one = len(known) == 1
+    text = str(known[0]) if one else f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    return text if len(known) == len(estimates) else f"{text}, {len(known)} of {len(estimates)}"
+
+
+def heads(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Column heads: one for each experiment, its seeds together."""
+    return [
+        (f"{name}{of_seeds(seeds)}", seeds)
+        for (_, name), seeds in grouped(results, "group").items()
+    ]
+
+
+def of_seeds(seeds: Sequence[Result]) -> str:
+    """How many seeds these are, of those that the page has: `, 3 seeds`, `, 1 of 3 seeds`."""
+    count, most = len(once(seeds)), seeds[0].seeds
+    if count < most:
+        return f", {count} of {most} seeds"
+    return f", {count} seeds" if count > 1 else ""
+
+
+def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Every run once, by its dataset and task."""
+    members: dict[str, list[Result]] = {}
+    for result in once(results):
+        members.setdefault(result.dataset, []).append(result)
+    return members
+
+
+def of_255(result: Result, epsilon: float) -> str:
+    """An epsilon in steps of a 0–255 image; a dash for a number of changed pixels (l0)."""
+    return NOTHING if result.norm == "l0" else number(255 * epsilon)
+
+
+def slug(result: Result) -> str:
+    """The name of a run for files."""
+    experiment = result.run.experiment
+    return safe_name(f"{experiment.data.dataset}-{experiment.name}-{experiment.seed}")

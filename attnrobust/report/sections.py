@@ -1,31 +1,56 @@
-"""A section of the page that is made of words, figures and tables alone."""
+"""What the page holds, in its order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-import pandas as pd
+from attnrobust.report import (
+    calibration,
+    comparison,
+    confusion,
+    corruptions,
+    galleries,
+    limits,
+    paper_tables,
+    provenance,
+    readings,
+    robustness,
+    tables,
+    training,
+    trust,
+)
+from attnrobust.report.blocks import Asked, Section
+from attnrobust.report.results import Result
 
-from attnrobust.report.pictures import Picture
-from attnrobust.report.tables import Table
+Made = Section | list[Section] | None
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of the page.
+def read(results: Sequence[Result], asked: Asked) -> list[Section]:
+    """Every section that these runs have something for.
 
-    Attributes:
-        anchor: What links to it end in.
-        title: Its heading.
-        words: Paragraphs.
-        pictures: Figures, shown first.
-        tables: Tables, shown below them.
-        files: Further tables, by name, that are only written as CSV.
+    Raises:
+        UserError: A damaged file, or what was asked is not there.
     """
+    found: list[Section] = []
+    for make in SECTIONS:
+        made = make(results, asked)
+        found += made if isinstance(made, list) else [made] if made else []
+    return found
 
-    anchor: str
-    title: str
-    words: tuple[str, ...]
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[Table, ...] = ()
-    files: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    robustness.section,
+    trust.section,
+    tables.section,
+    confusion.section,
+    calibration.section,
+    corruptions.section,
+    paper_tables.sections,
+    readings.section,
+    training.section,
+    galleries.section,
+    galleries.side_by_side,
+    comparison.section,
+    provenance.section,
+    limits.section,
+)

@@ -1,23 +1,28 @@
-"""Tables of the report: numbers as text for the page, in full for the CSV files."""
+"""Tables of what was measured: numbers as text for the page, in full for the CSV files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from attnrobust.measures.metrics import METRICS
+from attnrobust.report import attacks, comparison, statements, wording
+from attnrobust.report.blocks import Asked, Note, Section, Table
 from attnrobust.report.results import (
     NOTHING,
     Estimate,
     Result,
+    by_dataset,
+    combine,
     grouped,
+    heads,
     key,
     number,
+    of_255,
     once,
 )
 
@@ -25,29 +30,27 @@ from attnrobust.report.results import (
 Heads = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table ready to print.
-
-    Attributes:
-        name: File name without ending, below `tables/`.
-        caption: What it shows.
-        columns: Heads of the columns.
-        rows: Cells as text; the first of each row is its head.
-        groups: An upper row of heads as (text, columns covered); empty: none.
-        frame: The same numbers, not rounded, for the CSV file.
-        note: One sentence below the table.
-        bold: Columns that stand out.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    frame: pd.DataFrame
-    groups: tuple[tuple[str, int], ...] = field(default=())
-    note: str = ""
-    bold: frozenset[int] = frozenset()
+def section(results: Sequence[Result], _: Asked) -> Section:
+    """What was measured, the models, and what papers state of them."""
+    said = (
+        f"In brackets: 95 % interval. {wording.intervals(results)} With several seeds: mean ± "
+        "standard deviation over the seeds, “1 of 3” where not all were measured. The folder "
+    )
+    note = Note(
+        Markup(
+            "{}<code>tables</code> beside this page holds the same numbers in full, as CSV."
+        ).format(said)
+    )
+    made = (
+        clean(results),
+        *recall(results),
+        *attacks.tables(results),
+        *robust(results),
+        *attack(results),
+        models(results),
+        *statements.tables(results, comparison.read(results)),
+    )
+    return Section("tables", "Tables", (note, *made))
 
 
 def model_units(result: Result, epsilon: float) -> float:
@@ -59,41 +62,6 @@ def model_units(result: Result, epsilon: float) -> float:
     if result.norm == "l0":
         return math.nan
     return float(result.provenance.get("input_scale", math.nan)) * epsilon
-
-
-def of_255(result: Result, epsilon: float) -> str:
-    """An epsilon in steps of a 0–255 image; a dash for a number of changed pixels (l0)."""
-    return NOTHING if result.norm == "l0" else number(255 * epsilon)
-
-
-def combine(estimates: Sequence[Estimate | None]) -> str:
-    """One run: its value and interval. Several seeds: mean ± standard deviation.
-
-    Where only some of the estimates are known it says of how many: `…, 1 of 3`.
-    """
-    known = [each for each in estimates if each is not None and math.isfinite(each.value)]
-    if not known:
-        return NOTHING
-    values = [each.value for each in known]
-    one = len(known) == 1
-    text = str(known[0]) if one else f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    return text if len(known) == len(estimates) else f"{text}, {len(known)} of {len(estimates)}"
-
-
-def heads(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
-    """Column heads: one for each experiment, its seeds together."""
-    return [
-        (f"{name}{of_seeds(seeds)}", seeds)
-        for (_, name), seeds in grouped(results, "group").items()
-    ]
-
-
-def of_seeds(seeds: Sequence[Result]) -> str:
-    """How many seeds these are, of those that the page has: `, 3 seeds`, `, 1 of 3 seeds`."""
-    count, most = len(once(seeds)), seeds[0].seeds
-    if count < most:
-        return f", {count} of {most} seeds"
-    return f", {count} seeds" if count > 1 else ""
 
 
 def clean(results: Sequence[Result]) -> Table:
@@ -149,14 +117,6 @@ def recall(results: Sequence[Result]) -> list[Table]:
                 )
             )
     return tables
-
-
-def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Every run once, by its dataset and task."""
-    members: dict[str, list[Result]] = {}
-    for result in once(results):
-        members.setdefault(result.dataset, []).append(result)
-    return members
 
 
 def robust(results: Sequence[Result]) -> list[Table]:
@@ -274,3 +234,53 @@ def _record(
             "epsilon_model_units": key(units) if math.isfinite(units) else "",
         }
     return [row | {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}]
+
+
+def models(results: Sequence[Result]) -> Table:
+    """What every run is made of and what its training took."""
+    rows, records = [], []
+    for result in once(results):
+        model, data = result.run.experiment.model, result.run.experiment.data
+        seconds = result.run.seconds("train")
+        # A head without soft attention has no variant, whatever the configuration's default says.
+        variant = model.variant if model.head.startswith("soft_attention") else NOTHING
+        record = {
+            "model": result.name,
+            "backbone": model.backbone if model.width == 1 else f"{model.backbone} x{model.width}",
+            "head": model.head,
+            "variant": variant,
+            "cut": model.cut,
+            "image_size": data.image_size,
+            "parameters": result.provenance.get("parameters"),
+            "attention_parameters": result.provenance.get("attention_parameters"),
+            "epochs": len(result.history) or None,
+            "best_epoch": result.best_epoch(),
+            "training_minutes": None if seconds is None else round(seconds / 60, 1),
+        }
+        records.append(record)
+        rows.append(tuple(_cell(value) for value in record.values()))
+    return Table(
+        name="models",
+        caption="The models and their training.",
+        columns=(
+            "Model",
+            "Backbone",
+            "Head",
+            "Variant",
+            "Cut",
+            "Image size",
+            "Parameters",
+            "of these attention",
+            "Epochs",
+            "Best epoch",
+            "Training minutes",
+        ),
+        rows=tuple(rows),
+        frame=pd.DataFrame(records),
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from attnrobust.disk import schemas, stamps
 from attnrobust.disk.runs import digest
+from attnrobust.report.blocks import Asked, Block, Details, Findings, Section
 from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
 
 ORDER = ("warn", "note", "pass")
+WORDS = (
+    "A weak attack makes a model look robust. Each check tries to show that this happened: part of "
+    "the test split was attacked again in other ways, at the ε where most is left to decide."
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,32 @@ class Trust:
             f"{self.result.label}: {found} ({self.images} images, ε\u00a0=\u00a0"
             f"{number(self.epsilon)})"
         )
+
+
+def section(results: Sequence[Result], _: Asked) -> Section | None:
+    """What each check found, and what raises doubt for the first screen; None without attacks."""
+    found = read(results)
+    if not found:
+        return None
+    blocks = (WORDS, *map(_shown, found))
+    said = tuple(sentences(found))
+    return Section("trust", "Can these numbers be trusted?", blocks, summary=said)
+
+
+def _shown(found: Trust) -> Block:
+    if not found.rows:
+        return Markup("{}. <code>{}</code>").format(found.heading, found.command)
+    rows = tuple((row["title"], row["status"], _numbers(row)) for row in found.rows)
+    doubtful = frozenset(i for i, row in enumerate(found.rows) if row["status"] == "warn")
+    table = Findings(("Check", "Found", "Numbers"), rows, doubtful)
+    return Details(found.heading, (table,), bool(found.warnings))
+
+
+def _numbers(row: Mapping[str, str]) -> str:
+    """The numbers of a check, and what they mean where they raise doubt."""
+    if row["status"] != "warn":
+        return row["said"]
+    return Markup("{}<br><b>{}</b>").format(row["said"], row["meaning"])
 
 
 def read(results: Sequence[Result]) -> list[Trust]:

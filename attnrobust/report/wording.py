@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
-from attnrobust.attacks.methods import departures, reach, settled
-from attnrobust.config import Attack
-from attnrobust.report.results import Estimate, Result, grouped, key, number, once
-from attnrobust.report.tables import combine
+from attnrobust.attacks.methods import reach, settled
+from attnrobust.report.results import Estimate, Result, combine, grouped, key, number, once
 
 # By metric and epsilon as text.
 Estimates = dict[tuple[str, str], Estimate]
@@ -175,74 +169,6 @@ def _difference(members: Sequence[Result]) -> list[str]:
     ]
 
 
-def about(result: Result) -> dict[str, Any]:
-    """Where a run comes from: folder, configuration, provenance, minutes of its stages."""
-    provenance = result.provenance
-    run, labels = result.run, list(result.run.attacks())
-    ours = {label: f" {label}" if len(labels) > 1 else "" for label in labels}
-    stages = [
-        ("train", run.seconds("train")),
-        ("predict", run.seconds("predict")),
-        *((f"attack{ours[label]}", run.seconds(run.place_of("attack", label))) for label in labels),
-        ("evaluate", run.seconds("evaluate")),
-        *(
-            (f"explain{ours[label]}", run.seconds(run.place_of("explain", label)))
-            for label in labels
-        ),
-    ]
-    made = [
-        (f"attack {label}", (run.stamp(run.place_of("attack", label)) or {}).get("command"))
-        for label in labels
-    ]
-    facts = [
-        ("code revision", provenance.get("revision")),
-        ("command", provenance.get("command")),
-        ("started", provenance.get("started")),
-        ("machine", provenance.get("machine")),
-        ("devices", ", ".join(map(str, provenance.get("devices", [])))),
-        ("Python", provenance.get("python")),
-        *provenance.get("packages", {}).items(),
-        ("dataset hash", provenance.get("dataset_hash")),
-        *made,
-    ]
-    return {
-        "label": result.name,
-        "folder": str(result.run.root),
-        "config": json.dumps(asdict(result.run.experiment), indent=2, ensure_ascii=False),
-        "facts": [(name, str(value)) for name, value in facts if value],
-        "minutes": [(stage, f"{seconds / 60:.1f}") for stage, seconds in stages if seconds],
-    }
-
-
-def attacks(results: Sequence[Result]) -> list[str]:
-    """The attacks in words, each once."""
-    found = []
-    for result in results:
-        attack = settled(result.setting)
-        if not result.attack:
-            continue
-        words = attack.name if result.attack == attack.name else f"{result.attack} ({attack.name})"
-        words += f" targeted at {attack.target}" if attack.target else ""
-        if reach(attack) < math.inf:
-            restarts = "1 start" if attack.restarts == 1 else f"{attack.restarts} starts"
-            where = "at random in the ball" if attack.random_start else "at the image"
-            words += f" with {attack.steps} steps of {_size(attack)} each and {restarts} {where}"
-        elif other := departures(attack):
-            words += f" with {', '.join(other)}"
-        if attack.outputs != "logits":
-            words += ", through the softmax: what it leaves is not the model’s robustness"
-        if result.asked_scale != 1:
-            words += ", its ε given in the numbers of the model’s first layer"
-        found.append(words)
-    return list(dict.fromkeys(found))
-
-
-def _size(attack: Attack) -> str:
-    if attack.abs_stepsize is not None:
-        return number(attack.abs_stepsize, 3)
-    return f"{number(attack.rel_stepsize, 3)} ε"
-
-
 def intervals(results: Sequence[Result]) -> str:
     """What the intervals of the page are made by."""
     kinds = {
@@ -259,20 +185,3 @@ def intervals(results: Sequence[Result]) -> str:
         )
     said = "" if kinds else " Images of one patient are taken as independent: predict again."
     return "Proportions have Wilson’s interval, other measures 1,000 bootstraps over images." + said
-
-
-def half_width(results: Sequence[Result]) -> str:
-    """Half the widest interval of the clean accuracies, as text; empty if none is known."""
-    known = [result.clean["accuracy"] for result in results]
-    widths = [(each.high - each.low) / 2 for each in known if each.has_interval]
-    return f"{max(widths):.3f}" if widths else ""
-
-
-def explained(results: Sequence[Result]) -> str:
-    """Which class the heatmaps explain, in words."""
-    words = {
-        "prediction": "the class that the model predicts for that very image",
-        "label": "the true class",
-    }
-    targets = {result.explanation.target for result in results}
-    return " or (by run) ".join(words[target] for target in sorted(targets, reverse=True))

@@ -12,15 +12,12 @@ from matplotlib.figure import Figure
 from attnrobust.config import Attack
 from attnrobust.disk import runs, schemas
 from attnrobust.measures import metrics
+from attnrobust.report import papers
 from attnrobust.report.figures import plain
 from attnrobust.report.pictures import png, render
 from attnrobust.report.results import number
 
 COLUMNS = ("groups", "epsilon", "accuracy", "low", "high", "n")
-PUBLISHED = (
-    "Margeloiu et al., figure 13, names one number: without an attack, three groups\n"
-    "fine-tuned gain 3 points on the robust model and stay below the standard one."
-)
 
 
 def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.DataFrame:
@@ -70,7 +67,7 @@ def draw(table: pd.DataFrame, file: Path, *, norm: str) -> None:
     ax.set_xlabel("layer groups fine-tuned, from the head back")
     ax.set_ylabel("accuracy on the test split")
     ax.set_ylim(-0.02, 1.02)
-    ax.set_title(PUBLISHED, fontsize=9, loc="left")
+    ax.set_title(papers.claims("unfreezing"), fontsize=9, loc="left")
     plain(ax)
     ax.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     with runs.atomic(file) as temporary:

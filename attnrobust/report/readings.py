@@ -1,20 +1,20 @@
 """Readings of a paper's ε and of what its attack saw, side by side: which gives the paper's curve?
 
-Foolbox takes a model's outputs for logits. Where the network ends in a softmax (all of Wasserman's
-do), and where images are scaled before Foolbox sees them, the same line of a paper can mean four
-attacks. Only those on logits tell of a model's robustness.
+Foolbox takes a model's outputs for logits. Where a paper's network ends in a softmax, and where
+images are scaled before Foolbox sees them, the same line of it can mean four attacks. Only those on
+logits tell of a model's robustness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from attnrobust.report.published import ATTACK, PUBLISHED
-from attnrobust.report.results import NOTHING, Estimate, Result, grouped, key, number
-from attnrobust.report.sections import Section
-from attnrobust.report.tables import Table, combine, heads
+from attnrobust.report import papers, statements
+from attnrobust.report.blocks import Asked, Section, Table
+from attnrobust.report.results import Estimate, Result, combine, grouped, heads, key, number
 
 # By (attack.outputs, whether ε is given in the numbers of the first layer): heads of the columns.
 READINGS = {
@@ -33,10 +33,11 @@ WORDS = (
     "What is left through the softmax is not the model’s robustness, whichever curve it "
     "resembles: the attack stands still where the model is sure.",
 )
-PAPERS = "resnet50"
+# The attack whose settings have these readings.
+ATTACK = "linf_pgd"
 
 
-def section(results: Sequence[Result]) -> Section | None:
+def section(results: Sequence[Result], _: Asked) -> Section | None:
     """A table for each dataset and backbone that was attacked in another reading than ours."""
     made = []
     for (dataset, backbone), members in grouped(results, "architecture").items():
@@ -45,7 +46,7 @@ def section(results: Sequence[Result]) -> Section | None:
             made.append(_table(dataset, backbone, mine))
     if not made:
         return None
-    return Section("readings", "Which reading gives the paper’s curve", WORDS, tables=tuple(made))
+    return Section("readings", "Which reading gives the paper’s curve", (*WORDS, *made))
 
 
 def reading(result: Result) -> tuple[str, bool]:
@@ -63,10 +64,11 @@ def _table(dataset: str, backbone: str, members: Sequence[Result]) -> Table:
     ]
     given = {key(epsilon * each.asked_scale) for each in members for epsilon in each.epsilons}
     asked = sorted(given, key=float)
+    said = _said(dataset, backbone)
     rows = [
         (
             number(float(text)),
-            _stated(dataset, backbone, float(text)),
+            *(at(float(text)) for at in said.values()),
             *(combine([_at(each, text) for each in seeds]) for _, _, seeds in columns),
         )
         for text in ("0", *asked)
@@ -101,7 +103,6 @@ def _table(dataset: str, backbone: str, members: Sequence[Result]) -> Table:
         "high",
         "n",
     ]
-    whose = "" if _in_paper(dataset, backbone) else ", of its ResNet-50"
     spans = [
         (READINGS[which], sum(each[0] == which for each in columns))
         for which in dict.fromkeys(each[0] for each in columns)
@@ -110,10 +111,10 @@ def _table(dataset: str, backbone: str, members: Sequence[Result]) -> Table:
         name=f"readings-{dataset}-{backbone}",
         caption=f"Accuracy left by PGD in each reading: {dataset}, {backbone}. The second column "
         "is the paper’s.",
-        columns=("ε as given", f"Wasserman{whose}", *(head for _, head, _ in columns)),
+        columns=("ε as given", *said, *(head for _, head, _ in columns)),
         rows=tuple(rows),
         frame=pd.DataFrame(records, columns=names),
-        groups=(("", 2), *spans),
+        groups=(("", 1 + len(said)), *spans),
         note="The paper’s models, images and attack steps are its own. Columns of equal settings "
         "but for the reading compare; n and each value’s interval are in the CSV file.",
     )
@@ -129,18 +130,17 @@ def _at(result: Result, text: str) -> Estimate | None:
     return None
 
 
-def _in_paper(dataset: str, backbone: str) -> bool:
-    return any((each.dataset, each.backbone) == (dataset, backbone) for each in PUBLISHED)
+def _said(dataset: str, backbone: str) -> dict[str, Callable[[float], str]]:
+    """By head of the column, what a paper says of accuracy at an epsilon.
 
-
-def _stated(dataset: str, backbone: str, epsilon: float) -> str:
-    """What the paper says of accuracy there, of its ResNet-50 where it has no such network."""
-    backbone = backbone if _in_paper(dataset, backbone) else PAPERS
-    who = {True: "with", False: "without", None: "both"}
-    said = [
-        each.said if each.said.endswith("both") else f"{each.said} ({who[each.attention]})"
-        for each in PUBLISHED
-        if (each.dataset, each.backbone, each.what) == (dataset, backbone, "accuracy")
-        and key(each.epsilon) == key(epsilon)
-    ]
-    return "; ".join(said) or NOTHING
+    Of another network of its, which the head names, where it says nothing of this one.
+    """
+    columns: dict[str, Callable[[float], str]] = {}
+    for paper in papers.read().values():
+        stated = paper.statements
+        if stated and stated.readings:
+            own = bool(statements.about(stated, dataset, backbone))
+            head = paper.short if own else f"{paper.short}, of {stated.readings.called}"
+            network = backbone if own else stated.readings.backbone
+            columns[head] = functools.partial(statements.at, stated, dataset, network)
+    return columns
