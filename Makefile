@@ -1,4 +1,4 @@
-# Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.10 or 3.11.
+# Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.11.
 VENV := .venv
 BIN  := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -13,19 +13,20 @@ setup: $(VENV)/.runtime
 
 # An interpreter is taken only if it runs: a shim of that name can exist and still do nothing.
 $(VENV)/bin/python:
-	@for name in $(PYTHON) python3.11 python3.10 python3 python; do \
-	  if $$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then \
+	@for name in $(PYTHON) python3.11 python3 python; do \
+	  if $$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
 	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; rm -rf $(VENV); \
 	    echo "error: '$$name -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 1; \
 	  fi; done; \
-	echo "error: Python 3.10 or 3.11 is needed (TensorFlow 2.15 has no build for others); put one on PATH or: make PYTHON=/path/to/python3.11" >&2; exit 1
+	echo "error: Python 3.11 is needed (TensorFlow 2.15 has no build for others); put one on PATH or: make PYTHON=/path/to/python3.11" >&2; exit 1
 
-$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "no libGL here: taking opencv-python-headless"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    $$(sed -n 's/^opencv-python\(==[0-9.]*\).*/opencv-python-headless\1/p' requirements.txt); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
