@@ -12,7 +12,8 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.attacks import feed, passes, progress, sweep
-from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.row import Row
 from attnrobust.data import inputs, records
 from attnrobust.disk import runs
 from attnrobust.errors import UserError

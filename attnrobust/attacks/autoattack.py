@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -12,11 +11,9 @@ from attnrobust import config
 from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.apgd import apgd_ce, apgd_t
 from attnrobust.attacks.fab import fab_t
+from attnrobust.attacks.row import Attack
 from attnrobust.attacks.square import square
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 MEMBERS = (apgd_ce, apgd_t, fab_t, square)
 

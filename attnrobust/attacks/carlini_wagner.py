@@ -11,6 +11,7 @@ import tensorflow as tf
 from attnrobust import config
 from attnrobust.attacks import border, packing
 from attnrobust.attacks.engine import NONE_IS_ZERO
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # As published: the step of Adam, the weights tried and the first of them.
@@ -24,7 +25,7 @@ DECAYS = (0.9, 0.999)
 Step = Callable[..., "tuple[tf.Tensor, ...]"]
 
 
-def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., object]:
+def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Each weight of the margin gets `attack.steps` steps of Adam of 0.01, in tanh space.
 
     As published (and in Foolbox, whose numbers these are), a weight is given up where its loss has

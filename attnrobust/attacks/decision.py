@@ -6,7 +6,7 @@ itself is the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from attnrobust import config
 from attnrobust.attacks import engine
 from attnrobust.attacks.border import HALVINGS, drawn_in
 from attnrobust.attacks.minimal import Witness, compiled_look
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Passes outside the walk: the image itself, the start and the result drawn in, and the start shown.
@@ -31,7 +32,7 @@ class _Spent(Exception):
     """The queries are used up; the witness holds what was found."""
 
 
-def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Random walk along the boundary towards the image (Brendel et al. 2018).
 
     At most `setting.queries` passes, but for some 30 that even the smallest budget spends. The
@@ -73,7 +74,7 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
     return attack
 
 
-def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Steps along a gradient estimated from decisions at the boundary (Chen et al. 2020).
 
     At most `setting.queries` passes, as above. One image at a time, since Foolbox's estimate is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +14,8 @@ from attnrobust import config
 from attnrobust.attacks import engine
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import Pool, Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 
 def descent(

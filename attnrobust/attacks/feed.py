@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks.methods import Attack
 from attnrobust.attacks.packing import let_go
 from attnrobust.attacks.pool import Item, Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from attnrobust import config
 from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.engine import NONE_IS_ZERO
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Of so many values at most the best pair is looked for; see `best_pair`.
@@ -22,7 +23,7 @@ NARROWLY, CLEARLY = 1, 2
 
 def jsma(
     replicas: Replicas, setting: config.Attack, seed: int, *, target: int | None = None
-) -> Callable[..., Any]:
+) -> Attack:
     """Changes the pair of values with the largest saliency until the prediction is wrong.
 
     As in the paper, gone for are each image's other classes in turn (`attack.aims=every`, at most

@@ -10,10 +10,11 @@ import numpy as np
 from attnrobust import config
 from attnrobust.attacks import checks
 from attnrobust.attacks.feed import Attacked
-from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks.methods import row_of
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.packing import fitting
 from attnrobust.attacks.pool import Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 Arrays = dict[str, np.ndarray]

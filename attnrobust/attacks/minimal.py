@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.attacks import border, engine
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 from attnrobust.training.losses import log_odds_against
@@ -26,21 +27,21 @@ Compiled = Callable[..., Any]
 DDN_REACH = 0.95**100
 
 
-def deepfool_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def deepfool_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Walks to the nearest face of the linearised model, in L2 (Moosavi-Dezfooli et al. 2016)."""
     del seed
     attack = foolbox.attacks.L2DeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, until_fallen=True)
 
 
-def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Walks to the nearest face of the linearised model, in L-inf (same paper)."""
     del seed
     attack = foolbox.attacks.LinfDeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, norm="linf", until_fallen=True)
 
 
-def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L2 by steps along the gradient at a radius that shrinks and grows (Rony et al. 2019).
 
     The radius changes by Foolbox's 5 % a step at 100 steps, and by as much more or less at fewer or
@@ -191,7 +192,7 @@ def _minimal(
     gradient: Compiled | None = None,
     starts: tuple[str, int] = ("", 0),
     until_fallen: bool = False,
-) -> Compiled:
+) -> Attack:
     """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own.
 
     It takes a random direction, too, by the name and seed in `starts`.

@@ -7,7 +7,6 @@ does not work.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.special
@@ -16,20 +15,21 @@ from foolbox.external.clipping_aware_rescaling import l2_clipping_aware_rescalin
 
 from attnrobust import config
 from attnrobust.attacks import border, engine
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Uniform points of [-1, 1] (N, H, W, 3), images and epsilon to adversarials.
 Noise = Callable[[np.ndarray, np.ndarray, float], np.ndarray | tf.Tensor]
 
 
-def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L-inf: each value moved by a uniform draw from [-epsilon, epsilon]."""
     return _draw(
         setting.name, seed, lambda points, images, epsilon: images + np.float32(epsilon) * points
     )
 
 
-def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L-inf: each value moved by epsilon, up or down: the largest noise of the ball."""
     return _draw(
         setting.name,
@@ -38,7 +38,7 @@ def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callabl
     )
 
 
-def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L2: a Gaussian direction, scaled so that its size after clipping to [0, 1] is epsilon.
 
     Scaled before clipping, noise would spend less than its budget wherever an image is black or
@@ -60,7 +60,7 @@ def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Cal
     return _draw(setting.name, seed, noisy)
 
 
-def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L0: pixels turned black or white in a random order, as few as make the image fall.
 
     The random counterpart of JSMA: both count changed pixels. Each image has one order of its
@@ -131,7 +131,7 @@ def _fewest(
     return falls, len(rungs) + halvings
 
 
-def _draw(name: str, seed: int, noise: Noise) -> Callable[..., Any]:
+def _draw(name: str, seed: int, noise: Noise) -> Attack:
     """An attack that is one draw, whether it succeeds or not; more draws are `attack.restarts`."""
 
     def attack(

@@ -12,9 +12,10 @@ import tensorflow as tf
 from attnrobust import config
 from attnrobust.attacks import judging, packing
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
+from attnrobust.attacks.methods import ATTACKS, of_another, settled, untargeted
 from attnrobust.attacks.outputs import make, on_logits
 from attnrobust.attacks.pool import Item, Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas

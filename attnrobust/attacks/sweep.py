@@ -18,10 +18,11 @@ from attnrobust.attacks import checks, judging, methods
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.feed import Attacked, Feed, sample_positions
 from attnrobust.attacks.judging import Arrays
-from attnrobust.attacks.methods import Attack, row_of, target_of
+from attnrobust.attacks.methods import row_of, target_of
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
