@@ -9,8 +9,8 @@ import scipy.special
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
-from attnrobust.attacks import descent, engine
+from attnrobust import config, keyed
+from attnrobust.attacks import descent
 from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import inner, losses, steps
@@ -254,7 +254,7 @@ def test_the_inner_attack_moves_in_half_precision_however_sure_the_network_is(po
 
 def test_no_two_rows_share_random_numbers(monkeypatch):
     keys: dict[str, set] = {}
-    real = engine.generator
+    real = keyed.generator
     model, images = helpers.linear(3), helpers.noise(2)
     labels = tf.constant(helpers.predicted(model, images))
     replicas = Replicas(model)
@@ -262,9 +262,7 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
         if not row.random:
             continue
         seen = keys.setdefault(name, set())
-        monkeypatch.setattr(
-            engine, "generator", lambda *key, seen=seen: seen.add(key) or real(*key)
-        )
+        monkeypatch.setattr(keyed, "generator", lambda *key, seen=seen: seen.add(key) or real(*key))
         setting = settled(config.Attack(name=name, steps=1, queries=30, first_passes=()))
         radius = np.inf if row.kind == "minimal" else 1e-4
         row.make(replicas, setting, 0)(tf.constant(images), labels, ["a", "b"], radius, 1)

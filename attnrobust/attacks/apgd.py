@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 from attnrobust.training.losses import log_odds_against
@@ -180,7 +180,7 @@ class _Climb:
         """A random point of the ball's surface, put into the box, for each image."""
         if not self.setting.random_start:
             return images
-        drawn = engine.random_starts(
+        drawn = keyed.random_starts(
             ids,
             images.shape[1:],
             attack=self.name,

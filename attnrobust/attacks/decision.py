@@ -15,8 +15,7 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import engine
+from attnrobust import config, keyed
 from attnrobust.attacks.border import HALVINGS, drawn_in
 from attnrobust.attacks.minimal import Witness, compiled_look
 from attnrobust.attacks.row import Attack
@@ -64,7 +63,7 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
         rows = np.where(has, np.arange(len(has)), has.argmax())
         images_, labels_, start = (tf.gather(array, rows) for array in (images, labels, start))
         witness = Witness(look, None, images_, labels_)
-        tf.random.set_seed((seed * 1_000_003 + restart) % 2**31)
+        tf.random.set_seed(keyed.seed_of(seed, restart, factor=1_000_003) % 2**31)
         walk = foolbox.attacks.BoundaryAttack(steps=steps)
         walk.run(witness, images_, labels_, starting_points=start)
         found = tf.where(has[:, None, None, None], witness.best, images)
@@ -101,7 +100,7 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Attack
             restart=restart,
             draws=draws,
         )
-        seeds = engine.random_starts(
+        seeds = keyed.random_starts(
             ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon, restart=restart
         )
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
@@ -229,7 +228,7 @@ def _starts(
     queries = np.zeros(len(images), int)
     for draw in range(draws):
         points = (
-            engine.random_starts(
+            keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=attack,

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from foolbox.criteria import TargetedMisclassification
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust.attacks import engine
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import Pool, Pooled
@@ -109,7 +109,7 @@ def _loop(
     ) -> tuple[tf.Tensor, np.ndarray]:
         start = None
         if seed is not None:
-            start = engine.random_starts(
+            start = keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=_key(setting),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 
@@ -50,7 +50,7 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stop
             start = outcome.images
             if restart:
                 before = [min(known.get((id_, r), np.inf) for r in range(restart)) for id_ in ids]
-                drawn = engine.random_starts(
+                drawn = keyed.random_starts(
                     [f"{id_}|target {turn}" for id_ in ids],
                     images.shape[1:],
                     attack=f"{setting.name} fab_t",

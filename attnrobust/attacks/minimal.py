@@ -15,7 +15,7 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust.attacks import border, engine
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
@@ -204,7 +204,7 @@ def _minimal(
     ) -> tuple[tf.Tensor, np.ndarray]:
         mine = pull
         if gradient is not None:
-            spare = engine.random_starts(
+            spare = keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=starts[0],

@@ -13,8 +13,8 @@ import scipy.special
 import tensorflow as tf
 from foolbox.external.clipping_aware_rescaling import l2_clipping_aware_rescaling
 
-from attnrobust import config
-from attnrobust.attacks import border, engine
+from attnrobust import config, keyed
+from attnrobust.attacks import border
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
@@ -74,7 +74,7 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> At
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         height, width = images.shape[1:3]
-        draws = engine.random_starts(
+        draws = keyed.random_starts(
             ids,
             (2, height, width),
             attack=setting.name,
@@ -138,7 +138,7 @@ def _draw(name: str, seed: int, noise: Noise) -> Attack:
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
         del labels
-        points = engine.random_starts(
+        points = keyed.random_starts(
             ids, images.shape[1:], attack=name, seed=seed, epsilon=epsilon, restart=restart
         )
         noisy = np.asarray(noise(points, np.asarray(images), epsilon))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from attnrobust import keyed
 from attnrobust.attacks import border, engine, losses
 from attnrobust.attacks.border import SLACK
 from attnrobust.attacks.packing import fitting
@@ -231,7 +232,7 @@ class Pooled:
             images = np.stack([item.image for item in fresh])
             if self.seed is None:
                 return images
-            drawn = engine.random_starts(
+            drawn = keyed.random_starts(
                 [item.id for item in fresh],
                 images.shape[1:],
                 attack=self.attack,
