@@ -81,6 +81,8 @@ NO_CHOICE = {
     "models.backbones.resnet.ROWS": FAMILY,
     "stages.ready.READY": "a row for each of STAGES",
     "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
+    "task.TASKS": "known by the axes of a model's logits",
+    "task.graph.GRAPHS": "a row for each of TASKS",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {

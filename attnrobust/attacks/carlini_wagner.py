@@ -89,7 +89,7 @@ def _descend(
         found[pack.where[wrong]] = True
         nearer = wrong & (distance < nearest[pack.where])
         nearest[pack.where[nearer]] = distance[nearer]
-        outcome.take(pack, nearer, points)
+        outcome.store(pack, nearer, points)
         # Not against the start, at no distance: steps of the same length overshoot at first.
         if turn and turn % -(-steps // 10) == 0:
             pack.live &= loss <= PROGRESS * rows["loss"]

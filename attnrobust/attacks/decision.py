@@ -15,7 +15,7 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config, keyed
+from attnrobust import config, keyed, task
 from attnrobust.attacks.border import HALVINGS, drawn_in
 from attnrobust.attacks.minimal import Witness, compiled_look
 from attnrobust.attacks.row import Attack
@@ -175,7 +175,7 @@ class _HopSkipJump(foolbox.attacks.HopSkipJumpAttack):
             noise /= np.linalg.norm(noise.reshape(number, -1), axis=1)[:, None, None, None] + 1e-12
             points = np.clip(image + size * noise, 0, 1)
             logits = self.replicas.forward(self.replicas.padded(points, self.chunk)).numpy()
-            sign = np.where(logits[:number].argmax(axis=1) != label, 1, -1)
+            sign = np.where(task.right(logits[:number], label), -1, 1)
             moved = (points - image) / (size + 1e-8)
             total += moved.sum(axis=0)
             signed += np.tensordot(sign.astype(np.float32), moved, axes=1)
@@ -242,7 +242,7 @@ def _starts(
         if draw % 2:
             points = np.broadcast_to(points[:, :1, :1], points.shape)
         queries += ~has
-        fell = replicas.forward(points).numpy().argmax(axis=1) != np.asarray(labels)
+        fell = ~task.right(replicas.forward(points).numpy(), np.asarray(labels))
         found = tf.where((fell & ~has)[:, None, None, None], points, found)
         has |= fell
         if has.all():

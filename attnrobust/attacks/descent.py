@@ -11,7 +11,7 @@ import tensorflow as tf
 from foolbox.criteria import TargetedMisclassification
 
 from attnrobust import config, keyed
-from attnrobust.attacks import engine
+from attnrobust.attacks import engine, losses
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import Pool, Pooled
 from attnrobust.attacks.row import Attack
@@ -121,7 +121,7 @@ def _loop(
         made = build(ascend=lambda x: gradient(x, labels)[1], start=start)
         aim = labels
         if target is not None:
-            aim = TargetedMisclassification(tf.fill(labels.shape, tf.constant(target, tf.int64)))
+            aim = TargetedMisclassification(losses.aimed_at(labels, target))
         _, clipped, _ = made(model, images, aim, epsilons=epsilon)
         return clipped, np.full(len(ids), made.steps + 1)
 

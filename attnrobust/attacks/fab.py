@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config, keyed
-from attnrobust.attacks import border, packing
+from attnrobust.attacks import border, losses, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 
@@ -130,7 +130,7 @@ def _walk(
         nearest[pack.where[nearer]] = found[nearer]
         if math.isfinite(epsilon):
             nearer = outcome.sift(pack, inside, seen.numpy())
-        outcome.take(pack, nearer, tried)
+        outcome.store(pack, nearer, tried)
         if not pack.live.any():
             return
         pack = pack.shrunk()
@@ -149,8 +149,7 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = replicas.model(x, training=False)
-            ahead = tf.gather(logits, target, batch_dims=1)
-            ahead -= tf.gather(logits, label, batch_dims=1)
+            ahead = losses.ahead(logits, label, target)
         slope = tape.gradient(ahead, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # Of any size: in units of its largest value the boundary is the same.
         largest = ball.length(slope, "linf")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.engine import NONE_IS_ZERO
 from attnrobust.attacks.row import Attack
@@ -142,7 +142,7 @@ def _fallen(
     if target is None:
         at = border.seen(tf.constant(logits), labels, border.NEAREST).numpy()
         return at.wrong, at.clear
-    reached = logits.argmax(axis=1) == target
+    reached = task.of(logits).aimed(logits, target)
     lead = losses.margin(tf.constant(logits), tf.constant(labels), target)
     return reached, reached & border.beyond(lead, logits, border.NEAREST).numpy()
 

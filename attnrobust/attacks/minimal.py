@@ -19,8 +19,8 @@ from attnrobust import config, keyed
 from attnrobust.attacks import border, engine
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
+from attnrobust.task import graph
 from attnrobust.training import ball
-from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]
 # Of Foolbox's DDN: in 100 steps of 5 % its radius can fall from 1 to this.
@@ -66,7 +66,7 @@ def _confident_gradient(replicas: Replicas) -> Compiled:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = replicas.model(images, training=False)
-            loss = log_odds_against(logits, labels)
+            loss = graph.of(logits).against(logits, labels)
         gradient = tape.gradient(loss, images, unconnected_gradients=engine.NONE_IS_ZERO)
         gradient = ball.unit(gradient, "l2")  # however short: Foolbox's guard is absolute
         lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
@@ -93,8 +93,7 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
         logits = replicas.model(images, training=False)
         change = tf.reshape(images - originals, (tf.shape(images)[0], -1))
         size = tf.norm(change, ord={"l2": 2, "linf": np.inf}[norm], axis=1)
-        wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
-        nearer = wrong & (size < distance)
+        nearer = graph.of(logits).wrong(logits, labels) & (size < distance)
         return (
             logits,
             tf.where(nearer[:, None, None, None], images, best),

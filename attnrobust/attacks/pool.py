@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
     position: int
     image: np.ndarray
-    label: int
+    label: int | np.ndarray
     id: str
 
 
@@ -116,8 +116,7 @@ class Pool:
             epsilon: Radius.
             stepsize: In units of the norm.
             steps: At most so many.
-            slack: How far beyond the boundary an image leaves, as a share of its largest logit;
-                infinite: none leaves before its last step.
+            slack: How far beyond the boundary an image leaves, as a share of its largest logit.
         """
         waiting = iter(items)
         inside: list[Item] = []
@@ -210,18 +209,6 @@ class Pooled:
         self.seed = seed
         self.slack = slack
         self.first = tuple(first)
-
-    def in_full(self) -> Pooled:
-        """The same attack, without its first passes, that makes all steps on every image."""
-        return Pooled(
-            self.pool,
-            name=self.name,
-            attack=self.attack,
-            steps=self.steps,
-            stepsize=self.stepsize,
-            seed=self.seed,
-            slack=np.inf,
-        )
 
     def stream(
         self, items: Iterable[Item], size: int, epsilon: float, restart: int

@@ -23,6 +23,7 @@ from attnrobust.data.raw import SPLITS
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.keyed import batches as keys
+from attnrobust.task.graph import GRAPHS
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
@@ -266,9 +267,7 @@ def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.
 
 def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
     parsed = tf.io.parse_single_example(example, FEATURES)
-    if dataset.label_map:
-        table = tf.constant(dataset.label_map, tf.int64)
-        parsed["label"] = tf.gather(table, parsed["label"])
+    parsed["label"] = GRAPHS["classify"].decode(parsed, dataset.label_map)
     # An image of no group is one by itself.
     alone = tf.equal(parsed["group"], "")
     return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}
