@@ -18,8 +18,6 @@ from attnrobust.training import ball
 log = logging.getLogger("attnrobust")
 
 MOMENTUM = 0.75
-# A model without gradients (one that rounds its input) must still be judged, by Square.
-NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -254,7 +252,7 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             tape.watch(moved)
             logits = replicas.model(moved, training=False)
             value = loss(logits, label, target)
-        new_slope = tape.gradient(value, moved, unconnected_gradients=NONE_IS_ZERO)
+        new_slope = tape.gradient(value, moved, unconnected_gradients=losses.NONE_IS_ZERO)
         better = value > best_loss
         where = better[:, None, None, None]
         return (

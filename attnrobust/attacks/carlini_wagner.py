@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import border, packing
-from attnrobust.attacks.engine import NONE_IS_ZERO
+from attnrobust.attacks import border, losses, packing
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
@@ -125,7 +124,7 @@ def _step(replicas: Replicas) -> Step:
             at = border.seen(logits, label)
             loss = tf.reduce_sum((points - base) ** 2, axis=(1, 2, 3))
             loss += weight * tf.maximum(-at.lead, 0)
-        slope = tape.gradient(loss, shift, unconnected_gradients=NONE_IS_ZERO)
+        slope = tape.gradient(loss, shift, unconnected_gradients=losses.NONE_IS_ZERO)
         mean = DECAYS[0] * mean + (1 - DECAYS[0]) * slope
         square = DECAYS[1] * square + (1 - DECAYS[1]) * slope**2
         size = tf.sqrt(square / (1 - DECAYS[1] ** turn)) + 1e-8

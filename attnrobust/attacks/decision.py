@@ -6,6 +6,7 @@ itself is the result.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,22 +42,14 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
+    starts = functools.partial(_starts, replicas, attack=setting.name, seed=seed, draws=draws)
     # A tenth of the steps ask twice.
     steps = max((setting.queries - draws - AROUND) * 10 // 11, 1)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(
-            replicas,
-            images,
-            labels,
-            ids,
-            attack=setting.name,
-            seed=seed,
-            restart=restart,
-            draws=draws,
-        )
+        start, has, queries = starts(images, labels, ids, restart=restart)
         if not has.any():
             return images, queries
         # Foolbox refuses a batch with an image that has no start: another one takes its place.
@@ -84,22 +77,14 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Attack
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
+    starts = functools.partial(_starts, replicas, attack=setting.name, seed=seed, draws=draws)
     # Two passes show the image and its start to the witness.
     limit = setting.queries - draws - 2 * (HALVINGS + 2)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(
-            replicas,
-            images,
-            labels,
-            ids,
-            attack=setting.name,
-            seed=seed,
-            restart=restart,
-            draws=draws,
-        )
+        start, has, queries = starts(images, labels, ids, restart=restart)
         seeds = keyed.random_starts(
             ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon, restart=restart
         )

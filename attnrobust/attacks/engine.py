@@ -21,8 +21,6 @@ from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 
 BOUNDS = (0.0, 1.0)
-# A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.
-NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Gradient = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -48,7 +46,7 @@ def loss_gradient(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             value = function(replicas.model(images, training=False), labels, target)
-        return value, tape.gradient(value, images, unconnected_gradients=NONE_IS_ZERO)
+        return value, tape.gradient(value, images, unconnected_gradients=losses.NONE_IS_ZERO)
 
     made: Gradient = replicas.once(("gradient", loss, target), lambda: replicas.map(step))
     return made

@@ -150,7 +150,7 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
             tape.watch(x)
             logits = replicas.model(x, training=False)
             ahead = losses.ahead(logits, label, target)
-        slope = tape.gradient(ahead, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        slope = tape.gradient(ahead, x, unconnected_gradients=losses.NONE_IS_ZERO)
         # Of any size: in units of its largest value the boundary is the same.
         largest = ball.length(slope, "linf")
         slope = ball.unit(slope, "linf")

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from attnrobust import config, task
 from attnrobust.attacks import border, losses, packing
-from attnrobust.attacks.engine import NONE_IS_ZERO
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
@@ -203,7 +202,7 @@ def _slopes(replicas: Replicas, likelihood: bool) -> Callable[..., tuple[tf.Tens
             likely = -tf.nn.sparse_softmax_cross_entropy_with_logits(aims, logits)
 
         def slope(part: tf.Tensor) -> tf.Tensor:
-            found = tape.gradient(part, images, unconnected_gradients=NONE_IS_ZERO)
+            found = tape.gradient(part, images, unconnected_gradients=losses.NONE_IS_ZERO)
             return tf.reshape(found, (tf.shape(images)[0], -1))
 
         # Probabilities sum to one, so what one gains the others lose.

@@ -10,6 +10,9 @@ from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.task import graph
 
+# A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.
+NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
+
 # (logits (N, K), labels (N,), target class or None) to what is ascended (N,). With a target the
 # attack goes towards that class, so its loss is the negative of what Foolbox would descend.
 Loss = Callable[[tf.Tensor, tf.Tensor, "int | None"], tf.Tensor]

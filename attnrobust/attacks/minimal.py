@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config, keyed
-from attnrobust.attacks import border, engine
+from attnrobust.attacks import border, engine, losses
 from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 from attnrobust.task import graph
@@ -67,7 +67,7 @@ def _confident_gradient(replicas: Replicas) -> Compiled:
             tape.watch(images)
             logits = replicas.model(images, training=False)
             loss = graph.of(logits).against(logits, labels)
-        gradient = tape.gradient(loss, images, unconnected_gradients=engine.NONE_IS_ZERO)
+        gradient = tape.gradient(loss, images, unconnected_gradients=losses.NONE_IS_ZERO)
         gradient = ball.unit(gradient, "l2")  # however short: Foolbox's guard is absolute
         lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
         return tf.where(lost, spare, gradient)
@@ -112,7 +112,7 @@ def compiled_pull(replicas: Replicas) -> Compiled:
             tape.watch(images)
             logits = replicas.model(images, training=False)
         return tape.gradient(
-            logits, images, output_gradients=weights, unconnected_gradients=engine.NONE_IS_ZERO
+            logits, images, output_gradients=weights, unconnected_gradients=losses.NONE_IS_ZERO
         )
 
     made: Compiled = replicas.once(("pull",), lambda: replicas.map(pull))

@@ -86,7 +86,7 @@ class Pool:
             tape.watch(x)
             logits = self.model(x, training=False)
             value = self.loss(logits, labels, self.target)
-        gradient = tape.gradient(value, x, unconnected_gradients=engine.NONE_IS_ZERO)
+        gradient = tape.gradient(value, x, unconnected_gradients=losses.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
         fallen = border.beyond(lead, logits, slack)
         if self.momentum is not None:
