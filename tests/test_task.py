@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +80,15 @@ def test_logits_of_no_task_are_said():
 def test_tasks_need_no_tensorflow():
     code = "import sys, attnrobust.task; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_other_place_decides_who_is_right():
+    root = Path(task.__file__).parents[1]
+    decides = re.compile(r"argmax\([^)]*\)\)?\s*[!=]=")
+    elsewhere = [
+        str(path.relative_to(root))
+        for path in sorted(root.rglob("*.py"))
+        if path.parent.name != "task" and decides.search(path.read_text())
+    ]
+    assert not elsewhere
+    assert decides.search((root / "task" / "graph.py").read_text()), "it finds what it looks for"
