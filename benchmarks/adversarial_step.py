@@ -21,7 +21,8 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.models import build
-from attnrobust.training import fit, losses, methods
+from attnrobust.task import graph
+from attnrobust.training import fit, methods
 
 
 def made(options: argparse.Namespace, method: str) -> keras.Model:
@@ -83,7 +84,7 @@ def main() -> None:
     def gradient(x: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            value = tf.reduce_sum(losses.log_odds_against(clean(x, training=False), classes))
+            value = tf.reduce_sum(graph.log_odds_against(clean(x, training=False), classes))
         return tape.gradient(value, x)
 
     works = [plain, lambda: gradient(each).numpy(), robust]

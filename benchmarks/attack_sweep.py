@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust import console as commands
 from attnrobust.disk import runs
 from attnrobust.stages import pipeline
@@ -216,7 +216,7 @@ def one_epsilon(options: argparse.Namespace) -> list[list[str]]:
         early_stop=False,
         first_passes=(),
     )
-    start = engine.random_starts(
+    start = keyed.random_starts(
         ids, images.shape[1:], attack="linf_pgd", seed=0, epsilon=EPSILON, restart=0
     )
     batches = [slice(i, i + options.batch) for i in range(0, len(images), options.batch)]
@@ -383,7 +383,7 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
         ).as_numpy_iterator():
             ids = [id_.decode() for id_ in each["id"]]
             for row, epsilon in zip(found, epsilons, strict=True):
-                start = engine.random_starts(
+                start = keyed.random_starts(
                     ids,
                     each["image"].shape[1:],
                     attack=experiment.attack.name,

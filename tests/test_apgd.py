@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import apgd, packing
+from attnrobust.attacks import apgd, losses, packing
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import strategy
@@ -86,8 +86,8 @@ def test_losses_by_hand():
     logits = tf.constant([[4.0, 1.0, 3.0, 0.0, 2.0], [1.0, 5.0, 0.0, 2.0, 2.0]])
     labels, targets = tf.constant([0, 1], tf.int64), tf.constant([1, 4], tf.int64)
     # (1 - 4) / (4 - (2 + 1) / 2) and (2 - 5) / (5 - (2 + 1) / 2).
-    np.testing.assert_allclose(apgd.targeted_dlr(logits, labels, targets), [-1.2, -3 / 3.5])
-    short = apgd.targeted_dlr(logits[:, :3], labels, tf.constant([2, 0], tf.int64))
+    np.testing.assert_allclose(losses.targeted_dlr(logits, labels, targets), [-1.2, -3 / 3.5])
+    short = losses.targeted_dlr(logits[:, :3], labels, tf.constant([2, 0], tf.int64))
     np.testing.assert_allclose(short, [-1, -4])
     np.testing.assert_allclose(
         apgd.against_label(logits, labels, targets),

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust.attacks import cheap, descent, engine, losses
 from attnrobust.attacks.checks import norms
 from attnrobust.attacks.methods import ATTACKS
@@ -152,7 +152,7 @@ def stock(asked, model, images, labels, target=None):
         sizes["random_start"] = asked.random_start
     attack = type("StockAttack", (Stock, STOCK[asked.name]), {})(**sizes)
     attack.loss, attack.labels, attack.target = asked.loss, labels, target
-    attack.start = engine.random_starts(
+    attack.start = keyed.random_starts(
         names(len(images)),
         images.shape[1:],
         attack=descent._key(asked),
@@ -428,7 +428,7 @@ def test_gradient_is_that_of_the_summed_log_odds():
 def test_random_starts_depend_on_their_key_alone():
     def draw(ids, **changes):
         key = {"attack": "linf_pgd", "seed": 0, "epsilon": 0.1, "restart": 0, **changes}
-        return engine.random_starts(ids, (4, 4, 3), **key)
+        return keyed.random_starts(ids, (4, 4, 3), **key)
 
     first = draw(["a", "b", "c"])
     assert first.dtype == np.float32
@@ -437,7 +437,7 @@ def test_random_starts_depend_on_their_key_alone():
     np.testing.assert_array_equal(draw(["c"])[0], first[2])
     for change in ({"attack": "bim"}, {"seed": 1}, {"epsilon": 0.2}, {"restart": 1}):
         assert not np.array_equal(draw(["a"], **change)[0], first[0])
-    many = engine.random_starts(
+    many = keyed.random_starts(
         [str(i) for i in range(50)], (40, 40, 3), attack="linf_pgd", seed=0, epsilon=0.1, restart=0
     )
     assert abs(many.mean()) < 0.01
@@ -445,7 +445,7 @@ def test_random_starts_depend_on_their_key_alone():
 
 
 def test_l2_starts_fill_the_ball_evenly():
-    made = engine.random_starts(
+    made = keyed.random_starts(
         [str(i) for i in range(2000)],
         (1, 2, 2),
         attack="l2_pgd",

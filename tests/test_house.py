@@ -84,6 +84,8 @@ NO_CHOICE = {
     "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
     "report.paper_tables.KINDS": "kinds of a paper's columns, which paper_kinds.Column lists",
     "report.papers.ASKED": "what a paper's file may ask of a run",
+    "task.TASKS": "known by the axes of a model's logits",
+    "task.graph.GRAPHS": "a row for each of TASKS",
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {

@@ -15,8 +15,9 @@ from attnrobust.models.replicas import Replicas
 
 def test_what_cost_less_than_all_queries_was_let_go():
     spent = np.array([3, 10, 11])
-    assert packing.let_go(Stopping(lambda *_: None, 11), spent).tolist() == [True, True, False]
-    assert not packing.let_go(lambda *_: None, spent).any(), "one that lets none go"
+    stopped = packing.stopped_early(Stopping(lambda *_: None, 11), spent)
+    assert stopped.tolist() == [True, True, False]
+    assert not packing.stopped_early(lambda *_: None, spent).any(), "one that lets none go"
 
 
 @pytest.mark.parametrize(
@@ -27,13 +28,13 @@ def test_a_check_attacks_on_what_is_judged_right(name, steps, monkeypatch):
     """By a judge that sees the logit of an image's label 0.7 higher."""
     subject = check_helpers.doubted(Replicas(linear(5)))
 
-    def strict(self: Subject, images: np.ndarray) -> np.ndarray:
-        far = np.abs(images[:, None] - self.images[None]).max(axis=(2, 3, 4))
+    def strict(self: Subject, images: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+        labels = self.labels[rows]
         lifted = self.logits(images)
-        lifted[np.arange(len(images)), self.labels[far.argmin(axis=1)]] += 0.7
-        return lifted.argmax(axis=1)
+        lifted[np.arange(len(images)), labels] += 0.7
+        return lifted.argmax(axis=1) == labels
 
-    monkeypatch.setattr(Subject, "classes", strict)
+    monkeypatch.setattr(Subject, "stands", strict)
     asked = {"epsilon": 0.1, "steps": steps, "rel_stepsize": 0.3, "queries": 200}
     _, whole = subject.under(name, **asked, early_stop=False)
     _, stands = subject.under(name, **asked)

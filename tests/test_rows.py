@@ -25,8 +25,9 @@ from attnrobust.attacks import (
     passes,
     square,
 )
-from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.pool import Pooled
+from attnrobust.attacks.row import Row
 from attnrobust.attacks.transfer import in_full
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas

@@ -9,11 +9,12 @@ import scipy.special
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
-from attnrobust.attacks import descent, engine
+from attnrobust import config, keyed
+from attnrobust.attacks import descent
 from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.models.replicas import Replicas
-from attnrobust.training import inner, losses, steps
+from attnrobust.task import graph
+from attnrobust.training import inner, steps
 
 SCALES = (1, 10, 20, 40)
 EPSILONS = {"linf": 0.004, "l2": 0.03, "l0": 3}
@@ -115,7 +116,7 @@ def test_nor_under_the_attack_inside_training(norm, two):
 
     def attack(images, labels, *_):
         return inner.ascend(
-            lambda x: losses.log_odds_against(two.model(x), labels),
+            lambda x: graph.log_odds_against(two.model(x), labels),
             images,
             tf.zeros_like(images),
             norm=norm,
@@ -137,7 +138,7 @@ def test_the_evaluation_fells_what_the_inner_attack_fells_on_a_gap_of_30():
     epsilon = float(np.median(gap) / np.linalg.norm(kernel[:, 1] - kernel[:, 0]))
     model.layers[-1].set_weights([30 / np.median(gap) * each for each in (kernel, bias)])
     found = inner.ascend(
-        lambda x: losses.log_odds_against(model(x), labels),
+        lambda x: graph.log_odds_against(model(x), labels),
         images,
         np.zeros_like(images),
         norm="l2",
@@ -238,7 +239,7 @@ def test_the_inner_attack_moves_in_half_precision_however_sure_the_network_is(po
     )
     model.layers[1].set_weights([40 * kernel, 40 * bias])
     found = inner.ascend(
-        lambda x: losses.log_odds_against(model(x), labels),
+        lambda x: graph.log_odds_against(model(x), labels),
         images,
         np.zeros_like(images),
         norm="linf",
@@ -254,7 +255,7 @@ def test_the_inner_attack_moves_in_half_precision_however_sure_the_network_is(po
 
 def test_no_two_rows_share_random_numbers(monkeypatch):
     keys: dict[str, set] = {}
-    real = engine.generator
+    real = keyed.generator
     model, images = helpers.linear(3), helpers.noise(2)
     labels = tf.constant(helpers.predicted(model, images))
     replicas = Replicas(model)
@@ -262,9 +263,7 @@ def test_no_two_rows_share_random_numbers(monkeypatch):
         if not row.random:
             continue
         seen = keys.setdefault(name, set())
-        monkeypatch.setattr(
-            engine, "generator", lambda *key, seen=seen: seen.add(key) or real(*key)
-        )
+        monkeypatch.setattr(keyed, "generator", lambda *key, seen=seen: seen.add(key) or real(*key))
         setting = settled(config.Attack(name=name, steps=1, queries=30, first_passes=()))
         radius = np.inf if row.kind == "minimal" else 1e-4
         row.make(replicas, setting, 0)(tf.constant(images), labels, ["a", "b"], radius, 1)

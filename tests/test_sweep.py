@@ -11,8 +11,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import feed, passes, progress, sweep
-from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks import loader, passes, progress, sweep
+from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.row import Row
 from attnrobust.data import inputs, records
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -53,7 +54,7 @@ def in_memory(request, stored, monkeypatch):
             part = rows[start : start + self.batch_size]
             yield {name: column[part] for name, column in stored.items()}
 
-    monkeypatch.setattr(feed.Feed, "batches", batches)
+    monkeypatch.setattr(loader.Loader, "batches", batches)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_adversarials_are_judged_in_the_batch_that_the_attack_judged_them_in(
     monkeypatch.setattr(work.replicas, "forward", lambda x: shapes.append(len(x)) or forward(x))
     three = np.full((3, 32, 32, 3), 0.5, np.float32)
     found = work._measured(
-        feed.Attacked(np.arange(3), three, three, np.ones(3, int), np.ones(3, bool))
+        loader.Attacked(np.arange(3), three, three, np.ones(3, int), np.ones(3, bool))
     )
     assert shapes == [rows]
     assert len(found["logits"]) == 3
@@ -316,8 +317,8 @@ def test_a_cut_off_sweep_goes_on_and_ends_alike(
 
 def test_samples_take_turns_over_the_classes():
     labels = np.array([2, 2, 2, 0, 0, 1])
-    assert feed.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
-    assert feed.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
+    assert loader.sample_positions(labels, 4).tolist() == [3, 5, 0, 4]
+    assert loader.sample_positions(labels, 99).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_logits_that_are_not_finite_end_in_one_clear_line(tiny, dataset, tmp_path):
@@ -565,7 +566,7 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, caplog):
 
 @pytest.mark.usefixtures("from_records")
 def test_the_feed_gives_what_is_asked_for_in_record_order(tiny, dataset):
-    source = feed.Feed(dataset, tiny.data, 5)
+    source = loader.Loader(dataset, tiny.data, 5)
     ids = np.concatenate([batch["id"] for batch in source.batches()]).astype(str)
     todo = np.arange(len(ids)) % 3 == 1
     state = {"id": ids, "label": np.arange(len(ids))}

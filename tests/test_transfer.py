@@ -14,7 +14,8 @@ from attnrobust import cli as command
 from attnrobust import config
 from attnrobust.attacks import passes
 from attnrobust.attacks import transfer as crafting
-from attnrobust.attacks.methods import ATTACKS, Row
+from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.row import Row
 from attnrobust.data import inputs, records
 from attnrobust.disk import runs
 from attnrobust.disk.runs import Run

@@ -17,12 +17,12 @@ the paper says nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from attnrobust import keyed
 from attnrobust.data import prepare, raw, splits
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
@@ -86,7 +86,7 @@ def _test_groups(rows: Sequence[Row]) -> set[str]:
 
 
 def _hash(name: str) -> bytes:
-    return hashlib.sha256(f"{NAME}:{name}".encode()).digest()
+    return keyed.rank(NAME, name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

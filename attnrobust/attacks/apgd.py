@@ -9,17 +9,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, losses, packing
 from attnrobust.models.replicas import Replicas
+from attnrobust.task import graph
 from attnrobust.training import ball
-from attnrobust.training.losses import log_odds_against
 
 log = logging.getLogger("attnrobust")
 
 MOMENTUM = 0.75
-# A model without gradients (one that rounds its input) must still be judged, by Square.
-NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -70,7 +68,7 @@ def apgd_t(
             "targeted DLR needs 4 classes; with %d, the margin toward each other class",
             replicas.model.output_shape[-1],
         )
-    climb = _Climb(replicas, targeted_dlr, setting, seed, norm)
+    climb = _Climb(replicas, losses.targeted_dlr, setting, seed, norm)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
@@ -86,20 +84,7 @@ def apgd_t(
 def against_label(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Log odds against the labels (N,)."""
     del targets
-    return log_odds_against(logits, labels)
-
-
-def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Targeted difference of logits ratio (N,), Croce and Hein 2020, equation 7.
-
-    (z_target - z_label) / (z_1 - (z_3 + z_4) / 2), z_i the i-th largest logit; for fewer than four
-    classes the numerator alone.
-    """
-    difference = tf.gather(logits, targets, batch_dims=1) - tf.gather(logits, labels, batch_dims=1)
-    if logits.shape[-1] < 4:
-        return difference
-    top = tf.math.top_k(logits, 4).values
-    return difference / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    return graph.of(logits).against(logits, labels)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -180,7 +165,7 @@ class _Climb:
         """A random point of the ball's surface, put into the box, for each image."""
         if not self.setting.random_start:
             return images
-        drawn = engine.random_starts(
+        drawn = keyed.random_starts(
             ids,
             images.shape[1:],
             attack=self.name,
@@ -267,7 +252,7 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             tape.watch(moved)
             logits = replicas.model(moved, training=False)
             value = loss(logits, label, target)
-        new_slope = tape.gradient(value, moved, unconnected_gradients=NONE_IS_ZERO)
+        new_slope = tape.gradient(value, moved, unconnected_gradients=losses.NONE_IS_ZERO)
         better = value > best_loss
         where = better[:, None, None, None]
         return (

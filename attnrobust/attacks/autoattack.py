@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import border, losses, packing
+from attnrobust.attacks import border, packing
 from attnrobust.attacks.apgd import apgd_ce, apgd_t
 from attnrobust.attacks.fab import fab_t
+from attnrobust.attacks.row import Attack
 from attnrobust.attacks.square import square
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 MEMBERS = (apgd_ce, apgd_t, fab_t, square)
 
@@ -80,7 +77,7 @@ def _strongest(replicas: Replicas, members: Sequence[Attack]) -> Attack:
         for member in members:
             found, queries = member(images, labels, ids, epsilon, restart)
             logits = replicas.forward(found)
-            lead = losses.margin(logits, tf.convert_to_tensor(labels), None).numpy()
+            lead = border.seen(logits, labels).numpy().lead
             outcome.queries += queries
             better = lead > outcome.lead
             outcome.adversarials[better] = np.asarray(found)[better]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from attnrobust.attacks import losses
 from attnrobust.models.replicas import Replicas
+from attnrobust.task import graph
 
 # By so much of the logits' size must an image be beyond the border before it is let go, and by so
 # much what looks for the nearest adversarial must be: farther would be no longer the nearest.
@@ -59,9 +59,9 @@ def seen(
 ) -> Seen:
     """What logits (N, K) say of the labels (N,)."""
     labels = tf.convert_to_tensor(labels)
-    lead = losses.margin(logits, labels, None)
-    wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
-    return Seen(wrong, lead, beyond(lead, logits, slack))
+    task = graph.of(logits)
+    lead = task.margin(logits, labels)
+    return Seen(task.wrong(logits, labels), lead, beyond(lead, logits, slack))
 
 
 def drawn_in(

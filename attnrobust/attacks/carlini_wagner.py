@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks import border, packing
-from attnrobust.attacks.engine import NONE_IS_ZERO
+from attnrobust.attacks import border, losses, packing
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # As published: the step of Adam, the weights tried and the first of them.
@@ -24,7 +24,7 @@ DECAYS = (0.9, 0.999)
 Step = Callable[..., "tuple[tf.Tensor, ...]"]
 
 
-def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., object]:
+def cw(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Each weight of the margin gets `attack.steps` steps of Adam of 0.01, in tanh space.
 
     As published (and in Foolbox, whose numbers these are), a weight is given up where its loss has
@@ -88,7 +88,7 @@ def _descend(
         found[pack.where[wrong]] = True
         nearer = wrong & (distance < nearest[pack.where])
         nearest[pack.where[nearer]] = distance[nearer]
-        outcome.take(pack, nearer, points)
+        outcome.store(pack, nearer, points)
         # Not against the start, at no distance: steps of the same length overshoot at first.
         if turn and turn % -(-steps // 10) == 0:
             pack.live &= loss <= PROGRESS * rows["loss"]
@@ -124,7 +124,7 @@ def _step(replicas: Replicas) -> Step:
             at = border.seen(logits, label)
             loss = tf.reduce_sum((points - base) ** 2, axis=(1, 2, 3))
             loss += weight * tf.maximum(-at.lead, 0)
-        slope = tape.gradient(loss, shift, unconnected_gradients=NONE_IS_ZERO)
+        slope = tape.gradient(loss, shift, unconnected_gradients=losses.NONE_IS_ZERO)
         mean = DECAYS[0] * mean + (1 - DECAYS[0]) * slope
         square = DECAYS[1] * square + (1 - DECAYS[1]) * slope**2
         size = tf.sqrt(square / (1 - DECAYS[1] ** turn)) + 1e-8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnrobust import task
 from attnrobust.attacks.methods import ATTACKS, in_role, in_steps
 from attnrobust.attacks.subject import Subject
 from attnrobust.training import ball
@@ -56,7 +57,7 @@ def huge(subject: Subject) -> Finding:
 
 def _others_fell(subject: Subject, epsilon: float) -> np.ndarray:
     """(n,) Whether an image falls as near to one that the model gives another class as ε allows."""
-    given = subject.clean.argmax(axis=1)
+    given = task.predict(subject.clean)
     others = given[None] != subject.labels[:, None]
     # The next one in turn, so that not one image alone decides.
     order = (np.arange(len(given))[:, None] + np.arange(len(given))) % len(given)
@@ -64,7 +65,7 @@ def _others_fell(subject: Subject, epsilon: float) -> np.ndarray:
     made = subject.images[order[np.arange(len(given)), first]]
     if subject.norm != "l0":
         made = ball.project(made, subject.images, epsilon, subject.norm).numpy()
-    return np.asarray(others.any(axis=1) & (subject.classes(made) != subject.labels))
+    return np.asarray(others.any(axis=1) & ~subject.stands(made))
 
 
 def one_step(subject: Subject) -> Finding:

@@ -6,7 +6,8 @@ itself is the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,10 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import engine
+from attnrobust import config, keyed, task
 from attnrobust.attacks.border import HALVINGS, drawn_in
 from attnrobust.attacks.minimal import Witness, compiled_look
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Passes outside the walk: the image itself, the start and the result drawn in, and the start shown.
@@ -31,7 +32,7 @@ class _Spent(Exception):
     """The queries are used up; the witness holds what was found."""
 
 
-def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Random walk along the boundary towards the image (Brendel et al. 2018).
 
     At most `setting.queries` passes, but for some 30 that even the smallest budget spends. The
@@ -41,29 +42,21 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
+    starts = functools.partial(_starts, replicas, attack=setting.name, seed=seed, draws=draws)
     # A tenth of the steps ask twice.
     steps = max((setting.queries - draws - AROUND) * 10 // 11, 1)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(
-            replicas,
-            images,
-            labels,
-            ids,
-            attack=setting.name,
-            seed=seed,
-            restart=restart,
-            draws=draws,
-        )
+        start, has, queries = starts(images, labels, ids, restart=restart)
         if not has.any():
             return images, queries
         # Foolbox refuses a batch with an image that has no start: another one takes its place.
         rows = np.where(has, np.arange(len(has)), has.argmax())
         images_, labels_, start = (tf.gather(array, rows) for array in (images, labels, start))
         witness = Witness(look, None, images_, labels_)
-        tf.random.set_seed((seed * 1_000_003 + restart) % 2**31)
+        tf.random.set_seed(keyed.seed_of(seed, restart, factor=1_000_003) % 2**31)
         walk = foolbox.attacks.BoundaryAttack(steps=steps)
         walk.run(witness, images_, labels_, starting_points=start)
         found = tf.where(has[:, None, None, None], witness.best, images)
@@ -73,7 +66,7 @@ def boundary(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[
     return attack
 
 
-def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Steps along a gradient estimated from decisions at the boundary (Chen et al. 2020).
 
     At most `setting.queries` passes, as above. One image at a time, since Foolbox's estimate is
@@ -84,23 +77,15 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Callab
     """
     look = compiled_look(replicas, "l2")
     draws = _draws(setting)
+    starts = functools.partial(_starts, replicas, attack=setting.name, seed=seed, draws=draws)
     # Two passes show the image and its start to the witness.
     limit = setting.queries - draws - 2 * (HALVINGS + 2)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
-        start, has, queries = _starts(
-            replicas,
-            images,
-            labels,
-            ids,
-            attack=setting.name,
-            seed=seed,
-            restart=restart,
-            draws=draws,
-        )
-        seeds = engine.random_starts(
+        start, has, queries = starts(images, labels, ids, restart=restart)
+        seeds = keyed.random_starts(
             ids, (8,), attack=setting.name, seed=seed, epsilon=epsilon, restart=restart
         )
         done: dict[str, tuple[tf.Tensor, int]] = {}  # a batch is padded with copies
@@ -175,7 +160,7 @@ class _HopSkipJump(foolbox.attacks.HopSkipJumpAttack):
             noise /= np.linalg.norm(noise.reshape(number, -1), axis=1)[:, None, None, None] + 1e-12
             points = np.clip(image + size * noise, 0, 1)
             logits = self.replicas.forward(self.replicas.padded(points, self.chunk)).numpy()
-            sign = np.where(logits[:number].argmax(axis=1) != label, 1, -1)
+            sign = np.where(task.right(logits[:number], label), -1, 1)
             moved = (points - image) / (size + 1e-8)
             total += moved.sum(axis=0)
             signed += np.tensordot(sign.astype(np.float32), moved, axes=1)
@@ -228,7 +213,7 @@ def _starts(
     queries = np.zeros(len(images), int)
     for draw in range(draws):
         points = (
-            engine.random_starts(
+            keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=attack,
@@ -242,7 +227,7 @@ def _starts(
         if draw % 2:
             points = np.broadcast_to(points[:, :1, :1], points.shape)
         queries += ~has
-        fell = replicas.forward(points).numpy().argmax(axis=1) != np.asarray(labels)
+        fell = ~task.right(replicas.forward(points).numpy(), np.asarray(labels))
         found = tf.where((fell & ~has)[:, None, None, None], points, found)
         has |= fell
         if has.all():

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from foolbox.criteria import TargetedMisclassification
 
-from attnrobust import config
-from attnrobust.attacks import engine
+from attnrobust import config, keyed
+from attnrobust.attacks import engine, losses
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.pool import Pool, Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
-
-if TYPE_CHECKING:
-    from attnrobust.attacks.methods import Attack
 
 
 def descent(
@@ -111,7 +109,7 @@ def _loop(
     ) -> tuple[tf.Tensor, np.ndarray]:
         start = None
         if seed is not None:
-            start = engine.random_starts(
+            start = keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=_key(setting),
@@ -123,7 +121,7 @@ def _loop(
         made = build(ascend=lambda x: gradient(x, labels)[1], start=start)
         aim = labels
         if target is not None:
-            aim = TargetedMisclassification(tf.fill(labels.shape, tf.constant(target, tf.int64)))
+            aim = TargetedMisclassification(losses.aimed_at(labels, target))
         _, clipped, _ = made(model, images, aim, epsilons=epsilon)
         return clipped, np.full(len(ids), made.steps + 1)
 

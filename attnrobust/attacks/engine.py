@@ -7,8 +7,7 @@ so that a result does not depend on batches, replicas or a resume).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import eagerpy as ep
@@ -22,8 +21,6 @@ from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 
 BOUNDS = (0.0, 1.0)
-# A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.
-NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 Gradient = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -49,7 +46,7 @@ def loss_gradient(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             value = function(replicas.model(images, training=False), labels, target)
-        return value, tape.gradient(value, images, unconnected_gradients=NONE_IS_ZERO)
+        return value, tape.gradient(value, images, unconnected_gradients=losses.NONE_IS_ZERO)
 
     made: Gradient = replicas.once(("gradient", loss, target), lambda: replicas.map(step))
     return made
@@ -135,48 +132,3 @@ class CompiledMIFGSM(Compiled, foolbox.attacks.LinfMomentumIterativeFastGradient
         """Each image's gradient divided by its L1 norm."""
         del x, bounds
         return ep.astensor(ball.unit(gradients.raw, "l1"))
-
-
-def generator(
-    attack: str, seed: int, id_: str, epsilon: float, restart: int
-) -> np.random.Generator:
-    """Random numbers that depend on these five alone."""
-    text = f"{attack}|{seed}|{id_}|{epsilon!r}|{restart}"
-    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=key))
-
-
-def random_starts(
-    ids: Sequence[str],
-    shape: Sequence[int],
-    *,
-    attack: str,
-    seed: int,
-    epsilon: float,
-    restart: int,
-    norm: str = "linf",
-) -> np.ndarray:
-    """A uniform point of the unit ball for each image, float32 (N, *shape), stateless.
-
-    The key is (attack, seed, image id, epsilon, restart) and nothing else.
-
-    Args:
-        ids: Of the images.
-        shape: Of one image.
-        attack: Whose starts they are: were they shared, the worst of several attacks would gain
-            less than it could.
-        seed: Of the run.
-        epsilon: Radius that the start will be scaled to.
-        restart: From 0.
-        norm: `linf`, a point of [-1, 1] for each value, or `l2` (Voelker et al. 2017, as Foolbox:
-            the first n coordinates of a point of the sphere in n + 2 dimensions).
-    """
-
-    def draw(id_: str) -> np.ndarray:
-        rng = generator(attack, seed, id_, epsilon, restart)
-        if norm == "linf":
-            return rng.random(tuple(shape), dtype=np.float32) * 2 - 1
-        sphere = rng.standard_normal(int(np.prod(shape)) + 2, dtype=np.float32)
-        return (sphere[:-2] / np.linalg.norm(sphere)).reshape(tuple(shape))
-
-    return np.stack([draw(id_) for id_ in ids])

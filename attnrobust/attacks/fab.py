@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, losses, packing
 from attnrobust.models.replicas import Replicas
 from attnrobust.training import ball
 
@@ -50,7 +50,7 @@ def fab_t(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Stop
             start = outcome.images
             if restart:
                 before = [min(known.get((id_, r), np.inf) for r in range(restart)) for id_ in ids]
-                drawn = engine.random_starts(
+                drawn = keyed.random_starts(
                     [f"{id_}|target {turn}" for id_ in ids],
                     images.shape[1:],
                     attack=f"{setting.name} fab_t",
@@ -130,7 +130,7 @@ def _walk(
         nearest[pack.where[nearer]] = found[nearer]
         if math.isfinite(epsilon):
             nearer = outcome.sift(pack, inside, seen.numpy())
-        outcome.take(pack, nearer, tried)
+        outcome.store(pack, nearer, tried)
         if not pack.live.any():
             return
         pack = pack.shrunk()
@@ -149,9 +149,8 @@ def _iteration(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, ...]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = replicas.model(x, training=False)
-            ahead = tf.gather(logits, target, batch_dims=1)
-            ahead -= tf.gather(logits, label, batch_dims=1)
-        slope = tape.gradient(ahead, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            ahead = losses.ahead(logits, label, target)
+        slope = tape.gradient(ahead, x, unconnected_gradients=losses.NONE_IS_ZERO)
         # Of any size: in units of its largest value the boundary is the same.
         largest = ball.length(slope, "linf")
         slope = ball.unit(slope, "linf")

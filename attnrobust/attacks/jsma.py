@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import border, losses, packing
-from attnrobust.attacks.engine import NONE_IS_ZERO
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Of so many values at most the best pair is looked for; see `best_pair`.
@@ -22,7 +22,7 @@ NARROWLY, CLEARLY = 1, 2
 
 def jsma(
     replicas: Replicas, setting: config.Attack, seed: int, *, target: int | None = None
-) -> Callable[..., Any]:
+) -> Attack:
     """Changes the pair of values with the largest saliency until the prediction is wrong.
 
     As in the paper, gone for are each image's other classes in turn (`attack.aims=every`, at most
@@ -141,7 +141,7 @@ def _fallen(
     if target is None:
         at = border.seen(tf.constant(logits), labels, border.NEAREST).numpy()
         return at.wrong, at.clear
-    reached = logits.argmax(axis=1) == target
+    reached = task.of(logits).aimed(logits, target)
     lead = losses.margin(tf.constant(logits), tf.constant(labels), target)
     return reached, reached & border.beyond(lead, logits, border.NEAREST).numpy()
 
@@ -202,7 +202,7 @@ def _slopes(replicas: Replicas, likelihood: bool) -> Callable[..., tuple[tf.Tens
             likely = -tf.nn.sparse_softmax_cross_entropy_with_logits(aims, logits)
 
         def slope(part: tf.Tensor) -> tf.Tensor:
-            found = tape.gradient(part, images, unconnected_gradients=NONE_IS_ZERO)
+            found = tape.gradient(part, images, unconnected_gradients=losses.NONE_IS_ZERO)
             return tf.reshape(found, (tf.shape(images)[0], -1))
 
         # Probabilities sum to one, so what one gains the others lose.

@@ -7,35 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import checks
-from attnrobust.attacks.feed import Attacked
-from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks.loader import Attacked
+from attnrobust.attacks.methods import row_of
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.packing import fitting
-from attnrobust.attacks.pool import Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 Arrays = dict[str, np.ndarray]
 
 
-def in_full(
-    attack: Attack, replicas: Replicas, setting: config.Attack, seed: int, **aim: Any
-) -> Attack | None:
+def in_full(replicas: Replicas, setting: config.Attack, seed: int, **aim: Any) -> Attack | None:
     """The same attack with all its steps on every image; None where it has no other form.
 
-    For images that an attack let go, since they had fallen for it, and that the judge, whose
+    For images that left an attack early, since they had fallen for it, and that the judge, whose
     rounding is another, still gets right: else they would stand for having been attacked less.
     """
-    if isinstance(attack, Pooled):
-        return attack.in_full()
     if row_of(setting).in_full and setting.early_stop:
         return make(replicas, dataclasses.replace(setting, early_stop=False), seed, **aim)
     return None
 
 
 def measured(replicas: Replicas, made: Attacked, size: int, *, packed: bool) -> Arrays:
-    """Logits and sizes, anew from the adversarials: no attack is trusted.
+    """What the model says and sizes, anew from the adversarials: no attack is trusted.
 
     Args:
         replicas: The model.
@@ -48,7 +44,7 @@ def measured(replicas: Replicas, made: Attacked, size: int, *, packed: bool) -> 
     if packed:
         size = fitting(len(made.adversarials), size, replicas.count)
     return {
-        "logits": judged(replicas, made.adversarials, size),
+        **task.kept(judged(replicas, made.adversarials, size)),
         **checks.norms(made.adversarials - made.images),
     }
 
@@ -62,12 +58,3 @@ def judged(replicas: Replicas, images: np.ndarray, size: int) -> np.ndarray:
     logits = replicas.forward(replicas.padded(images, size)).numpy()
     checks.finite(logits)
     return np.asarray(logits[: len(images)])
-
-
-def reached(logits: np.ndarray, labels: np.ndarray, target: int | None) -> np.ndarray:
-    """2: fallen; 1: wrong, but not the target; 0: right."""
-    predicted = logits.argmax(axis=1)
-    wrong = predicted != labels
-    if target is None:
-        return 2 * wrong
-    return np.where(predicted == target, 2, wrong)

@@ -8,7 +8,10 @@ import tensorflow as tf
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.training.losses import log_odds_against
+from attnrobust.task import graph
+
+# A model may cut its gradient (rounding its input, say): attacks stand still then, and say so.
+NONE_IS_ZERO = tf.UnconnectedGradients.ZERO
 
 # (logits (N, K), labels (N,), target class or None) to what is ascended (N,). With a target the
 # attack goes towards that class, so its loss is the negative of what Foolbox would descend.
@@ -36,12 +39,9 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> t
     """Log odds against the label; with a target, for the target.
 
     They rise and fall with the cross-entropy, and point the same way, but do not round to 0 on
-    confident models (see `log_odds_against`).
+    confident models (see `task.graph.log_odds_against`).
     """
-    if target is None:
-        return log_odds_against(logits, labels)
-    aims = tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
-    return -log_odds_against(logits, aims)
+    return _towards(graph.of(logits).against, logits, labels, target)
 
 
 def foolbox_cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
@@ -50,11 +50,7 @@ def foolbox_cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, target: int | N
     Only for `attack.outputs=probabilities`: on a model that ends in a softmax the gradient vanishes
     with the softmax's own, so what this leaves is Foolbox's number, not the model's robustness.
     """
-    aims = (
-        labels if target is None else tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
-    )
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(aims, outputs)
-    return loss if target is None else -loss
+    return _towards(graph.of(outputs).loss, outputs, labels, target)
 
 
 def margin(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
@@ -62,10 +58,7 @@ def margin(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tenso
 
     Above 0 exactly where the attack has got what it wants (Carlini and Wagner 2017, loss f6).
     """
-    if target is None:
-        return _best_other(logits, labels) - _chosen(logits, labels)
-    aims = tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
-    return _chosen(logits, aims) - _best_other(logits, aims)
+    return _towards(graph.of(logits).margin, logits, labels, target)
 
 
 def dlr(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
@@ -74,21 +67,45 @@ def dlr(logits: tf.Tensor, labels: tf.Tensor, target: int | None) -> tf.Tensor:
     The margin in units of the distance from the largest to the third logit (with a target: to the
     mean of the third and fourth), so that it knows neither scale nor offset of the logits.
     """
-    top = tf.math.top_k(logits, 3 if target is None else 4).values
-    if target is None:
-        change = _best_other(logits, labels) - _chosen(logits, labels)
-        return change / (top[:, 0] - top[:, 2] + 1e-12)
-    change = logits[:, target] - _chosen(logits, labels)
+    if target is not None:
+        return targeted_dlr(logits, labels, aimed_at(labels, target))
+    top = tf.math.top_k(logits, 3).values
+    return graph.margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Targeted difference of logits ratio (N,), Croce and Hein 2020, equation 7.
+
+    (z_target - z_label) / (z_1 - (z_3 + z_4) / 2), z_i the i-th largest logit; for fewer than four
+    classes the numerator alone.
+    """
+    change = ahead(logits, labels, targets)
+    if logits.shape[-1] < 4:
+        return change
+    top = tf.math.top_k(logits, 4).values
     return change / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
-def _chosen(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    return tf.gather(logits, classes, batch_dims=1)
+def ahead(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """The targets' logits minus the labels' (N,)."""
+    return graph.chosen(logits, targets) - graph.chosen(logits, labels)
 
 
-def _best_other(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    own = tf.one_hot(classes, logits.shape[1], on_value=True, off_value=False)
-    return tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=1)
+def aimed_at(labels: tf.Tensor, target: int) -> tf.Tensor:
+    """The target in place of every label."""
+    return tf.fill(tf.shape(labels), tf.constant(target, labels.dtype))
+
+
+def _towards(
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    target: int | None,
+) -> tf.Tensor:
+    """What rises away from the labels; with a target, what rises towards it."""
+    if target is None:
+        return function(logits, labels)
+    return -function(logits, aimed_at(labels, target))
 
 
 LOSSES: dict[str, Loss] = {

@@ -7,22 +7,14 @@ first called.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from attnrobust import config
 from attnrobust.attacks import passes
+from attnrobust.attacks.row import Row, late
 from attnrobust.errors import UserError
-
-# (images, labels, ids, epsilon, restart) to adversarials of the images' shape, a tensor or an
-# array, and the forward and gradient passes that each cost (N,); epsilon is infinite for attacks of
-# the kind `minimal`.
-Attack = Callable[[Any, Any, Sequence[str], float, int], tuple[Any, np.ndarray]]
 
 # Of settings that a row does not read, so that stamps say the same whatever the row.
 UNREAD: dict[str, Any] = {"steps": 40, "rel_stepsize": 1 / 30, "queries": 5000}
@@ -30,68 +22,120 @@ UNREAD: dict[str, Any] = {"steps": 40, "rel_stepsize": 1 / 30, "queries": 5000}
 OWN = (*UNREAD, "theta", "gamma", "saliency", "aims")
 
 
-@dataclass(frozen=True)
-class Row:
-    """An attack of the table.
+def row_of(setting: config.Attack) -> Row:
+    """The attack's row.
 
-    Attributes:
-        make: (replicas, settings, seed) to the attack; a row that is `targeted` also takes
-            `target`, the index of the class to reach, by name. What comes as a `Pooled` is fed a
-            stream of images, after the cheaper attacks that it brings along.
-        passes: What it costs: (settings, classes, pixels) to the passes of an image and a start.
-        norm: Of its ball: `linf`, `l2` or `l0` (changed pixels, any channel counting once).
-        kind: `fixed`: looks inside the ball of a given epsilon. `minimal`: looks for the smallest
-            perturbation, whatever epsilon is; runs once and is judged at each by its distance.
-        targeted: Whether it can go for `attack.target`.
-        random: Whether chance is in it, so that a restart is another attempt.
-        starts: Whether all its chance is the start, which `attack.random_start` takes away.
-        loss: Whether it ascends `attack.loss`.
-        in_full: Whether `attack.early_stop=false` gives adversarials of full strength: all steps
-            on every image, also on those the model has wrong, and of these the strongest, or as
-            in Foolbox the last. Others stop where their own model's decision changes, which fools
-            no other.
-        own: Its settings where the experiment says nothing: those of `source`. A row that has a
-            `rel_stepsize` goes by steps of a given size.
-        source: Whose settings these are.
-        choices: What a setting that is a word may be.
-        role: What a check takes it for: `one_step`, `noise` (the strongest of its ball) or
-            `black_box`, the first row of the norm being taken.
+    Raises:
+        UserError: No such attack; an L-inf radius above 1; a word that its row does not know.
     """
-
-    make: Callable[..., Attack]
-    passes: Callable[[config.Attack, int, int], passes.Passes]
-    norm: str = "linf"
-    kind: str = "fixed"
-    targeted: bool = False
-    random: bool = True
-    starts: bool = False
-    loss: bool = False
-    in_full: bool = True
-    own: Mapping[str, Any] = field(default_factory=dict)
-    source: str = "published"
-    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    role: str = ""
-
-    @property
-    def stepped(self) -> bool:
-        """Whether it goes by steps of a size that the settings give."""
-        return "rel_stepsize" in self.own
-
-    def starts_of(self, setting: config.Attack) -> int:
-        """Restarts that are another attempt each: one where chance has no part in it."""
-        same = not self.random or (self.starts and not setting.random_start)
-        return 1 if same else setting.restarts
+    row = config.lookup("attack.name", ATTACKS, setting.name)
+    largest = setting.epsilons[-1]
+    if row.norm == "l0" and setting.scale != "pixels":
+        raise UserError(
+            f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; expected pixels"
+        )
+    if row.norm == "linf" and largest > 1 and setting.scale == "pixels":
+        raise UserError(
+            f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
+            "[0, 1] pixel scale (8/255 is fine)"
+        )
+    for key, known in row.choices.items():
+        value = getattr(setting, key)
+        if value is not None and value not in known:
+            raise UserError(
+                f"attack.{key} = {value}: expected {' or '.join(known)} for {setting.name}"
+            )
+    return row
 
 
-def late(module: str, name: str) -> Callable[..., Attack]:
-    """A function of `attnrobust.attacks.<module>`, imported when it is called."""
+def settled(setting: config.Attack) -> config.Attack:
+    """The settings with the row's own where the experiment says nothing; no field is left open.
 
-    def make(*basis: Any, **settings: Any) -> Attack:
-        function = getattr(importlib.import_module(f"attnrobust.attacks.{module}"), name)
-        made: Attack = function(*basis, **settings)
-        return made
+    An attack that the table does not know (any longer) is left with what every row has.
+    """
+    own = {**UNREAD, **(ATTACKS[setting.name].own if setting.name in ATTACKS else {})}
+    missing = {name: value for name, value in own.items() if getattr(setting, name) is None}
+    return dataclasses.replace(setting, **missing)
 
-    return make
+
+def of_another(setting: config.Attack, name: str, **changes: Any) -> config.Attack:
+    """The settings for another attack of the same images: what belongs to a row is that row's."""
+    other = {} if name == setting.name else dict.fromkeys(OWN)
+    return settled(dataclasses.replace(setting, **{**other, "name": name, **changes}))
+
+
+def reach(setting: config.Attack) -> float:
+    """How far all steps together can go in the largest ball, in units of its epsilon.
+
+    Below 1 an attack that starts at the image cannot reach the edge of its own ball, and robust
+    accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3. Infinite
+    for an attack that does not go by `steps` and a step size.
+    """
+    if setting.name not in ATTACKS or not ATTACKS[setting.name].stepped:
+        return math.inf
+    setting = settled(setting)
+    # Rounded, since 7 steps of 1/7 do reach it.
+    return round(setting.steps * setting.stepsize(setting.epsilons[-1]) / setting.epsilons[-1], 9)
+
+
+def departures(setting: config.Attack) -> list[str]:
+    """Settings that differ from the row's own, in words: `steps 40 (published: 100)`."""
+    if setting.name not in ATTACKS:
+        return []
+    row, made = ATTACKS[setting.name], settled(setting)
+    return [
+        f"{name} {_said(getattr(made, name))} ({row.source}: {_said(value)})"
+        for name, value in row.own.items()
+        if getattr(made, name) != value
+    ]
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}" if value < 1 else f"{value:,g}"
+
+
+def in_role(role: str, norm: str) -> str | None:
+    """The attack that a check takes for that role in that norm; None if there is none."""
+    return next(
+        (name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)), None
+    )
+
+
+def in_steps(norm: str) -> str | None:
+    """The first attack of that norm that goes by steps; None if there is none."""
+    return next((name for name, row in ATTACKS.items() if row.stepped and row.norm == norm), None)
+
+
+def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:
+    """Index of `attack.target`, or None where there is none.
+
+    Raises:
+        UserError: An attack that cannot aim, or no such class.
+    """
+    if not setting.target:
+        return None
+    if not row_of(setting).targeted:
+        able = ", ".join(name for name, row in ATTACKS.items() if row.targeted)
+        raise UserError(
+            f"attack.target = {setting.target}: {setting.name} cannot aim at a class; these can: "
+            f"{able}"
+        )
+    return config.lookup(
+        "attack.target", {name: i for i, name in enumerate(classes)}, setting.target
+    )
+
+
+def untargeted(setting: config.Attack, what: str) -> None:
+    """Refuse a targeted attack where only robust accuracy makes sense.
+
+    Raises:
+        UserError: `attack.target` is set.
+    """
+    if setting.target:
+        raise UserError(
+            f"attack.target = {setting.target}: {what} judges attacks that take any wrong class; "
+            "attack without a target (--set attack.target=)"
+        )
 
 
 # Of Foolbox 3.3.4: the papers' depend on data set and radius.
@@ -233,119 +277,3 @@ ATTACKS: dict[str, Row] = {
         role="noise",
     ),
 }
-
-
-def row_of(setting: config.Attack) -> Row:
-    """The attack's row.
-
-    Raises:
-        UserError: No such attack; an L-inf radius above 1; a word that its row does not know.
-    """
-    row = config.lookup("attack.name", ATTACKS, setting.name)
-    largest = setting.epsilons[-1]
-    if row.norm == "l0" and setting.scale != "pixels":
-        raise UserError(
-            f"attack.scale = {setting.scale}: {setting.name} counts changed pixels; expected pixels"
-        )
-    if row.norm == "linf" and largest > 1 and setting.scale == "pixels":
-        raise UserError(
-            f"attack.epsilons = {largest:g}: expected at most 1 for {setting.name}; images are in "
-            "[0, 1] pixel scale (8/255 is fine)"
-        )
-    for key, known in row.choices.items():
-        value = getattr(setting, key)
-        if value is not None and value not in known:
-            raise UserError(
-                f"attack.{key} = {value}: expected {' or '.join(known)} for {setting.name}"
-            )
-    return row
-
-
-def settled(setting: config.Attack) -> config.Attack:
-    """The settings with the row's own where the experiment says nothing; no field is left open.
-
-    An attack that the table does not know (any longer) is left with what every row has.
-    """
-    own = {**UNREAD, **(ATTACKS[setting.name].own if setting.name in ATTACKS else {})}
-    missing = {name: value for name, value in own.items() if getattr(setting, name) is None}
-    return dataclasses.replace(setting, **missing)
-
-
-def of_another(setting: config.Attack, name: str, **changes: Any) -> config.Attack:
-    """The settings for another attack of the same images: what belongs to a row is that row's."""
-    other = {} if name == setting.name else dict.fromkeys(OWN)
-    return settled(dataclasses.replace(setting, **{**other, "name": name, **changes}))
-
-
-def reach(setting: config.Attack) -> float:
-    """How far all steps together can go in the largest ball, in units of its epsilon.
-
-    Below 1 an attack that starts at the image cannot reach the edge of its own ball, and robust
-    accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3. Infinite
-    for an attack that does not go by `steps` and a step size.
-    """
-    if setting.name not in ATTACKS or not ATTACKS[setting.name].stepped:
-        return math.inf
-    setting = settled(setting)
-    # Rounded, since 7 steps of 1/7 do reach it.
-    return round(setting.steps * setting.stepsize(setting.epsilons[-1]) / setting.epsilons[-1], 9)
-
-
-def departures(setting: config.Attack) -> list[str]:
-    """Settings that differ from the row's own, in words: `steps 40 (published: 100)`."""
-    if setting.name not in ATTACKS:
-        return []
-    row, made = ATTACKS[setting.name], settled(setting)
-    return [
-        f"{name} {_said(getattr(made, name))} ({row.source}: {_said(value)})"
-        for name, value in row.own.items()
-        if getattr(made, name) != value
-    ]
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if value < 1 else f"{value:,g}"
-
-
-def in_role(role: str, norm: str) -> str | None:
-    """The attack that a check takes for that role in that norm; None if there is none."""
-    return next(
-        (name for name, row in ATTACKS.items() if (row.role, row.norm) == (role, norm)), None
-    )
-
-
-def in_steps(norm: str) -> str | None:
-    """The first attack of that norm that goes by steps; None if there is none."""
-    return next((name for name, row in ATTACKS.items() if row.stepped and row.norm == norm), None)
-
-
-def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:
-    """Index of `attack.target`, or None where there is none.
-
-    Raises:
-        UserError: An attack that cannot aim, or no such class.
-    """
-    if not setting.target:
-        return None
-    if not row_of(setting).targeted:
-        able = ", ".join(name for name, row in ATTACKS.items() if row.targeted)
-        raise UserError(
-            f"attack.target = {setting.target}: {setting.name} cannot aim at a class; these can: "
-            f"{able}"
-        )
-    return config.lookup(
-        "attack.target", {name: i for i, name in enumerate(classes)}, setting.target
-    )
-
-
-def untargeted(setting: config.Attack, what: str) -> None:
-    """Refuse a targeted attack where only robust accuracy makes sense.
-
-    Raises:
-        UserError: `attack.target` is set.
-    """
-    if setting.target:
-        raise UserError(
-            f"attack.target = {setting.target}: {what} judges attacks that take any wrong class; "
-            "attack without a target (--set attack.target=)"
-        )

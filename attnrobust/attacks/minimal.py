@@ -15,32 +15,33 @@ import foolbox
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine
+from attnrobust import config, keyed
+from attnrobust.attacks import border, engine, losses
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
+from attnrobust.task import graph
 from attnrobust.training import ball
-from attnrobust.training.losses import log_odds_against
 
 Compiled = Callable[..., Any]
 # Of Foolbox's DDN: in 100 steps of 5 % its radius can fall from 1 to this.
 DDN_REACH = 0.95**100
 
 
-def deepfool_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def deepfool_l2(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Walks to the nearest face of the linearised model, in L2 (Moosavi-Dezfooli et al. 2016)."""
     del seed
     attack = foolbox.attacks.L2DeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, until_fallen=True)
 
 
-def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def deepfool_linf(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """Walks to the nearest face of the linearised model, in L-inf (same paper)."""
     del seed
     attack = foolbox.attacks.LinfDeepFoolAttack(steps=setting.steps, candidates=None)
     return _minimal(replicas, attack, norm="linf", until_fallen=True)
 
 
-def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Compiled:
+def ddn(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L2 by steps along the gradient at a radius that shrinks and grows (Rony et al. 2019).
 
     The radius changes by Foolbox's 5 % a step at 100 steps, and by as much more or less at fewer or
@@ -65,8 +66,8 @@ def _confident_gradient(replicas: Replicas) -> Compiled:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = replicas.model(images, training=False)
-            loss = log_odds_against(logits, labels)
-        gradient = tape.gradient(loss, images, unconnected_gradients=engine.NONE_IS_ZERO)
+            loss = graph.of(logits).against(logits, labels)
+        gradient = tape.gradient(loss, images, unconnected_gradients=losses.NONE_IS_ZERO)
         gradient = ball.unit(gradient, "l2")  # however short: Foolbox's guard is absolute
         lost = tf.reduce_all(gradient == 0, axis=(1, 2, 3), keepdims=True)
         return tf.where(lost, spare, gradient)
@@ -92,8 +93,7 @@ def compiled_look(replicas: Replicas, norm: str) -> Compiled:
         logits = replicas.model(images, training=False)
         change = tf.reshape(images - originals, (tf.shape(images)[0], -1))
         size = tf.norm(change, ord={"l2": 2, "linf": np.inf}[norm], axis=1)
-        wrong = tf.argmax(logits, axis=1, output_type=labels.dtype) != labels
-        nearer = wrong & (size < distance)
+        nearer = graph.of(logits).wrong(logits, labels) & (size < distance)
         return (
             logits,
             tf.where(nearer[:, None, None, None], images, best),
@@ -112,7 +112,7 @@ def compiled_pull(replicas: Replicas) -> Compiled:
             tape.watch(images)
             logits = replicas.model(images, training=False)
         return tape.gradient(
-            logits, images, output_gradients=weights, unconnected_gradients=engine.NONE_IS_ZERO
+            logits, images, output_gradients=weights, unconnected_gradients=losses.NONE_IS_ZERO
         )
 
     made: Compiled = replicas.once(("pull",), lambda: replicas.map(pull))
@@ -191,7 +191,7 @@ def _minimal(
     gradient: Compiled | None = None,
     starts: tuple[str, int] = ("", 0),
     until_fallen: bool = False,
-) -> Compiled:
+) -> Attack:
     """The attack of the table around one of Foolbox's; `gradient` replaces the logits' own.
 
     It takes a random direction, too, by the name and seed in `starts`.
@@ -203,7 +203,7 @@ def _minimal(
     ) -> tuple[tf.Tensor, np.ndarray]:
         mine = pull
         if gradient is not None:
-            spare = engine.random_starts(
+            spare = keyed.random_starts(
                 ids,
                 images.shape[1:],
                 attack=starts[0],

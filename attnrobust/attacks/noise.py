@@ -7,29 +7,29 @@ does not work.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.special
 import tensorflow as tf
 from foolbox.external.clipping_aware_rescaling import l2_clipping_aware_rescaling
 
-from attnrobust import config
-from attnrobust.attacks import border, engine
+from attnrobust import config, keyed
+from attnrobust.attacks import border
+from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Uniform points of [-1, 1] (N, H, W, 3), images and epsilon to adversarials.
 Noise = Callable[[np.ndarray, np.ndarray, float], np.ndarray | tf.Tensor]
 
 
-def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def uniform_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L-inf: each value moved by a uniform draw from [-epsilon, epsilon]."""
     return _draw(
         setting.name, seed, lambda points, images, epsilon: images + np.float32(epsilon) * points
     )
 
 
-def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L-inf: each value moved by epsilon, up or down: the largest noise of the ball."""
     return _draw(
         setting.name,
@@ -38,7 +38,7 @@ def sign_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callabl
     )
 
 
-def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L2: a Gaussian direction, scaled so that its size after clipping to [0, 1] is epsilon.
 
     Scaled before clipping, noise would spend less than its budget wherever an image is black or
@@ -60,7 +60,7 @@ def gaussian_noise(replicas: Replicas, setting: config.Attack, seed: int) -> Cal
     return _draw(setting.name, seed, noisy)
 
 
-def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Callable[..., Any]:
+def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Attack:
     """L0: pixels turned black or white in a random order, as few as make the image fall.
 
     The random counterpart of JSMA: both count changed pixels. Each image has one order of its
@@ -74,7 +74,7 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> Ca
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[tf.Tensor, np.ndarray]:
         height, width = images.shape[1:3]
-        draws = engine.random_starts(
+        draws = keyed.random_starts(
             ids,
             (2, height, width),
             attack=setting.name,
@@ -131,14 +131,14 @@ def _fewest(
     return falls, len(rungs) + halvings
 
 
-def _draw(name: str, seed: int, noise: Noise) -> Callable[..., Any]:
+def _draw(name: str, seed: int, noise: Noise) -> Attack:
     """An attack that is one draw, whether it succeeds or not; more draws are `attack.restarts`."""
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
         del labels
-        points = engine.random_starts(
+        points = keyed.random_starts(
             ids, images.shape[1:], attack=name, seed=seed, epsilon=epsilon, restart=restart
         )
         noisy = np.asarray(noise(points, np.asarray(images), epsilon))

@@ -7,7 +7,8 @@ import dataclasses
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks.methods import Attack, row_of
+from attnrobust.attacks.methods import row_of
+from attnrobust.attacks.row import Attack
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 

@@ -47,7 +47,7 @@ class Packed:
         full = len(next(iter(rows.values())))
         size = fitting(len(chosen), full, count)
         index = Replicas.padded(chosen, size)
-        return cls(_take(rows, index), index, np.arange(size) < len(chosen), count)
+        return cls(_gather(rows, index), index, np.arange(size) < len(chosen), count)
 
     def shrunk(self) -> Packed:
         """The same without the rows that are done, where that makes the batch smaller."""
@@ -59,7 +59,7 @@ class Packed:
         return smaller
 
 
-def _take(rows: Rows, index: np.ndarray) -> Rows:
+def _gather(rows: Rows, index: np.ndarray) -> Rows:
     return {
         name: tf.gather(row, index) if tf.is_tensor(row) else row[index]
         for name, row in rows.items()
@@ -68,11 +68,11 @@ def _take(rows: Rows, index: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class Stopping:
-    """An attack that may let an image go before its last step.
+    """An attack that an image may leave before its last step.
 
     Attributes:
         run: The attack: images, labels, ids, epsilon, restart to adversarials and queries.
-        whole: Queries of an image that it does not let go.
+        whole: Queries of an image that stays to the end.
     """
 
     run: Callable[..., tuple[Any, np.ndarray]]
@@ -85,8 +85,8 @@ class Stopping:
         return self.run(images, labels, ids, epsilon, restart)
 
 
-def let_go(attack: Any, queries: np.ndarray) -> np.ndarray:
-    """Which images (N,) an attack let go before its last step, by the queries that they cost."""
+def stopped_early(attack: Any, queries: np.ndarray) -> np.ndarray:
+    """Which images (N,) left an attack before its last step, by the queries that they cost."""
     return np.asarray(queries < (attack.whole if isinstance(attack, Stopping) else 0))
 
 
@@ -153,7 +153,7 @@ class Outcome:
         rows = {"origin": self.images, "label": self.labels, **rows}
         return Packed.of(rows, self.standing, self.count)
 
-    def take(self, pack: Packed, chosen: np.ndarray, images: tf.Tensor) -> None:
+    def store(self, pack: Packed, chosen: np.ndarray, images: tf.Tensor) -> None:
         """Keep these images (size, H, W, 3) of the packed batch, where `chosen` (size,)."""
         if chosen.any():
             index = np.flatnonzero(chosen)
@@ -168,7 +168,7 @@ class Outcome:
             seen: What the model sees in them, as arrays (size,).
         """
         self.queries[pack.where[pack.live]] += 1
-        self.take(pack, self.sift(pack, pack.live, seen), images)
+        self.store(pack, self.sift(pack, pack.live, seen), images)
 
     def sift(self, pack: Packed, offered: np.ndarray, seen: border.Seen) -> np.ndarray:
         """Which iterates of those offered (size,) `keep` keeps; what falls leaves the pack."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from attnrobust import keyed
 from attnrobust.attacks import border, engine, losses
 from attnrobust.attacks.border import SLACK
 from attnrobust.attacks.packing import fitting
@@ -26,7 +27,7 @@ class Item(NamedTuple):
 
     position: int
     image: np.ndarray
-    label: int
+    label: int | np.ndarray
     id: str
 
 
@@ -85,7 +86,7 @@ class Pool:
             tape.watch(x)
             logits = self.model(x, training=False)
             value = self.loss(logits, labels, self.target)
-        gradient = tape.gradient(value, x, unconnected_gradients=engine.NONE_IS_ZERO)
+        gradient = tape.gradient(value, x, unconnected_gradients=losses.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
         fallen = border.beyond(lead, logits, slack)
         if self.momentum is not None:
@@ -115,8 +116,7 @@ class Pool:
             epsilon: Radius.
             stepsize: In units of the norm.
             steps: At most so many.
-            slack: How far beyond the boundary an image leaves, as a share of its largest logit;
-                infinite: none leaves before its last step.
+            slack: How far beyond the boundary an image leaves, as a share of its largest logit.
         """
         waiting = iter(items)
         inside: list[Item] = []
@@ -210,18 +210,6 @@ class Pooled:
         self.slack = slack
         self.first = tuple(first)
 
-    def in_full(self) -> Pooled:
-        """The same attack, without its first passes, that makes all steps on every image."""
-        return Pooled(
-            self.pool,
-            name=self.name,
-            attack=self.attack,
-            steps=self.steps,
-            stepsize=self.stepsize,
-            seed=self.seed,
-            slack=np.inf,
-        )
-
     def stream(
         self, items: Iterable[Item], size: int, epsilon: float, restart: int
     ) -> Iterator[Done]:
@@ -231,7 +219,7 @@ class Pooled:
             images = np.stack([item.image for item in fresh])
             if self.seed is None:
                 return images
-            drawn = engine.random_starts(
+            drawn = keyed.random_starts(
                 [item.id for item in fresh],
                 images.shape[1:],
                 attack=self.attack,

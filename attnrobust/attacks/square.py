@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, packing
 from attnrobust.models.replicas import Replicas
 
 FIRST_SHARE = 0.8
@@ -41,7 +41,7 @@ def square(replicas: Replicas, setting: config.Attack, seed: int) -> packing.Sto
         if not len(outcome.standing):
             return outcome.result()
         streams = [
-            engine.generator(f"{setting.name} square", seed, id_, epsilon, restart) for id_ in ids
+            keyed.generator(f"{setting.name} square", seed, id_, epsilon, restart) for id_ in ids
         ]
         height, width = outcome.images.shape[1:3]
         stripes = np.stack([_signs(stream.random((1, width, 3))) for stream in streams])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import border, engine, packing
+from attnrobust import config, keyed
+from attnrobust.attacks import border, packing
 from attnrobust.attacks.square import HALVED_AFTER
 from attnrobust.models.replicas import Replicas
 
@@ -36,7 +36,7 @@ def square_l2(replicas: Replicas, setting: config.Attack, seed: int) -> packing.
         outcome = packing.Outcome(replicas, images, labels, ids, full=not setting.early_stop)
         origin = outcome.images.numpy()
         best, margin = origin.copy(), np.full(len(ids), np.inf)
-        rngs = [engine.generator(setting.name, seed, id_, epsilon, restart) for id_ in ids]
+        rngs = [keyed.generator(setting.name, seed, id_, epsilon, restart) for id_ in ids]
         for query in range(setting.queries):
             live = outcome.standing
             if not len(live):

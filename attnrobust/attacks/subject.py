@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from attnrobust import config
-from attnrobust.attacks import judging, packing
+from attnrobust import config, task
+from attnrobust.attacks import judging, loader
 from attnrobust.attacks.checks import TOLERANCE, norms
-from attnrobust.attacks.methods import ATTACKS, Attack, of_another, settled, untargeted
+from attnrobust.attacks.methods import ATTACKS, of_another, settled, untargeted
 from attnrobust.attacks.outputs import make, on_logits
-from attnrobust.attacks.pool import Item, Pooled
+from attnrobust.attacks.pool import Item
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
@@ -60,7 +60,7 @@ class Subject:
         self.images, self.labels = examples["image"], examples["label"]
         self.ids = [str(id_) for id_ in examples["id"]]
         self.clean = self.logits(self.images)
-        self.right = self.clean.argmax(axis=1) == self.labels
+        self.right = task.right(self.clean, self.labels)
         self.slack = max(0.01, 1 / len(self.ids))
 
     @classmethod
@@ -93,15 +93,14 @@ class Subject:
     @property
     def left(self) -> np.ndarray:
         """(n,) whether the sweep left the image standing."""
-        return np.asarray(self.right & (self.found(self.epsilon).argmax(axis=1) == self.labels))
+        return np.asarray(self.right & task.right(self.found(self.epsilon), self.labels))
 
     @property
     def shares(self) -> dict[float, float]:
         """Share of the test split that is right without the attack and at each epsilon."""
-        clean = self.files[0.0]
-        right = clean["logits"].argmax(axis=1) == clean["label"]
+        right = task.right_in(self.files[0.0])
         return {
-            epsilon: float((right & (state["logits"].argmax(axis=1) == state["label"])).mean())
+            epsilon: float((right & task.right_in(state)).mean())
             for epsilon, state in self.files.items()
         }
 
@@ -117,9 +116,9 @@ class Subject:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [(self.replicas.padded(part, size), len(part)) for part in parts]
 
-    def classes(self, images: np.ndarray) -> np.ndarray:
-        """Predicted classes (n,)."""
-        return np.asarray(self.logits(images).argmax(axis=1))
+    def stands(self, images: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Whether the model is right (n,) on images in place of those of these rows."""
+        return task.right(self.logits(images), self.labels[rows])
 
     @functools.cached_property
     def attacked(self) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +138,10 @@ class Subject:
         """Adversarials of an attack with changed settings, and whether each image stands.
 
         On the logits unless said otherwise: the others doubt an attack through the softmax, too.
-        They are made on `replicas`, if given, and judged by the subject's own model; what the
-        attack let go, but is judged right, is attacked on, as in the sweep. Of several restarts
-        the first that succeeds counts. Images that are not attacked are given
-        back as they are and do not stand.
+        They are made on `replicas`, if given, and judged by the subject's own model; what left
+        the attack early, but is judged right, is attacked on, as in the sweep. Of several restarts
+        the first that succeeds counts. Images that are not attacked are given back as they are and
+        do not stand.
 
         Args:
             name: Of the attack.
@@ -163,47 +162,34 @@ class Subject:
             rows = np.flatnonzero(stands)
             if not len(rows):
                 break
-            adversarials, let_go = self._made(attack, rows, radius, restart)
-            wrong = self.classes(adversarials) != self.labels[rows]
-            again = np.flatnonzero(~wrong & let_go)
-            full = judging.in_full(attack, *basis) if len(again) else None
+            adversarials, stopped = self._made(attack, rows, radius, restart)
+            wrong = ~self.stands(adversarials, rows)
+            again = np.flatnonzero(~wrong & stopped)
+            full = judging.in_full(*basis) if len(again) else None
             if full is not None:
                 adversarials[again], _ = self._made(full, rows[again], radius, restart)
-                wrong = self.classes(adversarials) != self.labels[rows]
+                wrong = ~self.stands(adversarials, rows)
             most = epsilon + TOLERANCE * max(1, epsilon)
             near = norms(adversarials - self.images[rows])[row.norm] <= most
             # What looks for the nearest may find one that is too far; else all is to be seen.
-            taken = near | (row.kind != "minimal")
-            images[rows[taken]] = adversarials[taken]
+            kept = near | (row.kind != "minimal")
+            images[rows[kept]] = adversarials[kept]
             stands[rows[wrong & near]] = False
         return images, stands
 
     def _made(
         self, attack: Attack, todo: np.ndarray, radius: float, restart: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What an attack makes of the images at these places, and which of them it let go."""
+        """What an attack makes of the images at these places, and which of them left it early."""
+        items = (
+            Item(place, self.images[row], self.labels[row], self.ids[row])
+            for place, row in enumerate(todo)
+        )
         size = self.replicas.batch(self.setting.batch_size)
-        if isinstance(attack, Pooled):
-            items = (
-                Item(place, self.images[row], int(self.labels[row]), self.ids[row])
-                for place, row in enumerate(todo)
-            )
-            done = sorted(
-                attack.stream(items, size, radius, restart), key=lambda each: each.item.position
-            )
-            return (
-                np.stack([each.adversarial for each in done]),
-                np.array([each.fell for each in done]),
-            )
-        made, gone = [], []
-        for (part, number), (labels, _), (rows, _) in zip(
-            self.batches(self.images[todo]),
-            self.batches(self.labels[todo]),
-            self.batches(todo),
-            strict=True,
-        ):
-            ids = [self.ids[row] for row in rows]
-            found, queries = attack(tf.constant(part), tf.constant(labels), ids, radius, restart)
-            made.append(np.asarray(found)[:number])
-            gone.append(packing.let_go(attack, np.asarray(queries)[:number]))
-        return np.concatenate(made), np.concatenate(gone)
+        parts = list(loader.attacked(attack, items, size, radius, restart))
+        order = np.argsort(np.concatenate([part.positions for part in parts]))
+        made, stopped = (
+            np.concatenate([getattr(part, name) for part in parts])[order]
+            for name in ("adversarials", "stopped")
+        )
+        return made, stopped

@@ -9,22 +9,25 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import checks, judging, methods
+from attnrobust.attacks import state as states
 from attnrobust.attacks.checks import NORMS, TOLERANCE
-from attnrobust.attacks.feed import Attacked, Feed, sample_positions
 from attnrobust.attacks.judging import Arrays
-from attnrobust.attacks.methods import Attack, row_of, target_of
+from attnrobust.attacks.loader import Attacked, Loader, attacked, sample_positions
+from attnrobust.attacks.methods import row_of, target_of
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
-from attnrobust.disk import runs, schemas
+from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
@@ -64,9 +67,9 @@ class Sweep:
         aim = {} if self.target is None else {"target": self.target}
         self.attack = make(replicas, self.setting, experiment.seed, **aim)
         # For the samples, which would show less than it can do if they left at the boundary.
-        self.in_full = judging.in_full(self.attack, replicas, self.setting, experiment.seed, **aim)
+        self.in_full = judging.in_full(replicas, self.setting, experiment.seed, **aim)
         self.restarts = self._restarts()
-        self.feed = Feed(dataset, self.data, self.batch_size)
+        self.loader = Loader(dataset, self.data, self.batch_size)
         labels = inputs.labels(dataset, "test", self.data.limit)
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
@@ -115,67 +118,29 @@ class Sweep:
             start = time.monotonic()
             done = path.exists()
             if done:
-                state = self._kept(path)
+                state = states.load(path, self.labels, self.samples)
                 log.info("ε %g: done before, kept", epsilon)
             elif not epsilon:
-                state = self._clean()
+                state = states.clean(self.loader, self.replicas, self.labels, self.samples)
             elif self.row.kind == "minimal":
                 state = self._within(folder, epsilon)
             else:
                 state = self._attacked(state, epsilon)
             if not epsilon:
-                clean = state["logits"]
+                right, gap = task.right_in(state), checks.gaps(state["logits"])
             if not done:
                 runs.save_npz(path, **state)
-                self._say(state, clean, epsilon, time.monotonic() - start)
-        gap = checks.gaps(clean)
+                states.say(
+                    state,
+                    right,
+                    setting=self.setting,
+                    target=self.target,
+                    epsilon=epsilon,
+                    seconds=time.monotonic() - start,
+                )
         log.info(
             "logit gap without an attack: median %.3g, largest %.3g", np.median(gap), gap.max()
         )
-
-    def _kept(self, path: Path) -> Arrays:
-        """What was written before the sweep was cut off; all columns of today."""
-        needed = dict.fromkeys(NORMS, "f N") | {"queries": "i N"}
-        found = schemas.load_npz(path, {**schemas.ATTACKED, **needed})
-        alike = np.array_equal(found["label"], self.labels)
-        if not alike or len(found["sample_id"]) != len(self.samples):
-            raise schemas.damaged(
-                path, "other images than in the records", "delete it and run its stage again"
-            )
-        return found
-
-    def _clean(self) -> Arrays:
-        """The unperturbed images, judged."""
-        ids: list[str] = []
-        groups: list[bytes] = []
-        logits, images, masks = [], {}, {}
-        total = len(self.labels)
-        with Progress("clean", total) as bar:
-            for batch in self.feed.batches():
-                start, number = len(ids), len(batch["id"])
-                logits.append(judging.judged(self.replicas, batch["image"], self.batch_size))
-                ids += [id_.decode() for id_ in batch["id"]]
-                groups += list(batch["group"])
-                for position in self.samples[(self.samples >= start)]:
-                    if position < start + number:
-                        images[position] = batch["image"][position - start]
-                        masks[position] = inputs.decode_mask(
-                            batch["mask"][position - start], self.data.image_size
-                        )
-                bar.update(number)
-        checks.are_logits(np.concatenate(logits))
-        nothing = np.zeros(total, np.float32)
-        return {
-            "id": np.array(ids),
-            "group": np.array([group.decode() for group in groups]),
-            "label": self.labels,
-            "logits": np.concatenate(logits),
-            **dict.fromkeys(NORMS, nothing),
-            "queries": np.zeros(total, np.int64),
-            "sample_id": np.array(ids)[self.samples],
-            "sample_image": np.stack([images[position] for position in self.samples]),
-            "sample_mask": np.stack([masks[position] for position in self.samples]),
-        }
 
     def _attacked(self, before: Arrays, epsilon: float) -> Arrays:
         """The state after this epsilon."""
@@ -206,14 +171,16 @@ class Sweep:
         where its distance is at most epsilon, and elsewhere the image stands as it was.
         """
         path = folder / f"{self.setting.name}-minimal.npz"
-        clean = self._kept(folder / runs.attack_file(self.setting.name, 0.0))
+        clean = states.load(
+            folder / runs.attack_file(self.setting.name, 0.0), self.labels, self.samples
+        )
         clean.pop("sample_mask", None)
         if not path.exists():
             runs.save_npz(path, **self._minimal(clean))
-        found = self._kept(path)
+        found = states.load(path, self.labels, self.samples)
         near = ~self._standing(found) & (found[self.row.norm] <= epsilon + TOLERANCE)
         state = {name: np.copy(array) for name, array in clean.items()}
-        for name in ("logits", *NORMS):
+        for name in (task.of_file(found).scores, *NORMS):
             state[name][near] = found[name][near]
         shown = near[self.samples]
         state["sample_image"][shown] = found["sample_image"][shown]
@@ -228,13 +195,12 @@ class Sweep:
         lost = np.zeros(len(todo), bool)
         for restart in range(self.restarts):
             with Progress("nearest", int(todo.sum())) as bar:
-                for made in self.feed.attacked(self.attack, todo, state, math.inf, restart):
-                    found = self._measured(made)
+                for made, found in self._made(self.attack, todo, state, math.inf, restart):
                     distance = found[self.row.norm]
                     stands = self._standing(state)[made.positions]
                     nearer = stands | (distance < state[self.row.norm][made.positions])
-                    fell = self._reached(found["logits"], made.positions) == 2
-                    self._take(state, made, found, fell & nearer)
+                    fell = self._reached(found, made) == task.FALLEN
+                    states.update(state, made, found, fell & nearer, self.samples)
                     lost[made.positions] |= ~fell & (distance > 0)
                     bar.update(len(made.positions))
         lost &= self._standing(state)
@@ -257,7 +223,7 @@ class Sweep:
         *,
         anew: bool,
     ) -> None:
-        """Attack the images of `todo` once, take over what was reached, strike out what fell.
+        """Attack the images of `todo` once, keep what was reached, strike out what fell.
 
         Args:
             state: Changed in place.
@@ -270,58 +236,35 @@ class Sweep:
         name = attack.name if isinstance(attack, Pooled) else self.setting.name
         doubtful = np.zeros(len(todo), bool)
         with Progress(f"ε {epsilon:g} {name}", int(todo.sum())) as bar:
-            for made in self.feed.attacked(attack, todo, state, epsilon, restart):
-                found = self._measured(made)
+            for made, found in self._made(attack, todo, state, epsilon, restart):
                 checks.in_ball(found[self.row.norm], epsilon)
-                now = self._reached(found["logits"], made.positions)
-                # What fell before stays fallen; a survivor takes over its last attack, too.
-                before = self._reached(state["logits"][made.positions], made.positions)
-                self._take(state, made, found, (now >= before) | anew)
-                todo[made.positions[now == 2]] = False
+                now = self._reached(found, made)
+                # What fell before stays fallen; of a survivor the last attack is kept, too.
+                before = states.reached(state, self.target, made.positions)
+                states.update(state, made, found, (now >= before) | anew, self.samples)
+                todo[made.positions[now == task.FALLEN]] = False
                 if attack is self.attack:
-                    doubtful[made.positions] = (now < 2) & made.let_go
+                    doubtful[made.positions] = (now < task.FALLEN) & made.stopped
                 bar.update(len(made.positions))
         if doubtful.any() and self.in_full:
             self._pass(state, doubtful, self.in_full, epsilon, restart, anew=False)
             todo &= self._standing(state)
 
-    def _take(self, state: Arrays, made: Attacked, found: Arrays, take: np.ndarray) -> None:
-        """Put what an attack found into the state, where `take` says so."""
-        state["queries"][made.positions] += made.queries
-        chosen = made.positions[take]
-        for name in ("logits", *NORMS):
-            state[name][chosen] = found[name][take]
-        slot = {position: index for index, position in enumerate(self.samples)}
-        for position, image in zip(chosen, made.adversarials[take], strict=True):
-            if position in slot:
-                state["sample_image"][slot[position]] = image
+    def _made(
+        self, attack: Attack, todo: np.ndarray, state: Arrays, epsilon: float, restart: int
+    ) -> Iterator[tuple[Attacked, Arrays]]:
+        """What the attack makes of the images of `todo`, a batch at a time, and its measures."""
+        items = self.loader.items(todo.copy(), state)
+        for made in attacked(attack, items, self.batch_size, epsilon, restart):
+            yield made, self._measured(made)
 
     def _measured(self, made: Attacked) -> Arrays:
         packed = isinstance(self.attack, Pooled)
         return judging.measured(self.replicas, made, self.batch_size, packed=packed)
 
-    def _reached(self, logits: np.ndarray, positions: np.ndarray | slice) -> np.ndarray:
-        return judging.reached(logits, self.labels[positions], self.target)
+    def _reached(self, found: Arrays, made: Attacked) -> np.ndarray:
+        """What the attack has reached of these images."""
+        return states.reached({**found, "label": self.labels[made.positions]}, self.target)
 
     def _standing(self, state: Arrays) -> np.ndarray:
-        return np.asarray(self._reached(state["logits"], slice(None)) < 2)
-
-    def _say(self, state: Arrays, clean: np.ndarray, epsilon: float, seconds: float) -> None:
-        """One line; robust is what is right in the clean logits (N, K) and in the state's."""
-        predicted = state["logits"].argmax(axis=1)
-        right = (predicted == self.labels) & (clean.argmax(axis=1) == self.labels)
-        attacked = int((state["queries"] > 0).sum())
-        rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
-        kind = "robust accuracy" if epsilon else "clean accuracy"
-        aim = f", {np.mean(predicted == self.target):.3f} read as {self.setting.target}"
-        log.info(
-            "ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s",
-            epsilon,
-            255 * epsilon,
-            kind,
-            right.mean(),
-            aim if self.setting.target else "",
-            attacked,
-            len(predicted),
-            rate,
-        )
+        return states.standing(state, self.target)

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from attnrobust import config
 from attnrobust.attacks import checks
-from attnrobust.attacks.methods import ATTACKS, Attack, row_of, settled, untargeted
+from attnrobust.attacks.methods import ATTACKS, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs

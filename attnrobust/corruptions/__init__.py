@@ -8,13 +8,12 @@ unit that the row's formula is written in, and any other level can be asked for 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust.corruptions import artefacts, digital, noise, optics
 from attnrobust.errors import UserError
 
@@ -98,14 +97,8 @@ def corrupt_at(
         raise ValueError(f"{images.dtype} {images.shape} for {len(ids)} ids: float32 (N, H, W, 3)?")
     found = np.empty_like(images)
     for index, id_ in enumerate(ids):
-        found[index] = row.at(_generator(seed, id_, name, float(level)), images[index], level)
+        found[index] = row.at(keyed.generator(seed, id_, name, float(level)), images[index], level)
     return found
-
-
-def _generator(*key: object) -> np.random.Generator:
-    text = "|".join(map(str, key))
-    digest = hashlib.sha256(text.encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
 def mixture(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 
+from attnrobust import keyed
 from attnrobust.corruptions import corrupt
 from attnrobust.data.records import Dataset
 
@@ -49,8 +49,7 @@ def random_corruption(
     Raises:
         UserError: Unknown name or severity.
     """
-    digest = hashlib.sha256(f"{seed}|{id_}|random_corruption".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:16], "little"))
+    rng = np.random.default_rng(keyed.key(seed, id_, "random_corruption"))
     name, severity = str(rng.choice(names)), int(rng.choice(severities))
     if severity:
         image = corrupt(image[np.newaxis], [id_], name, severity, seed=seed)[0]

@@ -7,13 +7,13 @@ neither it nor the test split, and a later training on the whole train split has
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from attnrobust import keyed
 from attnrobust.data import inputs, records
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
@@ -92,7 +92,7 @@ def assign(labels: Sequence[int] | np.ndarray, groups: Sequence[str], folds: int
         count = counts[group]
         most = min(count, key=lambda label: (-count[label], label))
         # Another key than the split's, whose order says which groups came into the train split.
-        return most, hashlib.sha256(f"fold:{group}".encode()).digest()
+        return most, keyed.rank("fold", group)
 
     return {group: card % folds for card, group in enumerate(sorted(counts, key=place))}
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, keyed
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
 from attnrobust.data import sampling
 from attnrobust.data.augmentation import AUGMENTATIONS, augment
@@ -22,6 +22,8 @@ from attnrobust.data.corrupting import random_corruption
 from attnrobust.data.raw import SPLITS
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
+from attnrobust.keyed import batches as keys
+from attnrobust.task.graph import GRAPHS
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
@@ -105,7 +107,7 @@ def training_batches(
     number, done = divmod(epoch * share, every)
 
     def order(number: int) -> tf.data.Dataset:
-        examples, key = serialized(dataset, "train", data.limit), seed * 10_007 + number
+        examples, key = serialized(dataset, "train", data.limit), keyed.seed_of(seed, number)
         if training.sampling == "none":
             size = min(every, sampling.SHUFFLE_BUFFER)
             return examples.shuffle(size, seed=key, reshuffle_each_iteration=False)
@@ -126,7 +128,7 @@ def training_batches(
             id_ = parsed["id"]
             if training.sampling != "none":  # Each copy of an image by itself.
                 id_ = tf.strings.join([id_, tf.strings.as_string(place)], "#")
-            image = _corrupted(image, id_, training.corruptions, seed * 10_007 + epoch)
+            image = _corrupted(image, id_, training.corruptions, keyed.seed_of(seed, epoch))
         return image, parsed["label"]
 
     batches = examples.enumerate().map(pair, num_parallel_calls=tf.data.AUTOTUNE)
@@ -142,7 +144,7 @@ def training_batches(
         def augmented(
             index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            key = tf.stack([tf.constant(seed * 10_007 + epoch, tf.int64), index])
+            key = keys.key(seed, epoch, index, keys.AUGMENTATION)
             return augment(pair[0], rows, key), pair[1]
 
         batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
@@ -265,9 +267,7 @@ def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.
 
 def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
     parsed = tf.io.parse_single_example(example, FEATURES)
-    if dataset.label_map:
-        table = tf.constant(dataset.label_map, tf.int64)
-        parsed["label"] = tf.gather(table, parsed["label"])
+    parsed["label"] = GRAPHS["classify"].decode(parsed, dataset.label_map)
     # An image of no group is one by itself.
     alone = tf.equal(parsed["group"], "")
     return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}

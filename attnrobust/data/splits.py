@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from attnrobust import keyed
 from attnrobust.data.raw import SPLITS, Reject, Row, line_words
 from attnrobust.errors import UserError
 
@@ -120,7 +120,7 @@ def _stratified(rows: Sequence[Row], shares: Mapping[str, float], seed: int) -> 
         by_label.setdefault(label, []).append(group)
     assigned = {}
     for groups in by_label.values():
-        groups.sort(key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+        groups.sort(key=lambda group: keyed.rank(seed, group))
         test = round(shares["test"] * len(groups))
         # What rounding leaves over is train's, unless train takes nothing.
         validation = round(shares["validation"] * len(groups)) if shares["train"] else len(groups)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import logging
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from attnrobust import keyed
 from attnrobust.data import discs, duplicates, raw, records, shards, splits
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.data.workers import workers
@@ -166,7 +166,7 @@ def _plan(
     split_of = splits.split_by_group(
         rows, fractions=dict(zip(SPLITS, how.fractions, strict=True)), seed=how.seed
     )
-    mixed = sorted(rows, key=lambda row: hashlib.sha256(f"{how.seed}:{row.id}".encode()).digest())
+    mixed = sorted(rows, key=lambda row: keyed.rank(how.seed, row.id))
     plan = {}
     for split in SPLITS:
         members = [row for row in mixed if split_of[row.group] == split]

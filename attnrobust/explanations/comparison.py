@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnrobust import task
 from attnrobust.disk import runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -94,7 +95,7 @@ def _condition(
         found = {
             "id": ids,
             "image": attacked["sample_image"],
-            "right": (attacked["logits"].argmax(axis=1) == attacked["label"])[rows],
+            "right": task.right_in(attacked)[rows],
             "heatmap": explained["heatmap"][_places(explained["id"], ids)],
         }
     except KeyError as error:

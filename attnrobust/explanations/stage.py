@@ -10,9 +10,9 @@ import numpy as np
 from tensorflow import keras
 from tqdm import tqdm
 
-from attnrobust import config
-from attnrobust.attacks.feed import sample_positions
+from attnrobust import config, task
 from attnrobust.attacks.judging import judged
+from attnrobust.attacks.loader import sample_positions
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
@@ -161,7 +161,7 @@ def _heatmaps(
     position = {id_: index for index, id_ in enumerate(attacked["id"])}
     labels = np.array([attacked["label"][position[id_]] for id_ in attacked["sample_id"]])
     images = attacked["sample_image"]
-    predictions = model.predict(images, batch_size=BATCH, verbose=0).argmax(axis=1)
+    predictions = task.predict(model.predict(images, batch_size=BATCH, verbose=0))
     targets = predictions if setting.target == "prediction" else labels
     heatmaps = np.concatenate(
         [

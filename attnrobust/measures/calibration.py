@@ -17,6 +17,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import entr, log_softmax
 
+from attnrobust import task
+
 BINS = 15
 # Upper ends of the equal-width bins (0, 1/15], (1/15, 2/15], …
 ENDS = np.arange(1, BINS + 1) / BINS
@@ -163,7 +165,7 @@ def is_at_end(value: float) -> bool:
 
 def _top(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Confidence (N,) and whether the prediction is right (N,), as numbers."""
-    right = probability.argmax(axis=1) == labels
+    right = task.right(probability, labels)
     # A softmax may end a rounding error above 1, which would be outside the last bin.
     return np.minimum(probability.max(axis=1), 1.0), right.astype(np.float64)
 

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import norm
 
+from attnrobust import task
 from attnrobust.measures import calibration
 from attnrobust.measures.calibration import Row
 
@@ -62,7 +63,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 def recalls(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share of each class that is predicted right: (B, K); NaN where a class has no example."""
-    correct = probability.argmax(axis=1) == labels
+    correct = task.right(probability, labels)
     columns = []
     for class_ in range(probability.shape[1]):
         mine = labels == class_
@@ -108,7 +109,7 @@ def _area(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nd
 
 def accuracy(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share of right predictions."""
-    correct = probability.argmax(axis=1) == labels
+    correct = task.right(probability, labels)
     return weights @ correct / weights.sum(axis=1)
 
 
@@ -118,7 +119,7 @@ def quadratic_kappa(labels: np.ndarray, probability: np.ndarray, weights: np.nda
     1 is complete agreement, 0 what chance would give; NaN where labels and predictions are all of
     one class. Sums stay whole numbers, so that this is seen exactly.
     """
-    predicted, total = probability.argmax(axis=1), weights.sum(axis=1)
+    predicted, total = task.predict(probability), weights.sum(axis=1)
     apart = total * (weights @ (labels - predicted) ** 2)
     squares = total * (weights @ (labels**2 + predicted**2))
     with np.errstate(invalid="ignore"):
@@ -156,7 +157,7 @@ def measure(
         groups: (N,) what images are resampled together; each by itself if None.
     """
     if metric.share:
-        return proportion(probability.argmax(axis=1) == labels, seed=seed, groups=groups)
+        return proportion(task.right(probability, labels), seed=seed, groups=groups)
     value = float(metric(labels, probability, np.ones((1, len(labels))))[0])
     if metric.biased:
         return Measured(value)

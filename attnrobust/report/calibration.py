@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from attnrobust import task
 from attnrobust.disk import schemas
 from attnrobust.measures import calibration as measures
 from attnrobust.measures import metrics
@@ -101,7 +102,7 @@ def bins(
 ) -> dict[str, np.ndarray]:
     """`measures.calibration.reliability` with `low` and `high` ends of the accuracy, (15,)."""
     found = measures.reliability(labels, probability)
-    right = probability.argmax(axis=1) == labels
+    right = task.right(probability, labels)
     # A softmax may end a rounding error above 1, which would be outside the last bin.
     place = np.searchsorted(measures.ENDS, np.minimum(probability.max(axis=1), 1.0))
     each = [

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from attnrobust import task
 from attnrobust.disk import schemas
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.figures import INK
@@ -50,7 +51,7 @@ def counts(results: Sequence[Result]) -> np.ndarray:
     for place, each in zip(places, found, strict=True):
         if each["logits"].shape[1] != size:
             raise schemas.damaged(place, f"other classes than in {places[0]}")
-    pairs = [size * each["label"] + each["logits"].argmax(axis=1) for each in found]
+    pairs = [size * each["label"] + task.predict(each["logits"]) for each in found]
     return np.bincount(np.concatenate(pairs), minlength=size * size).reshape(size, size)
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
+from attnrobust import task
 from attnrobust.disk import schemas
 from attnrobust.disk.runs import attack_file
 from attnrobust.errors import UserError
@@ -112,7 +113,7 @@ def _condition(
     condition = Condition(
         epsilon=epsilon,
         images=attacked["sample_image"],
-        predictions=attacked["logits"][order].argmax(axis=-1),
+        predictions=task.predict(attacked["logits"][order]),
         heatmaps=np.stack([normalise(heatmap) for heatmap in heatmaps]),
     )
     return ids, attacked["label"][order], condition

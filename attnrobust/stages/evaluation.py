@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnrobust import task
 from attnrobust.disk import runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -158,10 +159,10 @@ def _corruptions(
         for measurement in _all_metrics(corrupted, classes):
             yield _row(run, "corruption", name, int(severity), measurement)
         # On the same images, so that its interval is narrower than either accuracy's tells.
-        lost = _right(clean).astype(float) - _right(corrupted)
+        lost = task.right_in(clean).astype(float) - task.right_in(corrupted)
         drop = metrics.mean(lost, groups=clean.get("group"))
         yield _row(run, "corruption", name, int(severity), ("accuracy_drop", drop, len(lost)))
-        right.setdefault(name, []).append(_right(corrupted))
+        right.setdefault(name, []).append(task.right_in(corrupted))
     for name, each in right.items():
         yield _row(run, "corruption", name, "", _mean_accuracy(each, clean.get("group")))
 
@@ -180,16 +181,12 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
                 )
             for measurement in _attack_metrics(clean, attacked, classes, norm, aim):
                 yield _row(run, "attack", label, epsilon, measurement)
-            right.append(_right(clean) & _right(attacked))
+            right.append(task.right_in(clean) & task.right_in(attacked))
         yield _row(run, "attack", label, "", _mean_accuracy(right[1:], clean.get("group")))
     for (norm, _), (epsilon, labels) in _shared(run).items():
         several = [_attacked(run, label, epsilon, clean) for label in labels]
         for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
             yield _row(run, "worst_case", norm, epsilon, measurement)
-
-
-def _right(found: dict[str, np.ndarray]) -> np.ndarray:
-    return found["logits"].argmax(axis=1) == found["label"]
 
 
 def _mean_accuracy(right: Sequence[np.ndarray], groups: np.ndarray | None) -> Measurement:
@@ -227,7 +224,7 @@ def _attacked(
         (run.stamp(stage) or {}).get("inputs")
         for stage in ("predict", run.place_of("attack", label))
     ]
-    before, after = clean["logits"].argmax(axis=1), attacked["logits"].argmax(axis=1)
+    before, after = (task.predict(each["logits"]) for each in (clean, attacked))
     if weights[0] != weights[1] or (epsilon == 0 and not np.array_equal(before, after)):
         raise UserError(
             f"{run.root}: clean predictions differ between predict and attack '{label}'; the "
@@ -260,7 +257,7 @@ def _worst(
     unchanged[norm] = unchanged["linf"]
     conditions = [unchanged, *several]
     labels, rows = clean["label"], np.arange(len(clean["label"]))
-    fallen = np.stack([each["logits"].argmax(axis=1) != labels for each in conditions])
+    fallen = np.stack([~task.right(each["logits"], labels) for each in conditions])
     which = np.where(fallen.any(axis=0), fallen.argmax(axis=0), 1)
     return {
         "label": labels,
@@ -312,7 +309,7 @@ def _all_metrics(clean: dict[str, np.ndarray], classes: Sequence[str]) -> Iterat
 def _recalls(
     labels: np.ndarray, probability: np.ndarray, classes: Sequence[str], groups: np.ndarray | None
 ) -> Iterator[Measurement]:
-    correct = probability.argmax(axis=1) == labels
+    correct = task.right(probability, labels)
     for index, class_ in enumerate(classes):
         yield _proportion(f"recall[{class_}]", correct, labels == index, groups)
 
@@ -331,12 +328,12 @@ def _attack_metrics(
         if metric.attacked:
             yield name, metrics.measure(metric, labels, probability, groups=groups), len(labels)
     yield from _recalls(labels, probability, classes, groups)
-    before, after = (each["logits"].argmax(axis=1) for each in (clean, attacked))
+    before, after = (task.predict(each["logits"]) for each in (clean, attacked))
     # A targeted attack has succeeded where its class is read; images of that class it leaves alone.
     aim = None if target is None else list(classes).index(target)
-    success = after != labels if aim is None else after == aim
-    asked = (before == labels) & (labels != aim)
-    yield _proportion("attack_success_rate", success, asked, groups)
+    reached = task.of(attacked["logits"]).reached(attacked["logits"], labels, aim)
+    asked = task.right_in(clean) & (labels != aim)
+    yield _proportion("attack_success_rate", reached == task.FALLEN, asked, groups)
     yield _proportion("prediction_change_rate", after != before, slice(None), groups)
     for size in dict.fromkeys(("linf", norm)):
         yield f"{size}_max", Measured(float(attacked[size].max())), len(labels)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnrobust import task
 from attnrobust.disk import runs, schemas
 from attnrobust.measures import metrics
 from attnrobust.report.figures import INK
@@ -37,7 +38,7 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
     """
     rows = []
     base = schemas.load_npz(folder / f"{CLEAN}.npz", schemas.judged(names))
-    right = {name: base[f"logits-{name}"].argmax(axis=1) == base["label"] for name in names}
+    right = {name: task.right(base[f"logits-{name}"], base["label"]) for name in names}
     groups = base.get("group")
     for target in names:
         rows.append([CLEAN, target, 0.0, "accuracy", *_share(right[target], groups)])
@@ -46,7 +47,7 @@ def measure(folder: Path, names: Sequence[str], epsilons: Sequence[float]) -> pd
         found = schemas.load_npz(place, schemas.judged(names))
         if not np.array_equal(found["label"], base["label"]):
             raise schemas.damaged(place, f"other images than in {CLEAN}.npz")
-        stands = right[target] & (found[f"logits-{target}"].argmax(axis=1) == found["label"])
+        stands = right[target] & task.right(found[f"logits-{target}"], found["label"])
         rows.append([source, target, epsilon, "accuracy", *_share(stands, groups)])
         both = right[source] & right[target]
         own = None if groups is None else groups[both]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnrobust import task
 from attnrobust.config import Attack
 from attnrobust.disk import runs, schemas
 from attnrobust.measures import metrics
@@ -31,7 +32,7 @@ def measure(roots: Mapping[int | None, Path], attack: Attack, label: str) -> pd.
             if epsilon and len(found["label"]) != len(clean):
                 raise schemas.damaged(place, "other images than without the attack")
             # Robust is what is right without the attack, too.
-            right = clean & (found["logits"].argmax(axis=1) == found["label"])
+            right = clean & task.right_in(found)
             clean = right if not epsilon else clean
             value, low, high, _ = metrics.proportion(right, groups=found.get("group"))
             rows.append([groups, epsilon, value, low, high, len(right)])

@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from attnrobust.task import graph
 from attnrobust.training import batchnorm, inner
-from attnrobust.training.losses import log_odds_against
 from attnrobust.training.steps import Parts, Steps, divergence, parting, right
 
 # Step of `fast`, in epsilons (Wong et al. 2020).
@@ -130,7 +130,11 @@ class Adversarial(Steps):
 
     def _label_loss(self, labels: tf.Tensor, *, training: bool) -> inner.Objective:
         # Rises with the cross-entropy, and does not round to 0 where the network is sure.
-        return lambda x: log_odds_against(self(x, training=training), labels)
+        def objective(x: tf.Tensor) -> tf.Tensor:
+            logits = self(x, training=training)
+            return graph.of(logits).against(logits, labels)
+
+        return objective
 
 
 class Trades(Adversarial):

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 from tensorflow import keras
 
-# Second word of a key: far from those of augmentation, random starts and mixtures, which count up
-# beside the same seed and epoch; so far from device to device.
-FIRST, BETWEEN_DEVICES = 2**60, 2**40
+from attnrobust.keyed import batches as keys
+from attnrobust.keyed import seed_of
 
 
 class Keyed:
@@ -42,8 +41,7 @@ class Keyed:
         """As `keras.backend.RandomGenerator.dropout`, which a layer calls in training mode."""
         device = tf.distribute.get_replica_context().replica_id_in_sync_group
         self.state.assign_add(tf.constant([0, 1], tf.int64))
-        apart = FIRST + BETWEEN_DEVICES * tf.cast(device, tf.int64)
-        key = self.state + tf.stack([tf.zeros_like(apart), apart])
+        key = keys.later(self.state, keys.DROPOUT + keys.DEVICE * tf.cast(device, tf.int64))
         return tf.nn.experimental.stateless_dropout(
             inputs, rate, key, rng_alg="philox", noise_shape=noise_shape
         )
@@ -66,4 +64,4 @@ def prepare(model: keras.Model) -> None:
 def begin(model: keras.Model, seed: int, epoch: int) -> None:
     """Set the draws back to the start of an epoch, counted from 0."""
     for keyed in {layer._random_generator for layer in layers(model)}:
-        keyed.state.assign(tf.constant([seed * 10_007 + epoch, 0], tf.int64))
+        keyed.state.assign(tf.constant([seed_of(seed, epoch), 0], tf.int64))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from attnrobust.keyed import batches as keys
 from attnrobust.training import ball
 
 # Images (N, H, W, 3) to what is ascended, (N,).
@@ -93,8 +94,7 @@ def starts(
 
     def draw(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         images, *rest = batch
-        # Far from the augmentation's keys, which count up from the same seed and epoch.
-        words = tf.stack([tf.constant(key[0] * 10_007 + key[1], tf.int64), index + 2**40])
+        words = keys.key(*key, index, keys.STARTS)
         shape = tf.shape(images)
         if gaussian:
             offsets = 0.001 * tf.random.stateless_normal(shape, words)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
+from attnrobust.task import graph
 
 # (logits (N, K) float32, labels (N,), settings) to the loss of each image (N,).
 Loss = Callable[[tf.Tensor, tf.Tensor, config.Training], tf.Tensor]
@@ -21,23 +22,7 @@ def cross_entropy(
 ) -> tf.Tensor:
     """Of each image, (N,)."""
     del setting
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def log_odds_against(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """log((1 - p) / p), p being the label's probability, (N,): what attacks ascend, not -log p.
-
-    It rises with the cross-entropy, log(1 + exp(this)), and so has a gradient of the same
-    direction. That of the cross-entropy holds p - 1, which in float32 rounds to 0 from a logit gap
-    of about 17; this one is about as long for every confidence.
-    """
-    return _log_rest(logits, labels) - tf.gather(logits, labels, batch_dims=1)
-
-
-def _log_rest(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Log of the sum of the exponentials of the other classes' logits, (N,)."""
-    own = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
-    return tf.reduce_logsumexp(tf.where(own, logits.dtype.min, logits), axis=1)
+    return graph.of(logits).loss(logits, labels)
 
 
 def focal(logits: tf.Tensor, labels: tf.Tensor, setting: config.Training) -> tf.Tensor:
@@ -46,7 +31,7 @@ def focal(logits: tf.Tensor, labels: tf.Tensor, setting: config.Training) -> tf.
     Reckoned in logarithms, log(1 - p) from the other classes' logits: where p rounds to 0 or 1,
     value and gradient stay finite for every gamma of at least 0.
     """
-    rest = _log_rest(logits, labels) - tf.reduce_logsumexp(logits, axis=1)
+    rest = graph.log_rest(logits, labels) - tf.reduce_logsumexp(logits, axis=1)
     return tf.exp(setting.focal_gamma * rest) * cross_entropy(logits, labels)
 
 

@@ -16,14 +16,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from attnrobust import config
+from attnrobust.keyed import batches as keys
 
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # A chain's length, where the setting leaves it to chance: 1 to this.
 DEEPEST = 3
-# Keys of one batch: its index, beyond those of inner.starts; so far from draw to draw, and to the
-# next mixed image.
-FIRST, NEXT, BETWEEN_DRAWS = 2**41, 2**41, 2**32
 
 
 class Draw(NamedTuple):
@@ -65,11 +63,9 @@ def with_mixed(
     def add(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         first, *rest = batch
         parts = tf.nest.flatten(first)
-        words = tf.stack([tf.constant(key[0] * 10_007 + key[1], tf.int64), index + FIRST])
-        made = (
-            mix(parts[0], rows, draw(setting, tf.shape(parts[0])[0], _next(words, number * NEXT)))
-            for number in range(mixed)
-        )
+        words = keys.key(*key, index, keys.MIXTURES)
+        of_each = (keys.later(words, number * keys.MIXTURE) for number in range(mixed))
+        made = (mix(parts[0], rows, draw(setting, tf.shape(parts[0])[0], each)) for each in of_each)
         return (*parts, *made), *rest
 
     added = batches.enumerate().map(add, num_parallel_calls=tf.data.AUTOTUNE)
@@ -86,18 +82,18 @@ def chosen(setting: config.Training) -> list[Operation]:
 
 def draw(setting: config.Training, number: tf.Tensor | int, key: tf.Tensor) -> Draw:
     """Chains and weights of so many images, the same for the same key (two int64)."""
-    keys = [_next(key, index * BETWEEN_DRAWS) for index in range(6)]
+    each = [keys.later(key, index * keys.DRAW) for index in range(6)]
     width, deepest = setting.augmix_width, setting.augmix_depth or DEEPEST
     shape, names = [width, deepest, number], len(setting.augmix_operations)
-    operations = tf.random.stateless_uniform(shape, keys[0], 0, names, tf.int32)
+    operations = tf.random.stateless_uniform(shape, each[0], 0, names, tf.int32)
     if setting.augmix_depth is None:
-        depth = tf.random.stateless_uniform([width, 1, number], keys[1], 1, DEEPEST + 1, tf.int32)
+        depth = tf.random.stateless_uniform([width, 1, number], each[1], 1, DEEPEST + 1, tf.int32)
         over = tf.range(deepest)[None, :, None] >= depth
         operations = tf.where(over, names, operations)
-    size = tf.random.stateless_uniform(shape, keys[2], 0.1, setting.augmix_severity)
-    sign = tf.sign(tf.random.stateless_uniform(shape, keys[3]) - 0.5 + 1e-12)
-    weights = _gamma([width, number], keys[4], setting.augmix_alpha)
-    two = _gamma([2, number], keys[5], setting.augmix_alpha)
+    size = tf.random.stateless_uniform(shape, each[2], 0.1, setting.augmix_severity)
+    sign = tf.sign(tf.random.stateless_uniform(shape, each[3]) - 0.5 + 1e-12)
+    weights = _gamma([width, number], each[4], setting.augmix_alpha)
+    two = _gamma([2, number], each[5], setting.augmix_alpha)
     return Draw(operations, sign * size, weights, two[0])
 
 
@@ -136,10 +132,6 @@ def _apply(
     how = tf.dynamic_partition(levels, which, number)
     done = [row(part, level) for row, part, level in zip(rows, parts, how, strict=False)]
     return tf.ensure_shape(tf.dynamic_stitch(places, [*done, parts[-1]]), images.shape)
-
-
-def _next(key: tf.Tensor, offset: int) -> tf.Tensor:
-    return key + tf.constant([0, offset], tf.int64)
 
 
 def _gamma(shape: list, key: tf.Tensor, alpha: float) -> tf.Tensor:

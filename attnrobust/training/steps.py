@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
+from attnrobust.task import graph
 from attnrobust.training import losses, mixing
 
 Parts = dict[str, tf.Tensor]
@@ -160,5 +161,5 @@ def jensen_shannon(*logits: tf.Tensor) -> tf.Tensor:
 
 
 def right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """1 for each image (N,) whose highest logit is its label's, else 0; float32."""
-    return tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
+    """1 for each image (N,) that is right, else 0; float32."""
+    return tf.cast(~graph.of(logits).wrong(logits, labels), tf.float32)

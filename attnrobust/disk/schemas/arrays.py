@@ -10,12 +10,13 @@ import numpy as np
 from attnrobust.disk import files
 from attnrobust.disk.files import AGAIN
 from attnrobust.disk.schemas.plain import damaged
+from attnrobust.task import TASKS
 
 # Of each array its kind, then its shape: a letter stands for one length in all arrays of a file.
 # Kinds are those of NumPy (U text, i whole, f real and finite, b truth), and p, a pixel in [0, 1].
 # A "?" behind the name: it may be missing.
 Arrays = Mapping[str, str]
-SEEN: Arrays = {"group?": "U N", "label": "i N", "logits": "f N K"}
+SEEN: Arrays = {"group?": "U N", **TASKS["classify"].stored}
 PREDICTED: Arrays = {"id": "U N", **SEEN}
 SHOWN: Arrays = {"id": "U N", "label": "i N", "sample_id": "U S", "sample_image": "p S H W 3"}
 MEASURED: Arrays = {**PREDICTED, "linf": "f N", "l2?": "f N", "l0?": "f N"}

@@ -1,4 +1,4 @@
-"""Feeding attacks: records to a stream of images, and batches of what an attack made of them."""
+"""Records to a stream of images, and a stream to batches of what an attack made of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config
-from attnrobust.attacks.methods import Attack
-from attnrobust.attacks.packing import let_go
+from attnrobust.attacks.packing import stopped_early
 from attnrobust.attacks.pool import Item, Pooled
+from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 
@@ -20,16 +20,16 @@ Thing = TypeVar("Thing")
 
 
 class Attacked(NamedTuple):
-    """What an attack made of some images, before it is judged, and which it let go (n,)."""
+    """What an attack made of some images, before it is judged."""
 
     positions: np.ndarray
     images: np.ndarray
     adversarials: np.ndarray
     queries: np.ndarray
-    let_go: np.ndarray
+    stopped: np.ndarray  # (n,) whether before its last step, since the image had fallen
 
 
-class Feed:
+class Loader:
     """The test split, streamed anew whenever it is asked for.
 
     Args:
@@ -57,46 +57,39 @@ class Feed:
         positions = iter(np.flatnonzero(todo).tolist())
         for batch in self.batches(todo):
             for image, position in zip(batch["image"], positions, strict=False):
-                yield Item(
-                    position, image, int(state["label"][position]), str(state["id"][position])
-                )
+                yield Item(position, image, state["label"][position], str(state["id"][position]))
 
-    def attacked(
-        self,
-        attack: Attack,
-        todo: np.ndarray,
-        state: Mapping[str, np.ndarray],
-        epsilon: float,
-        restart: int,
-    ) -> Iterator[Attacked]:
-        """What the attack makes of the images of `todo`, at most a batch at a time."""
-        items = self.items(todo.copy(), state)
-        if isinstance(attack, Pooled):
-            for done in _batched(
-                attack.stream(items, self.batch_size, epsilon, restart), self.batch_size
-            ):
-                yield Attacked(
-                    np.array([each.item.position for each in done]),
-                    np.stack([each.item.image for each in done]),
-                    np.stack([each.adversarial for each in done]),
-                    np.array([each.passes + 1 for each in done]),
-                    np.array([each.fell for each in done]),
-                )
-            return
-        for batch in _batched(items, self.batch_size):
-            number = len(batch)
-            # Padded, so that the shape never changes.
-            full = batch + batch[:1] * (self.batch_size - number)
-            images = np.stack([item.image for item in full])
-            labels = tf.constant([item.label for item in full], tf.int64)
-            made, queries = attack(
-                tf.constant(images), labels, [item.id for item in full], epsilon, restart
-            )
-            positions = np.array([item.position for item in batch])
-            spent = queries[:number]
+
+def attacked(
+    attack: Attack, items: Iterable[Item], size: int, epsilon: float, restart: int
+) -> Iterator[Attacked]:
+    """What the attack makes of these images, at most a batch of `size` at a time, in any order."""
+    if isinstance(attack, Pooled):
+        for done in _batched(attack.stream(items, size, epsilon, restart), size):
             yield Attacked(
-                positions, images[:number], np.asarray(made)[:number], spent, let_go(attack, spent)
+                np.array([each.item.position for each in done]),
+                np.stack([each.item.image for each in done]),
+                np.stack([each.adversarial for each in done]),
+                np.array([each.passes + 1 for each in done]),
+                np.array([each.fell for each in done]),
             )
+        return
+    for batch in _batched(items, size):
+        number = len(batch)
+        # Padded, so that the shape never changes.
+        full = batch + batch[:1] * (size - number)
+        images = np.stack([item.image for item in full])
+        labels = tf.constant([item.label for item in full], tf.int64)
+        made, queries = attack(
+            tf.constant(images), labels, [item.id for item in full], epsilon, restart
+        )
+        yield Attacked(
+            np.array([item.position for item in batch]),
+            images[:number],
+            np.asarray(made)[:number],
+            queries[:number],
+            stopped_early(attack, queries[:number]),
+        )
 
 
 def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""GRAPHS: the rows of TASKS inside a TensorFlow graph, and the functions of logits they are of.
+
+Classes are the last axis of the logits; where labels have more axes than the batch's, functions of
+logits give a number for each place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from attnrobust.task import name_of
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A row of GRAPHS.
+
+    Attributes:
+        decode: The features of a record and the map of its labels (empty: as stored) to the label.
+        loss: Logits and labels to the loss of each example (N,).
+        against: What an attack ascends in place of the loss: in the same direction, but it does not
+            round away (N,).
+        margin: Above 0 exactly where an example is wrong (N,).
+        wrong: Whether each example is wrong (N,) bool.
+    """
+
+    decode: Callable[[Mapping[str, tf.Tensor], Sequence[int]], tf.Tensor]
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    against: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    margin: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    wrong: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def of(logits: tf.Tensor) -> Graph:
+    """The task that these logits are of. Raises ValueError where there is none."""
+    return GRAPHS[name_of(len(logits.shape))]
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log of the label's probability."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def log_odds_against(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """log((1 - p) / p), p being the label's probability: what attacks ascend, not -log p.
+
+    It rises with the cross-entropy, log(1 + exp(this)), and so has a gradient of the same
+    direction. That of the cross-entropy holds p - 1, which in float32 rounds to 0 from a logit gap
+    of about 17; this one is about as long for every confidence.
+    """
+    return log_rest(logits, labels) - chosen(logits, labels)
+
+
+def log_rest(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Log of the sum of the exponentials of the other classes' logits."""
+    return tf.reduce_logsumexp(_others(logits, labels), axis=-1)
+
+
+def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Best other logit minus the label's (Carlini and Wagner 2017, loss f6)."""
+    return tf.reduce_max(_others(logits, labels), axis=-1) - chosen(logits, labels)
+
+
+def chosen(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """The logit of each class asked for."""
+    return tf.gather(logits, classes, batch_dims=len(classes.shape))
+
+
+def wrong(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Whether the highest logit is another's than the label's."""
+    return tf.argmax(logits, axis=-1, output_type=labels.dtype) != labels
+
+
+def _others(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The logits, but the smallest number there is for the label's own."""
+    own = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(own, logits.dtype.min, logits)
+
+
+def _class(features: Mapping[str, tf.Tensor], label_map: Sequence[int]) -> tf.Tensor:
+    label = features["label"]
+    return tf.gather(tf.constant(label_map, tf.int64), label) if label_map else label
+
+
+GRAPHS: dict[str, Graph] = {
+    "classify": Graph(
+        decode=_class,
+        loss=cross_entropy,
+        against=log_odds_against,
+        margin=margin,
+        wrong=wrong,
+    ),
+}
