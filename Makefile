@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 SPREAD := -n auto --dist worksteal
 FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
-.PHONY: setup demo test test-durations slow check bench format clean
+.PHONY: setup demo test test-durations slow check bench docs format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
@@ -64,6 +64,17 @@ bench: .venv-bench/.bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps cleverhans==4.0.0
 	@touch $@
 
+# The site, site/index.html; a dead link fails. `make docs DOCS=serve` shows it while pages change.
+DOCS = build
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(DOCS) --strict
+
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.runtime
+	@grep -v '^-r' requirements-docs.txt > $(VENV)/docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r $(VENV)/docs.txt
+	@touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -76,4 +87,5 @@ clean:
 	[ ! -f tfrecords/raw/demo/synthetic.json ] || rm -rf tfrecords/raw/demo
 	! grep -qs '"name": "demo"' tfrecords/shards/demo/dataset.json || rm -rf tfrecords/shards/demo
 	[ ! -f reports/demo/report.json ] || rm -rf reports/demo
+	[ ! -f site/search/search_index.json ] || rm -rf site
 	find attnrobust benchmarks experiments tests tfrecords/__pycache__ -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

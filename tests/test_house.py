@@ -1,4 +1,4 @@
-"""Laws of the house: one direction, every table row documented, every experiment sound."""
+"""Laws of the house: one direction, every table of rows on a page, every experiment sound."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,57 +20,13 @@ from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-
-
-NAME = "`([a-z0-9_]+)`"
-
-
-def row(first_cell: str, names: str = "(.+)") -> tuple[str, str, str]:
-    """Rows of the README's tables that begin so, and which part of them lists the names."""
-    return rf"^\| {first_cell}.*$", names, NAME
-
-
-def column(head: str) -> tuple[str, str, str]:
-    """First cells of the table whose first column is called so."""
-    return rf"^\| {head} \|.*\n\|[-|]+\n(?:\|.*\n)+", rf"^\| (?!{head} )(.*?) \|", NAME
-
-
-def block(start: str, names: str = r"((?:.|\n)+)", name: str = NAME) -> tuple[str, str, str]:
-    """The paragraph or listing that begins so."""
-    return rf"(?<=\n\n){start}(?:.*\n)+?(?=\n)", names, name
-
-
-# Tables of rows that a user chooses from -> where the README lists their names, and them alone.
-TABLES = {
-    "cli.COMMANDS": block(
-        r"```\n(?:make demo|python -m tfrecords.* # raw folder)",
-        r"^(?:make (?=demo)|python -m attnrobust )(\w+)\b(?! --)",
-        r"(\w+)",
-    ),
-    "attacks.cheap.FIRST_PASSES": row("first passes"),
-    "attacks.losses.LOSSES": row("losses of attacks"),
-    "attacks.methods.ATTACKS": row("attacks, L"),
-    "attacks.sanity.CHECKS": row("sanity checks"),
-    "measures.calibration.CALIBRATION": row("metrics", "; calibration: (.+?);"),
-    "corruptions.CORRUPTIONS": row("corruptions"),
-    "data.augmentation.AUGMENTATIONS": row("augmentation", "(.+?)(?:, with `flip`|$)"),
-    "data.preprocessing.FILTERS": column("filter"),
-    "data.preprocessing.FITS": block("A rectangle becomes a square"),
-    "data.sampling.SAMPLING": row("rare classes", "`training.sampling`: (.+?); `"),
-    "explanations.methods.EXPLANATIONS": row("explanations"),
-    "measures.heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
-    "measures.metrics.METRICS": row("metrics"),
-    "models.backbones.BACKBONES": column("backbone"),
-    "models.heads.HEADS": column("head"),
-    "stages.pipeline.STAGES": block("```\nraw folder", "[│▼] ([a-z]+) ", r"(\w+)"),
-    "training.losses.CLASS_WEIGHTS": row("rare classes", "`training.class_weights`: (.+?); `"),
-    "training.losses.LOSSES": row("losses of training"),
-    "training.methods.METHODS": row("training methods"),
-    "training.mixing.OPERATIONS": row("AugMix operations"),
-    "training.optimizers.OPTIMIZERS": row("optimizers", "(.+); learning-rate schedules"),
-    "training.optimizers.SCHEDULES": row("optimizers", "; learning-rate schedules (.+)"),
-}
+HOOKS = importlib.util.spec_from_file_location("hooks", ROOT / "docs/hooks.py")
+assert HOOKS is not None
+assert HOOKS.loader is not None
+hooks = importlib.util.module_from_spec(HOOKS)
+HOOKS.loader.exec_module(hooks)
+PAGES = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+ASKED = re.compile(r"^<!-- (\w+) (\S+).*-->$", re.MULTILINE)
 FAMILY = "a family's part of BACKBONES, where its rows are asked for"
 NO_CHOICE = {
     "models.backbones.base.PREPROCESSING": "comes with a backbone",
@@ -81,7 +35,7 @@ NO_CHOICE = {
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
     "stages.ready.READY": "a row for each of STAGES",
-    "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
+    "disk.stamps.SECTIONS": "the settings, each section on a page",
     "report.paper_tables.KINDS": "kinds of a paper's columns, which paper_kinds.Column lists",
     "report.papers.ASKED": "what a paper's file may ask of a run",
     "task.TASKS": "known by the axes of a model's logits",
@@ -94,8 +48,6 @@ BEHIND = {
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
 EXPERIMENTS = experiments.known()
-# The section's tables, whose first column names experiments.
-OF_EXPERIMENTS = README.partition("\n## Experiments\n")[2].partition("\n## ")[0]
 
 
 def test_imports_go_in_one_direction():
@@ -151,46 +103,60 @@ def found_tables() -> dict[str, list[str]]:
 FOUND = found_tables()
 
 
-def listed(readme: str, table: str) -> Iterator[tuple[str, int, int]]:
-    """Names that the README lists for a table, each with its first and last character."""
-    place, names, name = (re.compile(pattern, re.MULTILINE) for pattern in TABLES[table])
-    for there in place.finditer(readme):
-        for part in names.finditer(readme, *there.span()):
-            for each in name.finditer(readme, *part.span(1)):
-                yield each[1], *each.span()
+def asked(what: str) -> list[str]:
+    """What the pages ask `docs/hooks.py` for, of one kind."""
+    return [name for page in PAGES.values() for kind, name in ASKED.findall(page) if kind == what]
 
 
-def difference(readme: str, table: str) -> list[str]:
-    """Rows that the README does not list, and what it lists twice or though there is no such row.
-
-    None of it is sorted away: a name counts once, and only in its own list.
-    """
-    rows, written = Counter(FOUND[table]), Counter(name for name, *_ in listed(readme, table))
-    return sorted(((rows - written) + (written - rows)).elements())
-
-
-def test_every_table_of_rows_is_known():
-    assert set(TABLES).isdisjoint(NO_CHOICE)
-    assert set(FOUND) == {*TABLES, *NO_CHOICE}
+def test_every_table_of_rows_stands_on_one_page() -> None:
+    assert sorted([*asked("rows"), *NO_CHOICE]) == sorted(FOUND)
     families = [name for name, why in NO_CHOICE.items() if why == FAMILY]
     assert {row for name in families for row in FOUND[name]} == set(
         FOUND["models.backbones.BACKBONES"]
     )
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_the_readme_lists_exactly_the_rows_of_every_table(table):
-    assert FOUND[table]
-    assert difference(README, table) == []
+def test_every_section_of_the_settings_stands_on_one_page() -> None:
+    fields = {field.name for field in dataclasses.fields(config.Experiment)}
+    assert sorted(asked("settings")) == sorted(fields - {"name", "seed"})
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_row_missing_in_its_own_list_is_seen_wherever_else_it_stands(table):
-    places = list(listed(README, table))
-    assert {name for name, *_ in places} == set(FOUND[table])
-    for name, start, end in places:
-        elsewhere = f"Take `{name}`.\n\n{README[:start]}{README[end:]}\n`{name}` is one.\n"
-        assert difference(elsewhere, table) == [name]
+def test_experiments_and_data_sets_stand_on_one_page() -> None:
+    assert sorted(asked("experiments")) == sorted({name.split(".")[0] for name in EXPERIMENTS})
+    readers = {
+        path.stem
+        for path in (ROOT / "tfrecords").glob("*.py")
+        if "def main" in path.read_text() or "prepare.main" in path.read_text()
+    }
+    assert sorted(asked("reader")) == sorted(readers)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_holds_every_row_that_it_asks_for_with_a_word_on_each(path: Path) -> None:
+    """First and second cell of each line, read back from the page as it is shown."""
+    shown = hooks.filled(PAGES[path], path)
+    assert not ASKED.search(shown)
+    cells = dict(re.findall(r"^\| `([^`]+)` \| ([^|]*?) \|", shown.replace(r"\|", "/"), re.M))
+    rows = [
+        row for kind, name in ASKED.findall(PAGES[path]) if kind == "rows" for row in FOUND[name]
+    ]
+    assert [row for row in rows if len(cells.get(row, "")) < 5] == []
+
+
+def test_a_row_without_a_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> None: ...
+
+    monkeypatch.setitem(HEADS, "silent", silent)
+    with pytest.raises(ValueError, match=r"HEADS: no docstring tells what silent is"):
+        hooks.filled("<!-- rows models.heads.HEADS -->", ROOT / "docs/x.md")
+
+
+@pytest.mark.parametrize(
+    "text", ["<!-- rows models.heads.NONE -->", "<!-- experiments nothing -->", "<!-- row a.b -->"]
+)
+def test_what_the_code_does_not_have_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, AttributeError)):
+        hooks.filled(text, ROOT / "docs/x.md")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -209,12 +175,6 @@ def test_every_experiment_imports_and_survives_json(name):
     assert re.search(rf"Command: .*python -m experiments[ .]{re.escape(name)} ", about)
 
 
-def test_the_readme_lists_exactly_the_experiments():
-    written = re.findall(r"^\| (`[a-z0-9_]+\.[a-z0-9_]+`.*?) \|", OF_EXPERIMENTS, re.MULTILINE)
-    listed = Counter(name for cell in written for name in re.findall(r"`([^`]+)`", cell))
-    assert sorted(listed.elements()) == EXPERIMENTS
-
-
 def test_every_file_of_a_data_set_holds_experiments_that_are_known():
     """As written there: a file's own name, or the keys of its VARIANTS."""
     found = []
@@ -224,13 +184,6 @@ def test_every_file_of_a_data_set_holds_experiments_that_are_known():
         assert names, path
         found += [f"{path.parent.name}.{name}" for name in names]
     assert sorted(found) == EXPERIMENTS, "each once, whatever file of its folder it stands in"
-
-
-def test_every_data_set_reader_stands_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    for path in (ROOT / "tfrecords").glob("*.py"):
-        if "def main" in path.read_text() or "prepare.main" in path.read_text():
-            assert re.search(rf"tfrecords\.{path.stem}\b", readme)
 
 
 def used() -> set[str]:

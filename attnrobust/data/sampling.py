@@ -178,16 +178,18 @@ class Row:
     """A way of drawing training examples.
 
     Attributes:
+        what: How it draws, in a line.
         least: Examples that each class must have.
         made: What makes examples that are drawn beside the stored ones; None: these alone.
     """
 
+    what: str
     least: int = 0
     made: Maker | None = None
 
 
 SAMPLING: dict[str, Row] = {
-    "none": Row(),
-    "oversample": Row(least=1),
-    "smote": Row(least=2, made=smote),
+    "none": Row("Each image once an epoch."),
+    "oversample": Row("Every class as often as the commonest, by repetition.", least=1),
+    "smote": Row("The same, by mixtures of two images of a class.", least=2, made=smote),
 }

@@ -62,7 +62,7 @@ def _efficientnet(
     name: str,
     constructor: Callable[..., keras.Model],
 ) -> keras.Model:
-    """The network on standardised images, with the weights that Keras gave it."""
+    """EfficientNet (Tan and Le 2019) on standardised images, with Keras' own weights."""
     refuse_width(name, width)
     original = constructed(constructor, images, weights)
     network = keras.models.clone_model(original, images, clone_function=_standardized)

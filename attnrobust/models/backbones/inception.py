@@ -9,11 +9,13 @@ from attnrobust.models.backbones.base import Backbone, application, at, refuse_w
 
 
 def _inception_v3(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
+    """InceptionV3 (Szegedy et al. 2015), Keras' own."""
     refuse_width("inception_v3", width)
     return application(keras.applications.InceptionV3, "tf", images, weights)
 
 
 def _inception_resnet_v2(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
+    """InceptionResNetV2 (Szegedy et al. 2016), Keras' own."""
     refuse_width("inception_resnet_v2", width)
     return application(keras.applications.InceptionResNetV2, "tf", images, weights)
 

@@ -10,6 +10,7 @@ from attnrobust.models.backbones.base import Backbone, application, at
 
 
 def _mobilenet(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
+    """MobileNet (Howard et al. 2017), Keras' own; `width` is its alpha."""
     if int(32 * width) < 1:  # 32 filters in the narrowest layer at width 1
         raise UserError(f"model.width = {width}: mobilenet needs at least 1/32")
     if weights and width not in (0.25, 0.5, 0.75, 1.0):

@@ -21,6 +21,7 @@ NARROW = 16
 
 
 def _resnet50(images: tf.Tensor, width: float, weights: str | None) -> keras.Model:
+    """ResNet-50 (He et al. 2016), Keras' own."""
     refuse_width("resnet50", width)
     return application(keras.applications.ResNet50, "caffe", images, weights)
 
