@@ -287,6 +287,24 @@ def test_graham_leaves_no_band_where_the_frame_cuts_a_lit_eye() -> None:
     assert ((near == 0) | (near == 255)).mean() < 0.01
 
 
+@pytest.mark.parametrize("size", [64, 256])
+def test_graham_sees_an_eye_that_is_all_but_dark_at_one_side(size: int) -> None:
+    """Lit by 6 % on the left, over a fifth of its width: dark beside the rest, but no black bar."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    shade = np.clip(0.06 + 0.94 * (columns / size + 0.3) / 0.2, 0.06, 1)
+    shade *= 1 + 0.5 * (np.hypot(rows, columns + 0.4 * size) < 0.02 * size)  # a spot in the dark
+    image = np.where((np.hypot(rows, columns) <= size / 2)[..., None], (200, 120, 60), 0)
+    image = (image * shade[..., None]).astype(np.uint8)
+    assert graham.photographed(image, image.max(axis=2) > 0).all()
+    found = graham.graham(image)
+    assert found[size // 2, size // 10, 0] > 132, "the spot is seen"
+    image[:, : size // 8] = np.random.default_rng(0).integers(0, 7, (size, size // 8, 3))
+    inside = np.hypot(rows, columns) <= size / 2
+    shown = graham.photographed(image, inside)
+    assert not shown[:, : size // 8].any(), "a bar, with a camera's noise in it"
+    assert shown[:, size // 8 + size // 16 :].all()
+
+
 def test_graham_at_the_stored_size_is_graham_at_full_size_made_smaller() -> None:
     photograph = fundus.centred(eye(800, 900, 400, 420, 300, noise=0))
     small = graham.graham(preprocessing.stretch(photograph, 128)).astype(int)

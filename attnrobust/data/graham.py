@@ -13,9 +13,11 @@ GREY = 128
 BLURS_IN_A_RADIUS = 30
 # Wu's share of the radius that is kept; Graham kept 0.9, where the blur no longer sees the rim.
 KEPT = 0.95
-# Rows and columns at the sides that are darker than this share of the disc are no photograph, and
-# the share of the square beyond which they matter, and which is cut off with them: edges are soft.
+# Rows and columns at the sides are no photograph where they are darker than this share of the disc
+# and near-black, of 255: an eye may be dark at one side. And the share of the square beyond which
+# they matter, and which is cut off with them: edges are soft.
 DARK = 0.2
+NEAR_BLACK = 8
 EDGE = 0.02
 
 
@@ -50,7 +52,7 @@ def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The rectangle that a photograph fills of the square around its disc: 1 there, else 0.
 
     The camera's frame, or black bars, may end before the disc does: rows and columns at the sides
-    that are dark all along the disc.
+    that are black all along the disc.
 
     Args:
         image: uint8 RGB (H, W, 3) that the disc fills.
@@ -63,7 +65,7 @@ def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     shown = np.ones(bright.shape, np.float32)
     for axis, lines in ((1, shown), (0, shown.T)):
         mean = bright.sum(axis) / np.maximum(inside.sum(axis), 1)
-        lit = np.flatnonzero(mean > DARK * mean.mean())
+        lit = np.flatnonzero(mean > min(NEAR_BLACK, DARK * mean.mean()))
         soft = int(np.ceil(EDGE * len(mean)))
         if len(lit) and lit[0] > soft:
             lines[: lit[0] + soft] = 0
