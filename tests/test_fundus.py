@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from attnrobust.data import fundus, graham, preprocessing
+from attnrobust.data import fundus, graham, preprocessing, rims
 from attnrobust.data.images import UnusableImageError
 
 
@@ -140,7 +140,7 @@ def test_the_rim_is_found_not_another_edge_of_light(
     image = light(height, width, x, y, radius, inside=inside, outside=outside)
     found = fundus.find_disc(image)
     assert np.abs(np.array(found[:3]) - (x, y, radius)).max() < 0.03 * radius
-    assert found.seen >= fundus.SEEN
+    assert found.seen >= rims.SEEN
 
 
 @pytest.mark.parametrize("seed", range(6))

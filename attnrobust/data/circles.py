@@ -1,0 +1,96 @@
+"""The circle that most of the edge of what is lit lies on (RANSAC, then least squares)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# How far from a circle its edge may be, as a share of the radius.
+TOLERANCE = 0.015
+# Share of the edge that may lie outside the circle: cameras print a notch there.
+OUTSIDE = 0.1
+# Radius as a share of the photograph's long side.
+RADII = (0.1, 0.75)
+# Share of the whole circle, cut or not, that must be lit.
+FILLED = 0.5
+# Circles that are tried, and points of the edge that judge them.
+TRIPLES = 200
+POINTS = 100
+
+
+def fitted(mask: np.ndarray) -> np.ndarray | None:
+    """The circle (x, y, radius) that most of a mask's edge lies on, if it could hold an eye."""
+    lit = _largest(mask)
+    edge, free = _edge(lit)
+    circles = _circles_through(free, max(lit.shape))
+    if not len(circles):
+        return None
+    some = free[:: -(-len(free) // POINTS)]
+    allowed = circles[:, 2:] * TOLERANCE
+    votes = (np.abs(distances(circles, some) - circles[:, 2:]) < allowed).sum(1)
+    out = distances(circles, edge[:: -(-len(edge) // POINTS)]) > circles[:, 2:] + 2 * allowed
+    votes[out.mean(1) > OUTSIDE] = 0
+    best = circles[votes.argmax()]
+    for _ in range(3):
+        near = _near(best, free)
+        if len(near) < 3:
+            return None
+        best = least_squares(near)
+        if not _likely(best[2], max(lit.shape)):
+            return None
+    x, y, radius = best
+    inside = cv2.circle(np.zeros_like(lit), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
+    return best if (inside & lit).sum() >= FILLED * np.pi * radius**2 else None
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest piece of a mask without holes, uint8 0 or 1."""
+    found = np.zeros(mask.shape, np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(contours, key=cv2.contourArea)
+    return cv2.drawContours(found, [largest], -1, (1,), cv2.FILLED)
+
+
+def _edge(lit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 2) of the edge, as x and y: all, and those that the frame did not make."""
+    (contour,), _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    edge = contour[:, 0].astype(np.float64)
+    height, width = lit.shape
+    inner = ((edge >= 2) & (edge <= np.array([width - 3, height - 3]))).all(axis=1)
+    return edge, edge[inner]
+
+
+def _circles_through(points: np.ndarray, side: int) -> np.ndarray:
+    """Circles (N, 3) as x, y, radius through triples of points, always the same for the same."""
+    if len(points) < 3:
+        return np.empty((0, 3))
+    triples = np.random.default_rng(0).integers(len(points), size=(TRIPLES, 3))
+    a, b, c = (points[column] for column in triples.T)
+    # Equally far from a and b, and from a and c: two linear equations in the centre.
+    rows = 2 * np.stack([b - a, c - a], axis=1)
+    right = np.stack([(b**2 - a**2).sum(1), (c**2 - a**2).sum(1)], axis=1)
+    sound = np.abs(np.linalg.det(rows)) > 1
+    centres = np.linalg.solve(rows[sound], right[sound][..., None])[..., 0]
+    radii = np.linalg.norm(centres - a[sound], axis=1)
+    return np.column_stack([centres, radii])[_likely(radii, side)]
+
+
+def _likely(radii: np.ndarray, side: int) -> np.ndarray:
+    return (radii >= RADII[0] * side) & (radii <= RADII[1] * side)
+
+
+def distances(circles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """From each circle's centre to each point."""
+    return np.hypot(*(points.T[:, None] - circles[:, :2].T[..., None]))
+
+
+def least_squares(points: np.ndarray) -> np.ndarray:
+    """The circle x^2 + y^2 = 2ax + 2by + c nearest to the points (Kasa)."""
+    rows = np.column_stack([2 * points, np.ones(len(points))])
+    a, b, c = np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0]
+    return np.array([a, b, np.sqrt(c + a**2 + b**2)])
+
+
+def _near(circle: np.ndarray, points: np.ndarray) -> np.ndarray:
+    off = np.abs(distances(circle[None], points)[0] - circle[2])
+    return points[off < TOLERANCE * circle[2]]
