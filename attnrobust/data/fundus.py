@@ -58,13 +58,13 @@ def find_disc(image: np.ndarray) -> Disc:
         UnusableImageError: A black photograph, or no such circle in it.
     """
     scale = min(1.0, WORKING_SIDE / max(image.shape[:2]))
-    bright = cv2.medianBlur(_shrunk(image, scale).max(axis=2), 5)
+    bright = cv2.medianBlur(_brightest(_shrunk(image, scale)), 5)
     high = np.percentile(bright, 99)
     if high < BLACK:
         raise UnusableImageError(f"black photograph: 99 % of its pixels are below {BLACK} of 255")
     found: list[tuple[float, float, np.ndarray]] = []
     for share in LIT:
-        circle = circles.fitted(bright > share * high)
+        circle = circles.fitted(bright > int(share * high))
         if circle is None:
             continue
         circle = rims.sharpened(bright, circle)
@@ -90,7 +90,7 @@ def notch(image: np.ndarray, disc: Disc) -> str:
     upright. At the lower left it tells that the photograph is upside down; without one nothing is
     told.
     """
-    bright = cv2.medianBlur(image.max(axis=2), 3)
+    bright = cv2.medianBlur(_brightest(image), 3)
     inside, *outside = rims.light_at(bright, np.array(disc[:3]), np.array(TAB))
     lit = np.flatnonzero((np.nan_to_num(outside) > LIT_TAB * np.nanmedian(inside)).all(axis=0))
     if not len(lit) or len(lit) > WIDEST_TAB or np.ptp(lit) >= WIDEST_TAB:
@@ -121,6 +121,12 @@ def centred(image: np.ndarray, disc: Disc | None = None) -> np.ndarray:
     down, right = max(0, -top), max(0, -left)
     square[down : down + part.shape[0], right : right + part.shape[1]] = part
     return square
+
+
+def _brightest(image: np.ndarray) -> np.ndarray:
+    """The largest of the three channels (H, W)."""
+    red, green, blue = cv2.split(image)
+    return cv2.max(cv2.max(red, green), blue)
 
 
 def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:

@@ -23,23 +23,35 @@ EDGE = 0.02
 
 def graham_steps(image: np.ndarray) -> dict[str, np.ndarray]:
     """The steps of `graham` by name, float32, not clipped."""
-    height, width = image.shape[:2]
-    radius = min(height, width) / 2
-    distance = _from_the_middle(height, width)
-    shown = photographed(image, distance <= radius)
-    own = image.astype(np.float32) * shown[..., None]
-    sigma = radius / BLURS_IN_A_RADIUS
-    # Black outside, as around a disc, but for the sides where the photograph ends before it.
-    blurred = cv2.GaussianBlur(own, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    covered = cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    mean = blurred / np.maximum(covered, np.finfo(np.float32).eps)[..., None]
-    difference = GAIN * (own - mean) + GREY
-    kept = (shown > 0) & (distance <= KEPT * radius)
+    mean, difference, kept = _against_the_mean(image)
     return {
         "local mean": mean,
         "difference": difference,
         "result": np.where(kept[..., None], difference, np.float32(GREY)),
     }
+
+
+def _against_the_mean(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local mean, difference from it, and where (H, W) that is kept."""
+    height, width = image.shape[:2]
+    radius = min(height, width) / 2
+    distance = _from_the_middle(height, width)
+    shown = photographed(image, distance <= radius)
+    own = image.astype(np.float32)
+    own[shown == 0] = 0
+    # Black outside, as around a disc, but for the sides where the photograph ends before it.
+    mean = cv2.GaussianBlur(own, (0, 0), _sigma(own), borderType=cv2.BORDER_CONSTANT)
+    if not shown.all():
+        covered = cv2.GaussianBlur(shown, (0, 0), _sigma(own), borderType=cv2.BORDER_REPLICATE)
+        mean /= np.maximum(covered, np.finfo(np.float32).eps)[..., None]
+    difference = cv2.subtract(own, mean)
+    difference *= GAIN
+    difference += GREY
+    return mean, difference, (shown > 0) & (distance <= KEPT * radius)
+
+
+def _sigma(image: np.ndarray) -> float:
+    return min(image.shape[:2]) / 2 / BLURS_IN_A_RADIUS
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,7 +73,8 @@ def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     Returns:
         float32 (H, W).
     """
-    bright = np.where(inside, image.max(axis=2), 0)
+    red, green, blue = cv2.split(image)
+    bright = cv2.max(cv2.max(red, green), blue) * inside
     shown = np.ones(bright.shape, np.float32)
     for axis, lines in ((1, shown), (0, shown.T)):
         mean = bright.sum(axis) / np.maximum(inside.sum(axis), 1)
@@ -88,4 +101,7 @@ def graham(image: np.ndarray) -> np.ndarray:
     Source: Graham, Kaggle diabetic retinopathy detection competition report (2015); 95 %: Wu,
     Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
     """
-    return np.clip(np.rint(graham_steps(image)["result"]), 0, 255).astype(np.uint8)
+    _, difference, kept = _against_the_mean(image)
+    found = cv2.add(difference, (0, 0, 0, 0), dtype=cv2.CV_8U)  # rounds and clips
+    found[~kept] = GREY
+    return found

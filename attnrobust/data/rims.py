@@ -11,6 +11,8 @@ from attnrobust.data.circles import TOLERANCE
 SEARCHED = (0.1, 0.04)
 # A rim is looked for in so many directions, where the frame shows it and not all is black.
 DIRECTIONS = 180
+ANGLES = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+COS, SIN = np.cos(ANGLES), np.sin(ANGLES)
 # There the light falls between the middle two of these radii by DROP of what it was, and by STEEP
 # times what it changes between the outer pairs: a spot of light fades, a rim ends.
 PROFILE = (0.88, 0.95, 1.05, 1.12)
@@ -36,13 +38,14 @@ HALO_FALL = 0.75
 def light_at(bright: np.ndarray, circle: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Light (len(shares), DIRECTIONS) at shares of a circle's radius; NaN outside the frame."""
     x, y, radius = circle
-    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
-    columns = np.rint(x + radius * shares[:, None] * np.cos(angles)).astype(int)
-    rows = np.rint(y + radius * shares[:, None] * np.sin(angles)).astype(int)
+    far = radius * shares[:, None]
+    columns = np.rint(x + far * COS).astype(int)
+    rows = np.rint(y + far * SIN).astype(int)
     height, width = bright.shape
-    framed = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    light = bright[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    return np.where(framed, light, np.nan)
+    framed_rows, framed_columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+    light = bright[framed_rows, framed_columns].astype(np.float64)
+    light[(rows != framed_rows) | (columns != framed_columns)] = np.nan
+    return light
 
 
 def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
@@ -51,7 +54,9 @@ def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
         shares = 1 + searched * np.linspace(-1, 1, 25)
         light = light_at(bright, circle, shares)
         # As the eye sees light: a soft rim ends where it gets dark, not where it begins to fade.
-        fall = np.nan_to_num(np.sqrt(light[:-4]) - np.sqrt(light[4:]))
+        seen = np.sqrt(light)
+        fall = seen[:-4] - seen[4:]
+        fall[np.isnan(fall)] = 0
         # A sharp edge falls in several windows alike: it lies in the middle of them.
         place = (fall.argmax(axis=0) + len(fall) - 1 - fall[::-1].argmax(axis=0)) // 2
         directions = np.arange(DIRECTIONS)
@@ -59,12 +64,14 @@ def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
         if edge.sum() < ARCS * DIRECTIONS:
             return circle
         radii = circle[2] * shares[place[edge] + 2]
-        angles = 2 * np.pi * directions[edge] / DIRECTIONS
-        points = circle[:2] + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+        points = circle[:2] + radii[:, None] * np.column_stack([COS[edge], SIN[edge]])
         for _ in range(3):
             fitted = circles.least_squares(points)
-            off = np.abs(circles.distances(fitted[None], points)[0] - fitted[2])
-            points = points[off <= max(TOLERANCE * fitted[2], np.median(off))]
+            off = np.abs(circles.distances(fitted, points) - fitted[2])
+            kept = off <= max(TOLERANCE * fitted[2], np.median(off))
+            if kept.all():
+                break
+            points = points[kept]
         if (
             not np.isfinite(fitted).all()
             or np.abs(fitted - circle).max() > 2 * searched * circle[2]
