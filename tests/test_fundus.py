@@ -227,8 +227,8 @@ def test_the_disc_touches_all_four_sides_and_black_stands_where_it_was_cut() -> 
 
 
 def test_eyes_of_any_size_and_place_come_out_alike() -> None:
-    first = preprocessing.disc(eye(400, 500, 250, 200, 150, noise=0), 64).astype(int)
-    second = preprocessing.disc(eye(800, 900, 400, 420, 300, noise=0), 64).astype(int)
+    first = preprocessing.disc(eye(400, 500, 250, 200, 150, noise=0), 64)[0].astype(int)
+    second = preprocessing.disc(eye(800, 900, 400, 420, 300, noise=0), 64)[0].astype(int)
     y, x = np.mgrid[:64, :64] - 31.5
     inside = np.hypot(x, y) < 28
     # The spots' edges may fall on other pixels.

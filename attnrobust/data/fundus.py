@@ -59,7 +59,7 @@ def find_disc(image: np.ndarray) -> Disc:
     """
     scale = min(1.0, WORKING_SIDE / max(image.shape[:2]))
     bright = cv2.medianBlur(_brightest(_shrunk(image, scale)), 5)
-    high = np.percentile(bright, 99)
+    high = float(np.percentile(bright, 99))
     if high < BLACK:
         raise UnusableImageError(f"black photograph: 99 % of its pixels are below {BLACK} of 255")
     found: list[tuple[float, float, np.ndarray]] = []

@@ -40,11 +40,11 @@ def _against_the_mean(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     own = image.astype(np.float32)
     own[shown == 0] = 0
     # Black outside, as around a disc, but for the sides where the photograph ends before it.
-    mean = cv2.GaussianBlur(own, (0, 0), _sigma(own), borderType=cv2.BORDER_CONSTANT)
+    mean: np.ndarray = cv2.GaussianBlur(own, (0, 0), _sigma(own), borderType=cv2.BORDER_CONSTANT)
     if not shown.all():
         covered = cv2.GaussianBlur(shown, (0, 0), _sigma(own), borderType=cv2.BORDER_REPLICATE)
         mean /= np.maximum(covered, np.finfo(np.float32).eps)[..., None]
-    difference = cv2.subtract(own, mean)
+    difference: np.ndarray = cv2.subtract(own, mean)
     difference *= GAIN
     difference += GREY
     return mean, difference, (shown > 0) & (distance <= KEPT * radius)
@@ -102,6 +102,7 @@ def graham(image: np.ndarray) -> np.ndarray:
     Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
     """
     _, difference, kept = _against_the_mean(image)
-    found = cv2.add(difference, (0, 0, 0, 0), dtype=cv2.CV_8U)  # rounds and clips
+    np.clip(np.rint(difference, out=difference), 0, 255, out=difference)
+    found = difference.astype(np.uint8)
     found[~kept] = GREY
     return found

@@ -42,6 +42,7 @@ class Row:
         line: Line in the CSV, the header being line 1.
         mask: File of the region mask, if there is one.
         split: Split that the data set itself puts the row in; empty where it leaves that open.
+        eye: `left` or `right`, of a photograph of one where the data set tells which.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Row:
     line: int
     mask: Path | None = None
     split: str = ""
+    eye: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", whole_number(self.group))
