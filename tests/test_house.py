@@ -84,6 +84,9 @@ NO_CHOICE = {
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
+    "attnrobust.data.circles": "attnrobust.data.fundus",
+    "attnrobust.data.manifest": "attnrobust.data.writing",
+    "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
