@@ -13,7 +13,10 @@ TABLES = {
     "first-passes": "attacks.cheap.FIRST_PASSES",
     "checks": "attacks.sanity.CHECKS",
     "augmentations": "data.augmentation.AUGMENTATIONS",
+    "augmix-operations": "training.mixing.OPERATIONS",
     "backbones": "models.backbones.BACKBONES",
+    "calibration": "measures.calibration.CALIBRATION",
+    "class-weights": "training.losses.CLASS_WEIGHTS",
     "corruptions": "corruptions.CORRUPTIONS",
     "explanations": "explanations.methods.EXPLANATIONS",
     "filters": "data.preprocessing.FILTERS",
@@ -24,6 +27,7 @@ TABLES = {
     "metrics": "measures.metrics.METRICS",
     "optimizers": "training.optimizers.OPTIMIZERS",
     "sampling": "data.sampling.SAMPLING",
+    "schedules": "training.optimizers.SCHEDULES",
     "stages": "stages.pipeline.STAGES",
     "training-methods": "training.methods.METHODS",
 }

@@ -39,7 +39,8 @@ def enlarged(rows: list[Row], megapixels: float, folder: Path) -> list[Path]:
 def prepared(content: bytes, size: int) -> np.ndarray:
     """A file's bytes to uint8 RGB (size, size, 3)."""
     image, _ = images.load_image(content, max_megapixels=50)
-    return preprocessing.FILTERS["graham"](preprocessing.FITS["disc"](image, size))
+    square, _ = preprocessing.FITS["disc"].make(image, size)
+    return preprocessing.FILTERS["graham"].apply(square)
 
 
 def on_the_fly(paths: list[Path], size: int, batch: int) -> tf.data.Dataset:

@@ -301,6 +301,17 @@ def test_other_layouts_of_keras_files_are_read(
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("content", [b"", b"no HDF5", b"\x89HDF\r\n\x1a\n" + bytes(99)])
+def test_damaged_weights_of_a_run_say_what_to_do(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    path.write_bytes(content)
+    model = replace(SMALL, weights=str(path))
+    with pytest.raises(UserError, match=r"weights\.h5: not a readable HDF5 file .*; do it again$"):
+        build(model, classes=2, image_size=64, again="do it again")
+    with pytest.raises(UserError, match=r"not a readable HDF5 file \([^;]*\)$"):
+        build(model, classes=2, image_size=64)
+
+
 def test_weights_of_another_width_are_refused(with_top: tuple[keras.Model, Path]) -> None:
     with pytest.raises(UserError, match=r"top\.h5: layer 'conv1' holds .* needs \[\(3, 3, 3, 16\)"):
         _build_from(with_top[1], width=0.5)

@@ -20,7 +20,7 @@ from data_helpers import (
     write_records,
 )
 
-from attnrobust.data import duplicates
+from attnrobust.data import duplicates, shards
 
 
 def photo(seed: int, height: int = 150, width: int = 200) -> np.ndarray:
@@ -129,6 +129,80 @@ def test_a_picture_under_other_ids_is_listed_and_said(
     assert (
         json.loads((tmp_path / "out" / "dataset.json").read_text())["near_duplicates"]["bits"] == 0
     )
+
+
+def with_copies(folder: Path) -> dict[str, list[str]]:
+    """A raw folder in which lesions share a picture, losslessly encoded anew; ids by picture."""
+    raw = make_raw(folder, lesions=6)
+    table = read_table(raw)
+    by_lesion = {row["lesion_id"]: row["image_id"] for row in table}
+    pairs = {
+        # A PNG and a BMP of one class, and of two.
+        "two": [by_lesion["HAM_03"], by_lesion["HAM_04"]],
+        "labels": [by_lesion["HAM_13"], by_lesion["HAM_24"]],
+        # Three lesions by two pictures: the second has both.
+        "chain": ["ISIC_0300", by_lesion["HAM_33"]],
+        "end": ["ISIC_0301", by_lesion["HAM_34"]],
+    }
+    for number, ids in enumerate(pairs.values()):
+        for id_, kind in zip(ids, ("PNG", "BMP"), strict=True):
+            old = image_file(raw, id_)
+            old.unlink()
+            old.with_suffix(f".{kind.lower()}").write_bytes(encoded(photo(90 + number), kind))
+    return pairs
+
+
+def test_exact_copies_in_other_files_stay_in_one_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For any seed of the split, and no other image's content changes by it."""
+    caplog.set_level(logging.INFO)
+    pairs = with_copies(tmp_path / "raw")
+    for seed in range(4):
+        out = tmp_path / f"out-{seed}"
+        found = stored(write_records(tmp_path / "raw", out, seed=seed))
+        assert len(found) == 7 * 7
+        for ids in (pairs["two"], pairs["labels"], pairs["chain"] + pairs["end"]):
+            assert len({found[id_]["split"] for id_ in ids}) == 1
+            assert len({found[id_]["group"] for id_ in ids}) == 1
+        assert len({example["group"] for example in found.values()}) == 7 * 6 - 4
+        described = json.loads((out / "dataset.json").read_text())
+        assert described["exact_copies"] == 8
+        files = {
+            shard["file"] for split in described["splits"].values() for shard in split["shards"]
+        }
+        assert {path.name for path in out.glob("*.tfrecord")} == files
+    assert "8 images are pixel by pixel another's, in other files" in caplog.text
+    one, other = pairs["labels"]
+    assert (
+        f"have different labels, and one of them is wrong: {one} (bcc), {other} (bkl)"
+        in caplog.text
+    )
+
+
+def test_a_run_cut_off_between_the_copies_and_the_end_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_copies(tmp_path / "raw")
+    whole = write_records(tmp_path / "raw", tmp_path / "whole")
+    written: list[str] = []
+    real = shards.write_shard
+
+    def cut(partial: Path, file: str, *rest: object) -> None:
+        if (partial / "parts" / "pixels.json").is_file():  # written once, and now what changes
+            written.append(file)
+        if len(written) > 3:
+            raise KeyboardInterrupt
+        real(partial, file, *rest)
+
+    monkeypatch.setattr(shards, "write_shard", cut)
+    with pytest.raises(KeyboardInterrupt):
+        write_records(tmp_path / "raw", tmp_path / "out")
+    kept = {path.name for path in (tmp_path / "out.partial").glob("*.tfrecord")}
+    assert len(kept) >= 3
+    monkeypatch.setattr(shards, "write_shard", real)
+    assert write_records(tmp_path / "raw", tmp_path / "out").hash == whole.hash
+    assert kept <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize("bits", ["-1", "65"])

@@ -224,7 +224,12 @@ def test_where_the_discs_were_found_is_listed_least_sure_first(
     assert other[["x", "y", "radius"]].tolist() == pytest.approx([50, 40, 30], abs=1)
     assert other["notch"] == ""
     assert "the least sure is that of 102_left" in caplog.text
-    assert "in 1 photographs the camera's notch stands at the lower left" in caplog.text
+    assert table.set_index("id")["turned"][["102_left", "100_left"]].tolist() == [
+        "yes",
+        "cannot tell",
+    ]
+    assert "warning: 1 photographs are upside down" in caplog.text
+    assert "they are stored so without --turn-inverted (turned in disc.csv)" in caplog.text
     again = ("--out", str(out), "--size", "32", "--max-rejects", "0.1")
     assert call(folder, *again) == 0, "made anew, of another fit"
     assert not (out / "disc.csv").exists()

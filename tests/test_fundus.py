@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from attnrobust.data import fundus, graham, preprocessing
+from attnrobust.data import fundus, graham, preprocessing, rims
 from attnrobust.data.images import UnusableImageError
 
 
@@ -140,7 +140,7 @@ def test_the_rim_is_found_not_another_edge_of_light(
     image = light(height, width, x, y, radius, inside=inside, outside=outside)
     found = fundus.find_disc(image)
     assert np.abs(np.array(found[:3]) - (x, y, radius)).max() < 0.03 * radius
-    assert found.seen >= fundus.SEEN
+    assert found.seen >= rims.SEEN
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -227,8 +227,8 @@ def test_the_disc_touches_all_four_sides_and_black_stands_where_it_was_cut() -> 
 
 
 def test_eyes_of_any_size_and_place_come_out_alike() -> None:
-    first = preprocessing.disc(eye(400, 500, 250, 200, 150, noise=0), 64).astype(int)
-    second = preprocessing.disc(eye(800, 900, 400, 420, 300, noise=0), 64).astype(int)
+    first = preprocessing.disc(eye(400, 500, 250, 200, 150, noise=0), 64)[0].astype(int)
+    second = preprocessing.disc(eye(800, 900, 400, 420, 300, noise=0), 64)[0].astype(int)
     y, x = np.mgrid[:64, :64] - 31.5
     inside = np.hypot(x, y) < 28
     # The spots' edges may fall on other pixels.
@@ -285,6 +285,24 @@ def test_graham_leaves_no_band_where_the_frame_cuts_a_lit_eye() -> None:
     likewise = expected[top + 6 : top + 26, 150:250].astype(int)
     assert np.abs(near - likewise).mean() < 8
     assert ((near == 0) | (near == 255)).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_graham_sees_an_eye_that_is_all_but_dark_at_one_side(size: int) -> None:
+    """Lit by 6 % on the left, over a fifth of its width: dark beside the rest, but no black bar."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    shade = np.clip(0.06 + 0.94 * (columns / size + 0.3) / 0.2, 0.06, 1)
+    shade *= 1 + 0.5 * (np.hypot(rows, columns + 0.4 * size) < 0.02 * size)  # a spot in the dark
+    image = np.where((np.hypot(rows, columns) <= size / 2)[..., None], (200, 120, 60), 0)
+    image = (image * shade[..., None]).astype(np.uint8)
+    assert graham.photographed(image, image.max(axis=2) > 0).all()
+    found = graham.graham(image)
+    assert found[size // 2, size // 10, 0] > 132, "the spot is seen"
+    image[:, : size // 8] = np.random.default_rng(0).integers(0, 7, (size, size // 8, 3))
+    inside = np.hypot(rows, columns) <= size / 2
+    shown = graham.photographed(image, inside)
+    assert not shown[:, : size // 8].any(), "a bar, with a camera's noise in it"
+    assert shown[:, size // 8 + size // 16 :].all()
 
 
 def test_graham_at_the_stored_size_is_graham_at_full_size_made_smaller() -> None:

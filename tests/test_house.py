@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from attnrobust import config
+from attnrobust import config, listing
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
@@ -35,6 +35,7 @@ NO_CHOICE = {
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
     "stages.ready.READY": "a row for each of STAGES",
+    "listing.KINDS": "what `attnrobust list` lists",
     "disk.stamps.SECTIONS": "the settings, each section on a page",
     "report.paper_tables.KINDS": "kinds of a paper's columns, which paper_kinds.Column lists",
     "report.papers.ASKED": "what a paper's file may ask of a run",
@@ -43,6 +44,9 @@ NO_CHOICE = {
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
+    "attnrobust.data.circles": "attnrobust.data.fundus",
+    "attnrobust.data.manifest": "attnrobust.data.writing",
+    "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
@@ -114,6 +118,10 @@ def test_every_table_of_rows_stands_on_one_page() -> None:
     assert {row for name in families for row in FOUND[name]} == set(
         FOUND["models.backbones.BACKBONES"]
     )
+
+
+def test_every_table_on_a_page_is_one_that_the_command_line_lists() -> None:
+    assert sorted([*listing.TABLES.values(), "cli.COMMANDS"]) == sorted(asked("rows"))
 
 
 def test_every_section_of_the_settings_stands_on_one_page() -> None:

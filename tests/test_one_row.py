@@ -57,7 +57,7 @@ TABLES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     "TRAINING_LOSSES": (set(TRAINING_LOSSES), ("training/losses.py",)),
 }
 # Of these, one name to compare with is one too many: a row has attributes for what sets it apart.
-NEVER_BY_NAME = ("ATTACKS", "METHODS", "SAMPLING")
+NEVER_BY_NAME = ("ATTACKS", "FILTERS", "FITS", "METHODS", "SAMPLING")
 # What leaves something out is called so in many tables.
 NEUTRAL = {"none"}
 # (file, table) -> why its names stand there. A default is a choice among rows, and stays one

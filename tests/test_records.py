@@ -1,5 +1,6 @@
 """Rows to shards and back: complete, unchanged, in one split each, and whole or not at all."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -130,7 +131,9 @@ def test_other_sizes_are_fitted_and_stored_with_little_loss(
 ) -> None:
     image_file(own, "ISIC_0000").write_bytes(encoded(colours(5, 60, 80)))
     found = stored(write_records(own, tmp_path / "out", fit=fit))["ISIC_0000"]
-    expected = preprocessing.FITS[fit](pixels(image_file(own, "ISIC_0000").read_bytes()), SIZE)
+    expected = preprocessing.FITS[fit].make(
+        pixels(image_file(own, "ISIC_0000").read_bytes()), SIZE
+    )[0]
     difference = np.abs(pixels(found["image"]).astype(int) - expected)
     assert difference.mean() < 3
     assert pixels(found["image"]).shape == (SIZE, SIZE, 3)
@@ -187,15 +190,16 @@ def test_whatever_fails_while_one_image_is_made_is_its_reject(
     where: str, error: Exception, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image_file(own, "ISIC_0000").write_bytes(encoded(np.full((30, 20, 3), 255, np.uint8)))
-    row = {"FITS": "stretch", "FILTERS": "none"}[where]
-    real = getattr(preprocessing, where)[row]
+    name, does = {"FITS": ("stretch", "make"), "FILTERS": ("none", "apply")}[where]
+    row = getattr(preprocessing, where)[name]
 
-    def fails_on_white(image: np.ndarray, *more: int) -> np.ndarray:
+    def fails_on_white(image: np.ndarray, *more: int, **others: object) -> object:
         if image.min() == 255:
             raise error
-        return real(image, *more)
+        return getattr(row, does)(image, *more, **others)
 
-    monkeypatch.setitem(getattr(preprocessing, where), row, fails_on_white)
+    changed = dataclasses.replace(row, **{does: fails_on_white})
+    monkeypatch.setitem(getattr(preprocessing, where), name, changed)
     dataset = write_records(own, tmp_path / "out")
     (reason,) = reject_reasons(dataset.root / "rejects.csv").items()
     said = " ".join(str(error).split())

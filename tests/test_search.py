@@ -102,6 +102,20 @@ def test_accuracy_is_that_of_the_epoch_whose_weights_were_kept(
         search.accuracy(runs.Run(tmp_path / "none", tiny))
 
 
+def test_a_cell_has_a_name_of_its_own_and_an_older_one_keeps_its(
+    tiny: config.Experiment, tmp_path: Path
+) -> None:
+    def names(values: str) -> list[str]:
+        tried = points(tiny, [f"model.weights={values}"])
+        return [search.cell(tmp_path, point, 2, 0).root.parent.name for point in tried]
+
+    assert names("imagenet,x.h5") == ["model.weights-imagenet", "model.weights-x.h5"]
+    first, second = names("a/b.h5,a:b.h5")
+    assert first != second, "which '-' alone would make one of"
+    (tmp_path / "model.weights-a-b.h5").mkdir()
+    assert names("a/b.h5") == ["model.weights-a-b.h5"], "as an older search has named it"
+
+
 def test_table_and_best_by_hand(tiny: config.Experiment, tmp_path: Path) -> None:
     tried = points(tiny, ["training.batch_size=8,16,32"])
     left = [[0.25, 0.5, 0.75], [0.75, 0.5, 0.25], [0.5, 0.375]]

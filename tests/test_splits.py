@@ -56,6 +56,27 @@ def test_same_content_with_other_labels_is_rejected_with_its_lines() -> None:
     }
 
 
+def test_chains_of_equal_pixels_are_one_group_whatever_their_order() -> None:
+    before = rows("a", "b", "b", "c", "d")
+    marks = {"i0": "x", "i1": "x", "i2": "y", "i3": "y", "i4": "z"}
+    assert [row.group for row in splits.join_copies(before, marks)] == ["a", "a", "a", "a", "d"]
+    assert splits.join_copies(before, {}) == before
+    files = {row.path: f"hash {row.id}" for row in before}
+    assert splits.count_copies(before, files, marks) == 4
+    # A copy byte by byte is none of those that only decoding tells.
+    files[Path("1.jpg")] = files[Path("0.jpg")]
+    assert splits.count_copies(before, files, marks) == 2
+
+
+def test_equal_pixels_in_two_splits_of_the_data_set_are_one_line() -> None:
+    before = [
+        Row(f"i{n}", Path(f"{n}.png"), "nv", f"g{n}", n + 2, split=split)
+        for n, split in enumerate(("train", "test"))
+    ]
+    with pytest.raises(UserError, match=r"i0 and i1 are the same image.*\(lines 2 and 3\)"):
+        splits.join_copies(before, {"i0": "x", "i1": "x"})
+
+
 def test_files_that_cannot_be_read_are_not_taken_for_copies(tmp_path: Path) -> None:
     assert raw.content_hash(tmp_path / "none") == raw.content_hash(tmp_path) == ""
     kept, rejects, copies = splits.merge_duplicates(rows("a", "b"), ["", ""])

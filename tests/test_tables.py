@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from data_helpers import colours, encoded
 
-from attnrobust.data import raw, tables, writing
+from attnrobust.data import raw, rejected, tables
 from attnrobust.data.raw import Reject
 from attnrobust.errors import UserError
 from tfrecords import chestxray14, covid_cxr, covid_cxr_actualmed, eyepacs, ham10000
@@ -265,7 +265,7 @@ def test_a_list_in_another_encoding_is_one_line(name: str, encoding: str, tmp_pa
 @pytest.mark.parametrize("sign", ["\r", "\n", "\x0b", "\u2028"])
 def test_a_line_break_in_an_id_does_not_break_the_rejects(sign: str, tmp_path: Path) -> None:
     path = tmp_path / "rejects.csv"
-    writing._write_rejects(path, [Reject(3, f"a{sign}b_left", "no"), Reject(4, "c", "no")])
+    rejected.write(path, [Reject(3, f"a{sign}b_left", "no"), Reject(4, "c", "no")])
     with path.open(newline="") as file:
         assert list(csv.reader(file))[1:] == [["3", f"a{sign}b_left", "no"], ["4", "c", "no"]]
     assert f'"a{sign}b_left"' in path.read_bytes().decode()

@@ -57,6 +57,11 @@ def test_a_surrogate_learned_from_the_same_images_in_earnest(
     assert "no adversarials are taken from that run: " in caplog.text
 
 
+def test_damaged_weights_name_the_remedy(walk):
+    with pytest.raises(UserError, match=r"weights\.h5: not a readable HDF5 .*; run 'train' again$"):
+        walk.trained(walk.dataset())
+
+
 def test_the_stamp_of_a_check_holds_the_surrogates_weights(
     walk, tiny, records_folder, tmp_path, monkeypatch
 ):

@@ -46,7 +46,7 @@ TABLES = {
 }
 COLUMNS = ("image", "level")
 SUFFIXES = (".jpeg", ".jpg", ".png")
-EYE = re.compile(r"(?P<patient>.+)_(left|right)")
+EYE = re.compile(r"(?P<patient>.+)_(?P<side>left|right)")
 
 
 def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Reject]]:
@@ -84,7 +84,7 @@ def read(folder: Path, *, split_by: str = "patient") -> tuple[list[Row], list[Re
             rejects.append(Reject(line, image, reason))
         else:
             group = eye["patient"] if split_by == "patient" else image
-            rows.append(Row(image, paths[line], grades[grade], group, line))
+            rows.append(Row(image, paths[line], grades[grade], group, line, eye=eye["side"]))
     return rows, rejects
 
 
@@ -101,7 +101,7 @@ def draw_steps(image: np.ndarray, file: Path) -> None:
     from matplotlib.figure import Figure
 
     found = fundus.find_disc(image)
-    disc = preprocessing.disc(image, 512)
+    disc, _ = preprocessing.disc(image, 512)
     steps = {"original": image, "disc": disc, **graham.graham_steps(disc)}
     figure = Figure(figsize=(12.5, 2.8), layout="constrained")
     panels = figure.subplots(1, len(steps))

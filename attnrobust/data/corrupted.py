@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from attnrobust import config, corruptions
 from attnrobust.console import Parser, guarded, positive
-from attnrobust.data import corrupting, images, records, shards
+from attnrobust.data import corrupting, images, oversampling, records, shards
 from attnrobust.data.raw import SPLITS
 from attnrobust.disk import files, folders, lock, runs
 from attnrobust.errors import UserError
@@ -44,7 +44,6 @@ log = logging.getLogger("attnrobust")
 LIST = "corruptions.csv"
 
 Choice = tuple[str, str, int]  # id, corruption, level
-Numbered = tuple[bytes, int]  # a serialized example, which of its copies
 
 
 def write(
@@ -111,7 +110,7 @@ def _write(
     one = functools.partial(_corrupt, names=names, levels=levels, seed=seed)
     given = {split: list(described["splits"][split]["class_counts"].values()) for split in splits}
     if oversample:
-        described["splits"]["train"] |= _balanced(described["splits"]["train"])
+        described["splits"]["train"] |= oversampling.balanced(described["splits"]["train"])
     total = sum(described["splits"][split]["count"] for split in splits)
     rows: list[list[Any]] = []
     with (
@@ -119,7 +118,7 @@ def _write(
         tqdm(desc="corrupting", total=total, unit="image", disable=None) as bar,
     ):
         for split in splits:
-            copies = _Copies(given[split], oversample=oversample and split == "train")
+            copies = oversampling.Copies(given[split], oversample=oversample and split == "train")
             for shard in described["splits"][split]["shards"]:
                 file, before = unfinished / shard["file"], len(rows)
                 examples = copies.of(source / shard["file"])
@@ -133,7 +132,7 @@ def _write(
                     "sha256": hashlib.sha256(content).hexdigest(),
                 }
     # What was found out of the photographs beside it says nothing of these.
-    for name in ("files", "near_duplicates", "clipped"):
+    for name in ("files", "near_duplicates", "exact_copies", "clipped"):
         described.pop(name, None)
     described["corrupted"] = {
         "of": described.pop("hash"),
@@ -188,44 +187,10 @@ def _start(source: Path, out: Path, described: Mapping[str, Any], splits: Sequen
     return unfinished
 
 
-def _balanced(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Its counts with every class that has examples as often as the commonest."""
-    most = max(split["class_counts"].values())
-    counts = {name: most if count else 0 for name, count in split["class_counts"].items()}
-    return {"count": sum(counts.values()), "class_counts": counts}
-
-
-class _Copies:
-    """A split's examples, shard by shard: each once, or as often as its class needs.
-
-    Where the commonest class is no multiple of one, the first examples of that have one copy more.
-    """
-
-    def __init__(self, counts: Sequence[int], *, oversample: bool) -> None:
-        self.counts, self.seen, self.oversample = counts, [0] * len(counts), oversample
-
-    def of(self, source: Path) -> Iterator[Numbered]:
-        """The examples of a shard, each with the number of its copy, 0 for itself."""
-        import tensorflow as tf
-
-        for content in tf.data.TFRecordDataset(str(source)).as_numpy_iterator():
-            for copy in range(self._times(content) if self.oversample else 1):
-                yield content, copy
-
-    def _times(self, content: bytes) -> int:
-        import tensorflow as tf
-
-        example = tf.train.Example.FromString(content)
-        label = example.features.feature["label"].int64_list.value[0]
-        times, rest = divmod(max(self.counts), self.counts[label])
-        self.seen[label] += 1
-        return int(times + (self.seen[label] <= rest))
-
-
 def _write_shard(
-    examples: Iterator[Numbered],
+    examples: Iterator[oversampling.Numbered],
     file: Path,
-    one: Callable[[Numbered], tuple[bytes, Choice]],
+    one: Callable[[oversampling.Numbered], tuple[bytes, Choice]],
     pool: Executor,
 ) -> Iterator[Choice]:
     """Write a shard; gives each image's choice once it is written."""
@@ -238,7 +203,7 @@ def _write_shard(
 
 
 def _corrupt(
-    numbered: Numbered, *, names: Sequence[str], levels: Sequence[int], seed: int
+    numbered: oversampling.Numbered, *, names: Sequence[str], levels: Sequence[int], seed: int
 ) -> tuple[bytes, Choice]:
     """A serialized example with its image corrupted, all else as it was but a copy's id."""
     import tensorflow as tf

@@ -13,31 +13,45 @@ GREY = 128
 BLURS_IN_A_RADIUS = 30
 # Wu's share of the radius that is kept; Graham kept 0.9, where the blur no longer sees the rim.
 KEPT = 0.95
-# Rows and columns at the sides that are darker than this share of the disc are no photograph, and
-# the share of the square beyond which they matter, and which is cut off with them: edges are soft.
+# Rows and columns at the sides are no photograph where they are darker than this share of the disc
+# and near-black, of 255: an eye may be dark at one side. And the share of the square beyond which
+# they matter, and which is cut off with them: edges are soft.
 DARK = 0.2
+NEAR_BLACK = 8
 EDGE = 0.02
 
 
 def graham_steps(image: np.ndarray) -> dict[str, np.ndarray]:
     """The steps of `graham` by name, float32, not clipped."""
-    height, width = image.shape[:2]
-    radius = min(height, width) / 2
-    distance = _from_the_middle(height, width)
-    shown = photographed(image, distance <= radius)
-    own = image.astype(np.float32) * shown[..., None]
-    sigma = radius / BLURS_IN_A_RADIUS
-    # Black outside, as around a disc, but for the sides where the photograph ends before it.
-    blurred = cv2.GaussianBlur(own, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    covered = cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    mean = blurred / np.maximum(covered, np.finfo(np.float32).eps)[..., None]
-    difference = GAIN * (own - mean) + GREY
-    kept = (shown > 0) & (distance <= KEPT * radius)
+    mean, difference, kept = _against_the_mean(image)
     return {
         "local mean": mean,
         "difference": difference,
         "result": np.where(kept[..., None], difference, np.float32(GREY)),
     }
+
+
+def _against_the_mean(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local mean, difference from it, and where (H, W) that is kept."""
+    height, width = image.shape[:2]
+    radius = min(height, width) / 2
+    distance = _from_the_middle(height, width)
+    shown = photographed(image, distance <= radius)
+    own = image.astype(np.float32)
+    own[shown == 0] = 0
+    # Black outside, as around a disc, but for the sides where the photograph ends before it.
+    mean: np.ndarray = cv2.GaussianBlur(own, (0, 0), _sigma(own), borderType=cv2.BORDER_CONSTANT)
+    if not shown.all():
+        covered = cv2.GaussianBlur(shown, (0, 0), _sigma(own), borderType=cv2.BORDER_REPLICATE)
+        mean /= np.maximum(covered, np.finfo(np.float32).eps)[..., None]
+    difference: np.ndarray = cv2.subtract(own, mean)
+    difference *= GAIN
+    difference += GREY
+    return mean, difference, (shown > 0) & (distance <= KEPT * radius)
+
+
+def _sigma(image: np.ndarray) -> float:
+    return min(image.shape[:2]) / 2 / BLURS_IN_A_RADIUS
 
 
 @functools.lru_cache(maxsize=1)
@@ -50,7 +64,7 @@ def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The rectangle that a photograph fills of the square around its disc: 1 there, else 0.
 
     The camera's frame, or black bars, may end before the disc does: rows and columns at the sides
-    that are dark all along the disc.
+    that are black all along the disc.
 
     Args:
         image: uint8 RGB (H, W, 3) that the disc fills.
@@ -59,11 +73,12 @@ def photographed(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     Returns:
         float32 (H, W).
     """
-    bright = np.where(inside, image.max(axis=2), 0)
+    red, green, blue = cv2.split(image)
+    bright = cv2.max(cv2.max(red, green), blue) * inside
     shown = np.ones(bright.shape, np.float32)
     for axis, lines in ((1, shown), (0, shown.T)):
         mean = bright.sum(axis) / np.maximum(inside.sum(axis), 1)
-        lit = np.flatnonzero(mean > DARK * mean.mean())
+        lit = np.flatnonzero(mean > min(NEAR_BLACK, DARK * mean.mean()))
         soft = int(np.ceil(EDGE * len(mean)))
         if len(lit) and lit[0] > soft:
             lines[: lit[0] + soft] = 0
@@ -86,4 +101,8 @@ def graham(image: np.ndarray) -> np.ndarray:
     Source: Graham, Kaggle diabetic retinopathy detection competition report (2015); 95 %: Wu,
     Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
     """
-    return np.clip(np.rint(graham_steps(image)["result"]), 0, 255).astype(np.uint8)
+    _, difference, kept = _against_the_mean(image)
+    np.clip(np.rint(difference, out=difference), 0, 255, out=difference)
+    found = difference.astype(np.uint8)
+    found[~kept] = GREY
+    return found

@@ -58,6 +58,7 @@ def main(
         "size": options.size,
         "fit": options.fit,
         "filter": options.filter,
+        "turn_inverted": options.turn_inverted,
         "fractions": tuple(options.split),
         "seed": options.seed,
         "shard_size": options.shard_size,
@@ -99,7 +100,9 @@ def _draw_first(
     try:
         content = rows[0].path.read_bytes()
         image, _ = images.load_image(content, max_megapixels=how.max_megapixels)
-        draw(preprocessing.FITS[how.fit](image, how.size) if how.size and fitted else image, file)
+        if how.size and fitted:
+            image, _ = preprocessing.FITS[how.fit].make(image, how.size)
+        draw(image, file)
     except (OSError, images.UnusableImageError) as error:
         raise UserError(f"{rows[0].path}: {error}") from None
 
@@ -123,6 +126,11 @@ def _parser(
     add("--size", type=int, default=default.size, help="height and width; 0 keeps each its own")
     add("--fit", choices=preprocessing.FITS, default=default.fit, help="rectangle to square")
     add("--filter", choices=preprocessing.FILTERS, default=default.filter, help="put on the square")
+    add(
+        "--turn-inverted",
+        action="store_true",
+        help="turn eyes back that are upside down, as disc.csv tells; with --fit disc",
+    )
     add(
         "--split",
         type=float,

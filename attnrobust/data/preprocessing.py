@@ -5,11 +5,52 @@ Every function takes and gives uint8 RGB (H, W, 3). First a fit, then a filter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import cv2
 import numpy as np
 
-from attnrobust.data import fundus
+from attnrobust.data import discs, fundus, upright
 from attnrobust.data.graham import graham
+
+Facts = dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A row of FITS.
+
+    Attributes:
+        make: An image uint8 (H, W, 3) and a size to the square (size, size, 3), and what it found
+            in the image, by name. Named arguments: `eye` (`left`, `right` or empty) and `turn`
+            (whether what is upside down is to be turned back).
+        pads: It makes a square of the image's longer side on its way.
+        moves: What it found lies in the middle, so that an image of the right size is fitted, too,
+            no mask can follow, and a size is needed.
+        report: Writes what it found in all images: a folder, the summaries of shards, `turn`.
+    """
+
+    make: Callable[..., tuple[np.ndarray, Facts]]
+    pads: bool = False
+    moves: bool = False
+    report: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A row of FILTERS.
+
+    Attributes:
+        apply: uint8 (H, W, 3) to the same.
+        centred: It asks for a fit that moves.
+        clips_less: For a warning: what to take where this one clips much.
+    """
+
+    apply: Callable[[np.ndarray], np.ndarray]
+    centred: bool = False
+    clips_less: str = ""
 
 
 def stretch(image: np.ndarray, size: int) -> np.ndarray:
@@ -42,13 +83,32 @@ def pad(image: np.ndarray, size: int) -> np.ndarray:
     return stretch(square, size)
 
 
-def disc(image: np.ndarray, size: int) -> np.ndarray:
+def disc(
+    image: np.ndarray, size: int, *, eye: str = "", turn: bool = False
+) -> tuple[np.ndarray, Facts]:
     """A fundus photograph's eye, centred, touching the sides, on black, to (size, size).
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        size: Of the square.
+        eye: `left` or `right`, where it is known.
+        turn: Turn it by 180 degrees where it is upside down.
+
+    Returns:
+        The square, and the row of `disc.csv` but its id (`discs.COLUMNS`).
 
     Raises:
         UnusableImageError: A black photograph, or no disc in it.
     """
-    return stretch(fundus.centred(image), size)
+    found = fundus.find_disc(image)
+    square = fundus.centred(image, found)
+    notch = fundus.notch(image, found)
+    turned = upright.turned(notch, upright.nerve_side(square) if eye else "", eye)
+    values: list[float | str] = [*(round(value, 2) for value in found), notch, turned]
+    square = stretch(square, size)
+    if turn and turned == upright.YES:
+        square = np.ascontiguousarray(square[::-1, ::-1])
+    return square, dict(zip(discs.COLUMNS[1:], values, strict=True))
 
 
 def identity(image: np.ndarray) -> np.ndarray:
@@ -102,10 +162,23 @@ def gaussian_high_pass_by_size(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-FITS = {"stretch": stretch, "crop": crop, "pad": pad, "disc": disc}
-FILTERS = {
-    "none": identity,
-    "gaussian_high_pass": gaussian_high_pass,
-    "gaussian_high_pass_by_size": gaussian_high_pass_by_size,
-    "graham": graham,
+def _alone(fit: Callable[[np.ndarray, int], np.ndarray]) -> Callable[..., Any]:
+    """A fit that looks for nothing."""
+    return lambda image, size, **_: (fit(image, size), {})
+
+
+FITS: dict[str, Fit] = {
+    "stretch": Fit(_alone(stretch)),
+    "crop": Fit(_alone(crop)),
+    "pad": Fit(_alone(pad), pads=True),
+    "disc": Fit(disc, moves=True, report=discs.report),
+}
+FILTERS: dict[str, Filter] = {
+    "none": Filter(identity),
+    "gaussian_high_pass": Filter(
+        gaussian_high_pass,
+        clips_less="--filter gaussian_high_pass_by_size, whose sigma is a share of --size",
+    ),
+    "gaussian_high_pass_by_size": Filter(gaussian_high_pass_by_size),
+    "graham": Filter(graham, centred=True),
 }

@@ -27,6 +27,8 @@ log = logging.getLogger("attnrobust")
 SPLITS = ("train", "validation", "test")
 SAFE_ID = re.compile(r"[A-Za-z0-9_@(][A-Za-z0-9 ._@()-]*")
 WHOLE = re.compile(r"\+?[0-9]+(\.[0-9]*)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
+# A decimal comma; with three digits behind it, it may be one of thousands.
+COMMA = re.compile(r"(\+?[0-9]+),0{0,2}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Row:
         line: Line in the CSV, the header being line 1.
         mask: File of the region mask, if there is one.
         split: Split that the data set itself puts the row in; empty where it leaves that open.
+        eye: `left` or `right`, of a photograph of one where the data set tells which.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Row:
     line: int
     mask: Path | None = None
     split: str = ""
+    eye: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", whole_number(self.group))
@@ -67,18 +71,19 @@ class Reject:
 
 
 def whole_number(text: str) -> str:
-    """A whole number in one spelling: `7` for 7, 7.0, 7., 007, +7 and 7e0; other text as it is.
+    """A whole number in one spelling: `7` for 7, 7.0, 7,0, 007, +7 and 7e0; other text as it is.
 
-    Spreadsheets and pandas write whole numbers as floats where a column has a gap, and drop or
-    add leading zeros.
+    Spreadsheets and pandas write whole numbers as floats where a column has a gap, some with a
+    comma, and drop or add leading zeros.
     """
     plain = unicodedata.normalize("NFKC", text)
     # Signs that nobody sees, such as a zero width space, part no patient from himself.
     plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf").strip()
-    found = WHOLE.fullmatch(plain)
-    if not found:
+    comma = COMMA.fullmatch(plain)
+    text = comma[1] if comma else plain
+    if not WHOLE.fullmatch(text):
         return plain
-    number = Decimal(plain)
+    number = Decimal(text)
     return str(int(number)) if number == number.to_integral_value() else plain
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from attnrobust import config
-from attnrobust.data import duplicates, fundus, images, preprocessing
+from attnrobust.data import duplicates, images, preprocessing
 from attnrobust.data.raw import Row
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -31,6 +31,7 @@ class Preparation:
         size: Height and width in pixels; 0 keeps each image's own.
         fit: Row of preprocessing.FITS: how a rectangle becomes a square.
         filter: Row of preprocessing.FILTERS, put on the image at its stored size.
+        turn_inverted: Eyes that are upside down are turned back.
         fractions: Share of train, validation and test.
         seed: Of the split.
         shard_size: Examples in one file.
@@ -52,6 +53,7 @@ class Preparation:
     near_duplicates: int = duplicates.NEAR
     workers: int = os.cpu_count() or 1
     partial: bool = False
+    turn_inverted: bool = False
 
     def __post_init__(self) -> None:
         config.lookup("fit", preprocessing.FITS, self.fit)
@@ -71,11 +73,18 @@ class Preparation:
                 f"--size {self.size}: {self.size**2 / 1e6:,.0f} megapixels, more than "
                 f"{self.max_megapixels:g} (--max-megapixels)"
             )
-        if self.fit == "disc" and not self.size:
-            raise UserError("--fit disc: needs a --size above 0")
-        if self.filter == "graham" and self.fit != "disc":
+        fit = preprocessing.FITS[self.fit]
+        if fit.moves and not self.size:
+            raise UserError(f"--fit {self.fit}: needs a --size above 0")
+        moving = " or ".join(name for name, row in preprocessing.FITS.items() if row.moves)
+        if preprocessing.FILTERS[self.filter].centred and not fit.moves:
             raise UserError(
-                f"--filter graham: needs the eye centred, expected --fit disc, got {self.fit}"
+                f"--filter {self.filter}: needs the eye centred, expected --fit {moving}, got "
+                f"{self.fit}"
+            )
+        if self.turn_inverted and not fit.moves:
+            raise UserError(
+                f"--turn-inverted: needs the eye found, expected --fit {moving}, got {self.fit}"
             )
 
 
@@ -86,14 +95,21 @@ class Made:
     Attributes:
         converted: What was converted, as `load_image` says.
         fingerprint: Perceptual hash of the whole upright picture (`duplicates.fingerprint`).
-        disc: Where `--fit disc` found the eye: x, y, radius and share of the rim seen, the notch.
+        pixels: Digest of the whole upright picture, the same for exact copies of it alone.
+        facts: What the fit found in it.
         clipped: Share of the values that a filter left pure black or white.
     """
 
     converted: list[str]
     fingerprint: str
-    disc: tuple[float | str, ...] = ()
+    pixels: str
+    facts: preprocessing.Facts = field(default_factory=dict)
     clipped: float = 0.0
+
+
+def listed(rows: Sequence[Row]) -> list[list[str]]:
+    """What a shard's content hangs on, beside the files and how they are prepared."""
+    return [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in rows]
 
 
 def write_shard(
@@ -103,7 +119,7 @@ def write_shard(
     import tensorflow as tf
 
     rejects, counts, notes = [], Counter(), Counter()  # type: ignore[var-annotated]
-    fingerprints, discs, clipped = {}, {}, 0.0
+    fingerprints, pixels, facts, clipped = {}, {}, {}, 0.0
     with runs.atomic(partial / file) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -118,15 +134,17 @@ def write_shard(
                     counts[row.label] += 1
                     notes.update(made.converted)
                     fingerprints[row.id] = made.fingerprint
+                    pixels[row.id] = made.pixels
                     clipped += made.clipped
-                    if made.disc:
-                        discs[row.id] = made.disc
+                    if made.facts:
+                        facts[row.id] = made.facts
         except tf.errors.OpError as error:
             raise OSError(28 if runs.disk_is_full(error) else 5, str(error)) from None
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
         size = temporary.stat().st_size
     summary = {
         "file": file,
+        "rows": runs.digest(listed(rows)),
         "count": sum(counts.values()),
         "bytes": size,
         "sha256": sha256,
@@ -134,7 +152,8 @@ def write_shard(
         "rejects": rejects,
         "converted": notes,
         "fingerprints": fingerprints,
-        "discs": discs,
+        "pixels": pixels,
+        "facts": facts,
         "clipped": clipped,
     }
     runs.save_json(partial / "parts" / f"{file}.json", summary)
@@ -154,36 +173,37 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     content = _read(row.path)
     image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
     lossless = images.is_lossless(content)
-    fingerprint = duplicates.fingerprint(image)
-    disc: tuple[float | str, ...] = ()
-    # An eye need not be in the middle of a square of the right size.
-    right_size = not how.size or (image.shape[:2] == (how.size, how.size) and how.fit != "disc")
+    seen = duplicates.fingerprint(image), duplicates.pixels(image)
+    # What is to be found need not be in the middle of a square of the right size.
+    right_size = not how.size or (
+        image.shape[:2] == (how.size, how.size) and not preprocessing.FITS[how.fit].moves
+    )
     as_it_is = right_size and not lossless and not notes and how.filter == "none"
     if as_it_is and _tensorflow_reads(content):
-        return content, Made(notes, fingerprint)
+        return content, Made(notes, *seen)
     suffix, parameters = (".png", []) if right_size and lossless else (".jpg", JPEG)
+    facts: preprocessing.Facts = {}
     with _one_image():
-        if how.fit == "disc":
-            found = fundus.find_disc(image)
-            disc = (*(round(value, 2) for value in found), fundus.notch(image, found))
-            image = preprocessing.stretch(fundus.centred(image, found), how.size)
-        elif not right_size:
-            image = _fitted(image, how)
-        image = preprocessing.FILTERS[how.filter](image)
+        if not right_size:
+            image, facts = _fitted(image, how, row.eye)
+        image = preprocessing.FILTERS[how.filter].apply(image)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         clipped = 0.0 if how.filter == "none" else float(((image == 0) | (image == 255)).mean())
-        made = Made(notes, fingerprint, disc, clipped)
+        made = Made(notes, *seen, facts, clipped)
         return cv2.imencode(suffix, bgr, parameters)[1].tobytes(), made
 
 
-def _fitted(image: np.ndarray, how: Preparation) -> np.ndarray:
+def _fitted(
+    image: np.ndarray, how: Preparation, eye: str = ""
+) -> tuple[np.ndarray, preprocessing.Facts]:
     height, width = image.shape[:2]
-    if how.fit == "pad" and max(height, width) ** 2 / 1e6 > how.max_megapixels:
+    fit = preprocessing.FITS[how.fit]
+    if fit.pads and max(height, width) ** 2 / 1e6 > how.max_megapixels:
         raise images.UnusableImageError(
             f"{width} x {height}: padded to a square it has more than "
             f"{how.max_megapixels:g} megapixels (--max-megapixels)"
         )
-    return preprocessing.FITS[how.fit](image, how.size)
+    return fit.make(image, how.size, eye=eye, turn=how.turn_inverted)
 
 
 @contextlib.contextmanager
@@ -217,13 +237,15 @@ def prepare_mask(row: Row, how: Preparation) -> bytes:
     """
     if row.mask is None:
         raise ValueError(f"{row.id} has no mask")
-    if how.fit == "disc":
-        raise images.UnusableImageError("mask: --fit disc moves the image, and cannot move a mask")
+    if preprocessing.FITS[how.fit].moves:
+        raise images.UnusableImageError(
+            f"mask: --fit {how.fit} moves the image, and cannot move a mask"
+        )
     try:
         mask, _ = images.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
         if how.size:
             with _one_image():
-                mask = _fitted(mask, how)
+                mask, _ = _fitted(mask, how)
     except images.UnusableImageError as error:
         raise images.UnusableImageError(f"mask: {error}") from None
     binary = np.where(mask[..., 0] >= 128, 255, 0).astype(np.uint8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from attnrobust import keyed
 from attnrobust.data.raw import SPLITS, Reject, Row, line_words
@@ -34,32 +35,93 @@ def merge_duplicates(
         if value:
             by_hash.setdefault(value, []).append(row)
     same = [copies for copies in by_hash.values() if len(copies) > 1]
-    rejects, parent = [], {row.group: row.group for row in rows}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
-    for names in _spellings(parent):
-        for name in names[1:]:
-            parent[root(name)] = root(names[0])
+    rejects, together = [], _spellings({row.group for row in rows})
     for copies in same:
-        other = next((row for row in copies if row.split != copies[0].split), None)
-        if other:
-            raise UserError(
-                f"{copies[0].id} and {other.id} are the same image, but the data set puts them "
-                f"into different splits (lines {copies[0].line} and {other.line})"
-            )
+        _one_split(copies)
         if len({row.label for row in copies}) > 1:
             lines = line_words([row.line for row in copies])
             reason = f"same image with different labels in lines {lines}"
             rejects += [Reject(row.line, row.id, reason) for row in copies]
-        for row in copies[1:]:
-            parent[root(row.group)] = root(copies[0].group)
+        together.append([row.group for row in copies])
+    root = _joined(together)
     gone = {reject.line for reject in rejects}
     kept = [dataclasses.replace(row, group=root(row.group)) for row in rows if row.line not in gone]
     return kept, rejects, sum(len(copies) for copies in same)
+
+
+def join_copies(rows: Sequence[Row], pixels: Mapping[str, str]) -> list[Row]:
+    """The rows, those whose pictures are the same pixel by pixel in one group.
+
+    Args:
+        rows: As `merge_duplicates` leaves them.
+        pixels: A digest of each picture by id; pictures without one are nobody's copy.
+
+    Raises:
+        UserError: The data set puts the same picture into different splits.
+    """
+    alike = _alike(rows, pixels)
+    for copies in alike:
+        _one_split(copies)
+    root = _joined([[row.group for row in copies] for copies in alike])
+    return [dataclasses.replace(row, group=root(row.group)) for row in rows]
+
+
+def count_copies(
+    rows: Sequence[Row], contents: Mapping[Path, str], pixels: Mapping[str, str]
+) -> int:
+    """How many pictures are another's pixel by pixel, in other files; warns of other labels.
+
+    Args:
+        rows: As `merge_duplicates` leaves them.
+        contents: A digest of each file.
+        pixels: A digest of each picture by id.
+    """
+    count = 0
+    for copies in _alike(rows, pixels):
+        if len({contents[row.path] for row in copies}) == 1:
+            continue
+        count += len(copies)
+        if len({row.label for row in copies}) > 1:
+            log.warning(
+                "warning: exact copies have different labels, and one of them is wrong: %s",
+                ", ".join(f"{row.id} ({row.label})" for row in copies),
+            )
+    return count
+
+
+def _alike(rows: Sequence[Row], pixels: Mapping[str, str]) -> list[list[Row]]:
+    """Rows of the same picture, where there are several."""
+    by_picture: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.id in pixels:
+            by_picture.setdefault(pixels[row.id], []).append(row)
+    return [copies for copies in by_picture.values() if len(copies) > 1]
+
+
+def _one_split(copies: Sequence[Row]) -> None:
+    first = copies[0]
+    other = next((row for row in copies if row.split != first.split), None)
+    if other:
+        raise UserError(
+            f"{first.id} and {other.id} are the same image, but the data set puts them "
+            f"into different splits (lines {first.line} and {other.line})"
+        )
+
+
+def _joined(together: Iterable[Sequence[str]]) -> Callable[[str], str]:
+    """Each group's name after those that belong together have become one, chains of them too."""
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while group in parent:
+            group = parent[group]
+        return group
+
+    for names in together:
+        for name in names[1:]:
+            if root(name) != root(names[0]):
+                parent[root(name)] = root(names[0])
+    return root
 
 
 def _spellings(groups: Iterable[str]) -> list[list[str]]:

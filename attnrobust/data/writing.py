@@ -6,11 +6,7 @@ new ones are whole, and a killed run goes on after the last finished shard.
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
@@ -19,22 +15,22 @@ from typing import Any
 from tqdm import tqdm
 
 from attnrobust import keyed
-from attnrobust.data import discs, duplicates, raw, records, shards, splits
+from attnrobust.data import (
+    duplicates,
+    manifest,
+    preprocessing,
+    raw,
+    records,
+    rejected,
+    shards,
+    splits,
+)
 from attnrobust.data.raw import SPLITS, Reject, Row
 from attnrobust.data.workers import workers
 from attnrobust.disk import files, folders, lock, runs, schemas
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
-
-# Share of clipped values that is said aloud, and what clips less.
-CLIPPED = 0.05
-CLIPS_LESS = {
-    "gaussian_high_pass": "; less is with --filter gaussian_high_pass_by_size, whose "
-    "sigma is a share of --size"
-}
-
-REJECTS = ("line", "id", "reason")
 
 
 def write(
@@ -88,40 +84,39 @@ def _write(
     with workers(how.workers) as pool:
         masks = [row.mask for row in rows if row.mask]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
+        contents = dict(zip([row.path for row in rows], hashes, strict=False))
         rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
         rejects = [*rejects, *double]
-        _stop_if_too_many(rejects, total, how, partial)
-        plan = _plan(rows, classes, how)
-        contents = {
-            file: [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in part]
-            for file, part in plan.items()
-        }
-        image = [how.size, how.fit, how.filter, how.max_megapixels, duplicates.SIDE]
-        key = runs.digest([records.FORMER, name, *classes, *image], contents, hashes)
+        rejected.stop_if_too_many(rejects, total, how, partial)
+        planned = {file: shards.listed(part) for file, part in _plan(rows, classes, how).items()}
+        image = [how.size, how.fit, how.filter, how.turn_inverted, how.max_megapixels]
+        key = runs.digest(
+            [records.FORMER, name, *classes, *image, duplicates.SIDE], planned, hashes
+        )
         if folders.begin(partial, key):
             log.info("going on in %s", partial)
-        parts = _write_shards(partial, plan, classes, how, pool)
+        parts, exact = _write_groups(partial, rows, classes, how, pool=pool, contents=contents)
     for part in parts.values():
         rejects += [Reject(**reject) for reject in part["rejects"]]
-    _stop_if_too_many(rejects, total, how, partial)
-    described = _describe(name, classes, tasks or {}, parts, how) | {"same_content": copies}
+    rejected.stop_if_too_many(rejects, total, how, partial)
+    described = manifest.describe(name, classes, tasks, parts, how) | {"same_content": copies}
     described |= {"hash": records.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
-    _write_rejects(partial / "rejects.csv", rejects)
+    rejected.write(partial / rejected.FILE, rejects)
     near = duplicates.report(partial / duplicates.FILE, parts.values(), how.near_duplicates)
-    described["near_duplicates"] = near
-    if how.fit == "disc":
-        discs.report(partial / discs.FILE, parts.values())
+    described |= {"near_duplicates": near, "exact_copies": exact}
+    if report := preprocessing.FITS[how.fit].report:
+        report(partial, parts.values(), turn=how.turn_inverted)
     if how.filter != "none":
         count = sum(part["count"] for part in parts.values())
         described["clipped"] = round(sum(part["clipped"] for part in parts.values()) / count, 4)
     described["files"] = [name for name in folders.LISTS if (partial / name).is_file()]
     runs.save_json(partial / "dataset.json", described)
     folders.replace(partial, out)
-    if _ours(listed := _rejects_beside(out)):
+    if rejected.ours(listed := rejected.beside(out)):
         listed.unlink()
-    _say(described, rejects, out)
+    manifest.say(described, rejects, out)
     return records.load(out)
 
 
@@ -176,6 +171,32 @@ def _plan(
     return plan
 
 
+def _write_groups(
+    partial: Path,
+    rows: Sequence[Row],
+    classes: Sequence[str],
+    how: shards.Preparation,
+    *,
+    pool: Executor | None,
+    contents: Mapping[Path, str],
+) -> tuple[dict[str, Any], int]:
+    """Write all shards; returns their summaries, and how many images are exact copies.
+
+    Only decoded pictures tell which are exact copies. Where some turn out to stand in several
+    groups, these become one, and what changes by that is written again.
+    """
+    known = partial / "parts" / "pixels.json"
+    pixels: dict[str, str] = schemas.load_json(known, dict[str, str]) if known.is_file() else {}
+    while True:
+        joined = splits.join_copies(rows, pixels)
+        parts = _write_shards(partial, _plan(joined, classes, how), classes, how, pool)
+        found = {id_: mark for part in parts.values() for id_, mark in part["pixels"].items()}
+        if splits.join_copies(rows, found) == joined:
+            return parts, splits.count_copies(rows, contents, found)
+        pixels = found
+        runs.save_json(known, pixels)
+
+
 def _write_shards(
     partial: Path,
     plan: Mapping[str, list[Row]],
@@ -185,6 +206,12 @@ def _write_shards(
 ) -> dict[str, Any]:
     """Write what is missing of the plan; returns each shard's summary."""
     done = {file: partial / "parts" / f"{file}.json" for file in plan}
+    for path in partial.glob("*.tfrecord"):
+        summary = partial / "parts" / f"{path.name}.json"
+        rows = runs.digest(shards.listed(plan.get(path.name, [])))
+        if not summary.is_file() or _load(summary, partial)["rows"] != rows:
+            summary.unlink(missing_ok=True)
+            path.unlink()
     todo = [file for file in plan if not done[file].is_file()]
     ready = sum(len(plan[file]) for file in plan if file not in todo)
     total = sum(map(len, plan.values()))
@@ -203,137 +230,9 @@ def _write_shards(
             for future in as_completed(futures):
                 future.result()
                 bar.update(len(plan[futures[future]]))
-    return {
-        file: schemas.load_json(done[file], schemas.Written, f"remove {partial}") for file in plan
-    }
+    return {file: _load(done[file], partial) for file in plan}
 
 
-def _describe(
-    name: str,
-    classes: Sequence[str],
-    tasks: Mapping[str, records.Task],
-    parts: Mapping[str, Any],
-    how: shards.Preparation,
-) -> dict[str, Any]:
-    by_split: dict[str, Any] = {}
-    converted: Counter = Counter()
-    for split in SPLITS:
-        mine = [part for file, part in parts.items() if file.startswith(f"{split}-")]
-        counts: Counter = Counter()
-        for part in mine:
-            counts.update(part["class_counts"])
-            converted.update(part["converted"])
-        by_split[split] = {
-            "count": sum(counts.values()),
-            "class_counts": {label: counts[label] for label in classes},
-            "shards": [
-                {key: part[key] for key in ("file", "count", "bytes", "sha256")} for part in mine
-            ],
-        }
-    return {
-        "format": records.FORMAT,
-        "name": name,
-        "task": "classification",
-        "classes": list(classes),
-        "tasks": {task: dataclasses.asdict(row) for task, row in tasks.items()},
-        "size": how.size,
-        "fit": how.fit,
-        "filter": how.filter,
-        "split_seed": how.seed,
-        "fractions": how.fractions,
-        "converted": converted,
-        "splits": by_split,
-    }
-
-
-def _stop_if_too_many(
-    rejects: Sequence[Reject], total: int, how: shards.Preparation, partial: Path
-) -> None:
-    """Stop where too much is unusable: of what is there, and, without --partial, of all."""
-    missing = sum(reject.missing for reject in rejects)
-    damaged, there, allowed = len(rejects) - missing, total - missing, how.max_rejects
-    absent = not how.partial and len(rejects) > allowed * total and missing > allowed * total
-    if damaged <= allowed * there and (how.partial or len(rejects) <= allowed * total):
-        if missing:
-            log.info("%s of %s rows have no image file", f"{missing:,}", f"{total:,}")
-        return
-    path = _rejects_beside(partial.with_name(partial.name.removesuffix(".partial")))
-    if path.exists() and not _ours(path):
-        raise UserError(f"{path}: in the way of the list of rejects, and not one; move it away")
-    _write_rejects(path, rejects)
-    if absent:
-        first = min((one for one in rejects if one.missing), key=lambda reject: reject.line)
-        raise UserError(
-            f"{missing:,} of {total:,} rows have no image file"
-            + (f", and {damaged:,} others cannot be used" if damaged else "")
-            + f", more than --max-rejects {allowed:g} allows; --partial if that is meant, as of a "
-            f"partial download; the first is line {first.line} ({_shown(first.id)}): "
-            f"{_shown(first.reason)}; all are in {path}"
-        )
-    worst = [reject for reject in rejects if not reject.missing] or rejects
-    first = min(worst, key=lambda reject: reject.line)
-    count, of = (damaged, there) if damaged > allowed * there else (len(rejects), total)
-    kind = " with an image file" if missing and of == there else ""
-    raise UserError(
-        f"{count:,} of {of:,} rows{kind} cannot be used, more than --max-rejects {allowed:g} "
-        f"allows; the first is line {first.line} ({_shown(first.id)}): {_shown(first.reason)}; "
-        f"all are in {path}"
-    )
-
-
-def _shown(text: str) -> str:
-    """Text for a message of one line."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-
-
-def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(REJECTS)
-    for reject in sorted(rejects, key=lambda reject: reject.line):
-        # The csv module quotes the line end that it writes, not the others (a bare CR).
-        breaks = len(f"{reject.id}.{reject.reason}.".splitlines()) > 1
-        (quoting if breaks else writer).writerow([reject.line, reject.id, reject.reason])
-    runs.save_text(path, text.getvalue())
-
-
-def _rejects_beside(out: Path) -> Path:
-    """The list of what stopped a preparation, since there are no records that it could be in."""
-    return files.beside(out, "{}.rejects.csv")
-
-
-def _ours(listed: Path) -> bool:
-    """Whether a file is such a list."""
-    if not listed.is_file():
-        return False
-    with listed.open("rb") as file:
-        return file.readline().rstrip() == ",".join(REJECTS).encode()
-
-
-def _say(described: Mapping[str, Any], rejects: Sequence[Reject], out: Path) -> None:
-    counts = {split: described["splits"][split]["count"] for split in SPLITS}
-    log.info(
-        "%s: %s images (%s) in %s",
-        described["name"],
-        f"{sum(counts.values()):,}",
-        ", ".join(f"{split} {count:,}" for split, count in counts.items()),
-        out,
-    )
-    for what, count in described["converted"].items():
-        log.info("%d images with %s, stored upright as 8-bit RGB", count, what)
-    if described["same_content"]:
-        log.info(
-            "%d rows share their image with another; kept in one split", described["same_content"]
-        )
-    if described.get("clipped", 0) > CLIPPED:
-        log.warning(
-            "warning: the filter %s left %.1f %% of the values pure black or white; what "
-            "was there is lost%s",
-            described["filter"],
-            100 * described["clipped"],
-            CLIPS_LESS.get(described["filter"], ""),
-        )
-    duplicates.say(described["near_duplicates"], out / duplicates.FILE)
-    if rejects:
-        log.warning("%d rows rejected, with reasons in %s", len(rejects), out / "rejects.csv")
+def _load(summary: Path, partial: Path) -> dict[str, Any]:
+    found: dict[str, Any] = schemas.load_json(summary, schemas.Written, f"remove {partial}")
+    return found

@@ -39,7 +39,7 @@ FORMER = {
 LISTS = ("rejects.csv", "corruptions.csv", "duplicates.csv", "disc.csv")
 # What an unfinished folder of records may hold: shards, what describes them, temporary files.
 PARTS = re.compile(
-    rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|dataset\.json|"
+    rf"(parts/)?(\.[\w-]+-)?({SHARD}(\.json)?|plan\.json|pixels\.json|dataset\.json|"
     rf"{'|'.join(map(re.escape, LISTS))})|\.\d+-[^/]+"
 )
 PLAN = "parts/plan.json"

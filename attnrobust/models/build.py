@@ -77,7 +77,7 @@ def ready(model: config.Model, *, image_size: int) -> None:
         )
 
 
-def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
+def build(model: config.Model, *, classes: int, image_size: int, again: str = "") -> keras.Model:
     """The network that `model` describes; same seed, same initial weights.
 
     Seed it with `keras.utils.set_random_seed` before; to train on several devices, call it inside
@@ -88,6 +88,7 @@ def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
             without its ImageNet top, or this whole model as `save_weights("x.h5")` wrote it.
         classes: Number of logits.
         image_size: Height and width of the images, in pixels.
+        again: What to do where the weights file is damaged, for the message.
 
     Raises:
         UserError: Unknown backbone, head or cut; width or image size that the backbone lacks;
@@ -98,7 +99,7 @@ def build(model: config.Model, *, classes: int, image_size: int) -> keras.Model:
     cut = row.cuts[model.cut]
     stored: Stored = []
     if model.weights not in ("none", "imagenet"):
-        stored = _read(Path(model.weights))
+        stored = _read(Path(model.weights), again)
     whole = "logits" in dict(stored)
 
     images = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
@@ -180,13 +181,14 @@ def _backbone_size(backbone: str, width: float, cut: str) -> tuple[int, tuple[in
     return keras.Model(images, features).count_params(), tuple(features.shape[1:])
 
 
-def _read(path: Path) -> Stored:
+def _read(path: Path, again: str) -> Stored:
     """The layers with weights of a Keras .h5 file, in its order, which is topological.
 
     Raises:
         UserError: Not HDF5, damaged, or without Keras' list of layers.
     """
     path = path.expanduser()
+    remedy = f"; {again}" if again else ""
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)  # a file of model.save() nests them
@@ -196,18 +198,18 @@ def _read(path: Path) -> Stored:
                 for name, group in groups.items()
             ]
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({_one_line(error)})") from error
+        raise UserError(f"{path}: not a readable HDF5 file ({_one_line(error)}){remedy}") from error
     stored = [(name, arrays) for name, arrays in stored if arrays]
     for name, arrays in stored:
         if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
             raise UserError(
                 f"{path}: layer {name} holds numbers that are not finite; expected "
-                "weights of a training that did not break down"
+                f"weights of a training that did not break down{remedy}"
             )
     if not stored:
         raise UserError(
-            f"{path}: not a Keras weights file (it lists no layers); "
-            "write one with model.save_weights('x.h5'), not 'x.weights.h5'"
+            f"{path}: not a Keras weights file (it lists no layers)"
+            + (remedy or "; write one with model.save_weights('x.h5'), not 'x.weights.h5'")
         )
     return stored
 

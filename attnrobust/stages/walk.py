@@ -113,6 +113,7 @@ class Walk:
                 dataclasses.replace(self.experiment.model, weights=str(weights)),
                 classes=classes,
                 image_size=self.experiment.data.image_size,
+                again="run 'train' again",
             )
         replicas = Replicas(model, spread)
         size = replicas.batch(self.experiment.attack.batch_size)

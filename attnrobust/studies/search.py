@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnrobust import config
 from attnrobust.console import log_to
-from attnrobust.disk import lock, runs, schemas
+from attnrobust.disk import files, lock, runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.stages.walk import Walk
@@ -114,7 +114,9 @@ def place(run: Run) -> Path:
 def cell(root: Path, point: Point, folds: int, fold: int) -> Cell:
     """The run of one point on one fold; nothing is written."""
     name = "_".join(f"{key}-{text}" for key, text in point.settings.items())
-    safe = "".join(c if c.isalnum() or c in "_-." else "-" for c in name)
+    # What older searches have begun goes on under the name that it has.
+    before = "".join(c if c.isalnum() or c in "_-." else "-" for c in name)
+    safe = before if (root / before).is_dir() else files.safe_name(name)
     experiment = config.with_settings(
         point.experiment, [f"data.folds={folds}", f"data.fold={fold}"]
     )

@@ -166,7 +166,9 @@ class Written(Shard):
     rejects: list[Reject]
     converted: dict[str, Count]
     fingerprints: dict[str, str]
-    discs: dict[str, tuple[float, float, float, float, str]]
+    rows: str
+    pixels: dict[str, str]
+    facts: dict[str, dict[str, float | str]]
     clipped: Annotated[float, Meta(ge=0)]
 
 
