@@ -31,7 +31,7 @@ from attnrobust.attacks.transfer import in_full
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.report import attacks as report_attacks
-from attnrobust.report import limits
+from attnrobust.report import limits, wording
 
 CLASSES, SMALL = 4, {"steps": 6, "queries": 30, "rel_stepsize": 0.3}
 RADII = {"linf": 0.1, "l2": 0.5, "l0": 20.0}
