@@ -230,6 +230,11 @@ def test_where_the_discs_were_found_is_listed_least_sure_first(
     ]
     assert "warning: 1 photographs are upside down" in caplog.text
     assert "they are stored so without --turn-inverted (turned in disc.csv)" in caplog.text
+    other_out = ("--out", str(tmp_path / "turned"), *argv[2:], "--turn-inverted")
+    with caplog.at_level(logging.INFO, "attnrobust"):
+        assert call(folder, *other_out) == 0
+    assert "and turned back (turned in disc.csv)" in caplog.text
+    assert json.loads((tmp_path / "turned" / "dataset.json").read_text())["turn_inverted"] is True
     again = ("--out", str(out), "--size", "32", "--max-rejects", "0.1")
     assert call(folder, *again) == 0, "made anew, of another fit"
     assert not (out / "disc.csv").exists()

@@ -32,7 +32,7 @@ from attnrobust.attacks.transfer import in_full
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.report import attacks as report_attacks
-from attnrobust.report import wording
+from attnrobust.report import limits, wording
 
 CLASSES, SMALL = 4, {"steps": 6, "queries": 30, "rel_stepsize": 0.3}
 RADII = {"linf": 0.1, "l2": 0.5, "l0": 20.0}
@@ -284,7 +284,7 @@ def test_what_no_row_knows_is_refused_before_there_is_a_model(settings, message)
 def test_the_table_is_read_without_tensorflow():
     code = (
         "import sys; from attnrobust.attacks.methods import ATTACKS; "
-        "from attnrobust.report import attacks, wording; assert len(ATTACKS) > 20; "
+        "from attnrobust.report import attacks, limits; assert len(ATTACKS) > 20; "
         "assert not {'tensorflow', 'foolbox'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -337,7 +337,7 @@ def test_a_new_row_is_known_to_configuration_and_report(brighten):
         checks.settings(config.Attack("brighten", aims="left"))
     with pytest.raises(UserError, match="brighten cannot aim at a class"):
         methods.target_of(config.Attack("brighten", target="nv"), ["nv"])
-    (words,) = wording.attacks([Shown("brighten", setting)])
+    (words,) = limits.attacks([Shown("brighten", setting)])
     assert words.startswith("brighten with 4 steps of 0.5 ε each and 1 start at random")
     assert report_attacks._other([Shown("mine", setting)]) == (
         " Other settings than usual: mine: steps 4 (invented: 9)."
