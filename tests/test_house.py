@@ -59,7 +59,8 @@ TABLES = {
     "data.preprocessing.FILTERS": column("filter"),
     "data.preprocessing.FITS": block("A rectangle becomes a square"),
     "data.sampling.SAMPLING": row("rare classes", "`training.sampling`: (.+?); `"),
-    "explanations.methods.EXPLANATIONS": row("explanations"),
+    "explanations.baselines.BASELINES": row("explanations", "`explanation.baseline`: (.+?);"),
+    "explanations.methods.EXPLANATIONS": row("explanations", "(.+?); `explanation.baseline`"),
     "measures.heatmaps.HEATMAP_METRICS": row("heatmap metrics"),
     "measures.metrics.METRICS": row("metrics"),
     "models.backbones.BACKBONES": column("backbone"),
@@ -84,6 +85,10 @@ NO_CHOICE = {
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
+    "attnrobust.explanations.attention": "attnrobust.explanations.methods",
+    "attnrobust.explanations.cams": "attnrobust.explanations.methods",
+    "attnrobust.explanations.gradients": "attnrobust.explanations.methods",
+    "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
