@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.disk import runs, schemas
+from attnrobust.disk import runs, schemas, stamps
 from attnrobust.errors import UserError
 from attnrobust.explanations import stage
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import build
+from attnrobust.report import wording
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +246,18 @@ def test_attention_and_class_activation_maps_ask_for_what_they_show(tiny):
                 stage.require(flat, config.Explanation(methods=(name,)))
         elif not row.needs_attention:
             stage.require(flat, config.Explanation(methods=(name,), layer="nope"))
+
+
+def test_what_was_explained_before_there_were_settings_still_holds():
+    """A stamp of long ago lacks them; each default does what was done then."""
+    before = {"methods": ["grad_cam"], "layer": "features", "target": "prediction"}
+    now = json.loads(json.dumps(dataclasses.asdict(config.Explanation())))
+    assert stamps.completed({"explanation": before}) == {"explanation": now}
+
+
+def test_pages_say_which_class_was_explained():
+    results = [SimpleNamespace(explanation=config.Explanation(target=t)) for t in ("label", "mel")]
+    assert wording.explained(results) == "the class mel or (by run) the true class"
 
 
 def test_a_class_is_given_by_name_or_number():

@@ -22,7 +22,7 @@ def occlusion(model: keras.Model, batch: Batch, setting: config.Explanation) -> 
     pixel's value is the mean over the squares that cover it (Margeloiu et al. 2020, B.3).
     """
     count, height, width, _ = batch.images.shape
-    squares = list(itertools.product(_parts(height, setting), _parts(width, setting)))
+    squares = squares_of(height, width, setting)
     score = base.scores(model, probability=setting.occlusion_drop == "probability")
 
     def covered(place: int, square: tuple[slice, slice]) -> np.ndarray:
@@ -42,6 +42,11 @@ def occlusion(model: keras.Model, batch: Batch, setting: config.Explanation) -> 
     for (place, square), value in base.in_batches(score, rows):
         drops[place][square] += whole[place] - value
     return Maps((drops / numbers).astype(np.float32)[..., np.newaxis])
+
+
+def squares_of(height: int, width: int, setting: config.Explanation) -> list[tuple[slice, slice]]:
+    """Rows and columns of every square that is covered in turn."""
+    return list(itertools.product(_parts(height, setting), _parts(width, setting)))
 
 
 def _parts(size: int, setting: config.Explanation) -> list[slice]:
