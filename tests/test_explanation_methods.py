@@ -106,6 +106,18 @@ def test_of_a_linear_model_integrated_gradients_are_weights_times_difference(
     np.testing.assert_allclose(found.difference, wanted.sum((1, 2, 3)), rtol=1e-3, atol=1e-3)
 
 
+def test_of_a_square_the_middle_of_the_path_tells_all(images):
+    """From black, the sum of squares is attributed as it stands, by one gradient already."""
+    image = keras.Input((24, 24, 3))
+    squares = keras.layers.Lambda(lambda x: tf.reduce_sum(x**2, axis=(1, 2)))(image)
+    network = keras.Model(image, squares)
+    found = attributions(
+        "integrated_gradients", network, of(images, [2] * 5), baseline="black", integration_steps=1
+    )
+    np.testing.assert_allclose(found[..., 2], images[..., 2] ** 2, rtol=1e-5)
+    assert not found[..., :2].any()
+
+
 def test_of_a_linear_model_the_drop_is_the_weight_under_the_square(linear, images):
     """Squares of 12 px that do not overlap: each pixel has its own square's drop of the logit."""
     network, weights = linear

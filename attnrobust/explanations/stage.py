@@ -237,15 +237,14 @@ def _targets(
 
 
 def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) -> None:
-    error, difference = found["completeness_error"], np.abs(found["logit_difference"])
+    error, difference = found["completeness_error"], np.abs(found["logit_difference"]).sum()
     log.info(
-        "%s, %s: attributions miss the difference of logits by %.2g in the median, at most %.2g; "
-        "as a share of all differences %.2g %%",
+        "%s, %s: attributions miss the differences of logits by %.2g in the median, at most %.2g%s",
         method,
         condition,
         np.median(error),
         error.max(),
-        100 * error.sum() / max(difference.sum(), 1e-30),
+        f"; in all {100 * error.sum() / difference:.2g} % of them" if difference else "",
     )
 
 
