@@ -203,6 +203,25 @@ def test_stage_keeps_signed_maps_their_scale_and_completeness(
     np.testing.assert_array_equal(found["completeness_error"] >= 0, True)
 
 
+@pytest.mark.parametrize(("steps", "warned"), [(1, True), (200, False)])
+def test_too_few_steps_on_a_path_are_said(steps, warned, images, tiny, tmp_path, caplog):
+    """From black to an image, the gradient of the sum of fourth powers is 4 x ** 3 at the end."""
+    attacked(tmp_path / "attack", images, np.array([0, 3, 2, 2, 6]))
+    image = keras.Input((32, 32, 3))
+    powers = keras.layers.Lambda(lambda x: tf.reduce_sum(x**4, axis=(1, 2)))(image)
+    setting = config.Explanation(
+        methods=("integrated_gradients",), baseline="black", integration_steps=steps
+    )
+    images_of = {"clean": stage.of_attack(tiny.attack, tmp_path / "attack")["clean"]}
+    network = keras.Model(image, keras.layers.Concatenate()([powers, powers, powers[:, :1]]))
+    stage.explain(network, setting, images_of, tmp_path / "explain", classes=CLASSES, seed=0)
+    assert ("attributions are incomplete (above 5 %)" in caplog.text) == warned
+    # One gradient in the middle: 4 (x / 2) ** 3 times x is half of x ** 4.
+    found = runs.load_npz(tmp_path / "explain" / "integrated_gradients-clean.npz")
+    share = found["completeness_error"] / found["logit_difference"]
+    np.testing.assert_allclose(share, 0.5 if steps == 1 else 0, atol=1e-3)
+
+
 def test_a_map_that_is_not_finite_is_refused_by_method_and_image(model, images, tiny, tmp_path):
     attacked(tmp_path / "attack", images, np.array([0, 3, 2, 2, 6]))
     images_of = stage.of_attack(tiny.attack, tmp_path / "attack")

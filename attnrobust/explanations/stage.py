@@ -29,6 +29,8 @@ from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
 
+# Of the differences of logits, what attributions may miss without a warning.
+INCOMPLETE = 0.05
 # Words of `explanation.target` that are no class.
 OWN, TRUE = "prediction", "label"
 
@@ -246,6 +248,12 @@ def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) 
         error.max(),
         f"; in all {100 * error.sum() / difference:.2g} % of them" if difference else "",
     )
+    if error.sum() > INCOMPLETE * difference > 0:
+        log.warning(
+            "warning: these attributions are incomplete (above %g %%): the gradient changes faster "
+            "along the path than explanation.integration_steps can follow; take more",
+            100 * INCOMPLETE,
+        )
 
 
 def _stored(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
