@@ -15,6 +15,7 @@ TABLES = {
     "augmentations": "data.augmentation.AUGMENTATIONS",
     "augmix-operations": "training.mixing.OPERATIONS",
     "backbones": "models.backbones.BACKBONES",
+    "baselines": "explanations.baselines.BASELINES",
     "calibration": "measures.calibration.CALIBRATION",
     "class-weights": "training.losses.CLASS_WEIGHTS",
     "corruptions": "corruptions.CORRUPTIONS",

@@ -240,7 +240,16 @@ def test_text_that_is_no_experiment_is_a_user_error(text: str, message: str) -> 
         ("attack.samples", [0]),
         ("attack.rel_stepsize", [0.0, -0.1]),
         ("attack.mode", ["fast"]),
-        ("explanation.target", ["class"]),
+        ("explanation.target", [""]),
+        ("explanation.smooth_samples", [0]),
+        ("explanation.smooth_noise", [0.0, -0.1, float("nan")]),
+        ("explanation.baseline_draws", [0]),
+        ("explanation.integration_steps", [0]),
+        ("explanation.occlusion_stride", [0]),
+        ("explanation.occlusion_patch", [0, 24]),
+        ("explanation.occlusion_fill", [-0.1, 1.1]),
+        ("explanation.occlusion_drop", ["loss"]),
+        ("explanation.score_maps", [0]),
     ],
 )
 def test_values_outside_the_limits_are_refused_by_name(key: str, values: list[Any]) -> None:

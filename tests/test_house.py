@@ -44,6 +44,10 @@ NO_CHOICE = {
 }
 # Modules that no test takes anything from -> the one that the tests call instead.
 BEHIND = {
+    "attnrobust.explanations.attention": "attnrobust.explanations.methods",
+    "attnrobust.explanations.cams": "attnrobust.explanations.methods",
+    "attnrobust.explanations.gradients": "attnrobust.explanations.methods",
+    "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
     "attnrobust.data.circles": "attnrobust.data.fundus",
     "attnrobust.data.manifest": "attnrobust.data.writing",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",

@@ -72,6 +72,12 @@ def test_every_stage_has_a_ready_step() -> None:
             "explanation.layer=logits",
             r"explanation\.layer 'logits' gives no \(H, W, C\) feature map",
         ),
+        ("explanation.target=7", r"explanation\.target = 7: expected .* or its number, 0 to 6"),
+        ("explanation.baseline=grey", r"no explanation\.baseline 'grey'; known: black, white"),
+        (
+            "model.head=gap --set explanation.methods=attention",
+            r"explanation\.methods 'attention': the network has no soft attention",
+        ),
         ("training.augmentation=flips", r"no training\.augmentation 'flips'; did you mean flip"),
         ("training.corruptions=jpg", r"no training\.corruptions 'jpg'; did you mean jpeg"),
         ("training.schedule=cos", r"no training\.schedule 'cos'; did you mean cosine"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnrobust.config.checking import require
+from attnrobust.config.explanation import Explanation
 from attnrobust.config.training import Training
 
 
@@ -273,29 +274,6 @@ class Checks:
         for name in ("samples", "draws", "queries"):
             value = getattr(self, name)
             require(value >= 1, f"checks.{name}", value, "at least 1")
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Which heatmaps are made, for the sample images of the attack stage.
-
-    Attributes:
-        methods: Rows of EXPLANATIONS (attnrobust/explanations/methods.py).
-        layer: Layer whose feature map is explained; `features` is the map the head receives.
-        target: Class that is explained: the model's own `prediction` on each image, or the `label`.
-    """
-
-    methods: tuple[str, ...] = ("grad_cam",)
-    layer: str = "features"
-    target: str = "prediction"
-
-    def __post_init__(self) -> None:
-        require(
-            self.target in ("prediction", "label"),
-            "explanation.target",
-            self.target,
-            "prediction or label",
-        )
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,66 @@
-"""EXPLANATIONS: images and targets to heatmaps, float32 (N, H, W), 0 or larger, not normalised."""
+"""EXPLANATIONS: images and targets to heatmaps, explained on logits, not normalised.
+
+A method gives attributions, one for each value of the image or each place. How their channels
+become one map is said here and nowhere else: `heatmap` is the sum of absolute values (Margeloiu et
+al. 2020, appendix B), `signed` the sum as it is, where the method's row is signed.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import numpy as np
-import tensorflow as tf
 from tensorflow import keras
 
-# (model, images (N, H, W, 3) in [0, 1], targets (N,), layer name) to heatmaps (N, H, W)
-Explanation = Callable[[keras.Model, np.ndarray, np.ndarray, str], np.ndarray]
+from attnrobust import config
+from attnrobust.errors import UserError
+from attnrobust.explanations.attention import attention
+from attnrobust.explanations.base import Batch, Row
+from attnrobust.explanations.cams import grad_cam, grad_cam_pp, layer_cam, score_cam
+from attnrobust.explanations.gradients import (
+    gradient,
+    gradient_x_input,
+    integrated_gradients,
+    smooth_grad,
+)
+from attnrobust.explanations.occlusion import occlusion
 
 
-def grad_cam(model: keras.Model, images: np.ndarray, targets: np.ndarray, layer: str) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of the target's logit.
+def heatmaps(
+    method: str, model: keras.Model, batch: Batch, setting: config.Explanation
+) -> dict[str, np.ndarray]:
+    """Explain images by a row of EXPLANATIONS.
 
-    The maps are those of tf-keras-vis, and resized as there: linearly, from the layer's size to
-    the image's, corner to corner. A model that does not depend on the layer gives zeros.
+    Returns:
+        `heatmap` (N, H, W) float32, 0 or larger; `signed` (N, H, W) float32 where the row is;
+        where theory says what attributions add up to, `logit_difference` (N,), that sum, and
+        `completeness_error` (N,), how far from it they are, both float32.
+
+    Raises:
+        UserError: A map is not finite; named with its image.
     """
-    from scipy.ndimage import zoom
-    from tf_keras_vis.utils import zoom_factor
-
-    maps = _class_maps(model, layer)(
-        tf.convert_to_tensor(images, tf.float32), tf.convert_to_tensor(targets, tf.int32)
-    ).numpy()
-    heatmaps = zoom(maps, zoom_factor(maps.shape, images.shape), order=1)
-    return np.asarray(heatmaps, dtype=np.float32)
-
-
-@functools.lru_cache(maxsize=1)
-def _class_maps(model: keras.Model, layer: str) -> Callable[..., tf.Tensor]:
-    """Images and targets to maps of the layer's size; the last one asked for is kept compiled.
-
-    In a graph only what leads to the maps is computed: the derivative of what comes after the
-    layer, for its activations alone. The eager tape of tf-keras-vis also computes those for all
-    weights there, which costs three times as much and, on a narrow network with an odd batch,
-    meets the fault of TensorFlow's oneDNN that `models.backbones.resnet` names.
-    """
-    tap = keras.Model(model.input, [model.get_layer(layer).output, model.output])
-    size = [None, *model.input_shape[1:]]
-
-    @tf.function(input_signature=[tf.TensorSpec(size, tf.float32), tf.TensorSpec([None], tf.int32)])
-    def maps(images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        features, logits = tap(images, training=False)
-        score = tf.gather(logits, targets, axis=1, batch_dims=1)
-        (slopes,) = tf.gradients(score, features, unconnected_gradients="zero")
-        # Under mixed precision, the sums are float32.
-        slopes, features = tf.cast(slopes, tf.float32), tf.cast(features, tf.float32)
-        weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
-        return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-
-    return maps
+    row = EXPLANATIONS[method]
+    attributions, difference = row.explain(model, batch, setting)
+    for id_, each in zip(batch.ids, attributions, strict=True):
+        if not np.isfinite(each).all():
+            raise UserError(f"explanation.methods '{method}': the map of image {id_} is not finite")
+    found = {"heatmap": np.abs(attributions).sum(axis=-1)}
+    if row.signed:
+        found["signed"] = attributions.sum(axis=-1)
+    if difference is not None:
+        total = attributions.sum(axis=(1, 2, 3), dtype=np.float64)
+        found["logit_difference"] = difference.astype(np.float32)
+        found["completeness_error"] = np.abs(total - difference).astype(np.float32)
+    return found
 
 
-EXPLANATIONS: dict[str, Explanation] = {"grad_cam": grad_cam}
+EXPLANATIONS: dict[str, Row] = {
+    "gradient": Row(gradient, signed=True),
+    "gradient_x_input": Row(gradient_x_input, signed=True),
+    "smooth_grad": Row(smooth_grad, signed=True, random=True),
+    "integrated_gradients": Row(integrated_gradients, signed=True, random=True),
+    "occlusion": Row(occlusion, signed=True),
+    "grad_cam": Row(grad_cam, needs_layer=True),
+    "grad_cam_pp": Row(grad_cam_pp, needs_layer=True),
+    "layer_cam": Row(layer_cam, needs_layer=True),
+    "score_cam": Row(score_cam, needs_layer=True),
+    "attention": Row(attention, needs_attention=True),
+}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,49 +20,98 @@ from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
 from attnrobust.errors import UserError
 from attnrobust.explanations import SAMPLES
-from attnrobust.explanations.methods import EXPLANATIONS
+from attnrobust.explanations.base import BATCH, Batch
+from attnrobust.explanations.baselines import BASELINES
+from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import build
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.replicas import Replicas
 
-BATCH = 16
+log = logging.getLogger("attnrobust")
+
+# Of the differences of logits, what attributions may miss without a warning.
+INCOMPLETE = 0.05
+# Words of `explanation.target` that are no class.
+OWN, TRUE = "prediction", "label"
 
 
-def ready(setting: config.Explanation, model: config.Model, *, classes: int, size: int) -> None:
+def ready(
+    setting: config.Explanation, model: config.Model, *, classes: Sequence[str], size: int
+) -> None:
     """What can be known before there are weights; the network is built where its names must be.
 
     Args:
         setting: Methods, layer, target.
         model: The network, whatever its weights.
-        classes: Number of its logits.
+        classes: Names of its logits.
         size: Height and width of its images.
 
     Raises:
-        UserError: No such method, no such layer, or one that gives no (H, W, C) map.
+        UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
+            map, for a method that needs one; no soft attention for one that shows it.
     """
-    for method in setting.methods:
-        config.lookup("explanation.methods", EXPLANATIONS, method)
+    rows = [config.lookup("explanation.methods", EXPLANATIONS, name) for name in setting.methods]
+    config.lookup("explanation.baseline", BASELINES, setting.baseline)
+    if setting.target not in (OWN, TRUE):
+        class_of(setting.target, classes)
     taps = BACKBONES[model.backbone].taps if model.cut == "full" else ()
-    if setting.layer not in ("features", *taps):
-        require_layer(
+    unknown = setting.layer not in ("features", *taps) and any(row.needs_layer for row in rows)
+    if unknown or any(row.needs_attention for row in rows):
+        require(
             build.build(
-                dataclasses.replace(model, weights="none"), classes=classes, image_size=size
+                dataclasses.replace(model, weights="none"), classes=len(classes), image_size=size
             ),
-            setting.layer,
+            setting,
         )
 
 
-def require_layer(model: keras.Model, layer: str) -> None:
-    """Raise a UserError unless the model has that layer, and it gives an (H, W, C) map."""
-    if layer not in [each.name for each in model.layers]:
+def class_of(target: str, classes: Sequence[str]) -> int:
+    """The class that `explanation.target` names, or gives the number of.
+
+    Raises:
+        UserError: There is none.
+    """
+    if target in classes:
+        return list(classes).index(target)
+    if target.isdecimal() and int(target) < len(classes):
+        return int(target)
+    raise UserError(
+        f"explanation.target = {target}: {_near(target, classes)}expected {OWN}, {TRUE}, a class "
+        f"({', '.join(classes)}) or its number, 0 to {len(classes) - 1}"
+    )
+
+
+def require(model: keras.Model, setting: config.Explanation) -> None:
+    """Raise a UserError unless the model has what the methods look at."""
+    for name in setting.methods:
+        row = EXPLANATIONS[name]
+        if row.needs_layer:
+            _require_layer(model, setting.layer, name)
+        if row.needs_attention and build.attention_model(model) is None:
+            raise UserError(
+                f"explanation.methods '{name}': the network has no soft attention; "
+                "model.head says which head it has"
+            )
+
+
+def _require_layer(model: keras.Model, layer: str, method: str) -> None:
+    if not any(isinstance(each, keras.layers.Conv2D) for each in model.layers):
+        raise UserError(f"explanation.methods '{method}': the network has no convolution")
+    names = [each.name for each in model.layers]
+    if layer not in names:
         ends = ("_out", "_ac", "_relu")
-        maps = [each.name for each in model.layers if each.name.endswith(ends)]
+        maps = [name for name in names if name.endswith(ends)]
         raise UserError(
-            f"explanation.layer '{layer}': no such layer; features is the map the head "
-            f"receives; others: {', '.join(maps[-9:])}"
+            f"explanation.layer '{layer}': no such layer; {_near(layer, names)}features is the map "
+            f"the head receives; others: {', '.join(maps[-9:])}"
         )
     if len(_shape(model.get_layer(layer))) != 4:
         raise UserError(f"explanation.layer '{layer}' gives no (H, W, C) feature map")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def of_attack(attack: config.Attack, attacked: Path) -> dict[str, Path]:
@@ -122,30 +173,49 @@ def unattacked(
 
 
 def explain(
-    model: keras.Model, setting: config.Explanation, images: Mapping[str, Path], folder: Path
+    model: keras.Model,
+    setting: config.Explanation,
+    images: Mapping[str, Path],
+    folder: Path,
+    *,
+    classes: Sequence[str],
+    seed: int,
 ) -> None:
     """Write `<method>-<condition>.npz` for the sample images of every condition.
 
-    Each holds id (S,), heatmap (S, H, W) float16, target (S,) (class explained) and prediction
-    (S,).
+    Each holds id (S,), heatmap (S, H, W) float16, scale (S,) (what the heatmap was multiplied by),
+    target (S,) (class explained) and prediction (S,); where the method is signed, signed (S, H, W)
+    float16, scaled alike; where attributions have a sum in theory, logit_difference (S,) and
+    completeness_error (S,).
 
     Args:
         model: Images to logits.
-        setting: Methods, layer, target.
+        setting: Methods and what they ask for.
         images: The file of each condition's sample images: `clean` and `<attack>-<epsilon>`.
         folder: Of this stage.
+        classes: Names of the logits.
+        seed: Of the run.
 
     Raises:
-        UserError: The model has no such layer, or its feature map is no (H, W, C) map.
+        UserError: The model lacks what a method looks at, or a map is not finite.
     """
-    require_layer(model, setting.layer)
+    require(model, setting)
     work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in tqdm(work, "explain", unit="condition", disable=None):
         path = folder / f"{method}-{condition}.npz"
         if path.exists():
             continue
-        found = schemas.load_npz(images[condition], schemas.SHOWN)
-        runs.save_npz(path, **_heatmaps(model, setting, method, found))
+        shown = schemas.load_npz(images[condition], schemas.SHOWN)
+        targets, predictions = _targets(model, setting.target, shown, classes)
+        ids, pictures = shown["sample_id"], shown["sample_image"]
+        parts = [
+            heatmaps(method, model, Batch(pictures[part], targets[part], ids[part], seed), setting)
+            for part in (slice(i, i + BATCH) for i in range(0, len(ids), BATCH))
+        ]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if "completeness_error" in found:
+            _say_complete(method, condition, found)
+        runs.save_npz(path, id=ids, target=targets, prediction=predictions, **_stored(found))
 
 
 def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
@@ -154,36 +224,55 @@ def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
     return tuple(shape) if isinstance(shape, tuple) else ()
 
 
-def _heatmaps(
-    model: keras.Model, setting: config.Explanation, method: str, attacked: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    row = EXPLANATIONS[method]
-    position = {id_: index for index, id_ in enumerate(attacked["id"])}
-    labels = np.array([attacked["label"][position[id_]] for id_ in attacked["sample_id"]])
-    images = attacked["sample_image"]
-    predictions = task.predict(model.predict(images, batch_size=BATCH, verbose=0))
-    targets = predictions if setting.target == "prediction" else labels
-    heatmaps = np.concatenate(
-        [
-            row(model, images[i : i + BATCH], targets[i : i + BATCH], setting.layer)
-            for i in range(0, len(images), BATCH)
-        ]
+def _targets(
+    model: keras.Model, target: str, shown: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class explained and class predicted of each sample image."""
+    predictions = task.predict(model.predict(shown["sample_image"], batch_size=BATCH, verbose=0))
+    if target == OWN:
+        return predictions, predictions
+    if target == TRUE:
+        position = {id_: index for index, id_ in enumerate(shown["id"])}
+        labels = [shown["label"][position[id_]] for id_ in shown["sample_id"]]
+        return np.array(labels), predictions
+    return np.full(len(predictions), class_of(target, classes)), predictions
+
+
+def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) -> None:
+    error, difference = found["completeness_error"], np.abs(found["logit_difference"]).sum()
+    log.info(
+        "%s, %s: attributions miss the differences of logits by %.2g in the median, at most %.2g%s",
+        method,
+        condition,
+        np.median(error),
+        error.max(),
+        f"; in all {100 * error.sum() / difference:.2g} % of them" if difference else "",
     )
-    if not np.isfinite(heatmaps).all():
-        raise UserError(f"{method}: the heatmaps are not finite")
-    return {
-        "id": attacked["sample_id"],
-        "heatmap": half(heatmaps),
-        "target": targets,
-        "prediction": predictions,
+    if error.sum() > INCOMPLETE * difference > 0:
+        log.warning(
+            "warning: these attributions are incomplete (above %g %%): the gradient changes faster "
+            "along the path than explanation.integration_steps can follow; take more",
+            100 * INCOMPLETE,
+        )
+
+
+def _stored(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Maps as float16, with what they were multiplied by; all else as it is."""
+    scale = scales(found["heatmap"])
+    halves = {
+        name: (values * scale[:, np.newaxis, np.newaxis]).astype(np.float16)
+        for name, values in found.items()
+        if values.ndim == 3
     }
+    return {**found, **halves, "scale": scale}
 
 
-def half(heatmaps: np.ndarray) -> np.ndarray:
-    """As float16, each map scaled by a power of two where its range would not fit.
+def scales(heatmaps: np.ndarray) -> np.ndarray:
+    """Powers of two (N,) that bring heatmaps (N, H, W) into the range of float16; 1 where they are.
 
-    float16 ends at 65504 and loses digits below 6e-5; a heatmap's scale has no meaning.
+    float16 ends at 65504 and loses digits below 6e-5.
     """
-    peak = np.maximum(heatmaps.max(axis=(1, 2), keepdims=True), 1e-30)
-    scale = np.where((peak > 1e4) | (peak < 1e-1), np.exp2(-np.floor(np.log2(peak))), 1.0)
-    return (heatmaps * scale).astype(np.float16)
+    peak = heatmaps.max(axis=(1, 2))
+    outside = (peak > 1e4) | ((peak < 1e-1) & (peak > 0))
+    peak = np.maximum(peak, np.float32(1e-30))
+    return np.where(outside, np.exp2(-np.floor(np.log2(peak))), 1.0).astype(np.float32)

@@ -96,7 +96,9 @@ def explained(results: Sequence[Result]) -> str:
         "label": "the true class",
     }
     targets = {result.explanation.target for result in results}
-    return " or (by run) ".join(words[target] for target in sorted(targets, reverse=True))
+    return " or (by run) ".join(
+        words.get(target, f"the class {target}") for target in sorted(targets, reverse=True)
+    )
 
 
 def _explained(result: Result) -> bool:

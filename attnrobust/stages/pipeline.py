@@ -193,7 +193,14 @@ def explain(walk: Walk) -> None:
                 if attacked
                 else stage.unattacked(replicas, dataset, data, number, folder)
             )
-            stage.explain(replicas.model, walk.experiment.explanation, images, folder)
+            stage.explain(
+                replicas.model,
+                walk.experiment.explanation,
+                images,
+                folder,
+                classes=dataset.classes,
+                seed=walk.experiment.seed,
+            )
     if not label:
         log.info("no attack has finished: heatmaps of the images as they are alone")
         return

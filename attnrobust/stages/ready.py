@@ -147,7 +147,7 @@ def explain(plan: Plan) -> None:
     stage.ready(
         experiment.explanation,
         experiment.model,
-        classes=len(walk.dataset().classes),
+        classes=walk.dataset().classes,
         size=experiment.data.image_size,
     )
     label = walk.label if "attack" in plan.before else walk.explained()

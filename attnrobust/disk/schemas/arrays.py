@@ -21,7 +21,16 @@ PREDICTED: Arrays = {"id": "U N", **SEEN}
 SHOWN: Arrays = {"id": "U N", "label": "i N", "sample_id": "U S", "sample_image": "p S H W 3"}
 MEASURED: Arrays = {**PREDICTED, "linf": "f N", "l2?": "f N", "l0?": "f N"}
 ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SHOWN, "sample_mask?": "b S H W"}
-EXPLAINED: Arrays = {"id": "U N", "heatmap": "f N H W", "target?": "i N", "prediction?": "i N"}
+EXPLAINED: Arrays = {
+    "id": "U N",
+    "heatmap": "f N H W",
+    "scale?": "f N",
+    "signed?": "f N H W",
+    "target?": "i N",
+    "prediction?": "i N",
+    "logit_difference?": "f N",
+    "completeness_error?": "f N",
+}
 
 
 def judged(names: Sequence[str]) -> Arrays:

@@ -1,0 +1,179 @@
+"""What explanations cost, against xplique, tf-keras-vis and the floor of their own gradients.
+
+    python -m benchmarks.explanations [--quick] [--rounds 5] [--only occlusion]
+
+Integrated gradients of 50 steps, SmoothGrad of 25 samples and occlusion by squares of 50 px every
+25 px, of 16 images of 224 px through a ResNet-50. All take turns in one process, so that other work
+on the machine slows all; ratios are taken within a round, and their median, smallest and largest
+are printed. The floor is what nobody can do without: as many compiled gradients (for occlusion,
+forward passes) as the method asks for, in batches of 16, at the time of the best one of the round.
+
+tf-keras-vis has no integrated gradients and no occlusion. In xplique, occlusion leaves out the far
+edges (49 squares in place of 64 on 224 px), and both libraries see logits, as ours do. `--quick`
+is a smoke run: a ResNet-18 of a quarter of the width at 64 px, 4 images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+from tf_keras_vis.saliency import Saliency
+from tf_keras_vis.utils.scores import CategoricalScore
+from xplique import attributions
+
+from attnrobust import config
+from attnrobust.explanations import base
+from attnrobust.explanations.base import Batch
+from attnrobust.explanations.methods import heatmaps
+from attnrobust.explanations.occlusion import squares_of
+from attnrobust.models import build
+
+STEPS, SAMPLES, PATCH, STRIDE, FILL = 50, 25, 50, 25, 0.5
+SETTING = config.Explanation(
+    integration_steps=STEPS,
+    baseline="black",
+    smooth_samples=SAMPLES,
+    occlusion_patch=PATCH,
+    occlusion_stride=STRIDE,
+    occlusion_fill=FILL,
+    occlusion_drop="logit",
+)
+Work = Callable[[], object]
+
+
+def ours(model: keras.Model, batch: Batch) -> dict[str, Work]:
+    """Each method by this project."""
+
+    def work(method: str) -> Work:
+        return lambda: heatmaps(method, model, batch, SETTING)
+
+    return {name: work(name) for name in ("integrated_gradients", "smooth_grad", "occlusion")}
+
+
+def xplique(model: keras.Model, batch: Batch) -> dict[str, Work]:
+    """Each method by xplique, in batches of the same size."""
+    size, scale = batch.images.shape[1], batch.images.shape[1] / 224
+    targets = keras.utils.to_categorical(batch.targets, model.output_shape[-1])
+    range_ = float(np.mean([np.ptp(image) for image in batch.images]))
+    made = {
+        "integrated_gradients": attributions.IntegratedGradients(
+            model, batch_size=base.BATCH, steps=STEPS, baseline_value=0.0
+        ),
+        "smooth_grad": attributions.SmoothGrad(
+            model, batch_size=base.BATCH, nb_samples=SAMPLES, noise=SETTING.smooth_noise * range_
+        ),
+        "occlusion": attributions.Occlusion(
+            model,
+            batch_size=base.BATCH,
+            patch_size=min(size, round(PATCH * scale)),
+            patch_stride=round(STRIDE * scale),
+            occlusion_value=FILL,
+        ),
+    }
+
+    def work(explainer: attributions.base.BlackBoxExplainer) -> Work:
+        return lambda: np.asarray(explainer(batch.images, targets))
+
+    return {name: work(explainer) for name, explainer in made.items()}
+
+
+def tf_keras_vis(model: keras.Model, batch: Batch) -> dict[str, Work]:
+    """Each method that tf-keras-vis has."""
+    saliency, score = Saliency(model), CategoricalScore([int(each) for each in batch.targets])
+
+    def work() -> object:
+        return saliency(
+            score, batch.images, smooth_samples=SAMPLES, smooth_noise=SETTING.smooth_noise
+        )
+
+    return {"smooth_grad": work}
+
+
+def floors(model: keras.Model, batch: Batch, rounds: int) -> dict[str, Callable[[], float]]:
+    """Seconds of the compiled calls that each method cannot do without, one call timed."""
+    images = tf.constant(base.Replicas.padded(batch.images, base.BATCH))
+    targets = tf.constant(base.Replicas.padded(batch.targets, base.BATCH).astype(np.int32))
+    number, side = len(batch.images), batch.images.shape[1]
+    squares = len(squares_of(side, side, SETTING))
+
+    @tf.function(autograph=False)
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            score = base.of_target(model(x, training=False), targets)
+        return tape.gradient(score, x)
+
+    @tf.function(autograph=False)
+    def forward(x: tf.Tensor) -> tf.Tensor:
+        return base.of_target(model(x, training=False), targets)
+
+    def floor(call: Callable[[tf.Tensor], tf.Tensor], passes: int) -> Callable[[], float]:
+        calls = -(-number * passes // base.BATCH)
+        return lambda: calls * min(seconds(lambda: call(images).numpy()) for _ in range(rounds))
+
+    return {
+        "integrated_gradients": floor(gradient, STEPS),
+        "smooth_grad": floor(gradient, SAMPLES),
+        "occlusion": floor(forward, squares + 1),
+    }
+
+
+def seconds(work: Work) -> float:
+    """Of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def said(ratios: list[float]) -> str:
+    """Median, smallest and largest."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def main() -> None:
+    """Print seconds and ratios of every method."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small network at 64 px")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="one method")
+    options = parser.parse_args()
+    size, number = (64, 4) if options.quick else (224, 16)
+    shape = config.Model("resnet50", weights="none")
+    if options.quick:
+        shape = config.Model("resnet18", weights="none", width=0.25)
+    keras.utils.set_random_seed(0)
+    model = build.build(shape, classes=7, image_size=size)
+    rng = np.random.default_rng(0)
+    images = rng.random((number, size, size, 3), dtype=np.float32)
+    ids = np.array([f"i{place}" for place in range(number)])
+    batch = Batch(images, rng.integers(7, size=number), ids, 0)
+
+    rows = {"ours": ours(model, batch), "xplique": xplique(model, batch)}
+    rows["tf-keras-vis"] = tf_keras_vis(model, batch)
+    for method, floor in floors(model, batch, 3).items():
+        if options.only not in ("", method):
+            continue
+        works = {name: methods[method] for name, methods in rows.items() if method in methods}
+        floor()  # compiles
+        for work in works.values():
+            work()
+        rounds = [
+            {"floor": floor(), **{name: seconds(work) for name, work in works.items()}}
+            for _ in range(options.rounds)
+        ]
+        print(f"{method}: {number} images of {size} px, {shape.backbone}, {len(rounds)} rounds")
+        for name in ("floor", *works):
+            print(f"  {name:13} {statistics.median(each[name] for each in rounds):8.2f} s")
+        print(f"  ours / floor  {said([each['ours'] / each['floor'] for each in rounds])}")
+        for name in list(works)[1:]:
+            print(f"  {name} / ours  {said([each[name] / each['ours'] for each in rounds])}")
+
+
+if __name__ == "__main__":
+    main()
