@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attnrobust.console import Parser, guarded, positive
 from attnrobust.disk import lock
+from attnrobust.studies import panel
 
 RECORDS = Path("tfrecords/shards")
 
@@ -162,6 +163,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Name
         _unfreeze,
         _do_unfreeze,
     ),
+    "panel": ("heatmaps of sample images side by side", panel.options, panel.work),
     "doctor": ("what is installed, devices, records, models", _doctor, _do_doctor),
 }
 

@@ -20,7 +20,14 @@ PREDICTED: Arrays = {"id": "U N", **SEEN}
 SHOWN: Arrays = {"id": "U N", "label": "i N", "sample_id": "U S", "sample_image": "p S H W 3"}
 MEASURED: Arrays = {**PREDICTED, "linf": "f N", "l2?": "f N", "l0?": "f N"}
 ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SHOWN, "sample_mask?": "b S H W"}
-EXPLAINED: Arrays = {"id": "U N", "heatmap": "f N H W", "target?": "i N", "prediction?": "i N"}
+EXPLAINED: Arrays = {
+    "id": "U N",
+    "heatmap": "f N H W",
+    "signed?": "f N H W",
+    "target?": "i N",
+    "prediction?": "i N",
+}
+SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
 
 
 def judged(names: Sequence[str]) -> Arrays:
