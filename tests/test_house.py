@@ -79,6 +79,9 @@ NO_CHOICE = {
     "models.backbones.inception.ROWS": FAMILY,
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
+    "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",
+    "studies.panel_figure.STYLES": "choices of one command, in its help",
+    "studies.panel_tables.AGREE": "columns of one table, no choice",
     "stages.ready.READY": "a row for each of STAGES",
     "disk.stamps.SECTIONS": "the parts of a configuration, not rows of one",
 }

@@ -7,6 +7,7 @@ whose maps stay shows the image, not the model.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ def write(model: keras.Model, methods: Mapping[str, Explain], samples: Path, fol
     checks = []
     for method, explain in methods.items():
         targets = schemas.load_npz(folder / f"{method}-clean.npz", schemas.EXPLAINED)["target"]
-        found = cascade(model, lambda e=explain, t=targets: e(shown["sample_image"], t))
+        found = cascade(model, functools.partial(explain, shown["sample_image"], targets))
         checks.append(_judged(method, found, groups))
         level = logging.WARNING if checks[-1]["status"] == "warn" else logging.INFO
         log.log(level, "%-5s %s: %s", *(checks[-1][name] for name in ("status", "title", "said")))

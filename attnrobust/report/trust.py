@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from attnrobust.disk import schemas, stamps
 from attnrobust.disk.runs import digest
+from attnrobust.report import randomisation
 from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
 
@@ -140,4 +141,4 @@ def sentences(found: Sequence[Trust]) -> list[str]:
         said.append(f"{without} of {len(found)} attacked runs have no sanity checks.")
     elif found and not said:
         said.append("All sanity checks of the attacks pass.")
-    return said
+    return [*said, *randomisation.sentences([each.result for each in found])]

@@ -6,39 +6,11 @@ What it needs is imported when it is called, so that `--help` stays quick.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from attnrobust.console import Parser, positive
 
 COLUMNS = ("models", "methods", "conditions", "seeds")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the figure shall show.
-
-    Attributes:
-        columns: One of COLUMNS.
-        style: Row of STYLES.
-        method: Explanation method; empty for the first that the first run has.
-        label: Of the attack whose samples they are; empty for the first of each run.
-        epsilon: Radius of the attack; 0 for the images as they are.
-        images: At most this many.
-        ids: These images; empty for the first of the samples.
-        correct_only: Only images that every column names rightly.
-        shared_scale: One scale for all maps of a row.
-    """
-
-    columns: str = "models"
-    style: str = "overlay"
-    method: str = ""
-    label: str = ""
-    epsilon: float = 0.0
-    images: int = 4
-    ids: tuple[str, ...] = ()
-    correct_only: bool = False
-    shared_scale: bool = False
 
 
 def options(command: Parser) -> None:
@@ -73,8 +45,17 @@ def options(command: Parser) -> None:
 def work(given: argparse.Namespace) -> None:
     """Draw what the command line asks for."""
     from attnrobust.disk.runs import find_runs
-    from attnrobust.studies import panel_columns
+    from attnrobust.studies.panel_columns import Asked, panel
 
-    names = Asked.__dataclass_fields__
-    asked = Asked(**{**{name: getattr(given, name) for name in names}, "ids": tuple(given.ids)})
-    panel_columns.panel(find_runs(given.runs), given.out, asked)
+    asked = Asked(
+        columns=given.columns,
+        style=given.style,
+        method=given.method,
+        label=given.label,
+        epsilon=given.epsilon,
+        images=given.images,
+        ids=tuple(given.ids),
+        correct_only=given.correct_only,
+        shared_scale=given.shared_scale,
+    )
+    panel(find_runs(given.runs), given.out, asked)

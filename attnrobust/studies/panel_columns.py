@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,36 @@ from attnrobust.explanations import samples
 from attnrobust.explanations.samples import Explained
 from attnrobust.report.results import number
 from attnrobust.studies import panel_figure, panel_tables
-from attnrobust.studies.panel import Asked
 from attnrobust.studies.panel_figure import STYLES, Column
 
 log = logging.getLogger("attnrobust")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the figure shall show.
+
+    Attributes:
+        columns: `models`, `methods`, `conditions` or `seeds`.
+        style: Row of STYLES.
+        method: Explanation method; empty for the first that the first run has.
+        label: Of the attack whose samples they are; empty for the first of each run.
+        epsilon: Radius of the attack; 0 for the images as they are.
+        images: At most this many.
+        ids: These images; empty for the first of the samples.
+        correct_only: Only images that every column names rightly.
+        shared_scale: One scale for all maps of a row.
+    """
+
+    columns: str = "models"
+    style: str = "overlay"
+    method: str = ""
+    label: str = ""
+    epsilon: float = 0.0
+    images: int = 4
+    ids: tuple[str, ...] = ()
+    correct_only: bool = False
+    shared_scale: bool = False
 
 
 def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
