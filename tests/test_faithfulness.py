@@ -72,10 +72,10 @@ def test_a_flat_map_is_not_read_row_by_row():
 def test_max_sensitivity_is_the_farthest_move_over_the_length():
     images, targets, ids = np.full((3, 2, 2, 3), 0.5), np.zeros(3, int), np.array(["a", "b", "c"])
 
-    def still(pixels, _):
+    def still(pixels, *_):
         return np.ones((len(pixels), 2, 2))
 
-    def moves(pixels, _):
+    def moves(pixels, *_):
         return pixels.sum(axis=-1) * 100
 
     assert not faithfulness.max_sensitivity(still, images, targets, ids).any()
@@ -159,10 +159,10 @@ def test_a_method_that_shows_the_image_alone_fails(kind, network, tmp_path):
     images = rng.random((1 if kind == "note" else 8, 8, 8, 3)).astype(np.float32)
     place = files(tmp_path, images)
 
-    def edges(pixels, _):
+    def edges(pixels, *_):
         return pixels[..., 0]
 
-    def weights(pixels, _):
+    def weights(pixels, *_):
         kernel = network.get_layer("logits").kernel.numpy()[: len(pixels) * 64, 0]
         return np.abs(np.resize(kernel, (len(pixels), 8, 8)))
 

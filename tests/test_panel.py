@@ -144,6 +144,16 @@ def test_columns_of_one_run(tmp_path, captured):
     assert captured["shown"][0].images.max() == pytest.approx(0.51)
 
 
+def test_maps_are_as_the_method_gave_them_where_the_file_tells(tmp_path):
+    root = make(tmp_path, signed=True)
+    place = root / "explain" / "linf_pgd" / "gradient-clean.npz"
+    found = load_npz(place)
+    save_npz(place, **{**found, "scale": np.array([0.5, 1, 2, 4], np.float32)})
+    kept = samples.load(Run.open(root), "linf_pgd", "gradient")
+    assert [each.max() for each in kept.heatmaps] == [126, 63, 31.5, 15.75]
+    np.testing.assert_array_equal(kept.signed[0], 2 * found["signed"][0].astype(np.float32))
+
+
 def test_images_are_those_asked_for_or_named_rightly(tmp_path, captured):
     root = make(tmp_path)
     draw(tmp_path / "x.png", root, correct_only=True)

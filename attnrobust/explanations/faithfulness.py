@@ -19,15 +19,15 @@ from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.measures.metrics import probabilities
 from attnrobust.models.replicas import Replicas
 
-# Images (N, H, W, 3) and targets (N,) to heatmaps (N, H, W).
-Explain = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Images (N, H, W, 3), targets (N,) and ids (N,) to heatmaps (N, H, W).
+Explain = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 # Steps from an image to its baseline; draws of noise, and its largest value in [0, 1] pixels.
 STEPS, DRAWS, RADIUS = 10, 4, 0.02
 BATCH = 16
 
 
 def explainers(model: keras.Model, setting: config.Explanation) -> dict[str, Explain]:
-    """The methods of a setting as functions of images and targets alone, batched."""
+    """The methods of a setting as functions of images, targets and ids alone, batched."""
     return {
         method: functools.partial(_batched, EXPLANATIONS[method], model, setting.layer)
         for method in setting.methods
@@ -40,6 +40,7 @@ def _batched(
     layer: str,
     images: np.ndarray,
     targets: np.ndarray,
+    _: np.ndarray,
 ) -> np.ndarray:
     return np.concatenate(
         [
@@ -163,7 +164,7 @@ def max_sensitivity(
     it. The class that is explained stays.
 
     Args:
-        explain: Images and targets to heatmaps.
+        explain: Images, targets and ids to heatmaps.
         images: (S, H, W, 3) in [0, 1].
         targets: (S,) classes.
         ids: (S,) of the images.
@@ -173,7 +174,7 @@ def max_sensitivity(
     Returns:
         (S,); NaN for a map of zeros.
     """
-    before = explain(images, targets).astype(np.float64)
+    before = explain(images, targets, ids).astype(np.float64)
     length = np.sqrt(np.square(before).sum(axis=(1, 2)))
     farthest = np.zeros(len(images))
     for draw in range(draws):
@@ -184,6 +185,6 @@ def max_sensitivity(
             for id_ in ids
         ]
         noisy = np.clip(images + np.stack(noise), 0, 1).astype(np.float32)
-        apart = explain(noisy, targets) - before
+        apart = explain(noisy, targets, ids) - before
         farthest = np.maximum(farthest, np.sqrt(np.square(apart).sum(axis=(1, 2))))
     return np.where(length > 0, farthest / np.where(length > 0, length, 1), np.nan)

@@ -50,7 +50,9 @@ def write(model: keras.Model, methods: Mapping[str, Explain], samples: Path, fol
     checks = []
     for method, explain in methods.items():
         targets = schemas.load_npz(folder / f"{method}-clean.npz", schemas.EXPLAINED)["target"]
-        found = cascade(model, functools.partial(explain, shown["sample_image"], targets))
+        found = cascade(
+            model, functools.partial(explain, shown["sample_image"], targets, shown["sample_id"])
+        )
         checks.append(_judged(method, found, groups))
         level = logging.WARNING if checks[-1]["status"] == "warn" else logging.INFO
         log.log(level, "%-5s %s: %s", *(checks[-1][name] for name in ("status", "title", "said")))

@@ -104,11 +104,18 @@ def _load(place: Path, folder: Path, method: str, condition: str) -> Explained:
         labels=shown["label"][rows],
         predictions=shown["logits"][rows].argmax(axis=1),
         images=shown["sample_image"],
-        heatmaps=found["heatmap"][order],
-        signed=found["signed"][order] if "signed" in found else None,
+        heatmaps=_unscaled(found, "heatmap")[order],
+        signed=_unscaled(found, "signed")[order] if "signed" in found else None,
         masks=shown.get("sample_mask"),
         scores=_scores(folder / SCORES.format(f"{method}-{condition}"), ids),
     )
+
+
+def _unscaled(found: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Maps as the method gave them, where the file tells what they were multiplied by."""
+    if "scale" not in found:
+        return found[name]
+    return found[name].astype(np.float32) / found["scale"][:, np.newaxis, np.newaxis]
 
 
 def _scores(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:

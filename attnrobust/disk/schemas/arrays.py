@@ -23,9 +23,12 @@ ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SHOWN, "sample_mask?": "b S
 EXPLAINED: Arrays = {
     "id": "U N",
     "heatmap": "f N H W",
+    "scale?": "f N",
     "signed?": "f N H W",
     "target?": "i N",
     "prediction?": "i N",
+    "logit_difference?": "f N",
+    "completeness_error?": "f N",
 }
 SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
 
