@@ -212,6 +212,18 @@ def _do_unfreeze(options: argparse.Namespace) -> None:
         )
 
 
+def _panel(command: Parser) -> None:
+    from attnrobust.studies import panel
+
+    panel.options(command)
+
+
+def _do_panel(options: argparse.Namespace) -> None:
+    from attnrobust.studies import panel
+
+    panel.work(options)
+
+
 def _list(command: Parser) -> None:
     from attnrobust import listing
 
@@ -315,6 +327,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "draw": Command(
         "a raw folder of drawn lesions, with masks", "--out drawn --images 800", hand_on=_draw
+    ),
+    "panel": Command(
+        "heatmaps of sample images side by side",
+        "runs/ham10000/mobilenet_* --out panel.png",
+        _panel,
+        _do_panel,
     ),
     "list": Command(
         "experiments, data sets, attacks, … that there are", "attacks", _list, _do_list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from attnrobust import config
 from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison
-from attnrobust.measures import heatmaps, metrics
+from attnrobust.measures import heatmaps, maps, metrics
 from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
 
 SIDE = 10
@@ -69,8 +70,9 @@ def test_numpy_and_scipy_agree(seed: int) -> None:
     assert heatmaps.correlation(pair(clean, attacked)) == pytest.approx(judged.statistic)
     share = clean.ravel().astype(float) / clean.astype(float).sum()
     expected = stats.entropy(share, base=SIDE * SIDE)
-    assert heatmaps.entropy_clean(pair(clean, attacked)) == pytest.approx(expected)
-    assert heatmaps.entropy_attacked(pair(attacked, clean)) == pytest.approx(expected)
+    one, other = pair(clean, attacked), pair(attacked, clean)
+    assert HEATMAP_METRICS["entropy_clean"](one) == pytest.approx(expected)
+    assert HEATMAP_METRICS["entropy_attacked"](other) == pytest.approx(expected)
     clear = np.random.default_rng(seed).permutation(SIDE * SIDE)
     top = set(np.argsort(clear)[-20:]) & set(range(80, 100))
     found = heatmaps.top_overlap(pair(RAMP, clear.reshape(SIDE, SIDE)))
@@ -78,10 +80,10 @@ def test_numpy_and_scipy_agree(seed: int) -> None:
 
 
 def test_entropy_goes_from_one_pixel_to_a_flat_map() -> None:
-    assert heatmaps.entropy(np.where(RAMP == 7, 5, 0)) == 0
-    assert heatmaps.entropy(np.full((SIDE, SIDE), 0.1, np.float16)) == pytest.approx(1)
+    assert maps.entropy(np.where(RAMP == 7, 5, 0)) == 0
+    assert maps.entropy(np.full((SIDE, SIDE), 0.1, np.float16)) == pytest.approx(1)
     # Ten equal pixels of a hundred: log 10 / log 100.
-    assert heatmaps.entropy(np.where(RAMP < 10, 3, 0)) == pytest.approx(0.5)
+    assert maps.entropy(np.where(RAMP < 10, 3, 0)) == pytest.approx(0.5)
 
 
 def test_energy_and_heat_inside_half_a_mask() -> None:
@@ -91,8 +93,8 @@ def test_energy_and_heat_inside_half_a_mask() -> None:
     assert heatmaps.energy_inside(found) == pytest.approx(0.5)
     assert heatmaps.concentration(found) == pytest.approx(1)
     # 0 to 49 of 0 to 99: 1225 of 4950.
-    assert heatmaps.heat_inside_clean(found) == pytest.approx(1225 / 4950)
-    assert heatmaps.heat_inside_attacked(found) == 1
+    assert HEATMAP_METRICS["heat_inside_clean"](found) == pytest.approx(1225 / 4950)
+    assert HEATMAP_METRICS["heat_inside_attacked"](found) == 1
     # Twice the change is four times the energy: 4 of 5 parts inside.
     drawn_in = pair(perturbation=np.where(TOP_HALF[..., None], 0.02, -0.01), mask=TOP_HALF)
     assert heatmaps.energy_inside(drawn_in) == pytest.approx(0.8)
@@ -107,6 +109,10 @@ def test_contract_of_every_heatmap_metric(name: str) -> None:
     metric = HEATMAP_METRICS[name]
     noise = np.random.default_rng(3).normal(size=(SIDE, SIDE, 3))
     whole = pair(drawn(1), drawn(2), noise, TOP_HALF)
+    if metric.scored:
+        assert math.isnan(metric(whole)), "where the model was not asked"
+        assert metric(dataclasses.replace(whole, scores={name: 0.25})) == 0.25
+        return
     assert -1 <= metric(whole) <= 2
     scaled = pair(drawn(1) * 8, drawn(2) / 4, noise * 0.01, TOP_HALF)
     assert metric(scaled) == pytest.approx(metric(whole), rel=1e-3)
@@ -157,11 +163,11 @@ def make_run(root: Path, *, masks: bool = True) -> Run:
             linf=np.full(4, epsilon),
             **extra,
         )
-        maps = np.stack([RAMP.max() - RAMP if epsilon else RAMP, RAMP, RAMP, ZERO])
+        drawn_ = np.stack([RAMP.max() - RAMP if epsilon else RAMP, RAMP, RAMP, ZERO])
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
         # In another order than the attack's.
         order = [2, 0, 3, 1]
-        save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids[order], heatmap=maps[order])
+        save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids[order], heatmap=drawn_[order])
     attack = {"name": "linf_pgd", "epsilons": [0.01, 0.02]}
     for stage, used in (("attack", {"attack": attack}), ("explain", {"explanation": {}})):
         stamp = {"used": used, "inputs": "", "finished": True}
@@ -176,7 +182,8 @@ def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
     assert tuple(table.columns) == comparison.COLUMNS
     pd.testing.assert_frame_equal(table, written)
     assert set(table["method"]) == {"grad_cam"}
-    assert set(table["metric"]) == set(HEATMAP_METRICS)
+    unscored = {name for name, row in HEATMAP_METRICS.items() if not row.scored}
+    assert set(table["metric"]) == unscored, "files of before tell nothing of the model"
     found = table.set_index(["level", "subset", "metric"])
     first = found.loc[0.01].sort_index()
     assert first.loc[("fooled", "correlation"), "value"] == pytest.approx(-1)
@@ -199,7 +206,7 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
     """Six samples of two patients, whose maps invert for the first and stay for the second."""
     run = make_run(tmp_path, masks=False)
     ids, patients = np.array(list("abcdef")), np.array(["p", "q"] * 3)
-    maps = np.stack([RAMP, RAMP] * 3)
+    same = np.stack([RAMP, RAMP] * 3)
     for epsilon in (0.0, 0.01, 0.02):
         place = run.path("attack", f"linf_pgd-{epsilon:g}.npz")
         save_npz(
@@ -212,7 +219,7 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
             sample_image=np.full((6, SIDE, SIDE, 3), 0.5 + epsilon, np.float32),
             linf=np.full(6, epsilon),
         )
-        moved = np.stack([RAMP.max() - RAMP, RAMP] * 3) if epsilon else maps
+        moved = np.stack([RAMP.max() - RAMP, RAMP] * 3) if epsilon else same
         name = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
         save_npz(run.path("explain", f"grad_cam-{name}.npz"), id=ids, heatmap=moved)
 
@@ -236,7 +243,40 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
 
 def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
     table = comparison.write(make_run(tmp_path, masks=False), "linf_pgd")
-    assert set(table["metric"]) == {name for name, row in HEATMAP_METRICS.items() if not row.masked}
+    assert set(table["metric"]) == {
+        name for name, row in HEATMAP_METRICS.items() if not row.masked and not row.scored
+    }
+
+
+def test_what_the_model_makes_of_the_maps_has_rows_where_it_was_asked(tmp_path: Path) -> None:
+    run = make_run(tmp_path, masks=False)
+    for name in ("clean", "linf_pgd-0.01", "linf_pgd-0.02"):
+        more = {"max_sensitivity": np.array([1.0, 2, 3, 6])} if name == "clean" else {}
+        save_npz(
+            run.path("explain", f"faithfulness-grad_cam-{name}.npz"),
+            id=np.array(["d", "c", "b", "a"]),
+            deletion=np.array([0.1, 0.2, 0.3, 0.4]) + (name != "clean"),
+            insertion=np.full(4, 0.5),
+            **more,
+        )
+    table = comparison.write(run, "linf_pgd").set_index(["level", "subset", "metric"])["value"]
+    assert table[(0.01, "all", "deletion_clean")] == pytest.approx(0.25)
+    assert table[(0.01, "all", "deletion_attacked")] == pytest.approx(1.25)
+    assert table[(0.01, "fooled", "deletion_clean")] == pytest.approx(0.4), "a alone"
+    assert table[(0.02, "all", "max_sensitivity_clean")] == pytest.approx(3)
+    place = run.path("explain", "faithfulness-grad_cam-clean.npz")
+    save_npz(place, **{**load_npz(place), "id": np.array(["d", "c", "b", "x"])})
+    with pytest.raises(UserError, match=r"faithfulness-grad_cam-clean\.npz: damaged \(of other"):
+        comparison.write(run, "linf_pgd")
+
+
+def test_a_mask_of_another_size_and_a_map_of_no_numbers_are_refused() -> None:
+    with pytest.raises(UserError, match="mask: 4 x 5, expected 10 x 10, the heatmap's size"):
+        pair(mask=np.ones((4, 5), bool))
+    hole = RAMP.copy()
+    hole[2, 3] = np.nan
+    with pytest.raises(UserError, match="heatmap: 1 of 100 pixels are not finite"):
+        pair(RAMP, hole)
 
 
 def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:

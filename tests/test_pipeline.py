@@ -138,7 +138,13 @@ def test_without_an_attack_the_clean_images_are_explained(
     assert call(records_folder, tmp_path / "runs", "explain") == 0
     assert "no attack has finished: heatmaps of the images as they are alone" in caplog.text
     files = {path.name for path in run.path("explain", "clean").iterdir()}
-    assert files == {"stage.json", "samples.npz", "grad_cam-clean.npz"}
+    assert files == {
+        "stage.json",
+        "samples.npz",
+        "grad_cam-clean.npz",
+        "faithfulness-grad_cam-clean.npz",
+        "randomisation.json",
+    }
     (before,) = runs.find_runs([attacked / "runs"])
     kept = runs.load_npz(before.path("attack", "linf_pgd", "linf_pgd-0.npz"))
     found = runs.load_npz(run.path("explain", "clean", "samples.npz"))

@@ -101,6 +101,37 @@ def test_what_was_not_checked_is_said(attacked):
     assert found[1].heading == "never: not checked"
 
 
+def explained(walk, *found):
+    """As an explain stage leaves it; without what it found where it is of an earlier version."""
+    folder = walk.run.path("explain", walk.label)
+    runs.save_json(folder / "stage.json", {"used": {}, "inputs": "", "finished": True})
+    if found:
+        checks = [row(text) for text in found]
+        runs.save_json(folder / "randomisation.json", {"images": 16, "checks": checks})
+
+
+def test_heatmaps_that_do_not_show_the_model_reach_the_first_screen(attacked):
+    shaky, sound = attacked("shaky", "a pass"), attacked("sound", "a pass")
+    long_ago = attacked("long-ago", "a pass")
+    explained(sound, "grad_cam pass")
+    attacks, maps = trust.sentences(read(sound))
+    assert attacks == "All sanity checks of the attacks pass."
+    assert maps == "All heatmaps change with random weights, as they should."
+    explained(shaky, "grad_cam pass", "edges warn", "unsure note")
+    _, warned, noted = trust.sentences(read(sound, shaky))
+    assert warned.startswith("Warning: on shaky the heatmaps of edges are much the same")
+    assert noted == "On shaky too few images tell whether the heatmaps of unsure show the model."
+    explained(long_ago)
+    *_, asked = trust.sentences(read(sound, long_ago))
+    assert asked.startswith("The heatmaps of 1 of 2 explained runs were not tried on random")
+    assert "explain" in asked
+    assert asked.endswith("--force")
+    shaky.run.path("explain", shaky.label, "randomisation.json").write_text("{}")
+    damaged = read(shaky)
+    with pytest.raises(UserError, match=r"randomisation\.json: damaged .*; make it anew with "):
+        trust.sentences(damaged)
+
+
 def test_checks_of_another_model_or_attack_are_not_shown(attacked):
     retrained, again = attacked("retrained", *ROWS), attacked("again", *ROWS)
     cut_off = attacked("cut-off", *ROWS)

@@ -28,12 +28,12 @@ SECTIONS = {
 # says what changed); 1 where nothing stands here, and in stamps that hold none.
 VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
 # What of its files a finished stage cannot do without: a log or a history may go.
-NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", ".pb")
+NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", "randomisation.json", ".pb")
 # What stages call their files: one that a stamp does not list, as of a stage that was cut off,
 # would be taken for a result of the next.
 RESULTS = re.compile(
     r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
-    r"comparison\.csv|checks\.json|(state|saved_model(\.partial)?)/.+|"
+    r"comparison\.csv|checks\.json|randomisation\.json|(state|saved_model(\.partial)?)/.+|"
     r"(.+/)?events\.out\..+|\.\d+-[^/]+"
 )
 # Those of them that a stage writes before it holds anything to go on with.

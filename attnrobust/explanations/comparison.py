@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from attnrobust import task
-from attnrobust.disk import runs, schemas, stamps
+from attnrobust.disk import runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
+from attnrobust.explanations import samples
+from attnrobust.explanations.samples import Explained
 from attnrobust.measures import metrics
 from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
 
@@ -54,14 +54,14 @@ def write(run: Run, label: str) -> pd.DataFrame:
         UserError: A file is missing or damaged, or holds other images than the others.
     """
     stage = run.place_of("explain", label)
-    folder, attacked = run.require(stage), run.attacked(label)
+    folder = run.require(stage)
     attack = run.attacks()[label]
     setting = stamps.explanation(run.stamp(stage) or {}, folder / "stage.json")
     experiment = run.experiment
     rows: list[list[Any]] = []
     for method in setting.methods:
         conditions = {
-            epsilon: _condition(attacked, folder, attack.name, method, epsilon)
+            epsilon: samples.load(run, label, method, epsilon)
             for epsilon in (0.0, *attack.epsilons)
         }
         for epsilon in attack.epsilons:
@@ -80,84 +80,49 @@ def write(run: Run, label: str) -> pd.DataFrame:
     return table
 
 
-def _condition(
-    attacked_folder: Path, explained_folder: Path, attack: str, method: str, epsilon: float
-) -> dict[str, np.ndarray]:
-    """The sample images at one epsilon: id, image, right, heatmap and, if there, group and mask."""
-    place = attacked_folder / runs.attack_file(attack, epsilon)
-    attacked = schemas.load_npz(place, schemas.ATTACKED)
-    name = runs.attack_file(attack, epsilon) if epsilon else "clean.npz"
-    explained_place = explained_folder / f"{method}-{name}"
-    explained = schemas.load_npz(explained_place, schemas.EXPLAINED)
-    try:
-        ids = attacked["sample_id"]
-        rows = _places(attacked["id"], ids)
-        found = {
-            "id": ids,
-            "image": attacked["sample_image"],
-            "right": task.right_in(attacked)[rows],
-            "heatmap": explained["heatmap"][_places(explained["id"], ids)],
-        }
-    except KeyError as error:
-        raise UserError(
-            f"{explained_place}: does not fit {place} (no {error.args[0]}); run 'explain' again "
-            "with --force"
-        ) from None
-    if found["heatmap"].shape[1:] != found["image"].shape[1:3]:
-        raise schemas.damaged(
-            explained_place,
-            f"heatmaps not of the size of {place.name}'s images",
-            "run 'explain' again with --force",
-        )
-    if "group" in attacked:
-        found["group"] = attacked["group"][rows]
-    if "sample_mask" in attacked:
-        found["mask"] = attacked["sample_mask"]
-    return found
-
-
-def _places(ids: np.ndarray, wanted: np.ndarray) -> list[int]:
-    places = {id_: row for row, id_ in enumerate(ids)}
-    return [places[id_] for id_ in wanted]
-
-
 def _measured(
-    clean: dict[str, np.ndarray], attacked: dict[str, np.ndarray]
+    clean: Explained, attacked: Explained
 ) -> Iterator[tuple[str, str, float, float, float, int, int]]:
     """Subset, metric, value, low, high, n and left_out of one epsilon."""
-    alike = clean["image"].shape == attacked["image"].shape
-    if not alike or not np.array_equal(clean["id"], attacked["id"]):
+    alike = clean.images.shape == attacked.images.shape
+    if not alike or not np.array_equal(clean.ids, attacked.ids):
         raise UserError(
             "the attack kept other sample images at one epsilon than at another; "
             "run 'attack' again with --force"
         )
-    # Files of earlier versions hold no groups, and no masks.
-    groups = clean.get("group", clean["id"])
-    masks = clean.get("mask", np.zeros(clean["heatmap"].shape, bool))
-    pairs = [
-        Pair(before, after, image - original, mask)
-        for before, after, image, original, mask in zip(
-            clean["heatmap"],
-            attacked["heatmap"],
-            attacked["image"],
-            clean["image"],
-            masks,
-            strict=True,
-        )
-    ]
-    before, after = clean["right"], attacked["right"]
+    pairs = _pairs(clean, attacked)
+    masked, scored = any(pair.mask.any() for pair in pairs), pairs[0].scores
+    before, after = clean.right, attacked.right
     subsets = {
         "all": np.ones(len(pairs), bool),
         "fooled": before & ~after,
         "standing": before & after,
     }
     for name, metric in HEATMAP_METRICS.items():
-        if metric.masked and not masks.any():
+        if (metric.masked and not masked) or (metric.scored and name not in scored):
             continue
         values = np.array([metric(pair) for pair in pairs])
         for subset, chosen in subsets.items():
             defined = chosen & ~np.isnan(values)
             if chosen.any():
-                found = metrics.mean(values[defined], groups=groups[defined])
+                found = metrics.mean(values[defined], groups=clean.groups[defined])
                 n = int(defined.sum())
                 yield subset, name, *found[:3], n, int(chosen.sum()) - n
+
+
+def _pairs(clean: Explained, attacked: Explained) -> list[Pair]:
+    """Of every image what the metrics take."""
+    # Files of earlier versions hold no masks.
+    masks = np.zeros(clean.heatmaps.shape, bool) if clean.masks is None else clean.masks
+    scores = {f"{name}_clean": values for name, values in clean.scores.items()}
+    scores |= {f"{name}_attacked": values for name, values in attacked.scores.items()}
+    return [
+        Pair(
+            clean.heatmaps[row],
+            attacked.heatmaps[row],
+            attacked.images[row] - clean.images[row],
+            masks[row],
+            {name: float(values[row]) for name, values in scores.items()},
+        )
+        for row in range(len(clean.ids))
+    ]

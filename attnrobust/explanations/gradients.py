@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks.engine import generator
 from attnrobust.explanations import base
 from attnrobust.explanations.base import Batch, Maps
 from attnrobust.explanations.baselines import BASELINES
+from attnrobust.keyed import generator
 
 # An image's place, a point (H, W, 3) at which to differentiate, the target.
 Points = Iterator[tuple[int, np.ndarray, np.integer]]

@@ -139,8 +139,9 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
     several = first.label != first.name
     where = (*first.group, first.named) if several else first.group
     for name, what, columns in (
-        ("heatmaps", "heatmaps without and under the attack", _titles(masked=False)),
+        ("heatmaps", "heatmaps without and under the attack", _titles()),
         ("region", "shares inside the region of the mask", _titles(masked=True)),
+        ("faithfulness", "what the model makes of the heatmaps", _titles(scored=True)),
     ):
         frame = _rows(seeds, method, tuple(columns))
         if not len(frame):
@@ -162,9 +163,13 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
         )
 
 
-def _titles(*, masked: bool) -> dict[str, str]:
+def _titles(*, masked: bool = False, scored: bool = False) -> dict[str, str]:
     """Column heads by metric."""
-    return {name: row.title for name, row in HEATMAP_METRICS.items() if row.masked == masked}
+    return {
+        name: row.title
+        for name, row in HEATMAP_METRICS.items()
+        if (row.masked, row.scored) == (masked, scored)
+    }
 
 
 def _by_outcome(compared: Sequence[Compared], method: str) -> Table:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from attnrobust.disk import schemas, stamps
 from attnrobust.disk.runs import digest
+from attnrobust.report import randomisation
 from attnrobust.report.blocks import Asked, Block, Details, Findings, Section
 from attnrobust.report.commands import again, called
 from attnrobust.report.results import Result, grouped, number
@@ -173,4 +174,4 @@ def sentences(found: Sequence[Trust]) -> list[str]:
         said.append(f"{without} of {len(found)} attacked runs have no sanity checks.")
     elif found and not said:
         said.append("All sanity checks of the attacks pass.")
-    return said
+    return [*said, *randomisation.sentences([each.result for each in found])]

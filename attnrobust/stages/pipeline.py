@@ -170,7 +170,7 @@ def evaluate(walk: Walk) -> None:
 
 
 def explain(walk: Walk) -> None:
-    """Sample images to `explain/<label>/<method>-<condition>.npz` and `comparison.csv`."""
+    """Sample images to heatmaps in `explain/<label>/`, what the model makes of them, numbers."""
     label = walk.explained()
     attacked = walk.run.attacked(label) if label else None
     # Without an attack the same images are explained, but under a name of their own.
@@ -184,7 +184,7 @@ def explain(walk: Walk) -> None:
         place, used=used, inputs=inputs, notes=walk.notes(), force=walk.force
     ) as folder:
         if folder:
-            from attnrobust.explanations import stage
+            from attnrobust.explanations import faithfulness, randomisation, stage
 
             dataset, data = walk.dataset(), walk.experiment.data
             replicas = walk.trained(dataset)
@@ -193,14 +193,13 @@ def explain(walk: Walk) -> None:
                 if attacked
                 else stage.unattacked(replicas, dataset, data, number, folder)
             )
+            setting, seed = walk.experiment.explanation, walk.experiment.seed
             stage.explain(
-                replicas.model,
-                walk.experiment.explanation,
-                images,
-                folder,
-                classes=dataset.classes,
-                seed=walk.experiment.seed,
+                replicas.model, setting, images, folder, classes=dataset.classes, seed=seed
             )
+            methods = faithfulness.explainers(replicas.model, setting, seed)
+            faithfulness.write(replicas, methods, images, folder)
+            randomisation.write(replicas.model, methods, images["clean"], folder)
     if not label:
         log.info("no attack has finished: heatmaps of the images as they are alone")
         return

@@ -9,12 +9,21 @@ from attnrobust.disk.schemas.arrays import (
     EXPLAINED,
     MEASURED,
     PREDICTED,
+    SCORED,
     SEEN,
     SHOWN,
     judged,
     load_npz,
 )
-from attnrobust.disk.schemas.kinds import SHARD, Checks, Progress, Provenance, Stamp, Written
+from attnrobust.disk.schemas.kinds import (
+    SHARD,
+    Checks,
+    Progress,
+    Provenance,
+    Randomised,
+    Stamp,
+    Written,
+)
 from attnrobust.disk.schemas.plain import checked, damaged, load_history, load_json, records
 from attnrobust.disk.schemas.tables import COMPARISON, MEASUREMENTS, load_table
 
@@ -25,12 +34,14 @@ __all__ = [
     "MEASURED",
     "MEASUREMENTS",
     "PREDICTED",
+    "SCORED",
     "SEEN",
     "SHARD",
     "SHOWN",
     "Checks",
     "Progress",
     "Provenance",
+    "Randomised",
     "Stamp",
     "Written",
     "checked",

@@ -31,6 +31,7 @@ EXPLAINED: Arrays = {
     "logit_difference?": "f N",
     "completeness_error?": "f N",
 }
+SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
 
 
 def judged(names: Sequence[str]) -> Arrays:

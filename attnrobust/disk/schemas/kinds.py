@@ -108,6 +108,13 @@ class Checks(Struct):
     checks: list[Check]
 
 
+class Randomised(Struct):
+    """`randomisation.json`."""
+
+    images: Count
+    checks: list[Check]
+
+
 class Shard(Struct):
     """One file of records."""
 
