@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 TABLES = {
     "attacks": "attacks.methods.ATTACKS",
@@ -52,19 +54,62 @@ def _rows(place: str) -> Iterator[tuple[str, str]]:
     module, _, name = place.rpartition(".")
     table = getattr(importlib.import_module(f"attnrobust.{module}"), name)
     for key, row in table.items():
-        yield key, _said(row)
+        yield key, description(row)
 
 
-def _said(row: object) -> str:
-    """A row's title, else the docstring of its first function that has one, else its words."""
-    if inspect.isroutine(row) or inspect.isclass(row):
-        return inspect.getdoc(row) or ""
-    fields = row if isinstance(row, tuple) else tuple(vars(row).values())
-    if title := getattr(row, "title", ""):
-        return str(title)
-    functions = (inspect.getdoc(each) for each in fields if inspect.isroutine(each))
-    words = (each for each in fields if isinstance(each, str) and each)
-    return next(filter(None, functions), ", ".join(words))
+def description(row: Any) -> str:
+    """What a row is, in a line: its own words, or the first line of its function's docstring."""
+    if isinstance(row, str):
+        return row
+    if getattr(row, "what", ""):
+        return str(row.what)
+    if isinstance(row, Sequence):
+        return next((part for part in row if isinstance(part, str)), "")
+    if inspect.isclass(row) or not dataclasses.is_dataclass(row):
+        return first_line(behind(row)) + bound(row)
+    values = [getattr(row, field.name) for field in dataclasses.fields(row)]
+    return next((description(value) for value in values if callable(value)), "")
+
+
+def bound(row: Any) -> str:
+    """What a partial decides, where that is all that tells two rows apart."""
+    words = getattr(row, "keywords", {}).items()
+    said = [f"{key}: {written(value)}" for key, value in words if isinstance(value, bool | int)]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def behind(function: Any) -> Any:
+    """The function itself, where the row has a partial of it, or what imports it when called."""
+    if isinstance(function, functools.partial):
+        return behind(function.func)
+    held = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+    if {"module", "name"} <= set(held):
+        package = function.__module__.rpartition(".")[0]
+        return getattr(importlib.import_module(f"{package}.{held['module']}"), held["name"])
+    return function
+
+
+def first_line(thing: Any) -> str:
+    """Of its docstring, to the first empty line."""
+    return paragraph(inspect.getdoc(thing) or "")
+
+
+def paragraph(text: str) -> str:
+    """The first, in a line."""
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
+def written(value: Any) -> str:
+    """A value as a cell holds it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(
+            key if callable(each) else f"{key} {written(each)}" for key, each in value.items()
+        )
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(map(written, value))
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {

@@ -12,19 +12,20 @@ A comment on a line of its own asks for one, so that a page cannot go stale:
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
 if str(DOCS.parent) not in sys.path:
     sys.path.insert(0, str(DOCS.parent))
+
+from attnrobust.listing import description, paragraph, written  # noqa: E402
 
 PLACE = re.compile(r"^<!-- (\w+) ([^>]+) -->$", re.MULTILINE)
 
@@ -119,48 +120,6 @@ def files(page: Path, folder: str) -> str:
     return ", ".join(f"[{path.name}]({os.path.relpath(path, page.parent)})" for path in found)
 
 
-def description(row: Any) -> str:
-    """What a row is, in a line: its own words, or the first line of its function's docstring."""
-    if isinstance(row, str):
-        return row
-    if getattr(row, "what", ""):
-        return str(row.what)
-    if isinstance(row, Sequence):
-        return next((part for part in row if isinstance(part, str)), "")
-    if inspect.isclass(row) or not dataclasses.is_dataclass(row):
-        return first_line(behind(row)) + bound(row)
-    values = [getattr(row, field.name) for field in dataclasses.fields(row)]
-    return next((description(value) for value in values if callable(value)), "")
-
-
-def bound(row: Any) -> str:
-    """What a partial decides, where that is all that tells two rows apart."""
-    words = getattr(row, "keywords", {}).items()
-    said = [f"{key}: {written(value)}" for key, value in words if isinstance(value, bool | int)]
-    return f" ({', '.join(said)})" if said else ""
-
-
-def behind(function: Any) -> Any:
-    """The function itself, where the row has a partial of it, or what imports it when called."""
-    if isinstance(function, functools.partial):
-        return behind(function.func)
-    held = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-    if {"module", "name"} <= set(held):
-        package = function.__module__.rpartition(".")[0]
-        return getattr(importlib.import_module(f"{package}.{held['module']}"), held["name"])
-    return function
-
-
-def first_line(thing: Any) -> str:
-    """Of its docstring, to the first empty line."""
-    return paragraph(inspect.getdoc(thing) or "")
-
-
-def paragraph(text: str) -> str:
-    """The first, in a line."""
-    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
-
-
 def attributes(kind: type) -> dict[str, str]:
     """What the docstring of a data class says of its fields."""
     text = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
@@ -173,19 +132,6 @@ def default(field: dataclasses.Field[Any]) -> Any:
     if field.metadata.get("optional"):
         return "the row's own"
     return "must be given" if field.default is dataclasses.MISSING else field.default
-
-
-def written(value: Any) -> str:
-    """A value as a cell holds it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(
-            key if callable(each) else f"{key} {written(each)}" for key, each in value.items()
-        )
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(written, value))
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def grid(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -16,11 +16,11 @@ from tf_keras_vis.scorecam import Scorecam
 from tf_keras_vis.utils.scores import CategoricalScore
 
 from attnrobust import config
-from attnrobust.attacks.engine import generator
 from attnrobust.explanations import base
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.baselines import BASELINES
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
+from attnrobust.keyed import generator
 from attnrobust.models import build
 
 PIXELS = [n for n, row in EXPLANATIONS.items() if not (row.needs_layer or row.needs_attention)]

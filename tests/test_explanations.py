@@ -21,7 +21,7 @@ from attnrobust.explanations import stage
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import build
-from attnrobust.report import wording
+from attnrobust.report import galleries
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_what_was_explained_before_there_were_settings_still_holds():
 
 def test_pages_say_which_class_was_explained():
     results = [SimpleNamespace(explanation=config.Explanation(target=t)) for t in ("label", "mel")]
-    assert wording.explained(results) == "the class mel or (by run) the true class"
+    assert galleries.explained(results) == "the class mel or (by run) the true class"
 
 
 def test_a_class_is_given_by_name_or_number():

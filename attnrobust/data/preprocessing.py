@@ -5,6 +5,7 @@ Every function takes and gives uint8 RGB (H, W, 3). First a fit, then a filter.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,12 @@ def gaussian_high_pass_by_size(image: np.ndarray) -> np.ndarray:
 
 def _alone(fit: Callable[[np.ndarray, int], np.ndarray]) -> Callable[..., Any]:
     """A fit that looks for nothing."""
-    return lambda image, size, **_: (fit(image, size), {})
+
+    @functools.wraps(fit)
+    def alone(image: np.ndarray, size: int, **_: Any) -> tuple[np.ndarray, Facts]:
+        return fit(image, size), {}
+
+    return alone
 
 
 FITS: dict[str, Fit] = {

@@ -25,36 +25,50 @@ class Baseline:
     random: bool = False
 
 
-def _noisy(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Gaussian noise of standard deviation 1 around the image (Margeloiu et al. 2020, B.2).
+def black(_: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """All 0 (Wu 2020, section 5; Margeloiu et al. 2020, B.2)."""
+    return np.zeros_like(image)
 
-    The paper does not say whether it is clipped; both forms have a row.
-    """
+
+def white(_: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """All 1 (Margeloiu et al. 2020, B.2)."""
+    return np.ones_like(image)
+
+
+def uniform_noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Noise, uniform in [0, 1] (Wu 2020, section 5; Margeloiu et al. 2020, B.2)."""
+    return rng.random(image.shape, np.float32)
+
+
+def gaussian(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """As `gaussian_unclipped`, clipped to [0, 1]: the paper does not say which."""
+    return np.clip(gaussian_unclipped(rng, image), 0, 1)
+
+
+def gaussian_unclipped(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Gaussian noise of standard deviation 1 around the image (Margeloiu et al. 2020, B.2)."""
     return image + rng.standard_normal(image.shape, dtype=np.float32)
 
 
-def _blurred(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def blurred(_: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """The image under a Gaussian blur (Sturmfels et al. 2020)."""
-    del rng
     sigma = BLUR * image.shape[0]
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).reshape(
         image.shape
     )
 
 
-def _mean_colour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def mean_colour(_: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """The image's own mean colour everywhere."""
-    del rng
     return np.broadcast_to(image.mean(axis=(0, 1), dtype=np.float32), image.shape)
 
 
 BASELINES: dict[str, Baseline] = {
-    "black": Baseline(lambda _, image: np.zeros_like(image)),
-    "white": Baseline(lambda _, image: np.ones_like(image)),
-    # Wu 2020, section 5; Margeloiu et al. 2020, B.2.
-    "uniform_noise": Baseline(lambda rng, image: rng.random(image.shape, np.float32), random=True),
-    "gaussian": Baseline(lambda rng, image: np.clip(_noisy(rng, image), 0, 1), random=True),
-    "gaussian_unclipped": Baseline(_noisy, random=True),
-    "blurred": Baseline(_blurred),
-    "mean_colour": Baseline(_mean_colour),
+    "black": Baseline(black),
+    "white": Baseline(white),
+    "uniform_noise": Baseline(uniform_noise, random=True),
+    "gaussian": Baseline(gaussian, random=True),
+    "gaussian_unclipped": Baseline(gaussian_unclipped, random=True),
+    "blurred": Baseline(blurred),
+    "mean_colour": Baseline(mean_colour),
 }

@@ -90,6 +90,7 @@ class Row:
             two are, which the page draws against epsilon; None for all others.
         masked: Undefined for every image of a data set without masks, which then gets no row of it.
         scored: Needs what the model makes of the maps; a run without it gets no row.
+        what: It says, in a line, where its function does not.
     """
 
     of: Callable[[Pair], float]
@@ -97,6 +98,7 @@ class Row:
     chance: float | None = None
     masked: bool = False
     scored: bool = False
+    what: str = ""
 
     def __call__(self, pair: Pair) -> float:
         """The number of a pair; NaN where it is not defined."""
@@ -108,15 +110,25 @@ def _both(name: str) -> dict[str, Row]:
     row = MAP_METRICS[name]
     return {
         f"{name}_{when}": Row(
-            partial(_of_map, name, when), f"{row.title}, {when}", None, row.masked
+            partial(_of_map, name, when),
+            f"{row.title}, {when}",
+            masked=row.masked,
+            what=f"{row.what}, {when} map",
         )
         for when in ("clean", "attacked")
     }
 
 
-def _scores(title: str, *names: str) -> dict[str, Row]:
+def _scores(title: str, what: str, *names: str) -> dict[str, Row]:
+    """What explanations/faithfulness.py has measured by the model."""
+    when = {name: name.rpartition("_")[2] for name in names}
     return {
-        name: Row(partial(_score, name), f"{title}, {name.rpartition('_')[2]}", scored=True)
+        name: Row(
+            partial(_score, name),
+            f"{title}, {when[name]}",
+            scored=True,
+            what=f"{what}, {when[name]} map",
+        )
         for name in names
     }
 
@@ -133,7 +145,17 @@ HEATMAP_METRICS: dict[str, Row] = {
     **_both("heat_inside"),
     **_both("pointing"),
     **_both("rank_accuracy"),
-    **_scores("Deletion", "deletion_clean", "deletion_attacked"),
-    **_scores("Insertion", "insertion_clean", "insertion_attacked"),
-    **_scores("Max-sensitivity", "max_sensitivity_clean"),
+    **_scores(
+        "Deletion",
+        "probability left while the hottest pixels go",
+        "deletion_clean",
+        "deletion_attacked",
+    ),
+    **_scores(
+        "Insertion",
+        "probability while the hottest pixels come",
+        "insertion_clean",
+        "insertion_attacked",
+    ),
+    **_scores("Max-sensitivity", "how far small noise moves it", "max_sensitivity_clean"),
 }

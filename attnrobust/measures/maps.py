@@ -151,11 +151,13 @@ class Row:
     Attributes:
         of: A heatmap and its mask to the number.
         title: What the page calls it.
+        what: It says, in a line.
         masked: Whether it needs a mask.
     """
 
     of: Callable[[np.ndarray, np.ndarray], float]
     title: str
+    what: str
     masked: bool = False
 
     def __call__(self, heatmap: np.ndarray, mask: np.ndarray) -> float:
@@ -169,10 +171,23 @@ class Row:
 
 
 MAP_METRICS: dict[str, Row] = {
-    "entropy": Row(lambda heatmap, _: entropy(heatmap), "Entropy"),
-    "gini": Row(lambda heatmap, _: gini(heatmap), "Gini"),
-    "total_variation": Row(lambda heatmap, _: total_variation(heatmap), "Total variation"),
-    "heat_inside": Row(mass_inside, "Heatmap", masked=True),
-    "pointing": Row(pointing, "Pointing game", masked=True),
-    "rank_accuracy": Row(rank_accuracy, "Rank accuracy", masked=True),
+    "entropy": Row(
+        lambda heatmap, _: entropy(heatmap), "Entropy", "how spread out: 0 is one pixel, 1 is flat"
+    ),
+    "gini": Row(
+        lambda heatmap, _: gini(heatmap), "Gini", "how sparse: 0 is flat, nearly 1 is one pixel"
+    ),
+    "total_variation": Row(
+        lambda heatmap, _: total_variation(heatmap), "Total variation", "how rough"
+    ),
+    "heat_inside": Row(mass_inside, "Heatmap", "share of the heat inside the region", masked=True),
+    "pointing": Row(
+        pointing, "Pointing game", "whether the hottest pixel is inside the region", masked=True
+    ),
+    "rank_accuracy": Row(
+        rank_accuracy,
+        "Rank accuracy",
+        "of as many hottest pixels as the region has, the share inside it",
+        masked=True,
+    ),
 }
