@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 from pathlib import Path
@@ -17,7 +18,7 @@ from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import samples
 from attnrobust.measures import maps
-from attnrobust.studies import panel_columns, panel_figure
+from attnrobust.studies import panel, panel_columns, panel_figure, panel_tables
 from attnrobust.studies.panel_columns import Asked
 
 SIDE, IDS = 8, ("a", "b", "c", "d")
@@ -105,6 +106,28 @@ def test_the_command_writes_png_pdf_and_tables(tmp_path, capsys):
     assert table.loc["pointing", "difference"] == 1, "pixel 9 is in the mask, 63 is not"
     assert table.loc["heat_inside", "difference"] == pytest.approx(1 - 120 / 2016, abs=1e-3)
     assert set(table["n"]) == {4}
+
+
+def test_the_command_line_says_what_is_asked_for(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(panel_columns, "panel", lambda runs, out, asked: found.append(asked))
+    words = "--columns methods --style wu --method gradient --as mine --epsilon 0.01 --images 2"
+    parser = argparse.ArgumentParser()
+    panel.options(parser)
+    given = [str(make(tmp_path)), "--out", "x", *words.split(), "--ids", "b", "a"]
+    panel.work(parser.parse_args([*given, "--correct-only", "--shared-scale"]))
+    assert found == [
+        Asked("methods", "wu", "gradient", "mine", 0.01, 2, ("b", "a"), True, True),
+    ]
+
+
+def test_a_map_of_another_size_is_not_compared(tmp_path, caplog):
+    columns = [
+        column(np.ones((side, side)), tmp_path=tmp_path / str(side), name=str(side))
+        for side in (8, 4)
+    ]
+    assert list(panel_tables.differences(columns)) == []
+    assert "8 and 4 have no seed in common or images of another size" in caplog.text
 
 
 def test_seeds_of_one_experiment_agree_by_rank_and_by_top(tmp_path, captured):
@@ -226,8 +249,10 @@ def test_a_mask_of_another_size_and_a_map_of_no_numbers_are_never_drawn(tmp_path
         draw(tmp_path / "x.png", root)
 
 
-def column(heat: np.ndarray, *, signed: bool = False, tmp_path: Path) -> panel_figure.Column:
-    run = Run.open(make(tmp_path, signed=signed))
+def column(
+    heat: np.ndarray, *, signed: bool = False, tmp_path: Path, name: str = "standard"
+) -> panel_figure.Column:
+    run = Run.open(make(tmp_path, name, signed=signed))
     shown = samples.load(run, "linf_pgd", "grad_cam")
     heats = np.stack([heat] * 4)
     changed = dataclasses.replace(shown, heatmaps=heats, signed=heats if signed else None)
