@@ -31,7 +31,7 @@ def make(
     name: str = "standard",
     *,
     seed: int = 0,
-    heat: np.ndarray = RAMP,
+    heat: np.ndarray | dict[str, np.ndarray] = RAMP,
     ids: tuple[str, ...] = IDS,
     signed: bool = False,
     attack: bool = True,
@@ -58,7 +58,9 @@ def make(
             sample_mask=np.broadcast_to(RAMP < 16, (count, SIDE, SIDE)),
         )
         condition = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
-        shown = np.stack([heat] * count).astype(np.float16)
+        shown = np.stack([heat[id_] if isinstance(heat, dict) else heat for id_ in ids]).astype(
+            np.float16
+        )
         for method in ("grad_cam", "gradient"):
             more = {"signed": shown - shown.mean()} if signed else {}
             file = run.path("explain", place, f"{method}-{condition}.npz")
@@ -139,6 +141,19 @@ def test_seeds_of_one_experiment_agree_by_rank_and_by_top(tmp_path, captured):
     assert table.loc["top_overlap", "value"] == 0
     assert (table["n"] == 4).all()
     assert not (tmp_path / "x-differences.csv").exists()
+
+
+def test_images_are_paired_by_id_whatever_their_order(tmp_path, captured):
+    heat = {id_: np.random.default_rng(row).random((8, 8)) for row, id_ in enumerate(IDS)}
+    first = make(tmp_path, heat=heat)
+    others = [
+        make(tmp_path, name, seed=seed, heat=heat, ids=IDS[::-1])
+        for name, seed in (("standard", 1), ("robust", 0))
+    ]
+    draw(tmp_path / "x.png", first, *others)
+    table = pd.read_csv(tmp_path / "x-differences.csv").set_index("metric")
+    assert not table[["difference", "low", "high"]].to_numpy().any()
+    assert set(pd.read_csv(tmp_path / "x-agreement.csv")["value"].round(9)) == {1}
 
 
 def test_differences_are_a_row_a_seed_and_one_of_all(tmp_path, captured):
