@@ -44,6 +44,7 @@ def test_total_variation_is_the_mean_step_between_neighbours_over_the_mean() -> 
 def test_pointing_asks_where_the_largest_pixel_is() -> None:
     assert maps.pointing(POINT, LEFT) == 0
     assert maps.pointing(POINT, ~LEFT) == 1
+    assert maps.pointing(np.array([[6.0, 5, 1], [2, 3, 4]]), LEFT) == 1
     assert maps.pointing(FLAT, LEFT) == pytest.approx(1 / 3), "all are largest, a third is inside"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 from pathlib import Path
@@ -17,7 +18,7 @@ from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import samples
 from attnrobust.measures import maps
-from attnrobust.studies import panel_columns, panel_figure
+from attnrobust.studies import panel, panel_columns, panel_figure, panel_tables
 from attnrobust.studies.panel_columns import Asked
 
 SIDE, IDS = 8, ("a", "b", "c", "d")
@@ -30,7 +31,7 @@ def make(
     name: str = "standard",
     *,
     seed: int = 0,
-    heat: np.ndarray = RAMP,
+    heat: np.ndarray | dict[str, np.ndarray] = RAMP,
     ids: tuple[str, ...] = IDS,
     signed: bool = False,
     attack: bool = True,
@@ -57,7 +58,9 @@ def make(
             sample_mask=np.broadcast_to(RAMP < 16, (count, SIDE, SIDE)),
         )
         condition = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
-        shown = np.stack([heat] * count).astype(np.float16)
+        shown = np.stack([heat[id_] if isinstance(heat, dict) else heat for id_ in ids]).astype(
+            np.float16
+        )
         for method in ("grad_cam", "gradient"):
             more = {"signed": shown - shown.mean()} if signed else {}
             file = run.path("explain", place, f"{method}-{condition}.npz")
@@ -107,6 +110,28 @@ def test_the_command_writes_png_pdf_and_tables(tmp_path, capsys):
     assert set(table["n"]) == {4}
 
 
+def test_the_command_line_says_what_is_asked_for(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(panel_columns, "panel", lambda runs, out, asked: found.append(asked))
+    words = "--columns methods --style wu --method gradient --as mine --epsilon 0.01 --images 2"
+    parser = argparse.ArgumentParser()
+    panel.options(parser)
+    given = [str(make(tmp_path)), "--out", "x", *words.split(), "--ids", "b", "a"]
+    panel.work(parser.parse_args([*given, "--correct-only", "--shared-scale"]))
+    assert found == [
+        Asked("methods", "wu", "gradient", "mine", 0.01, 2, ("b", "a"), True, True),
+    ]
+
+
+def test_a_map_of_another_size_is_not_compared(tmp_path, caplog):
+    columns = [
+        column(np.ones((side, side)), tmp_path=tmp_path / str(side), name=str(side))
+        for side in (8, 4)
+    ]
+    assert list(panel_tables.differences(columns)) == []
+    assert "8 and 4 have no seed in common or images of another size" in caplog.text
+
+
 def test_seeds_of_one_experiment_agree_by_rank_and_by_top(tmp_path, captured):
     roots = [make(tmp_path, seed=0), make(tmp_path, seed=1, heat=RAMP.max() - RAMP)]
     draw(tmp_path / "x.png", *roots, columns="seeds")
@@ -116,6 +141,19 @@ def test_seeds_of_one_experiment_agree_by_rank_and_by_top(tmp_path, captured):
     assert table.loc["top_overlap", "value"] == 0
     assert (table["n"] == 4).all()
     assert not (tmp_path / "x-differences.csv").exists()
+
+
+def test_images_are_paired_by_id_whatever_their_order(tmp_path, captured):
+    heat = {id_: np.random.default_rng(row).random((8, 8)) for row, id_ in enumerate(IDS)}
+    first = make(tmp_path, heat=heat)
+    others = [
+        make(tmp_path, name, seed=seed, heat=heat, ids=IDS[::-1])
+        for name, seed in (("standard", 1), ("robust", 0))
+    ]
+    draw(tmp_path / "x.png", first, *others)
+    table = pd.read_csv(tmp_path / "x-differences.csv").set_index("metric")
+    assert not table[["difference", "low", "high"]].to_numpy().any()
+    assert set(pd.read_csv(tmp_path / "x-agreement.csv")["value"].round(9)) == {1}
 
 
 def test_differences_are_a_row_a_seed_and_one_of_all(tmp_path, captured):
@@ -226,8 +264,10 @@ def test_a_mask_of_another_size_and_a_map_of_no_numbers_are_never_drawn(tmp_path
         draw(tmp_path / "x.png", root)
 
 
-def column(heat: np.ndarray, *, signed: bool = False, tmp_path: Path) -> panel_figure.Column:
-    run = Run.open(make(tmp_path, signed=signed))
+def column(
+    heat: np.ndarray, *, signed: bool = False, tmp_path: Path, name: str = "standard"
+) -> panel_figure.Column:
+    run = Run.open(make(tmp_path, name, signed=signed))
     shown = samples.load(run, "linf_pgd", "grad_cam")
     heats = np.stack([heat] * 4)
     changed = dataclasses.replace(shown, heatmaps=heats, signed=heats if signed else None)

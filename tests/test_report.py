@@ -272,7 +272,7 @@ def test_every_command_of_the_page_does_what_it_says(
     }
     everything = list(pipeline.STAGES)
     assert made == {
-        first: [["check"], everything],
+        first: [["explain"], ["check"], everything],
         second: [["check"], ["attack", "evaluate", "explain"], everything],
     }
 

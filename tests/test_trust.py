@@ -12,7 +12,7 @@ from attnrobust.attacks import sanity
 from attnrobust.attacks.subject import Subject
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.report import trust
+from attnrobust.report import randomisation, trust
 from attnrobust.stages import pipeline
 from attnrobust.stages.walk import Walk
 from experiments.__main__ import main
@@ -121,6 +121,8 @@ def test_heatmaps_that_do_not_show_the_model_reach_the_first_screen(attacked):
     _, warned, noted = trust.sentences(read(sound, shaky))
     assert warned.startswith("Warning: on shaky the heatmaps of edges are much the same")
     assert noted == "On shaky too few images tell whether the heatmaps of unsure show the model."
+    assert randomisation.rows(result(long_ago)) is None
+    assert [each["status"] for each in randomisation.rows(result(sound)) or ()] == ["pass"]
     explained(long_ago)
     *_, asked = trust.sentences(read(sound, long_ago))
     assert asked.startswith("The heatmaps of 1 of 2 explained runs were not tried on random")
