@@ -56,7 +56,9 @@ def _run(words: Sequence[str]) -> int:
     from attnrobust import run
 
     name, rest = _named(words, "run", "DATASET.NAME", "experiment", experiments.known())
-    return run.main(experiments.load(name), rest, about=experiments.about(name))
+    return run.main(
+        experiments.load(name), rest, about=experiments.about(name), prog=f"attnrobust run {name}"
+    )
 
 
 def _draw(words: Sequence[str]) -> int:

@@ -17,7 +17,11 @@ from attnrobust.studies import search
 
 
 def main(
-    experiment: config.Experiment, argv: Sequence[str] | None = None, *, about: str | None = None
+    experiment: config.Experiment,
+    argv: Sequence[str] | None = None,
+    *,
+    about: str | None = None,
+    prog: str | None = None,
 ) -> int:
     """An experiment's command line; returns the exit code.
 
@@ -25,10 +29,11 @@ def main(
         experiment: What is run.
         argv: Words after its name; None takes the process's own.
         about: What --help says of it.
+        prog: How it was called.
     """
     where = f"{experiment.data.dataset}.{experiment.name}"
     parser = Parser(
-        prog=f"attnrobust run {where}",
+        prog=prog or f"python -m experiments {where}",
         description=about,
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(

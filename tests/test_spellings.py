@@ -172,7 +172,7 @@ def test_a_file_named_for_another_patient_is_rejected(tmp_path: Path) -> None:
     rows, rejects = chestxray14.read(tmp_path)
     assert [(reject.line, reject.id) for reject in rejects] == [(7, "00000002_001")]
     assert rejects[0].reason == "Patient ID '20', but the file's name says 00000002"
-    assert len(rows) == 59
+    assert len(rows) == 79
 
 
 @pytest.mark.parametrize("level", ["2.0", "2.", "02", "2"])
