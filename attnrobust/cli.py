@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnrobust import __version__
-from attnrobust.console import Parser, guarded, positive
+from attnrobust.console import Parser, positive, run_command
 
 RECORDS, RUNS = Path("tfrecords/shards"), Path("runs")
 DESCRIPTION = """How robust a medical image classifier is, why, and how to make it better.
@@ -375,4 +375,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     work = COMMANDS[options.command].work
     assert work, "every other command has handed its words on"
-    return guarded(lambda: work(options), debug=options.debug)
+    return run_command(lambda: work(options), debug=options.debug)

@@ -77,7 +77,7 @@ class _Stdout(logging.StreamHandler):
         super().handleError(record)
 
 
-def guarded(
+def run_command(
     work: Callable[[], None],
     *,
     debug: bool,

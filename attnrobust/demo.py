@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from attnrobust.disk.runs import Run
-from attnrobust.stages.pipeline import walk_through
-from attnrobust.stages.walk import RECORDS, REPORTS, RUNS, Walk
+from attnrobust.stages.context import RECORDS, REPORTS, RUNS, Context
+from attnrobust.stages.pipeline import run_stages
 
 log = logging.getLogger("attnrobust")
 
@@ -41,14 +41,16 @@ def demo(*, images: int) -> Path:
     synthetic.write_dataset(RAW, images=images, size=size)
     records = RECORDS / "demo"
     ham10000.write(RAW, records, name="demo", size=size)
-    walks = [Walk(Run.of(experiment, RUNS), records) for experiment in chosen]
+    contexts = [Context(Run.of(experiment, RUNS), records) for experiment in chosen]
     for stages in STAGES:
-        for number, walk in enumerate(walks):
-            log.info("2/3  model %d of %d: %s", number + 1, len(chosen), walk.experiment.name)
-            walk_through(walk, stages)
+        for number, context in enumerate(contexts):
+            log.info("2/3  model %d of %d: %s", number + 1, len(chosen), context.experiment.name)
+            run_stages(context, stages)
     log.info("3/3  report")
     path = page.write(
-        [walk.run for walk in walks], REPORTS / "demo", title="attnrobust demo: drawn lesions"
+        [context.run for context in contexts],
+        REPORTS / "demo",
+        title="attnrobust demo: drawn lesions",
     )
     log.info("demo done in %.0f s: open %s", time.monotonic() - start, path.resolve())
     return path

@@ -15,7 +15,7 @@ from attnrobust.disk import provenance
 from attnrobust.errors import UserError
 from attnrobust.report import papers
 from attnrobust.report.paper_kinds import Parameters
-from attnrobust.stages.walk import records_of
+from attnrobust.stages.context import records_of
 
 if TYPE_CHECKING:
     from tensorflow import keras

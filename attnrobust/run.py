@@ -8,11 +8,11 @@ from pathlib import Path
 
 from attnrobust import config
 from attnrobust.config.smoke import SMOKE, smoke
-from attnrobust.console import Parser, guarded
+from attnrobust.console import Parser, run_command
 from attnrobust.disk.runs import Run
 from attnrobust.explanations import UNATTACKED
-from attnrobust.stages.pipeline import STAGES, in_order, walk_through
-from attnrobust.stages.walk import RECORDS, RUNS, Walk, records_of
+from attnrobust.stages.context import RECORDS, RUNS, Context, records_of
+from attnrobust.stages.pipeline import STAGES, in_order, run_stages
 from attnrobust.studies import search
 
 
@@ -94,29 +94,29 @@ def main(
         )
 
     def work() -> None:
-        walk = _walk(experiment, options, where)
+        context = _context(experiment, options, where)
         if "search" in options.stage:
             search.search(
-                walk,
+                context,
                 options.grid,
                 options.folds,
-                train=lambda cell: walk_through(cell, ["train"]),
+                train=lambda cell: run_stages(cell, ["train"]),
                 words=search.without(parser.prog, options),
             )
             return
-        walk_through(walk, stages)
+        run_stages(context, stages)
 
-    return guarded(work, debug=options.debug)
+    return run_command(work, debug=options.debug)
 
 
-def _walk(experiment: config.Experiment, options: argparse.Namespace, where: str) -> Walk:
+def _context(experiment: config.Experiment, options: argparse.Namespace, where: str) -> Context:
     """The run that the command line asks for."""
     seed = [] if options.seed is None else [f"seed={options.seed}"]
     base = smoke(experiment) if options.smoke else experiment
     # Once more, for the settings of another attack that is asked for.
     tiny = SMOKE if options.smoke else ()
     chosen = config.with_settings(base, [*tiny, *options.settings, *seed])
-    return Walk(
+    return Context(
         Run.of(chosen, options.runs),
         records_of(options.records, chosen.data),
         options.force,

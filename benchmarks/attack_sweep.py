@@ -372,7 +372,7 @@ def whole_sweep(options: argparse.Namespace) -> list[list[str]]:
     )
     dataset = records.load(options.records).as_task(experiment.data.task)
     run = runs.Run.of(experiment, options.run.parents[2])
-    replicas = pipeline.Walk(run, options.records, False).trained(dataset)
+    replicas = pipeline.Context(run, options.records, False).trained(dataset)
     epsilons, batch = experiment.attack.epsilons, experiment.attack.batch_size
 
     def stock() -> np.ndarray:

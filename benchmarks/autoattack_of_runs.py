@@ -20,15 +20,15 @@ from attnrobust import config
 from attnrobust.attacks.autoattack import autoattack
 from attnrobust.data import inputs
 from attnrobust.disk.runs import Run
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from benchmarks.autoattack import ours, robust, theirs
 
 
 def compared(run: Run, records: Path, epsilon: float, number: int) -> list[str]:
     """Cells of the run's row: clean, ours, the Toolbox's, fallen for one alone, seconds."""
-    walk = Walk(run, records / run.experiment.data.folder)
-    dataset = walk.dataset()
-    model = walk.trained(dataset).model
+    context = Context(run, records / run.experiment.data.folder)
+    dataset = context.dataset()
+    model = context.trained(dataset).model
     data = dataclasses.replace(run.experiment.data, limit=number)
     batches = inputs.evaluation_batches(dataset, "test", data=data, batch_size=number)
     batch = next(iter(batches.as_numpy_iterator()))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import experiments
 from attnrobust import run
 from attnrobust.config import Experiment
-from attnrobust.console import guarded
+from attnrobust.console import run_command
 
 log = logging.getLogger("attnrobust")
 
@@ -19,11 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of all experiments; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
-        return guarded(_list, debug=False)
+        return run_command(_list, debug=False)
     name, *rest = words
     found: list[Experiment] = []
     # A name that there is not ends in one line.
-    if failed := guarded(lambda: found.append(experiments.load(name)), debug="--debug" in rest):
+    if failed := run_command(lambda: found.append(experiments.load(name)), debug="--debug" in rest):
         return failed
     return run.main(found[0], rest, about=experiments.about(name))
 

@@ -14,7 +14,7 @@ import pytest
 import experiments
 from attnrobust import cli as program
 from attnrobust import config
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from experiments.__main__ import main
 
 NAME = "demo.resnet18_gap"
@@ -23,7 +23,7 @@ NAME = "demo.resnet18_gap"
 class Called(NamedTuple):
     """What a command of an experiment asks for."""
 
-    walk: Walk
+    context: Context
     stages: list[str]
 
 
@@ -65,7 +65,8 @@ def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Called | None:
     seen: list[Called] = []
     with monkeypatch.context() as patch:
         patch.setattr(
-            "attnrobust.run.walk_through", lambda walk, stages: seen.append(Called(walk, stages))
+            "attnrobust.run.run_stages",
+            lambda context, stages: seen.append(Called(context, stages)),
         )
         assert module == "experiments"
         assert main(words) == 0, command
@@ -81,4 +82,4 @@ def all_of(text: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Called]:
 
 def roots(called: dict[str, Called]) -> set[Path]:
     """The run folders that commands are about."""
-    return {each.walk.run.root for each in called.values()}
+    return {each.context.run.root for each in called.values()}

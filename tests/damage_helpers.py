@@ -14,12 +14,12 @@ import pytest
 from test_report import make_run
 
 from attnrobust import cli as program
-from attnrobust.console import guarded
+from attnrobust.console import run_command
 from attnrobust.disk import runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.explanations import comparison
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 ODD: list[Any] = [
     None,
@@ -89,12 +89,12 @@ def evaluate(root: Path) -> int:
 
     def work() -> None:
         run = Run.open(root)
-        walk = Walk(run, root / "no records")
-        pipeline.walk_through(walk, ["evaluate"])
+        context = Context(run, root / "no records")
+        pipeline.run_stages(context, ["evaluate"])
         for label in run.attacks():
             comparison.write(run, label)
 
-    return guarded(work, debug=False)
+    return run_command(work, debug=False)
 
 
 def report(root: Path, out: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from attnrobust import config
 from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 
 def made(
@@ -18,7 +18,7 @@ def made(
     *settings: str,
     label: str = "linf_pgd",
     **notes: Any,
-) -> Walk:
+) -> Context:
     """A run of the experiment with these settings below `folder`.
 
     Args:
@@ -29,22 +29,24 @@ def made(
         label: What its attack is called.
         notes: Of the attack's stamp.
     """
-    walk = Walk(Run.of(config.with_settings(experiment, settings), folder), records, name=label)
-    with walk.run.stage(
-        "train", used=walk.used("model", "training"), inputs=walk.dataset().hash
+    context = Context(
+        Run.of(config.with_settings(experiment, settings), folder), records, name=label
+    )
+    with context.run.stage(
+        "train", used=context.used("model", "training"), inputs=context.dataset().hash
     ) as place:
         runs.save_text(place / "weights.h5", str(settings))
-    attack(walk, **notes)
-    return walk
+    attack(context, **notes)
+    return context
 
 
-def attack(walk: Walk, **notes: Any) -> None:
+def attack(context: Context, **notes: Any) -> None:
     """Attack it (anew)."""
-    with walk.run.stage(
-        f"attack/{walk.label}",
-        used=walk.used("attack"),
+    with context.run.stage(
+        f"attack/{context.label}",
+        used=context.used("attack"),
         force=True,
-        inputs=walk.weights_digest(),
+        inputs=context.weights_digest(),
         notes={"norm": "linf", **notes},
     ):
         pass

@@ -17,7 +17,7 @@ from attnrobust.disk.runs import Run, load_json, save_json, save_text
 from attnrobust.report import paper_tables, papers, reading, readings
 from attnrobust.report.blocks import Asked
 from attnrobust.report.page import write
-from attnrobust.stages import evaluation
+from attnrobust.stages import conditions
 
 TWELVE = [name for name in experiments.known() if name.endswith("_as_published")]
 MARK = "through-softmax"
@@ -128,7 +128,7 @@ def test_the_table_sets_each_reading_at_the_epsilon_that_was_given(page):
 
 
 def test_no_worst_case_counts_what_was_attacked_through_the_softmax(page):
-    shared = evaluation._shared(page[0])
+    shared = conditions.shared(page[0])
     assert {norm for norm, _ in shared} == {"linf"}
     assert {tuple(labels) for _, labels in shared.values()} == {("first", "linf_pgd")}
 

@@ -17,7 +17,7 @@ from attnrobust.errors import UserError
 
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
-    """`guarded` attaches a handler to the stdout of the moment."""
+    """`run_command` attaches a handler to the stdout of the moment."""
     log = logging.getLogger("attnrobust")
     before = list(log.handlers)
     log.handlers = []
@@ -36,7 +36,7 @@ def test_work_that_is_done_gives_0_and_its_log_goes_to_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log = logging.getLogger("attnrobust")
-    assert commands.guarded(lambda: log.info("epoch %d", 3), debug=False) == 0
+    assert commands.run_command(lambda: log.info("epoch %d", 3), debug=False) == 0
     assert capsys.readouterr() == ("epoch 3\n", "")
 
 
@@ -45,7 +45,7 @@ def test_log_lines_follow_stdout_to_where_it_is_then(monkeypatch: pytest.MonkeyP
     for _ in range(2):
         page = io.StringIO()
         monkeypatch.setattr(sys, "stdout", page)
-        assert commands.guarded(lambda: log.info("once"), debug=False) == 0
+        assert commands.run_command(lambda: log.info("once"), debug=False) == 0
         assert page.getvalue() == "once\n"
 
 
@@ -68,7 +68,7 @@ def test_log_lines_follow_stdout_to_where_it_is_then(monkeypatch: pytest.MonkeyP
 def test_what_a_user_can_mend_is_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, words: str
 ) -> None:
-    assert commands.guarded(failing(error), debug=False) == code
+    assert commands.run_command(failing(error), debug=False) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
@@ -80,7 +80,7 @@ def test_what_a_user_can_mend_is_one_line_on_stderr(
 def test_debug_shows_the_traceback_before_the_line(
     capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    assert commands.guarded(failing(error), debug=True) in (1, 130)
+    assert commands.run_command(failing(error), debug=True) in (1, 130)
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last)")
     assert err.splitlines()[-1].startswith("error: ")
@@ -90,7 +90,7 @@ def test_debug_shows_the_traceback_before_the_line(
 @pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "No such file")])
 def test_a_bug_is_not_hidden(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
-        commands.guarded(failing(error), debug=False)
+        commands.run_command(failing(error), debug=False)
     assert caught.value is error
 
 
@@ -107,7 +107,7 @@ def test_a_reader_that_has_gone_ends_the_command_in_silence(
 
     with open(writer, "w") as nobody:
         monkeypatch.setattr(sys, "stdout", nobody)
-        assert commands.guarded(work, debug=False) == 141
+        assert commands.run_command(work, debug=False) == 141
         monkeypatch.undo()
     assert not done
     assert capsys.readouterr() == ("", "")
@@ -115,7 +115,7 @@ def test_a_reader_that_has_gone_ends_the_command_in_silence(
 
 def test_a_pipe_that_is_not_stdout_is_a_bug() -> None:
     with pytest.raises(BrokenPipeError):
-        commands.guarded(failing(BrokenPipeError(32, "Broken pipe")), debug=False)
+        commands.run_command(failing(BrokenPipeError(32, "Broken pipe")), debug=False)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -132,7 +132,7 @@ def test_what_a_terminal_cannot_show_is_written_as_a_number(
         with commands.log_to(tmp_path / "log.txt"):
             log.info("ε %s", "name-\udcff")
 
-    assert commands.guarded(work, debug=False) == 0
+    assert commands.run_command(work, debug=False) == 0
     assert content.getvalue() == b"\\u03b5 name-\\udcff\n"
     assert (tmp_path / "log.txt").read_text(encoding="utf-8")[24:] == "ε name-\\udcff\n"
 

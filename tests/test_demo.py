@@ -44,7 +44,9 @@ def test_demo_walks_both_models_and_writes_their_page(small, caplog, monkeypatch
     alone = functools.partial(shards.Preparation, workers=1)
     monkeypatch.setattr(shards, "Preparation", alone)
     monkeypatch.setattr(
-        demo, "walk_through", lambda walk, stages: walked.append((walk.experiment.name, stages))
+        demo,
+        "run_stages",
+        lambda context, stages: walked.append((context.experiment.name, stages)),
     )
     monkeypatch.setattr(
         page, "write", lambda runs, out, *, title: pages.append(runs) or out / "index.html"

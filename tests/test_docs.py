@@ -153,7 +153,7 @@ def parse(words: Sequence[str]) -> None:
 def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are parsed; what they would then do is left out."""
     for module in (cli, run, prepare, corrupted, sheet):
-        monkeypatch.setattr(module, "guarded", lambda work, **how: 0)
+        monkeypatch.setattr(module, "run_command", lambda work, **how: 0)
     monkeypatch.setattr(synthetic, "write_dataset", lambda *place, **how: None)
 
 

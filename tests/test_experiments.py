@@ -11,7 +11,7 @@ import pytest
 import experiments
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from experiments.__main__ import main
 from experiments.variants import Variant, made
 
@@ -76,14 +76,14 @@ def test_the_command_alone_lists_all_of_them(
 
 
 def test_a_name_and_stages_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Walk, list[str]]] = []
-    monkeypatch.setattr("attnrobust.run.walk_through", lambda *given: seen.append(given))
+    seen: list[tuple[Context, list[str]]] = []
+    monkeypatch.setattr("attnrobust.run.run_stages", lambda *given: seen.append(given))
     assert main(["eyepacs.balance_focal", "train", "--seed", "3", "--set", "name=mine"]) == 0
-    ((walk, stages),) = seen
+    ((context, stages),) = seen
     assert stages == ["train"]
     focal = experiments.load("eyepacs.balance_focal")
-    assert walk.run.experiment == dataclasses.replace(focal, name="mine", seed=3)
-    assert walk.again == ["eyepacs.balance_focal", "--set", "name=mine"]
+    assert context.run.experiment == dataclasses.replace(focal, name="mine", seed=3)
+    assert context.again == ["eyepacs.balance_focal", "--set", "name=mine"]
 
 
 def test_help_behind_a_name_says_what_it_claims(capsys: pytest.CaptureFixture[str]) -> None:

@@ -475,7 +475,7 @@ def spoil(path: Path) -> None:
     path.write_bytes(content)
 
 
-def walk(stage: str, out: Path, tmp_path: Path, *more: str) -> int:
+def context(stage: str, out: Path, tmp_path: Path, *more: str) -> int:
     log = pipeline.log
     before = list(log.handlers)
     try:
@@ -486,10 +486,10 @@ def walk(stage: str, out: Path, tmp_path: Path, *more: str) -> int:
         log.handlers = before
 
 
-def reads(split: str) -> Callable[[pipeline.Walk], None]:
+def reads(split: str) -> Callable[[pipeline.Context], None]:
     """A stage that reads a split and no more."""
 
-    def read(step: pipeline.Walk) -> None:
+    def read(step: pipeline.Context) -> None:
         data = step.experiment.data
         list(inputs.evaluation_batches(step.dataset(), split, data=data, batch_size=4))
 
@@ -508,7 +508,7 @@ def test_training_on_a_damaged_shard_is_one_line_with_its_name(
     path = sorted(out.glob("train-*"))[2]
     spoil(path)
     # These records have no validation split: a part of the training images takes its place.
-    assert walk("train", out, tmp_path, "--set", "data.folds=2") == 1
+    assert context("train", out, tmp_path, "--set", "data.folds=2") == 1
     assert errors(capsys).startswith(f"error: {path}: damaged (checksum differs)")
     with pytest.raises(Exception, match="run 'train' first"):
         Run.of(EXPERIMENT, tmp_path / "runs").require("train")
@@ -527,7 +527,7 @@ def test_any_stage_that_reads_a_damaged_shard_names_it(
 
     monkeypatch.setattr(pipeline, "ready", lambda *_: None)  # It would ask for weights.
     monkeypatch.setitem(pipeline.STAGES, "predict", reads(split))
-    assert walk("predict", out, tmp_path) == 1
+    assert context("predict", out, tmp_path) == 1
     assert errors(capsys).startswith(f"error: {path}: damaged (checksum differs)")
 
 
@@ -552,7 +552,7 @@ def test_a_record_that_does_not_decode_is_named_with_its_shard(
     (out / "dataset.json").write_text(json.dumps(manifest))
     monkeypatch.setattr(pipeline, "ready", lambda *_: None)  # It would ask for weights.
     monkeypatch.setitem(pipeline.STAGES, "predict", reads("train"))
-    assert walk("predict", out, tmp_path) == 1
+    assert context("predict", out, tmp_path) == 1
     id_ = examples[2].features.feature["id"].bytes_list.value[0].decode()
     expected = f"error: {path}: the image or mask of {id_} does not decode; make the records anew"
     assert errors(capsys).strip() == expected
@@ -563,15 +563,15 @@ def test_a_half_written_shard_or_none_is_one_line_with_its_name(
 ) -> None:
     path = sorted(out.glob("test-*"))[0]
     os.truncate(path, path.stat().st_size - 7)
-    assert walk("train", out, tmp_path) == 1
+    assert context("train", out, tmp_path) == 1
     assert errors(capsys).startswith(f"error: {path}: ")
     path.unlink()
-    assert walk("train", out, tmp_path) == 1
+    assert context("train", out, tmp_path) == 1
     assert errors(capsys).startswith(f"error: {path}: missing")
 
 
 def test_no_records_at_the_path_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert walk("train", tmp_path / "none", tmp_path) == 1
+    assert context("train", tmp_path / "none", tmp_path) == 1
     assert errors(capsys).startswith(f"error: {tmp_path / 'none'}: no records there")

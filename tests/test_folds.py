@@ -16,7 +16,7 @@ from attnrobust import config
 from attnrobust.data import folds, inputs, records
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.training import fit
 from attnrobust.training.methods import METHODS
 
@@ -229,9 +229,9 @@ def test_a_walk_takes_its_fold(
     dataset: records.Dataset, parts: list[records.Dataset], tmp_path: Path
 ) -> None:
     experiment = config.Experiment(name="x", data=DATA)
-    assert Walk(Run.of(experiment, tmp_path), dataset.root).dataset() == dataset
+    assert Context(Run.of(experiment, tmp_path), dataset.root).dataset() == dataset
     chosen = config.with_settings(experiment, ["data.folds=3", "data.fold=2"])
-    assert Walk(Run.of(chosen, tmp_path), dataset.root).dataset() == parts[2]
+    assert Context(Run.of(chosen, tmp_path), dataset.root).dataset() == parts[2]
     chosen = config.with_settings(chosen, ["data.task=cancer"])
-    found = Walk(Run.of(chosen, tmp_path), dataset.root).dataset()
+    found = Context(Run.of(chosen, tmp_path), dataset.root).dataset()
     assert (found.classes, found.members) == (("no", "yes"), parts[2].members)

@@ -18,10 +18,10 @@ from damage_helpers import change_json, ends_in_one_line
 from data_helpers import contents
 
 from attnrobust import config
-from attnrobust.console import guarded
+from attnrobust.console import run_command
 from attnrobust.data import corrupted, inputs, records
 from attnrobust.data.raw import SPLITS
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 NUMBER = int(os.environ.get("FUZZ_RECORDS", "40"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -73,11 +73,11 @@ def read(root: Path) -> int:
         try:
             work()
         except Exception as error:
-            if type(error).__name__ == "DataLossError":  # as pipeline.walk_through
-                Walk.verify(_Walk(root))  # type: ignore[arg-type]
+            if type(error).__name__ == "DataLossError":  # as pipeline.run_stages
+                Context.verify(_Walk(root))  # type: ignore[arg-type]
             raise
 
-    return guarded(named, debug=False)
+    return run_command(named, debug=False)
 
 
 class _Walk:

@@ -194,13 +194,13 @@ def test_the_walk_is_the_published_one_and_the_nearest_over_all_classes_is_kept(
     fewer = judged = 0
     for row, image in enumerate(images):
         ranked = [c for c in np.argsort(-model(image[None]).numpy()[0]) if c != labels[row]]
-        walks = [published_walk(weights, bias, image, labels[row], aim, theta) for aim in ranked]
-        if any(walk is None for walk in walks):
+        contexts = [published_walk(weights, bias, image, labels[row], aim, theta) for aim in ranked]
+        if any(context is None for context in contexts):
             continue  # beyond what is published
         judged += 1
-        np.testing.assert_allclose(likeliest[row], walks[0], atol=1e-6)
-        sizes = [(abs(walk - image) > 1e-6).any(axis=-1).sum() for walk in walks]
-        np.testing.assert_allclose(made[row], walks[int(np.argmin(sizes))], atol=1e-6)
+        np.testing.assert_allclose(likeliest[row], contexts[0], atol=1e-6)
+        sizes = [(abs(context - image) > 1e-6).any(axis=-1).sum() for context in contexts]
+        np.testing.assert_allclose(made[row], contexts[int(np.argmin(sizes))], atol=1e-6)
         fewer += min(sizes) < sizes[0]
     assert judged > len(images) / 2
     assert fewer, "otherwise one class would do"

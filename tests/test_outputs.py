@@ -23,7 +23,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 
 def ended(model: keras.Model) -> keras.Model:
@@ -170,7 +170,7 @@ def test_epsilons_of_the_first_layer_become_pixels_once():
 
 
 @pytest.fixture
-def walk(tiny, tmp_path, monkeypatch) -> Walk:
+def context(tiny, tmp_path, monkeypatch) -> Context:
     """A run that says it was trained, asked for an attack in the first layer's numbers."""
     settings = [
         "attack.scale=model_input",
@@ -181,31 +181,33 @@ def walk(tiny, tmp_path, monkeypatch) -> Walk:
     runs.save_json(run.path("train", "stage.json"), {"used": {}, "inputs": "", "finished": True})
     runs.save_text(run.path("train", "weights.h5"), "learned")
     runs.save_json(run.path("provenance.json"), {"input_scale": 255.0})
-    monkeypatch.setattr(Walk, "weights_digest", lambda walk: "")
-    monkeypatch.setattr(Walk, "dataset", lambda walk: None)
-    monkeypatch.setattr(Walk, "trained", lambda walk, dataset: None)
-    return Walk(run, tmp_path)
+    monkeypatch.setattr(Context, "weights_digest", lambda context: "")
+    monkeypatch.setattr(Context, "dataset", lambda context: None)
+    monkeypatch.setattr(Context, "trained", lambda context, dataset: None)
+    return Context(run, tmp_path)
 
 
-def test_the_sweep_and_every_later_stage_see_pixels_and_the_stamp_what_was_asked(walk, monkeypatch):
+def test_the_sweep_and_every_later_stage_see_pixels_and_the_stamp_what_was_asked(
+    context, monkeypatch
+):
     swept = []
     made = SimpleNamespace(run=lambda folder: None)
     monkeypatch.setattr(
         "attnrobust.attacks.sweep.Sweep",
         lambda experiment, *_: swept.append(experiment.attack) or made,
     )
-    pipeline.attack(walk)
+    pipeline.attack(context)
     label = "linf_pgd-through-softmax"
-    stamp = walk.run.stamp(f"attack/{label}")
+    stamp = context.run.stamp(f"attack/{label}")
     assert swept[0].epsilons == pytest.approx((0.001, 0.002))
-    assert walk.run.attacks() == {label: settled(swept[0])}
+    assert context.run.attacks() == {label: settled(swept[0])}
     assert stamp["used"]["attack"]["epsilons"] == [0.255, 0.51]
     assert stamp["epsilon_scale"] == 255.0
-    pipeline.attack(walk)
+    pipeline.attack(context)
     assert len(swept) == 1, "done before, kept"
 
 
-def test_the_first_layer_s_numbers_must_be_known(walk):
-    walk.run.path("provenance.json").unlink()
+def test_the_first_layer_s_numbers_must_be_known(context):
+    context.run.path("provenance.json").unlink()
     with pytest.raises(UserError, match="no input_scale"):
-        pipeline.attack(walk)
+        pipeline.attack(context)

@@ -19,7 +19,7 @@ from attnrobust.data import corrupted, records
 from attnrobust.disk import folders, lock, runs
 from attnrobust.errors import UserError
 from attnrobust.report import page
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.studies import search, study, unfreezing
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo", image_size=32))
@@ -237,19 +237,19 @@ def kept(words: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> st
 
 
 @pytest.fixture
-def trained(tmp_path: Path, records_folder: Path) -> Walk:
+def trained(tmp_path: Path, records_folder: Path) -> Context:
     """A run made of stamps alone, with two more below the same folder."""
     for name in ("standard", "first-groups-1"):
         made(EXPERIMENT, records_folder, tmp_path / "runs", f"name={name}")
     return made(EXPERIMENT, records_folder, tmp_path / "runs")
 
 
-def unfreeze(walk: Walk, out: Path, *more: str) -> list[str]:
+def unfreeze(context: Context, out: Path, *more: str) -> list[str]:
     return [
         "unfreeze",
-        str(walk.run.root),
+        str(context.run.root),
         "--records",
-        str(walk.records.parent),
+        str(context.records.parent),
         "--out",
         str(out),
         "--groups",
@@ -264,7 +264,11 @@ def unfreeze(walk: Walk, out: Path, *more: str) -> list[str]:
     [".", "runs/..", "runs", "runs/demo/first/seed-0", "runs/demo/first/seed-0/new", "link"],
 )
 def test_unfreeze_never_writes_where_its_runs_are(
-    place: str, force: list[str], trained: Walk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: str,
+    force: list[str],
+    trained: Context,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     said = kept(unfreeze(trained, tmp_path / place, *force), tmp_path, capsys)
@@ -273,7 +277,7 @@ def test_unfreeze_never_writes_where_its_runs_are(
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_unfreeze_never_writes_over_the_standard_run_nor_by_a_link_below(
-    force: list[str], trained: Walk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    force: list[str], trained: Context, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere = tmp_path / "a" / "runs" / "demo" / "standard" / "seed-0"
     shutil.copytree(trained.run.root.parents[1] / "standard" / "seed-0", elsewhere)
@@ -287,7 +291,7 @@ def test_unfreeze_never_writes_over_the_standard_run_nor_by_a_link_below(
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_unfreeze_and_transfer_leave_a_foreign_folder(
-    force: list[str], trained: Walk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    force: list[str], trained: Context, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another folder with runs of the same names, and one with a settings.json of an editor's."""
     shutil.copytree(tmp_path / "runs", tmp_path / "a" / "runs")
@@ -310,7 +314,7 @@ def test_unfreeze_and_transfer_leave_a_foreign_folder(
     refused(said, "expected a folder apart from it")
 
 
-def test_a_run_that_is_no_copy_is_not_made_anew(trained: Walk, tmp_path: Path) -> None:
+def test_a_run_that_is_no_copy_is_not_made_anew(trained: Context, tmp_path: Path) -> None:
     runs.save_json(trained.run.path("provenance.json"), {})
     copy = unfreezing._copied(trained.run, tmp_path / "x", trained.experiment, force=True)
     (copy.root / "more").mkdir()
@@ -444,13 +448,13 @@ def test_two_searches_never_write_one_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("attnrobust.training.ready.ready", lambda *_: None)
-    monkeypatch.setattr(Walk, "dataset", lambda *_: None)
-    walk = Walk(runs.Run.of(EXPERIMENT, tmp_path / "runs"), tmp_path / "no records")
+    monkeypatch.setattr(Context, "dataset", lambda *_: None)
+    context = Context(runs.Run.of(EXPERIMENT, tmp_path / "runs"), tmp_path / "no records")
     with (
-        lock.alone(search.place(walk.run)),
+        lock.alone(search.place(context.run)),
         pytest.raises(UserError, match="first-search/seed-0: another process is writing there"),
     ):
-        search.search(walk, ["training.batch_size=8,16"], 2, train=pytest.fail, words=[])
+        search.search(context, ["training.batch_size=8,16"], 2, train=pytest.fail, words=[])
 
 
 def test_where_there_are_no_locks_that_is_said_once(

@@ -120,7 +120,7 @@ def test_the_commands_of_every_paper_can_be_given(
 ) -> None:
     """Each is parsed as by a user; what it would then do is left out."""
     for module in (cli, run, corrupted):
-        monkeypatch.setattr(module, "guarded", lambda work, **how: 0)
+        monkeypatch.setattr(module, "run_command", lambda work, **how: 0)
     for command in papers.load(file).commands:
         program, *words = shlex.split(command)
         assert program == "attnrobust"

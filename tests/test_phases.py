@@ -16,7 +16,7 @@ from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.models.backbones import BACKBONES
-from attnrobust.stages import pipeline, walk
+from attnrobust.stages import context, pipeline
 from attnrobust.training import fit, optimizers, phases
 
 # Hundreds of layers: seconds a build.
@@ -131,22 +131,22 @@ def test_other_weights_in_the_file_that_training_starts_from_are_noticed(
     monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
     experiment = config.with_settings(tiny, [setting.format(file=file)])
     run = runs.Run.of(experiment, tmp_path)
-    pipeline.train(walk.Walk(run, records_folder))
+    pipeline.train(context.Context(run, records_folder))
     file.write_bytes(b"two")
     with pytest.raises(
         UserError, match=r"made with starting_weights .*add --force to make it anew"
     ):
-        pipeline.train(walk.Walk(run, records_folder))
-    pipeline.train(walk.Walk(run, records_folder, force=True))
-    pipeline.train(walk.Walk(run, records_folder))
+        pipeline.train(context.Context(run, records_folder))
+    pipeline.train(context.Context(run, records_folder, force=True))
+    pipeline.train(context.Context(run, records_folder))
     file.unlink()
-    pipeline.train(walk.Walk(run, records_folder))
+    pipeline.train(context.Context(run, records_folder))
     # A stamp from before it held that is no reason to train again.
     stamp = runs.load_json(run.path("train", "stage.json"))
     del stamp["used"]["starting_weights"]
     runs.save_json(run.path("train", "stage.json"), stamp)
     file.write_bytes(b"three")
-    pipeline.train(walk.Walk(run, records_folder))
+    pipeline.train(context.Context(run, records_folder))
 
 
 @pytest.mark.parametrize(

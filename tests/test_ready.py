@@ -19,8 +19,8 @@ from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.run import main
 from attnrobust.stages import pipeline
+from attnrobust.stages.context import Context
 from attnrobust.stages.ready import READY, ready
-from attnrobust.stages.walk import Walk
 from attnrobust.training import fit
 from attnrobust.training import ready as training
 
@@ -124,7 +124,7 @@ def test_too_few_classes_for_a_loss_are_told_before_training(
 ) -> None:
     dataset = records.load(records_folder)
     two = dataclasses.replace(dataset, classes=("no", "yes"))
-    monkeypatch.setattr(Walk, "dataset", lambda _: two)
+    monkeypatch.setattr(Context, "dataset", lambda _: two)
     words = ["train", "attack", "--set", "attack.loss=dlr"]
     assert call(tiny, records_folder, tmp_path, *words) == 1
     assert "attack.loss = dlr: expected at least 3 classes" in capsys.readouterr().err
@@ -149,9 +149,9 @@ def test_a_check_of_an_attack_that_aims_is_refused_before_training(
         assert call(tiny, records_folder, tmp_path, *words, *aimed) == 1
         assert "attack.target = nv: check judges attacks that take" in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
-    walk = made(tiny, records_folder, tmp_path, *aimed[1:])
+    context = made(tiny, records_folder, tmp_path, *aimed[1:])
     with pytest.raises(UserError, match="check judges attacks that take any wrong class"):
-        ready(walk, ["check"])
+        ready(context, ["check"])
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_another_programs_folder_in_the_pages_place_is_told_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    walk = Walk(Run.of(tiny, tmp_path / "runs"), records_folder)
-    runs.save_text(walk.page() / "index.html", "mine")
+    context = Context(Run.of(tiny, tmp_path / "runs"), records_folder)
+    runs.save_text(context.page() / "index.html", "mine")
     assert call(tiny, records_folder, tmp_path, "all") == 1
     assert "holds other files than a report of attnrobust" in capsys.readouterr().err
 
@@ -201,10 +201,10 @@ def test_another_programs_folder_in_the_pages_place_is_told_before_training(
 def test_results_of_other_settings_are_told_before_training(
     tiny: config.Experiment, records_folder: Path, tmp_path: Path
 ) -> None:
-    walk = made(tiny, records_folder, tmp_path)
-    walk.run.path("train", "weights.h5").unlink()
+    context = made(tiny, records_folder, tmp_path)
+    context.run.path("train", "weights.h5").unlink()
     other = config.with_settings(tiny, ["attack.steps=7"])
-    asked = Walk(Run(walk.run.root, other), records_folder)
+    asked = Context(Run(context.run.root, other), records_folder)
     with pytest.raises(UserError, match=r"attack\.steps 4 \(now 7\).*--as LABEL"):
         ready(asked, ["train", "predict", "attack"])
     ready(dataclasses.replace(asked, force=True), ["train", "predict", "attack"])
@@ -217,11 +217,11 @@ def test_what_stands_asks_for_nothing_that_has_gone_since(
     """The file that training started from may be away once it has finished."""
     start = tmp_path / "start.h5"
     start.write_text("weights")
-    walk = made(tiny, records_folder, tmp_path, f"model.weights={start}")
+    context = made(tiny, records_folder, tmp_path, f"model.weights={start}")
     start.unlink()
-    ready(walk, ["train"])
+    ready(context, ["train"])
     with pytest.raises(UserError, match=r"model\.weights = .*start\.h5: no such file"):
-        ready(dataclasses.replace(walk, force=True), ["train"])
+        ready(dataclasses.replace(context, force=True), ["train"])
 
 
 def test_an_empty_test_split_is_told_before_training(
@@ -230,21 +230,21 @@ def test_an_empty_test_split_is_told_before_training(
     dataset = records.load(records_folder)
     nothing = {**dataset.splits["test"], "count": 0, "shards": []}
     empty = dataclasses.replace(dataset, splits={**dataset.splits, "test": nothing})
-    monkeypatch.setattr(Walk, "dataset", lambda _: empty)
-    walk = Walk(Run.of(tiny, tmp_path), records_folder)
+    monkeypatch.setattr(Context, "dataset", lambda _: empty)
+    context = Context(Run.of(tiny, tmp_path), records_folder)
     for stage in ("predict", "attack"):
         with pytest.raises(UserError, match="no example in the test split"):
-            ready(walk, ["train", stage])
+            ready(context, ["train", stage])
 
 
 def test_one_of_several_workers_touches_no_device_before_it_has_joined(
     tiny: config.Experiment, tmp_path: Path
 ) -> None:
     """Records are asked for after that, and nothing is trained before."""
-    walk = Walk(Run.of(tiny, tmp_path), tmp_path / "nowhere", machines="multi_worker")
-    ready(walk, ["train"])
+    context = Context(Run.of(tiny, tmp_path), tmp_path / "nowhere", machines="multi_worker")
+    ready(context, ["train"])
     with pytest.raises(UserError, match="no records there"):
-        ready(dataclasses.replace(walk, machines="mirrored"), ["train"])
+        ready(dataclasses.replace(context, machines="mirrored"), ["train"])
 
 
 def test_more_groups_than_there_are_is_told_before_the_epochs_of_the_head(

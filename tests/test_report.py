@@ -261,13 +261,13 @@ def test_every_command_of_the_page_does_what_it_says(
     called = command_helpers.all_of(text, monkeypatch)
     assert page.read_text(encoding="utf-8") == text, "the report's own command writes it again"
     mine = [each for command, each in called.items() if "my runs" in command]
-    assert {each.walk.run.root for each in mine} == {first.root, second.root}
+    assert {each.context.run.root for each in mine} == {first.root, second.root}
     for each in mine:
-        run = first if each.walk.run.root == first.root else second
-        assert each.walk.experiment == run.experiment
-        assert each.walk.label == ("linf_pgd" if run is first else "strong")
+        run = first if each.context.run.root == first.root else second
+        assert each.context.experiment == run.experiment
+        assert each.context.label == ("linf_pgd" if run is first else "strong")
     made = {
-        run: [each.stages for each in mine if each.walk.run.root == run.root]
+        run: [each.stages for each in mine if each.context.run.root == run.root]
         for run in (first, second)
     }
     everything = list(pipeline.STAGES)
@@ -291,11 +291,11 @@ def test_commands_of_stages_with_other_settings_are_told_apart(
         called = command_helpers.call(line, monkeypatch)
         assert called is not None
         assert called.stages == expected
-        assert called.walk.run.root == run.root
+        assert called.context.run.root == run.root
         attack = changed.attack if expected == ["attack"] else run.experiment.attack
-        assert called.walk.experiment.attack == attack
+        assert called.context.experiment.attack == attack
         if expected == ["attack"]:
-            assert called.walk.records == Path("some where")
+            assert called.context.records == Path("some where")
 
 
 def test_runs_of_long_ago_are_called_by_their_name(
@@ -308,7 +308,7 @@ def test_runs_of_long_ago_are_called_by_their_name(
         line, report = commands.repeating(reading.read([run]), tmp_path / "out")
         called = command_helpers.call(line, monkeypatch)
         assert called is not None
-        assert called.walk.run.root == run.root
+        assert called.context.run.root == run.root
         assert report.startswith("python -m attnrobust report ")
 
 

@@ -127,8 +127,8 @@ def test_runs_from_before_keep_working_and_the_page_says_how_to_mend_them(
         if each.stages == ["predict", "evaluate"]
     ]
     (again,) = called
-    assert again.walk.force
-    assert again.walk.run.root == run.root
+    assert again.context.force
+    assert again.context.run.root == run.root
     assert row_of(text, "Temperature T") == ["1.000", "–"]
     assert row_of(text, "ECE")[1] == "–"
     assert row_of(text, "Accuracy")[1] == "–"
@@ -225,9 +225,9 @@ def test_what_runs_do_not_share_is_left_out_and_said(
         for each in command_helpers.all_of(text, monkeypatch).values()
         if each.stages == ["predict", "evaluate"]
     )
-    assert called.walk.run.root == run_list[2].root
-    assert called.walk.experiment.corruptions.names == ("jpeg", "hair")
-    assert called.walk.force
+    assert called.context.run.root == run_list[2].root
+    assert called.context.experiment.corruptions.names == ("jpeg", "hair")
+    assert called.context.force
     for name in ("other", "tiny_never"):
         with pytest.raises(UserError, match=f"--baseline {name}: expected a run .*: tiny_gap, tin"):
             write(run_list, tmp_path / "out", baseline=name)

@@ -18,7 +18,7 @@ from attnrobust.disk.runs import Run, attack_file, load_json, save_npz, save_tex
 from attnrobust.report.page import write
 from attnrobust.run import main
 from attnrobust.stages import pipeline, prediction
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.studies import unfreezing
 from attnrobust.training import fit
 from experiments.demo.resnet18_gap import EXPERIMENT
@@ -62,7 +62,7 @@ def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda experiment, dataset, folder, replicas: save_npz(folder / "clean.npz", **FOUND),
     )
     monkeypatch.setattr(sweep, "Sweep", Swept)
-    monkeypatch.setattr(Walk, "trained", lambda walk, dataset: None)
+    monkeypatch.setattr(Context, "trained", lambda context, dataset: None)
 
 
 @pytest.mark.usefixtures("without_work")
@@ -97,8 +97,11 @@ def test_a_run_is_called_again_with_its_name_folder_records_and_settings(
     text = write([run], Path("page")).read_text(encoding="utf-8")
     called = command_helpers.all_of(text, monkeypatch)
     assert command_helpers.roots(called) == {run.root}
-    assert {each.walk.records for each in called.values()} == {records_folder}
-    made = {(tuple(each.stages), each.walk.label): each.walk.experiment for each in called.values()}
+    assert {each.context.records for each in called.values()} == {records_folder}
+    made = {
+        (tuple(each.stages), each.context.label): each.context.experiment
+        for each in called.values()
+    }
     # What repeats the run, then what its stages were called by; --as counts for attacks alone.
     assert {stages for stages, _ in made} >= {("train", "predict"), ("attack",), ("evaluate",)}
     trained = made[("train", "predict"), "linf_pgd"]

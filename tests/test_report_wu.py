@@ -30,7 +30,7 @@ from attnrobust.report import paper_figures, paper_tables, papers, pictures, rea
 from attnrobust.report.blocks import Section
 from attnrobust.report.results import Result
 from attnrobust.stages import evaluation, pipeline
-from attnrobust.stages.walk import RECORDS, Walk
+from attnrobust.stages.context import RECORDS, Context
 from tfrecords import eyepacs
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -383,8 +383,8 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         experiment = experiments.load(f"eyepacs.{name}")
         experiment = config.with_settings(smoke(experiment), ["attack.steps=5"])
         run = graded(tmp_path / "runs", experiment=experiment, lost=lost)
-        walk = Walk(run, RECORDS / experiment.data.folder)
-        pipeline._remember(walk, walk.dataset(), model, [])
+        context = Context(run, RECORDS / experiment.data.folder)
+        pipeline._remember(context, context.dataset(), model, [])
     out = tmp_path / "report"
     assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
     for number, members in (

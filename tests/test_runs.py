@@ -25,7 +25,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.report import page
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 EXPERIMENT = config.Experiment(name="first", data=config.Data(dataset="demo"), seed=3)
 USED = {"training": {"epochs": 2, "augmentation": ("flip",)}, "seed": 3}
@@ -644,11 +644,11 @@ def test_an_evaluation_that_fails_keeps_the_measurements(run: Run, error: BaseEx
 
 
 def test_the_evaluate_stage_keeps_what_it_had_when_it_fails(run: Run) -> None:
-    walk = Walk(run, Path("nowhere"))
+    context = Context(run, Path("nowhere"))
     left(run, "predict", "clean.npz")
     left(run, "evaluate", "measurements.csv", force=True)
     with pytest.raises(UserError):
-        pipeline.evaluate(walk)
+        pipeline.evaluate(context)
     assert run.path("evaluate", "measurements.csv").read_text() == "made"
     assert run.require("evaluate")
 
@@ -688,7 +688,7 @@ def test_pages_of_two_folders_of_runs_have_two_names(
         run = Run.of(EXPERIMENT, Path(folder))
         if not run.root.exists():
             finish(run)
-        pipeline.report(Walk(run, Path("nowhere")))
+        pipeline.report(Context(run, Path("nowhere")))
     assert names[0] == Path("reports/demo-first-seed-3")
     assert len(set(names)) == 3
     assert names[1] == names[3]

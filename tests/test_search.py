@@ -164,11 +164,11 @@ def stopped(
     place = tmp_path_factory.mktemp("runs")
     real, begun = pipeline.STAGES["train"], []
 
-    def until_the_third(walk: pipeline.Walk) -> None:
-        begun.append(walk)
+    def until_the_third(context: pipeline.Context) -> None:
+        begun.append(context)
         if len(begun) == 3:
             raise KeyboardInterrupt
-        real(walk)
+        real(context)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pipeline.STAGES, "train", until_the_third)

@@ -221,5 +221,5 @@ def test_a_walk_may_start_from_one_that_comes_before_it(
     with pytest.raises(UserError, match=rf"^{two}: training.start = .*: no run"):
         study.require_ready({two: walked[two]}, [0], ["train"], start, tmp_path)
     runs_of = study.commands(walked, [0], ["train"], [], tmp_path)
-    walk = study._walk(two, walked[two], 0, start, tmp_path)
-    ready(walk, ["train"], trained=[root for root, _ in runs_of])
+    context = study._context(two, walked[two], 0, start, tmp_path)
+    ready(context, ["train"], trained=[root for root, _ in runs_of])

@@ -23,7 +23,7 @@ from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.run import main
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.studies import transfer_matrix as matrix
 from attnrobust.studies.transfer import transfer
 from experiments.demo import resnet18_gap, resnet18_soft_attention
@@ -142,7 +142,7 @@ def test_records_that_a_model_was_not_trained_on_are_told(
     stamp.write_text(stamp.read_text().replace('"inputs": "', '"inputs": "0'))
     gap, attention = runs.find_runs([copies])
     for run in (gap, attention):
-        pipeline.walk_through(Walk(run, records_folder), ["predict"])
+        pipeline.run_stages(Context(run, records_folder), ["predict"])
     (said,) = {r.message for r in caplog.records if "trained on other records" in r.message}
     assert "resnet18_gap-smoke" in said
     assert gap.elsewhere()
@@ -150,8 +150,8 @@ def test_records_that_a_model_was_not_trained_on_are_told(
 
 
 def test_a_check_loads_its_surrogate_from_the_runs_beside_it(trained, records_folder):
-    """Which one it is stands in test_walk; a smoke run is none."""
-    one, two = (Walk(run, records_folder) for run in runs.find_runs([trained]))
+    """Which one it is stands in test_context; a smoke run is none."""
+    one, two = (Context(run, records_folder) for run in runs.find_runs([trained]))
     dataset = one.dataset()
     assert one.surrogate(dataset) is None
     name, load = one.loaded({"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)

@@ -14,7 +14,7 @@ from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.report import randomisation, trust
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from experiments.__main__ import main
 from experiments.demo import resnet18_gap
 
@@ -38,7 +38,7 @@ def attacked(records_folder, tmp_path):
 
     def make(name, *found, label="linf_pgd", **notes):
         settings = [f"name={name}", "data.image_size=32"]
-        walk = run_helpers.made(
+        context = run_helpers.made(
             resnet18_gap.EXPERIMENT,
             records_folder,
             tmp_path / "my runs",
@@ -47,28 +47,28 @@ def attacked(records_folder, tmp_path):
             **notes,
         )
         if found:
-            check(walk, *found)
-        return walk
+            check(context, *found)
+        return context
 
     return make
 
 
-def check(walk, *found):
+def check(context, *found):
     """The check stage, its attacks left out."""
     rows = [row(text) for text in found]
     value = {"attack": "linf_pgd", "epsilon": 0.00125, "images": 80, "checks": rows}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Walk, "trained", lambda *_: None)
+        patch.setattr(Context, "trained", lambda *_: None)
         patch.setattr(Subject, "of_sweep", lambda *_: None)
         patch.setattr(
             sanity, "check", lambda _, folder: runs.save_json(folder / "checks.json", value)
         )
-        pipeline.check(walk)
+        pipeline.check(context)
 
 
-def result(walk):
+def result(context):
     """As much of a result as the section needs."""
-    run, label = walk.run, walk.label
+    run, label = context.run, context.label
     return SimpleNamespace(
         run=run,
         attack=label,
@@ -80,8 +80,8 @@ def result(walk):
     )
 
 
-def read(*walks):
-    return trust.read([result(walk) for walk in walks])
+def read(*contexts):
+    return trust.read([result(context) for context in contexts])
 
 
 def test_warnings_come_first_and_reach_the_first_screen(attacked):
@@ -101,9 +101,9 @@ def test_what_was_not_checked_is_said(attacked):
     assert found[1].heading == "never: not checked"
 
 
-def explained(walk, *found):
+def explained(context, *found):
     """As an explain stage leaves it; without what it found where it is of an earlier version."""
-    folder = walk.run.path("explain", walk.label)
+    folder = context.run.path("explain", context.label)
     runs.save_json(folder / "stage.json", {"used": {}, "inputs": "", "finished": True})
     if found:
         checks = [row(text) for text in found]
@@ -162,21 +162,21 @@ def test_checks_of_another_model_or_attack_are_not_shown(attacked):
 
 def test_checks_of_before_they_became_stricter_are_not_shown(attacked):
     """Their stamps name no version: `huge` and others passed then where they warn today."""
-    walk = attacked("long-ago", "a pass", "c pass")
-    place = walk.run.path("check", "linf_pgd", "stage.json")
+    context = attacked("long-ago", "a pass", "c pass")
+    place = context.run.path("check", "linf_pgd", "stage.json")
     stamp = runs.load_json(place)
     del stamp["version"]
     runs.save_json(place, stamp)
-    found = read(walk)
+    found = read(context)
     assert found[0].heading == "long-ago: made before the checks changed"
     assert "made before the checks changed; they are not shown" in trust.sentences(found)[0]
 
 
 def test_an_attack_of_before_it_became_stronger_is_named_on_the_first_screen(attacked):
     again = ["demo.resnet18_gap", "--set", "name=long-ago"]
-    walk, today = attacked("long-ago", "a pass", again=again), attacked("today", "a pass")
-    run_helpers.age(walk.run.path("attack", "linf_pgd"))
-    first, *_ = trust.sentences(read(walk, today))
+    context, today = attacked("long-ago", "a pass", again=again), attacked("today", "a pass")
+    run_helpers.age(context.run.path("attack", "linf_pgd"))
+    first, *_ = trust.sentences(read(context, today))
     assert first.startswith("Warning: 1 of 2 attacks were made by an earlier version")
     command = first.rpartition("long-ago with: ")[2]
     assert "attack evaluate" in command
@@ -196,31 +196,31 @@ def test_what_the_page_advises_works(state, attacked, records_folder):
         "--set",
         "data.image_size=32",
     ]
-    walk = attacked("mine-own", *ROWS, label="my_attack", again=again)
-    path = walk.run.path("check", "my_attack", "checks.json")
+    context = attacked("mine-own", *ROWS, label="my_attack", again=again)
+    path = context.run.path("check", "my_attack", "checks.json")
     if state == "missing":
         (path.parent / "stage.json").unlink()
         path.unlink()
     elif state == "old":
-        run_helpers.attack(walk, again=again, second="attack")
+        run_helpers.attack(context, again=again, second="attack")
     if state == "damaged":
         path.write_text("{")
         with pytest.raises(
             UserError, match=r"checks\.json: damaged .*; make it anew with "
         ) as caught:
-            read(walk)
+            read(context)
         command = str(caught.value).split("anew with ")[1]
     else:
-        (found,) = read(walk)
+        (found,) = read(context)
         assert not found.rows
         command = found.command
     python, option, module, *words = shlex.split(command)
     assert (python, option, module) == ("python", "-m", "experiments")
-    walks = []
+    contexts = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
-            pipeline.STAGES, "check", lambda each: walks.append(each) or check(each, *ROWS)
+            pipeline.STAGES, "check", lambda each: contexts.append(each) or check(each, *ROWS)
         )
         assert main(words) == 0
-    assert walks[0].run.root == walk.run.root
-    assert len(read(walk)[0].rows) == 3, "and then the page shows them"
+    assert contexts[0].run.root == context.run.root
+    assert len(read(context)[0].rows) == 3, "and then the page shows them"

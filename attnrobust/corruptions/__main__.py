@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from attnrobust.console import Parser, guarded, positive
+from attnrobust.console import Parser, positive, run_command
 from attnrobust.corruptions import CORRUPTIONS, KINDS, SEVERITIES, corrupt
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with runs.atomic(options.out) as temporary:
             Image.fromarray(drawn).save(temporary, format="PNG", optimize=True)
 
-    return guarded(work, debug=options.debug)
+    return run_command(work, debug=options.debug)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from attnrobust import config, corruptions
-from attnrobust.console import Parser, guarded, positive
+from attnrobust.console import Parser, positive, run_command
 from attnrobust.data import corrupting, images, oversampling, records, shards
 from attnrobust.data.raw import SPLITS
 from attnrobust.disk import files, folders, lock, runs
@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=options.workers,
         )
 
-    return guarded(
+    return run_command(
         work, debug=options.debug, stopped="nothing is kept, the same command begins anew"
     )
 

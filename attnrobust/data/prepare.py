@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust.console import Parser, guarded, positive
+from attnrobust.console import Parser, positive, run_command
 from attnrobust.data import images, preprocessing, records, shards, writing
 from attnrobust.data.raw import Reject, Row
 from attnrobust.errors import UserError
@@ -88,7 +88,7 @@ def main(
             sources=[options.raw],
         )
 
-    return guarded(work, debug=options.debug)
+    return run_command(work, debug=options.debug)
 
 
 def _draw_first(

@@ -16,6 +16,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.measures import calibration, metrics
 from attnrobust.measures.metrics import Measured
+from attnrobust.stages import conditions
 
 COLUMNS = (
     "dataset",
@@ -155,7 +156,7 @@ def _corruptions(
         corrupted = schemas.load_npz(path, schemas.PREDICTED)
         if not np.array_equal(clean["id"], corrupted["id"]):
             raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
-        _require_alike(path, clean, corrupted)
+        conditions.require_alike(path, clean, corrupted)
         for measurement in _all_metrics(corrupted, classes):
             yield _row(run, "corruption", name, int(severity), measurement)
         # On the same images, so that its interval is narrower than either accuracy's tells.
@@ -171,7 +172,7 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
     for label, attack in run.attacks().items():
         norm, right = run.norm(label), []
         for epsilon in (0.0, *attack.epsilons):
-            attacked = _attacked(run, label, epsilon, clean)
+            attacked = conditions.attacked(run, label, epsilon, clean)
             aim = attack.target or None
             if aim and aim not in classes:
                 raise UserError(
@@ -183,9 +184,11 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
                 yield _row(run, "attack", label, epsilon, measurement)
             right.append(task.right_in(clean) & task.right_in(attacked))
         yield _row(run, "attack", label, "", _mean_accuracy(right[1:], clean.get("group")))
-    for (norm, _), (epsilon, labels) in _shared(run).items():
-        several = [_attacked(run, label, epsilon, clean) for label in labels]
-        for measurement in _attack_metrics(clean, _worst(clean, several, norm), classes, norm):
+    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
+        several = [conditions.attacked(run, label, epsilon, clean) for label in labels]
+        for measurement in _attack_metrics(
+            clean, conditions.worst(clean, several, norm), classes, norm
+        ):
             yield _row(run, "worst_case", norm, epsilon, measurement)
 
 
@@ -193,79 +196,6 @@ def _mean_accuracy(right: Sequence[np.ndarray], groups: np.ndarray | None) -> Me
     """Of several levels on the same images, whose shares of levels withstood are resampled."""
     share = np.mean(right, axis=0)
     return "mean_accuracy", metrics.mean(share, groups=groups), len(share)
-
-
-def _shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
-    """Epsilon and labels, by norm and epsilon as text, where two attacks or more share both."""
-    found: dict[tuple[str, str], tuple[float, list[str]]] = {}
-    for label, attack in run.attacks().items():
-        # Through the softmax stands what a paper may have measured, no worst case of ours.
-        for epsilon in attack.epsilons if attack.outputs == "logits" else ():
-            found.setdefault((run.norm(label), f"{epsilon:g}"), (epsilon, []))[1].append(label)
-    return {
-        key: found[key]
-        for key in sorted(found, key=lambda key: (key[0], found[key][0]))
-        if len(found[key][1]) > 1
-    }
-
-
-def _attacked(
-    run: Run, label: str, epsilon: float, clean: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """What an attack left at an epsilon, of the same images and weights as the clean condition."""
-    place = run.attacked(label) / runs.attack_file(run.attacks()[label].name, epsilon)
-    attacked = schemas.load_npz(place, {**schemas.MEASURED, run.norm(label): "f N"})
-    if not np.array_equal(clean["id"], attacked["id"]):
-        raise UserError(
-            f"{run.root}: predict and attack '{label}' (ε {epsilon:g}) hold different images"
-        )
-    _require_alike(place, clean, attacked)
-    weights = [
-        (run.stamp(stage) or {}).get("inputs")
-        for stage in ("predict", run.place_of("attack", label))
-    ]
-    before, after = (task.predict(each["logits"]) for each in (clean, attacked))
-    if weights[0] != weights[1] or (epsilon == 0 and not np.array_equal(before, after)):
-        raise UserError(
-            f"{run.root}: clean predictions differ between predict and attack '{label}'; the "
-            "weights or records have changed in between: run both again with --force"
-        )
-    return attacked
-
-
-def _require_alike(place: Path, clean: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
-    """The same images have the same labels and classes."""
-    shape, labels = found["logits"].shape, found["label"]
-    if shape != clean["logits"].shape or not np.array_equal(labels, clean["label"]):
-        raise schemas.damaged(
-            place,
-            "labels or classes other than in predict/clean.npz",
-            "run its stage again with --force",
-        )
-
-
-def _worst(
-    clean: dict[str, np.ndarray], several: Sequence[dict[str, np.ndarray]], norm: str
-) -> dict[str, np.ndarray]:
-    """Of each image the first attack under which it fell, or the first attack where it stands.
-
-    What was wrong without an attack has fallen without one. So its accuracy is the mean of the
-    minimum over the attacks, not the minimum of their means.
-    """
-    # The image itself lies in every ball: what was wrong without an attack has fallen.
-    unchanged = {"logits": clean["logits"], "linf": 0 * several[0]["linf"]}
-    unchanged[norm] = unchanged["linf"]
-    conditions = [unchanged, *several]
-    labels, rows = clean["label"], np.arange(len(clean["label"]))
-    fallen = np.stack([~task.right(each["logits"], labels) for each in conditions])
-    which = np.where(fallen.any(axis=0), fallen.argmax(axis=0), 1)
-    return {
-        "label": labels,
-        **{
-            name: np.stack([each[name] for each in conditions])[which, rows]
-            for name in dict.fromkeys(("logits", "linf", norm))
-        },
-    }
 
 
 def _row(
@@ -323,7 +253,7 @@ def _attack_metrics(
 ) -> Iterator[Measurement]:
     """What an attack leaves."""
     labels, groups = attacked["label"], clean.get("group")
-    probability = metrics.probabilities(_worst(clean, [attacked], norm)["logits"])
+    probability = metrics.probabilities(conditions.worst(clean, [attacked], norm)["logits"])
     for name, metric in metrics.METRICS.items():
         if metric.attacked:
             yield name, metrics.measure(metric, labels, probability, groups=groups), len(labels)

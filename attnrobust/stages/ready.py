@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,28 @@ class Plan:
         trained: Runs that the command trains before this one.
     """
 
-    walk: Walk
+    context: Context
     before: Collection[str]
     trained: Collection[Path]
 
     def require(self, stage: str) -> None:
         """Raise a UserError unless a stage has finished or comes before."""
         if stage not in self.before:
-            self.walk.run.require(stage)
+            self.context.run.require(stage)
 
     def require_network(self) -> None:
         """Raise a UserError unless this network has been trained, or comes to be."""
         if "train" not in self.before:
-            self.walk.check_network()
+            self.context.check_network()
 
     def require_same(self, stage: str) -> None:
         """Raise a UserError where results of other settings stand in the stage's place."""
-        walk = self.walk
-        if not walk.force:
-            walk.run.refuse_other(walk.place(stage), walk.asked(stage))
+        context = self.context
+        if not context.force:
+            context.run.refuse_other(context.place(stage), context.asked(stage))
 
 
-def ready(walk: Walk, stages: Sequence[str], *, trained: Collection[Path] = ()) -> None:
+def ready(context: Context, stages: Sequence[str], *, trained: Collection[Path] = ()) -> None:
     """Ask every stage whether it could begin, as far as that can be known.
 
     Args:
@@ -58,7 +58,7 @@ def ready(walk: Walk, stages: Sequence[str], *, trained: Collection[Path] = ()) 
         UserError: The first thing that does not fit.
     """
     for place, name in enumerate(stages):
-        READY[name](Plan(walk, stages[:place], trained))
+        READY[name](Plan(context, stages[:place], trained))
 
 
 def train(plan: Plan) -> None:
@@ -66,15 +66,15 @@ def train(plan: Plan) -> None:
     from attnrobust.training import balance, phases
     from attnrobust.training import ready as training
 
-    walk = plan.walk
-    if walk.run.finished("train") and not walk.force:
+    context = plan.context
+    if context.run.finished("train") and not context.force:
         return  # Kept, or refused before anything else.
-    training.ready(walk.experiment)
-    start = walk.experiment.training.start
-    if start and walk.run.beside(start) not in plan.trained:
-        phases.started_from(walk.run)
-    if walk.machines == "mirrored":  # Else TensorFlow joins the other workers first.
-        balance.ready(walk.dataset(), walk.experiment)
+    training.ready(context.experiment)
+    start = context.experiment.training.start
+    if start and context.run.beside(start) not in plan.trained:
+        phases.started_from(context.run)
+    if context.machines == "mirrored":  # Else TensorFlow joins the other workers first.
+        balance.ready(context.dataset(), context.experiment)
 
 
 def predict(plan: Plan) -> None:
@@ -82,7 +82,7 @@ def predict(plan: Plan) -> None:
     from attnrobust.stages import prediction
 
     plan.require_network()
-    prediction.ready(plan.walk.experiment, plan.walk.dataset())
+    prediction.ready(plan.context.experiment, plan.context.dataset())
     plan.require_same("predict")
 
 
@@ -92,14 +92,14 @@ def attack(plan: Plan) -> None:
     from attnrobust.attacks.methods import ATTACKS
     from attnrobust.stages import prediction
 
-    walk, setting = plan.walk, plan.walk.experiment.attack
+    context, setting = plan.context, plan.context.experiment.attack
     checks.settings(setting)
-    if walk.label in ATTACKS and walk.label != setting.name:
-        raise UserError(f"--as {walk.label}: that is another attack than {setting.name}")
+    if context.label in ATTACKS and context.label != setting.name:
+        raise UserError(f"--as {context.label}: that is another attack than {setting.name}")
     plan.require_network()
-    dataset = walk.dataset()
+    dataset = context.dataset()
     checks.ready(setting, dataset.classes)
-    prediction.ready(walk.experiment, dataset)
+    prediction.ready(context.experiment, dataset)
     if setting.scale != "pixels":
         checks.settings(setting.in_pixels(_input_scale(plan, len(dataset.classes))))
     plan.require_same("attack")
@@ -108,10 +108,10 @@ def attack(plan: Plan) -> None:
 def _input_scale(plan: Plan, classes: int) -> float:
     """What 1 in [0, 1] pixels is in the scale of the first layer, also before there are weights."""
     if "train" not in plan.before:
-        return plan.walk.epsilon_scale()
+        return plan.context.epsilon_scale()
     from attnrobust.models import build
 
-    experiment = plan.walk.experiment
+    experiment = plan.context.experiment
     model = dataclasses.replace(experiment.model, weights="none")
     return build.input_scale(
         build.build(model, classes=classes, image_size=experiment.data.image_size)
@@ -122,13 +122,13 @@ def check(plan: Plan) -> None:
     """The attack that is doubted."""
     from attnrobust.attacks import checks
 
-    walk = plan.walk
+    context = plan.context
     plan.require_network()
-    setting = walk.experiment.attack
+    setting = context.experiment.attack
     if "attack" not in plan.before:
-        walk.run.attacked(walk.label)
-        setting = walk.run.attacks()[walk.label]
-    checks.doubtable(setting, walk.dataset().classes)
+        context.run.attacked(context.label)
+        setting = context.run.attacks()[context.label]
+    checks.doubtable(setting, context.dataset().classes)
     plan.require_same("check")
 
 
@@ -141,16 +141,16 @@ def explain(plan: Plan) -> None:
     """Methods, layer, the attack whose images are explained."""
     from attnrobust.explanations import stage
 
-    walk = plan.walk
-    experiment = walk.experiment
+    context = plan.context
+    experiment = context.experiment
     plan.require_network()
     stage.ready(
         experiment.explanation,
         experiment.model,
-        classes=walk.dataset().classes,
+        classes=context.dataset().classes,
         size=experiment.data.image_size,
     )
-    label = walk.label if "attack" in plan.before else walk.explained()
+    label = context.label if "attack" in plan.before else context.explained()
     if label:
         plan.require_same("explain")
 
@@ -159,9 +159,9 @@ def report(plan: Plan) -> None:
     """Measurements, a free place for the page."""
     from attnrobust.report import page
 
-    if not plan.walk.run.path("evaluate", "measurements.csv").is_file():
+    if not plan.context.run.path("evaluate", "measurements.csv").is_file():
         plan.require("evaluate")
-    page.require_free(plan.walk.page(), [plan.walk.run.root])
+    page.require_free(plan.context.page(), [plan.context.run.root])
 
 
 def export(plan: Plan) -> None:

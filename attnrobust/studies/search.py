@@ -26,7 +26,7 @@ from attnrobust.console import log_to
 from attnrobust.disk import files, lock, runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.studies.grid import Point, axes, points, require_one_measure
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class Cell(Run):
 
 
 def search(
-    walk: Walk,
+    context: Context,
     grid: Sequence[str],
     folds: int | None,
     *,
-    train: Callable[[Walk], None],
+    train: Callable[[Context], None],
     words: Sequence[str],
 ) -> None:
     """Settings of --grid, each trained on --folds parts of the train split, to `search.csv`."""
@@ -62,28 +62,28 @@ def search(
     folds = FOLDS if folds is None else folds
     if folds < 2:
         raise UserError(f"--folds {folds}: expected at least 2")
-    if walk.experiment.data.folds:
+    if context.experiment.data.folds:
         raise UserError("search sets data.folds and data.fold itself; leave them out of --set")
-    tried = points(walk.experiment, grid)
+    tried = points(context.experiment, grid)
     if any(point.experiment.training.start for point in tried):
         raise UserError(
             "search: the run that training.start names has seen every fold; expected "
             "none (--set training.start=)"
         )
     require_one_measure(tried)
-    root = place(walk.run)
+    root = place(context.run)
     cells = [[cell(root, point, folds, fold) for fold in range(folds)] for point in tried]
     # Before a night of training, not after it: every name is known, every class is in every fold.
     for point in tried:
         settings.ready(point.experiment)
     for each in cells[0]:
-        dataclasses.replace(walk, run=each).dataset()
+        dataclasses.replace(context, run=each).dataset()
     with lock.alone(root), log_to(root / "log.txt"):
         keep_other(root / "search.csv", table(tried, [[] for _ in tried], folds), list(axes(tried)))
         found: list[list[float]] = [[] for _ in tried]
         for row, accuracies in zip(cells, found, strict=True):
             for each in row:
-                train(dataclasses.replace(walk, run=each))
+                train(dataclasses.replace(context, run=each))
                 _forget()
                 # Only what this call has trained or found to fit, so that nothing else mixes in.
                 accuracies.append(accuracy(each))

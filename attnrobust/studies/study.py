@@ -16,9 +16,9 @@ from attnrobust import config
 from attnrobust.disk.runs import Run, find_runs
 from attnrobust.errors import UserError
 from attnrobust.report import page
+from attnrobust.stages.context import Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order
 from attnrobust.stages.ready import ready
-from attnrobust.stages.walk import Walk, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -55,26 +55,26 @@ def study(
     for stage in stages:
         config.lookup("stage", {**STAGES, "all": None}, stage)
     walked = chosen(patterns, experiments.known())
-    walks = commands(walked, seeds, stages, settings, runs)
+    contexts = commands(walked, seeds, stages, settings, runs)
     # Before a night of training, not after it.
-    page.require_free(out, [root for root, _ in walks])
+    page.require_free(out, [root for root, _ in contexts])
     require_ready(walked, seeds, stages, settings, runs)
     failed = []
-    for number, (_, words) in enumerate(walks, 1):
-        log.info("\n%d of %d: python %s", number, len(walks), shlex.join(words))
+    for number, (_, words) in enumerate(contexts, 1):
+        log.info("\n%d of %d: python %s", number, len(contexts), shlex.join(words))
         if code := subprocess.run([sys.executable, *words], check=False).returncode:
             if code in (130, -2):
                 raise KeyboardInterrupt
             failed.append(f"python {shlex.join(words)}")
             log.warning("warning: that run failed; the study goes on with the others")
-    if measured := [root for root, _ in walks if _is_measured(root)]:
+    if measured := [root for root, _ in contexts if _is_measured(root)]:
         page.write(find_runs(measured), out)
     elif not failed:
         log.info("nothing has been measured yet, so there is no page; --stages … evaluate does it")
     if failed:
         left = "the page is of the others; " if measured else ""
         raise UserError(
-            f"{len(failed)} of {len(walks)} runs failed: {'; '.join(failed)}; {left}"
+            f"{len(failed)} of {len(contexts)} runs failed: {'; '.join(failed)}; {left}"
             "the same study goes on there"
         )
 
@@ -126,7 +126,7 @@ def commands(
     changes = [word for each in settings for word in ("--set", each)]
     return [
         (
-            _walk(name, folder, seed, settings, runs).run.root,
+            _context(name, folder, seed, settings, runs).run.root,
             [
                 "-m",
                 "experiments",
@@ -166,17 +166,17 @@ def require_ready(
     trained: set[Path] = set()
     for seed in seeds:
         for name, folder in walked.items():
-            walk = _walk(name, folder, seed, settings, runs)
+            context = _context(name, folder, seed, settings, runs)
             try:
-                ready(walk, in_order(stages), trained=trained)
+                ready(context, in_order(stages), trained=trained)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             if "train" in in_order(stages):
-                trained.add(walk.run.root)
+                trained.add(context.run.root)
 
 
-def _walk(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Walk:
+def _context(name: str, folder: str, seed: int, settings: Sequence[str], runs: Path) -> Context:
     experiment = config.with_settings(experiments.load(name), [*settings, f"seed={seed}"])
-    return Walk(
+    return Context(
         Run.of(experiment, runs), records_of(Path(folder) if folder else None, experiment.data)
     )

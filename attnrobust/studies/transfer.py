@@ -13,7 +13,7 @@ from attnrobust import config
 from attnrobust.disk import folders, runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.stages.walk import Walk, records_of
+from attnrobust.stages.context import Context, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -39,8 +39,8 @@ def transfer(
 
     names = _names(chosen)
     first = config.with_settings(chosen[0].experiment, settings)
-    walks = [Walk(run, records_of(records, run.experiment.data)) for run in chosen]
-    dataset = walks[0].dataset()
+    contexts = [Context(run, records_of(records, run.experiment.data)) for run in chosen]
+    dataset = contexts[0].dataset()
     # An image that has only just fallen says little about other models.
     attack = crafting.in_full(first.attack)
     checks.ready(attack, dataset.classes)
@@ -49,10 +49,12 @@ def transfer(
         "attack": dataclasses.asdict(attack),
         "seed": first.seed,
         "version": stamps.version("attack"),
-        "models": {name: walk.weights_digest() for name, walk in zip(names, walks, strict=True)},
+        "models": {
+            name: context.weights_digest() for name, context in zip(names, contexts, strict=True)
+        },
     }
     folders.claim(out, "transfer", used, inputs=[run.root for run in chosen])
-    models = {name: walk.trained(dataset) for name, walk in zip(names, walks, strict=True)}
+    models = {name: context.trained(dataset) for name, context in zip(names, contexts, strict=True)}
     crafting.clean(models, experiment, dataset, out)
     for name in names:
         log.info("adversarials of %s", name)

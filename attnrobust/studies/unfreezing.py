@@ -20,7 +20,7 @@ from attnrobust.disk import folders, runs, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk, records_of
+from attnrobust.stages.context import Context, records_of
 
 log = logging.getLogger("attnrobust")
 
@@ -103,9 +103,9 @@ def unfreeze(
             str(folder),
             *_words([*SETTINGS, *settings, *own]),
         ]
-        walk = Walk(Run.of(experiment, out / "runs"), folder, force, name=LABEL, again=again)
-        pipeline.walk_through(walk, ["train", "predict", "attack"])
-        roots[number] = walk.run.root
+        context = Context(Run.of(experiment, out / "runs"), folder, force, name=LABEL, again=again)
+        pipeline.run_stages(context, ["train", "predict", "attack"])
+        roots[number] = context.run.root
     return _measured(roots, asked.attack, out)
 
 
@@ -131,12 +131,12 @@ def _ready(
 
     untargeted(asked.attack, "unfreeze")
     require_plain(asked.attack, "unfreeze")
-    walk = Walk(run, records)
-    dataset = walk.dataset()
+    context = Context(run, records)
+    dataset = context.dataset()
     checks.ready(asked.attack, dataset.classes)
     network = dataclasses.replace(asked.model, weights="none")
     training.ready(dataclasses.replace(asked, model=network))
-    most = len(phases.starts(walk.trained(dataset).model, network.backbone))
+    most = len(phases.starts(context.trained(dataset).model, network.backbone))
     if groups and max(groups) > most:
         raise UserError(
             f"--groups {max(groups)}: expected at most {most}, the layer groups of "
@@ -150,8 +150,8 @@ def _attacked(run: Run, out: Path, records: Path, attack: config.Attack, *, forc
     alike = dataclasses.replace(run.experiment, attack=attack)
     copy = _copied(run, out, alike, force=force)
     again = [*run.again("train"), "--records", str(records), *_words(_texts(attack))]
-    walk = Walk(copy, records, name=LABEL, again=again)
-    pipeline.walk_through(walk, ["predict", "attack"])
+    context = Context(copy, records, name=LABEL, again=again)
+    pipeline.run_stages(context, ["predict", "attack"])
     return copy.root
 
 

@@ -19,21 +19,21 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
 from attnrobust.stages import pipeline
-from attnrobust.stages.walk import Walk
+from attnrobust.stages.context import Context
 from attnrobust.training import batchnorm, fit
 from attnrobust.training.validation import Validation
 
 
 @pytest.fixture
-def walk(tiny, records_folder, tmp_path):
+def context(tiny, records_folder, tmp_path):
     """A run that counts as trained and attacked."""
     return made(tiny, records_folder, tmp_path)
 
 
 def test_a_surrogate_learned_from_the_same_images_in_earnest(
-    walk, tiny, records_folder, tmp_path, caplog
+    context, tiny, records_folder, tmp_path, caplog
 ):
-    dataset = walk.dataset()
+    dataset = context.dataset()
     for settings in (
         ["name=a-smoke"],
         ["name=b", "data.limit=16"],
@@ -41,51 +41,52 @@ def test_a_surrogate_learned_from_the_same_images_in_earnest(
         ["name=d", "data.image_size=64"],
     ):
         made(tiny, records_folder, tmp_path, *settings)
-    assert walk.surrogate(dataset) is None
-    assert walk.surrogate(dataclasses.replace(dataset, hash="another")) is None
+    assert context.surrogate(dataset) is None
+    assert context.surrogate(dataclasses.replace(dataset, hash="another")) is None
     made(tiny, records_folder, tmp_path, "seed=1")
-    assert walk.surrogate(dataset)["run"] == "tiny/seed-1", "better than nothing"
+    assert context.surrogate(dataset)["run"] == "tiny/seed-1", "better than nothing"
     other = made(tiny, records_folder, tmp_path, "name=z")
-    found = walk.surrogate(dataset)
+    found = context.surrogate(dataset)
     assert found == {"run": "z/seed-0", "weights": runs.digest(other.run.path("train/weights.h5"))}
     fewer = dataclasses.replace(
-        walk, run=Run(walk.run.root, config.with_settings(walk.experiment, ["data.limit=8"]))
+        context,
+        run=Run(context.run.root, config.with_settings(context.experiment, ["data.limit=8"])),
     )
     assert fewer.surrogate(dataset) == found, "a limit of the attack's only chooses images"
     runs.save_json(tmp_path / "demo" / "broken" / "seed-0" / "config.json", {})
-    assert walk.surrogate(dataset) == found
+    assert context.surrogate(dataset) == found
     assert "no adversarials are taken from that run: " in caplog.text
 
 
-def test_damaged_weights_name_the_remedy(walk):
+def test_damaged_weights_name_the_remedy(context):
     with pytest.raises(UserError, match=r"weights\.h5: not a readable HDF5 .*; run 'train' again$"):
-        walk.trained(walk.dataset())
+        context.trained(context.dataset())
 
 
 def test_the_stamp_of_a_check_holds_the_surrogates_weights(
-    walk, tiny, records_folder, tmp_path, monkeypatch
+    context, tiny, records_folder, tmp_path, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(Walk, "trained", lambda *_: None)
+    monkeypatch.setattr(Context, "trained", lambda *_: None)
     monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
     monkeypatch.setattr(sanity, "check", lambda given, folder: asked.append(given[-1]))
 
     def stamped() -> dict[str, object]:
-        pipeline.check(walk)
-        return walk.run.stamp("check/linf_pgd")
+        pipeline.check(context)
+        return context.run.stamp("check/linf_pgd")
 
     alone = stamped()
     assert (asked.pop(), alone["surrogate"]) == (None, None)
-    assert alone["weights"] == runs.digest(walk.run.path("train", "weights.h5"))
+    assert alone["weights"] == runs.digest(context.run.path("train", "weights.h5"))
     other = made(tiny, records_folder, tmp_path, "name=z")
     weights = other.run.path("train", "weights.h5")
     assert stamped() == alone, "a run that came later does not undo a check"
 
-    walk.force = True
+    context.force = True
     beside = stamped()
     assert asked.pop()[0] == "z, seed 0"
     assert beside["surrogate"] == {"run": "z/seed-0", "weights": runs.digest(weights)}
-    walk.force = False
+    context.force = False
     assert stamped() == beside
     weights.write_text("trained anew")
     with pytest.raises(UserError, match="add --force to make it anew"):
@@ -95,7 +96,7 @@ def test_the_stamp_of_a_check_holds_the_surrogates_weights(
     assert asked == []
 
 
-def test_float32_is_float32_from_predict_on(walk, monkeypatch):
+def test_float32_is_float32_from_predict_on(context, monkeypatch):
     """And in training where it is asked for."""
     switch = tf.config.experimental
     on = switch.tensor_float_32_execution_enabled
@@ -108,8 +109,8 @@ def test_float32_is_float32_from_predict_on(walk, monkeypatch):
     monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
     try:
         for asked in ("true", "false"):
-            changed = config.with_settings(walk.experiment, [f"training.tf32={asked}"])
-            again = Walk(Run(walk.run.root, changed), walk.records, force=True)
+            changed = config.with_settings(context.experiment, [f"training.tf32={asked}"])
+            again = Context(Run(context.run.root, changed), context.records, force=True)
             switch.enable_tensor_float_32_execution(True)
             pipeline.train(again)
             runs.save_text(again.run.path("train", "weights.h5"), "new")
@@ -122,12 +123,12 @@ def test_float32_is_float32_from_predict_on(walk, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["predict", "attack", "check", "explain", "export"])
-def test_what_measures_gets_its_model_where_the_switch_is(stage, walk, monkeypatch):
-    walk.force = True
-    monkeypatch.setattr(Walk, "trained", lambda *_: pytest.fail("reached", pytrace=False))
+def test_what_measures_gets_its_model_where_the_switch_is(stage, context, monkeypatch):
+    context.force = True
+    monkeypatch.setattr(Context, "trained", lambda *_: pytest.fail("reached", pytrace=False))
     monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
     with pytest.raises(pytest.fail.Exception, match="reached"):
-        pipeline.STAGES[stage](walk)
+        pipeline.STAGES[stage](context)
 
 
 def test_validation_judges_in_whole_float32_and_gives_back_what_training_had(monkeypatch):

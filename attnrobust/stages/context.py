@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class Walk:
+class Context:
     """One run on its way through the stages.
 
     Attributes:
@@ -192,9 +192,9 @@ class Walk:
         """The surrogate's name and how to get its model."""
         if surrogate is None:
             return None
-        walk = Walk(Run.open(self._beside / surrogate["run"]), self.records)
-        name = f"{walk.experiment.name}, seed {walk.experiment.seed}"
-        return name, lambda: walk.trained(dataset)
+        context = Context(Run.open(self._beside / surrogate["run"]), self.records)
+        name = f"{context.experiment.name}, seed {context.experiment.seed}"
+        return name, lambda: context.trained(dataset)
 
     @property
     def _beside(self) -> Path:

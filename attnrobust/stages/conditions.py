@@ -1,0 +1,86 @@
+"""What predict and the attacks left on disk, each condition of the same images and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from attnrobust import task
+from attnrobust.disk import runs, schemas
+from attnrobust.disk.runs import Run
+from attnrobust.errors import UserError
+
+
+def shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
+    """Epsilon and labels, by norm and epsilon as text, where two attacks or more share both."""
+    found: dict[tuple[str, str], tuple[float, list[str]]] = {}
+    for label, attack in run.attacks().items():
+        # Through the softmax stands what a paper may have measured, no worst case of ours.
+        for epsilon in attack.epsilons if attack.outputs == "logits" else ():
+            found.setdefault((run.norm(label), f"{epsilon:g}"), (epsilon, []))[1].append(label)
+    return {
+        key: found[key]
+        for key in sorted(found, key=lambda key: (key[0], found[key][0]))
+        if len(found[key][1]) > 1
+    }
+
+
+def attacked(
+    run: Run, label: str, epsilon: float, clean: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What an attack left at an epsilon, of the same images and weights as the clean condition."""
+    place = run.attacked(label) / runs.attack_file(run.attacks()[label].name, epsilon)
+    attacked = schemas.load_npz(place, {**schemas.MEASURED, run.norm(label): "f N"})
+    if not np.array_equal(clean["id"], attacked["id"]):
+        raise UserError(
+            f"{run.root}: predict and attack '{label}' (ε {epsilon:g}) hold different images"
+        )
+    require_alike(place, clean, attacked)
+    weights = [
+        (run.stamp(stage) or {}).get("inputs")
+        for stage in ("predict", run.place_of("attack", label))
+    ]
+    before, after = (task.predict(each["logits"]) for each in (clean, attacked))
+    if weights[0] != weights[1] or (epsilon == 0 and not np.array_equal(before, after)):
+        raise UserError(
+            f"{run.root}: clean predictions differ between predict and attack '{label}'; the "
+            "weights or records have changed in between: run both again with --force"
+        )
+    return attacked
+
+
+def worst(
+    clean: dict[str, np.ndarray], several: Sequence[dict[str, np.ndarray]], norm: str
+) -> dict[str, np.ndarray]:
+    """Of each image the first attack under which it fell, or the first attack where it stands.
+
+    What was wrong without an attack has fallen without one. So its accuracy is the mean of the
+    minimum over the attacks, not the minimum of their means.
+    """
+    # The image itself lies in every ball: what was wrong without an attack has fallen.
+    unchanged = {"logits": clean["logits"], "linf": 0 * several[0]["linf"]}
+    unchanged[norm] = unchanged["linf"]
+    every = [unchanged, *several]
+    labels, rows = clean["label"], np.arange(len(clean["label"]))
+    fallen = np.stack([~task.right(each["logits"], labels) for each in every])
+    which = np.where(fallen.any(axis=0), fallen.argmax(axis=0), 1)
+    return {
+        "label": labels,
+        **{
+            name: np.stack([each[name] for each in every])[which, rows]
+            for name in dict.fromkeys(("logits", "linf", norm))
+        },
+    }
+
+
+def require_alike(place: Path, clean: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
+    """The same images have the same labels and classes."""
+    shape, labels = found["logits"].shape, found["label"]
+    if shape != clean["logits"].shape or not np.array_equal(labels, clean["label"]):
+        raise schemas.damaged(
+            place,
+            "labels or classes other than in predict/clean.npz",
+            "run its stage again with --force",
+        )
