@@ -398,20 +398,17 @@ def test_one_and_two_replicas_explain_alike(tiny, larger):
 def smooth():
     """A small model without corners, in float64."""
     keras.utils.set_random_seed(0)
-    before = keras.backend.floatx()
-    keras.backend.set_floatx("float64")
-    try:
-        return keras.Sequential(
-            [
-                keras.Input((24, 24, 3), dtype="float64"),
-                keras.layers.Conv2D(4, 3, activation="softplus", name="features"),
-                keras.layers.Conv2D(4, 3, strides=2, activation="tanh"),
-                keras.layers.Flatten(),
-                keras.layers.Dense(3),
-            ]
-        )
-    finally:
-        keras.backend.set_floatx(before)
+    # Each says it itself: a policy that another test has set would go before a default.
+    wide = {"dtype": "float64"}
+    return keras.Sequential(
+        [
+            keras.Input((24, 24, 3), **wide),
+            keras.layers.Conv2D(4, 3, activation="softplus", name="features", **wide),
+            keras.layers.Conv2D(4, 3, strides=2, activation="tanh", **wide),
+            keras.layers.Flatten(**wide),
+            keras.layers.Dense(3, **wide),
+        ]
+    )
 
 
 def test_gradients_are_those_of_tf_keras_vis(smooth, images, monkeypatch):

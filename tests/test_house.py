@@ -55,9 +55,6 @@ BEHIND = {
     "attnrobust.data.manifest": "attnrobust.data.writing",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
-    "attnrobust.report.randomisation": "attnrobust.report.trust",
-    "attnrobust.studies.panel": "attnrobust.cli",
-    "attnrobust.studies.panel_tables": "attnrobust.studies.panel_columns",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
