@@ -13,8 +13,9 @@ from pathlib import Path
 
 from attnrobust import __version__
 from attnrobust.console import Parser, positive, run_command
+from attnrobust.errors import UserError
+from attnrobust.stages.context import RECORDS, RUNS
 
-RECORDS, RUNS = Path("tfrecords/shards"), Path("runs")
 DESCRIPTION = """How robust a medical image classifier is, why, and how to make it better.
 
 In order: prepare a data set's records, run an experiment's stages on them, open the page."""
@@ -34,6 +35,7 @@ class Command:
         options: Adds its options.
         work: Does it.
         hand_on: Takes its words instead, for a command line of its own; returns the exit code.
+        names: What the first of these words may be, for the shell to complete.
     """
 
     what: str
@@ -41,14 +43,19 @@ class Command:
     options: Callable[[Parser], None] = _nothing
     work: Callable[[argparse.Namespace], None] | None = None
     hand_on: Callable[[Sequence[str]], int] | None = None
+    names: Callable[[], Sequence[str]] | None = None
 
 
 def _prepare(words: Sequence[str]) -> int:
     import tfrecords
 
     name, rest = _named(words, "prepare", "DATASET", "data set", tfrecords.known())
-    main: Callable[[Sequence[str]], int] = importlib.import_module(f"tfrecords.{name}").main
-    return main(rest)
+    module = importlib.import_module(f"tfrecords.{name}")
+
+    def work() -> None:
+        raise UserError(f"{module.__file__}: no main(argv) in it, which calls prepare.main")
+
+    return module.main(rest) if hasattr(module, "main") else run_command(work, debug=False)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -77,7 +84,9 @@ def _named(
     words: Sequence[str], command: str, called: str, kind: str, known: Sequence[str]
 ) -> tuple[str, Sequence[str]]:
     """The first word, which is one of the known names, and all others."""
-    parser = Parser(prog=f"attnrobust {command}", description=COMMANDS[command].what)
+    row = COMMANDS[command]
+    example = f"example: attnrobust {command} {row.example}"
+    parser = Parser(prog=f"attnrobust {command}", description=row.what, epilog=example)
     parser.add_argument("name", metavar=called, help=f"one of: {', '.join(known)}")
     parser.add_argument(
         "rest",
@@ -88,13 +97,29 @@ def _named(
     chosen = parser.parse_args(list(words[:1])).name
     if chosen not in known:
         from attnrobust import config
-        from attnrobust.errors import UserError
 
         try:
             config.lookup(kind, dict.fromkeys(known, True), chosen)
         except UserError as error:
             parser.error(str(error))
     return chosen, words[1:]
+
+
+def _experiments() -> Sequence[str]:
+    import experiments
+
+    return experiments.known()
+
+
+def _datasets() -> Sequence[str]:
+    import tfrecords
+
+    return tfrecords.known()
+
+
+def _completed(argument: argparse.Action, names: Callable[[], Sequence[str]]) -> None:
+    """Let the shell complete it; argcomplete looks for this attribute."""
+    argument.completer = lambda **_: names()  # type: ignore[attr-defined]
 
 
 def _demo(command: Parser) -> None:
@@ -108,12 +133,13 @@ def _do_demo(options: argparse.Namespace) -> None:
 
 
 def _study(command: Parser) -> None:
-    command.add_argument(
+    named = command.add_argument(
         "experiments",
         nargs="+",
         metavar="DATASET.NAME[@RECORDS]",
         help="experiments; * for any letters, records if not its own",
     )
+    _completed(named, _experiments)
     _out(command, "folder of the page")
     command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="(0)")
     command.add_argument(
@@ -294,12 +320,16 @@ def _settings(command: Parser, what: str) -> None:
 COMMANDS: dict[str, Command] = {
     "demo": Command("all of it on drawn images, in a few minutes", "", _demo, _do_demo),
     "prepare": Command(
-        "a data set as downloaded to records", "ham10000 --raw DIR", hand_on=_prepare
+        "a data set as downloaded to records",
+        "ham10000 --raw DIR",
+        hand_on=_prepare,
+        names=_datasets,
     ),
     "run": Command(
         "stages of an experiment: train, predict, attack, check, evaluate, explain, report, export",
         "ham10000.resnet50_soft_attention all --seed 1",
         hand_on=_run,
+        names=_experiments,
     ),
     "study": Command(
         "several experiments and seeds, and one page on all",
@@ -358,6 +388,8 @@ def _parser() -> Parser:
             name, help=row.what, description=row.what, epilog=f"example: {words}"
         )
         row.options(command)
+        if row.names:
+            _completed(command.add_argument("name"), row.names)
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 

@@ -171,3 +171,12 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
     return value
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number, or a fraction such as 8/255."""
+    over, _, under = text.partition("/")
+    try:
+        return float(over) / float(under or 1)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, such as 8/255") from None

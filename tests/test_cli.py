@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -37,6 +38,37 @@ def test_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in HANDED_ON])
 def test_every_example_parses(name: str) -> None:
     cli._parser().parse_args([name, *shlex.split(COMMANDS[name].example)])
+
+
+def test_a_reader_without_a_command_line_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = types.ModuleType("tfrecords.mine")
+    mine.__file__ = "tfrecords/mine.py"
+    monkeypatch.setitem(sys.modules, "tfrecords.mine", mine)
+    monkeypatch.setattr(tfrecords, "known", lambda: ["mine"])
+    assert cli.main(["prepare", "mine", "--raw", "x"]) == 1
+    assert capsys.readouterr().err.startswith("error: tfrecords/mine.py: no main(argv) in it")
+
+
+def test_the_shell_completes_names() -> None:
+    named = {}
+    for name, command in next(
+        action for action in cli._parser()._actions if isinstance(action.choices, dict)
+    ).choices.items():
+        for action in command._actions:
+            if hasattr(action, "completer"):
+                named[name] = action.completer()
+    assert named == {
+        "run": experiments.known(),
+        "study": experiments.known(),
+        "prepare": tfrecords.known(),
+    }
+
+
+@pytest.mark.parametrize("name", HANDED_ON)
+def test_what_is_handed_on_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"example: attnrobust {name} " in helped(capsys, name)
 
 
 def test_what_is_handed_on_says_its_own(capsys: pytest.CaptureFixture[str]) -> None:

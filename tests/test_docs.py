@@ -246,6 +246,9 @@ def test_the_reader_of_own_data_reads_a_folder(tmp_path: Path) -> None:
     assert [(reject.line, reject.id) for reject in rejects] == [(4, "c"), (5, "d")]
     rows, _ = reader.read(folder, split_by="image")
     assert [row.group for row in rows] == ["a", "b"]
+    with pytest.raises(SystemExit) as ended:
+        reader.main(["--help"])
+    assert ended.value.code == 0
 
 
 def test_every_package_has_a_page_in_the_reference() -> None:

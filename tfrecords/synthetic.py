@@ -8,11 +8,9 @@ for) and then photographed once or twice. Nothing here is a real photograph.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -23,6 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from attnrobust.console import Parser, run_command
 from attnrobust.errors import UserError
 from tfrecords.synthetic_drawing import draw_lesion, photograph
 from tfrecords.synthetic_lesions import new_lesion
@@ -148,7 +147,7 @@ def write_dataset(
     recipe = {"images": images, "size": size, "seed": seed, "drawing_version": DRAWING_VERSION}
     for name, least in (("images", MIN_IMAGES), ("size", MIN_SIZE), ("seed", 0)):
         if recipe[name] < least:
-            raise UserError(f"{name} is {recipe[name]}, expected at least {least}")
+            raise UserError(f"--{name} {recipe[name]}: expected at least {least}")
     if _is_done(out, recipe):
         print(f"{out} already holds these {images} drawn images, nothing to do")
         return
@@ -172,18 +171,22 @@ def write_dataset(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code, 1 with one line on stderr if nothing was written."""
-    parser = argparse.ArgumentParser(prog="attnrobust draw", description="Draws a data set.")
+    parser = Parser(
+        prog="attnrobust draw",
+        description="Draw lesions, with masks, in the layout of HAM10000.",
+        epilog="example: attnrobust draw --out drawn --images 800",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--images", type=int, default=1200, help="number (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    try:
-        write_dataset(args.out, images=args.images, size=args.size, seed=args.seed)
-    except (UserError, OSError) as error:  # OSError: no room, no permission
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(
+        lambda: write_dataset(args.out, images=args.images, size=args.size, seed=args.seed),
+        debug=args.debug,
+        stopped="nothing is kept, the same command begins anew",
+    )
 
 
 if __name__ == "__main__":

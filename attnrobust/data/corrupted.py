@@ -254,6 +254,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = Parser(
         prog="attnrobust corrupt",
+        description="A copy of records in which every image is corrupted once.",
+        epilog="example: attnrobust corrupt --records DIR --splits train --out DIR",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

@@ -98,19 +98,22 @@ class Dataset:
         )
 
 
+def require(root: Path) -> None:
+    """Raise a UserError that says how records are made, unless there are some in the folder."""
+    if not (root / "dataset.json").is_file():
+        raise UserError(
+            f"{root}: no records there (dataset.json is missing); make them with "
+            f"attnrobust prepare DATASET --raw DIR --out {root}"
+        )
+
+
 def load(root: Path) -> Dataset:
     """The records in a folder.
 
     Raises:
         UserError: No records there, another format, or a shard that is missing or half-written.
     """
-    path = root / "dataset.json"
-    if not path.is_file():
-        raise UserError(
-            f"{root}: no records there (dataset.json is missing); make them with "
-            f"attnrobust prepare {root.name} --raw DIR --out {root} (corrupted copies of others: "
-            f"attnrobust corrupt --out {root})"
-        )
+    require(root)
     described = described_in(root)
     for split in SPLITS:
         for shard in described["splits"][split]["shards"]:

@@ -11,8 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnrobust.data import records
 from attnrobust.errors import UserError
 from attnrobust.stages.context import Context
+
+# Stages that read the run's folder alone.
+WITHOUT_RECORDS = {"evaluate", "report", "export"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Plan:
     """A stage that a command will come to.
 
     Attributes:
-        walk: The run.
+        context: The run.
         before: Stages that the command does before it.
         trained: Runs that the command trains before this one.
     """
@@ -50,13 +54,16 @@ def ready(context: Context, stages: Sequence[str], *, trained: Collection[Path] 
     """Ask every stage whether it could begin, as far as that can be known.
 
     Args:
-        walk: The run.
+        context: The run.
         stages: In order.
         trained: Runs that will be trained before.
 
     Raises:
         UserError: The first thing that does not fit.
     """
+    if set(stages) - WITHOUT_RECORDS:
+        # First of all, since the rest may take a while.
+        records.require(context.records)
     for place, name in enumerate(stages):
         READY[name](Plan(context, stages[:place], trained))
 

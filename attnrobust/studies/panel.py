@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from attnrobust.console import Parser, positive
+from attnrobust.console import Parser, fraction, positive
 
 COLUMNS = ("models", "methods", "conditions", "seeds")
 
@@ -30,7 +30,7 @@ def options(command: Parser) -> None:
         "--as", dest="label", default="", metavar="LABEL", help="attack whose samples are shown"
     )
     command.add_argument(
-        "--epsilon", type=float, default=0.0, help="images under the attack (0: without)"
+        "--epsilon", type=fraction, default=0.0, help="images under the attack (0: without)"
     )
     command.add_argument("--images", type=positive, default=4, metavar="N", help="at most (4)")
     command.add_argument("--ids", nargs="+", default=[], metavar="ID", help="these images")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import experiments
 from attnrobust import config
+from attnrobust.data import records
 from attnrobust.disk.runs import Run, find_runs
 from attnrobust.errors import UserError
 from attnrobust.report import page
 from attnrobust.stages.context import Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order
-from attnrobust.stages.ready import ready
+from attnrobust.stages.ready import WITHOUT_RECORDS, ready
 
 log = logging.getLogger("attnrobust")
 
@@ -157,7 +158,9 @@ def require_ready(
     Raises:
         UserError: The first that could not, with its experiment.
     """
-    if set(in_order(stages)) - {"evaluate", "report"}:
+    if set(in_order(stages)) - WITHOUT_RECORDS:
+        for name, folder in walked.items():
+            records.require(_context(name, folder, seeds[0], settings, runs).records)
         import tensorflow as tf
 
         # All there is shall be free for the walks' processes. (Too late where it is in use.)
