@@ -403,7 +403,7 @@ def test_mistakes_end_in_one_clear_line(words, message, records_folder, tmp_path
 
 def test_missing_records_say_how_to_make_them(tmp_path, capsys):
     assert call(tmp_path / "ham10000", tmp_path, "train") == 1
-    assert "attnrobust prepare ham10000 --raw DIR" in capsys.readouterr().err
+    assert "attnrobust prepare DATASET --raw DIR" in capsys.readouterr().err
 
 
 def test_wrong_usage_exits_with_2():

@@ -534,7 +534,7 @@ def test_no_records_are_one_line_with_the_command_that_makes_them(tmp_path: Path
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match="no records there") as error:
             records.load(path)
-        assert f"attnrobust prepare {path.name} --raw DIR --out {path}" in str(error.value)
+        assert f"attnrobust prepare DATASET --raw DIR --out {path}" in str(error.value)
 
 
 def change(path: Path, values: Mapping[str, Any]) -> None:

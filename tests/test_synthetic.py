@@ -192,7 +192,7 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "value"), [("images", 9), ("size", 31), ("seed", -1)])
 def test_number_out_of_range_is_named(tmp_path: Path, name: str, value: int) -> None:
     numbers = {"images": 10, "size": 32, "seed": 0, name: value}
-    with pytest.raises(UserError, match=f"{name} is {value}"):
+    with pytest.raises(UserError, match=f"--{name} {value}: expected at least"):
         synthetic.write_dataset(tmp_path / "out", **numbers)
     assert not (tmp_path / "out").exists()
 

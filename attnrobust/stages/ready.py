@@ -61,7 +61,7 @@ def ready(context: Context, stages: Sequence[str], *, trained: Collection[Path] 
     Raises:
         UserError: The first thing that does not fit.
     """
-    if set(stages) - WITHOUT_RECORDS:
+    if context.machines == "mirrored" and set(stages) - WITHOUT_RECORDS:
         # First of all, since the rest may take a while.
         records.require(context.records)
     for place, name in enumerate(stages):
