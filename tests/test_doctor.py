@@ -44,7 +44,7 @@ def test_reasons_explain_every_single_weight(name: str) -> None:
 def test_doctor_lists_devices_records_and_the_papers_models(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    assert program.main(["doctor", "--records", str(tmp_path)]) == 0
+    assert program.main(["doctor", "--models", "--records", str(tmp_path)]) == 0
     assert "23,602,055" in caplog.text
     assert "294,928" in caplog.text
     assert "1.25 %" in caplog.text

@@ -340,7 +340,7 @@ def caught_writing(raw: Path, out: Path, *options: str) -> Iterator["subprocess.
     """The command when it has written its first shard."""
     running = process(raw, out, *options)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(out.with_name(f"{out.name}.partial").glob("*.tfrecord")):
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline

@@ -249,7 +249,7 @@ def test_resume_after_an_interruption_equals_an_undisturbed_run(small, records_f
 KILLED = """
 import os, signal, sys
 import small_network
-from attnrobust import pipeline
+from attnrobust.run import main
 from attnrobust.training.state import State
 from experiments.demo.resnet18_gap import EXPERIMENT
 small_network.add()

@@ -31,7 +31,7 @@ EPOCHS = 4
 WORKER = """
 import sys
 import numpy as np
-from attnrobust import pipeline
+from attnrobust.run import main
 from attnrobust.training import fit
 from experiments.demo.resnet18_gap import EXPERIMENT
 real = fit.train

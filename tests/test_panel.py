@@ -340,3 +340,16 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     for ending in ("png", "pdf"):
         one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("one", "two"))
         assert one == two
+
+
+@pytest.mark.parametrize(
+    ("title", "folded"),
+    [
+        ("resnet18_small_adversarial_by_side", "resnet18_small_\nadversarial_by_\nside"),
+        ("integrated_gradients", "integrated_\ngradients"),
+        ("ε 0.01, under attack", "ε 0.01, under\nattack"),
+        ("gradient", "gradient"),
+    ],
+)
+def test_long_titles_stay_over_their_own_column(title: str, folded: str) -> None:
+    assert panel_figure._folded(title) == folded

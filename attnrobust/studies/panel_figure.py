@@ -132,7 +132,7 @@ def draw(
             text = f"{_name(classes, seen)}{' (wrong)' if wrong else ''}"
             ax.set_xlabel(text if peak > 0 else f"{text}, map of zeros", fontsize=7)
     for ax, title in zip(grid[0], ("image", *(column.title for column in columns)), strict=True):
-        ax.set_title(title.replace("_", "_\u200b"), fontsize=8, wrap=True)
+        ax.set_title(_folded(title), fontsize=8)
     _bar(figure, grid, look, shared=shared)
     return figure
 
@@ -199,3 +199,16 @@ STYLES: dict[str, Style] = {
     "wu": Style(_as_wu, SIGNED, cap=CAP, signed=True),
     "overlay": Style(_overlay, HEAT),
 }
+
+
+def _folded(title: str, width: int = 18) -> str:
+    """Broken after underscores and blanks, so that it stays over its own column."""
+    words = title.replace("_", "_ ").split(" ")
+    lines = [words[0]]
+    for word in words[1:]:
+        join = "" if lines[-1].endswith("_") else " "
+        if len(lines[-1] + join + word) <= width:
+            lines[-1] += join + word
+        else:
+            lines.append(word)
+    return "\n".join(lines)
