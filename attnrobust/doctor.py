@@ -13,12 +13,12 @@ import experiments
 from attnrobust import config
 from attnrobust.disk import provenance
 from attnrobust.errors import UserError
-from attnrobust.report import papers
-from attnrobust.report.paper_kinds import Parameters
 from attnrobust.stages.context import records_of
 
 if TYPE_CHECKING:
     from tensorflow import keras
+
+    from attnrobust.report.paper_kinds import Parameters
 
 log = logging.getLogger("attnrobust")
 
@@ -187,6 +187,8 @@ def _reasons(backbone: str, network: keras.Model) -> dict[str, int]:
 
 
 def _backbones() -> None:
+    from attnrobust.report import papers
+
     for paper in papers.read().values():
         if paper.parameters:
             _sizes(f"{paper.short}, {paper.parameters.source}", paper.parameters)

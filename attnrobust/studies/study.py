@@ -33,9 +33,9 @@ def study(
     settings: Sequence[str] = (),
     runs: Path = Path("runs"),
 ) -> None:
-    """Walk every experiment with every seed, then write the page on these runs.
+    """Run every experiment with every seed, then write the page on these runs.
 
-    Each walk is a process of its own, as if called by hand, so that memory is free after it. What
+    Each run is a process of its own, as if called by hand, so that memory is free after it. What
     is finished is kept: called again, it goes on where it stopped.
 
     Args:
@@ -43,7 +43,7 @@ def study(
             `@FOLDER` behind it names records other than its own.
         out: Folder of the page.
         seeds: Of every experiment.
-        stages: What each walks.
+        stages: Of each run.
         settings: `key=value` for every experiment; `name` cannot be among them.
         runs: Where runs are kept.
 
