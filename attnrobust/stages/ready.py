@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnrobust.data import records
 from attnrobust.errors import UserError
 from attnrobust.stages.context import Context
 
@@ -63,6 +62,8 @@ def ready(context: Context, stages: Sequence[str], *, trained: Collection[Path] 
     """
     if context.machines == "mirrored" and set(stages) - WITHOUT_RECORDS:
         # First of all, since the rest may take a while.
+        from attnrobust.data import records
+
         records.require(context.records)
     for place, name in enumerate(stages):
         READY[name](Plan(context, stages[:place], trained))

@@ -60,22 +60,24 @@ def study(
     # Before a night of training, not after it.
     page.require_free(out, [root for root, _ in contexts])
     require_ready(walked, seeds, stages, settings, runs)
-    failed = []
-    for number, (_, words) in enumerate(contexts, 1):
+    failed: dict[Path, str] = {}
+    for number, (root, words) in enumerate(contexts, 1):
         log.info("\n%d of %d: python %s", number, len(contexts), shlex.join(words))
         if code := subprocess.run([sys.executable, *words], check=False).returncode:
             if code in (130, -2):
                 raise KeyboardInterrupt
-            failed.append(f"python {shlex.join(words)}")
+            failed[root] = f"python {shlex.join(words)}"
             log.warning("warning: that run failed; the study goes on with the others")
-    if measured := [root for root, _ in contexts if _is_measured(root)]:
+    # What a failed run measured at another time is not of these settings, or not whole.
+    made = [root for root, _ in contexts if root not in failed]
+    if measured := [root for root in made if _is_measured(root)]:
         page.write(find_runs(measured), out)
     elif not failed:
         log.info("nothing has been measured yet, so there is no page; --stages … evaluate does it")
     if failed:
         left = "the page is of the others; " if measured else ""
         raise UserError(
-            f"{len(failed)} of {len(contexts)} runs failed: {'; '.join(failed)}; {left}"
+            f"{len(failed)} of {len(contexts)} runs failed: {'; '.join(failed.values())}; {left}"
             "the same study goes on there"
         )
 
