@@ -29,6 +29,7 @@ TABLES = {
     "losses": "training.losses.LOSSES",
     "metrics": "measures.metrics.METRICS",
     "optimizers": "training.optimizers.OPTIMIZERS",
+    "preprocessings": "models.adopted.preprocessing.PREPROCESSING",
     "sampling": "data.sampling.SAMPLING",
     "schedules": "training.optimizers.SCHEDULES",
     "stages": "stages.pipeline.STAGES",
