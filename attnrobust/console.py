@@ -13,10 +13,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attnrobust.disk.runs import disk_is_full
 from attnrobust.errors import UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger("attnrobust")
 
@@ -95,7 +98,7 @@ def run_command(
     """
     quiet()
     _show_anything()
-    if not log.handlers:
+    if not any(isinstance(each, _Stdout) for each in log.handlers):
         handler = _Stdout()
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
@@ -142,6 +145,16 @@ def _in_one_line(error: BaseException) -> str:
             "--workers"
         )
     return str(error) if isinstance(error, OSError) and error.errno in PLAIN else ""
+
+
+def progress(*given: Any, **named: Any) -> tqdm:
+    """A progress bar, as tqdm draws it, where somebody sees it: on a terminal or in a notebook."""
+    from tqdm import auto
+    from tqdm.asyncio import tqdm_asyncio
+
+    in_notebook = auto.tqdm is not tqdm_asyncio
+    # A terminal's bar is not drawn where stderr goes into a file.
+    return auto.tqdm(*given, **named, disable=False if in_notebook else None)
 
 
 @contextlib.contextmanager

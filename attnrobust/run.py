@@ -15,6 +15,9 @@ from attnrobust.stages.context import RECORDS, RUNS, Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order, run_stages
 from attnrobust.studies import search
 
+# A model that was trained elsewhere has a command of its own: attnrobust test.
+EXPERIMENTAL = {name: stage for name, stage in STAGES.items() if name != "adopt"}
+
 
 def main(
     experiment: config.Experiment,
@@ -38,14 +41,14 @@ def main(
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(
             f"{name:<10}{stage.__doc__}"
-            for name, stage in {**STAGES, "search": search.search}.items()
+            for name, stage in {**EXPERIMENTAL, "search": search.search}.items()
         ),
     )
     add = parser.add_argument
     add(
         "stage",
         nargs="+",
-        choices=[*STAGES, "all", "search"],
+        choices=[*EXPERIMENTAL, "all", "search"],
         help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
     )
     add(

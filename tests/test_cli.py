@@ -13,7 +13,7 @@ import pytest
 import experiments
 import tfrecords
 from attnrobust import __version__, cli, listing
-from attnrobust.cli import COMMANDS
+from attnrobust.commands import COMMANDS
 
 HANDED_ON = [name for name, row in COMMANDS.items() if row.hand_on]
 

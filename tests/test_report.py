@@ -270,7 +270,7 @@ def test_every_command_of_the_page_does_what_it_says(
         run: [each.stages for each in mine if each.context.run.root == run.root]
         for run in (first, second)
     }
-    everything = list(pipeline.STAGES)
+    everything = pipeline.in_order(["all"])
     assert made == {
         first: [["explain"], ["check"], everything],
         second: [["check"], ["attack", "evaluate", "explain"], everything],
@@ -319,7 +319,7 @@ def test_stamps_that_name_an_experiments_file_mean_the_experiment(
     """As they did when each had a file of its own; `train` may be older than the attack."""
     run = make_run(tmp_path / "runs", heatmaps=False)
     today = commands.repeating(reading.read([run]), tmp_path / "out")
-    assert today[0].startswith(f"python -m experiments {command_helpers.NAME} all ")
+    assert today[0].startswith(f"python -m attnrobust run {command_helpers.NAME} all ")
     place = run.path(stage, "stage.json")
     stamp = load_json(place)
     name, *options = stamp["again"]

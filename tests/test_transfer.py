@@ -22,7 +22,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.run import main
-from attnrobust.stages import pipeline
+from attnrobust.stages import pipeline, surrogate
 from attnrobust.stages.context import Context
 from attnrobust.studies import transfer_matrix as matrix
 from attnrobust.studies.transfer import transfer
@@ -153,8 +153,8 @@ def test_a_check_loads_its_surrogate_from_the_runs_beside_it(trained, records_fo
     """Which one it is stands in test_context; a smoke run is none."""
     one, two = (Context(run, records_folder) for run in runs.find_runs([trained]))
     dataset = one.dataset()
-    assert one.surrogate(dataset) is None
-    name, load = one.loaded({"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
+    assert surrogate.find(one, dataset) is None
+    name, load = surrogate.loaded(one, {"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
     assert name == "resnet18_soft_attention-smoke, seed 0"
     for mine, theirs in zip(
         load().model.get_weights(), two.trained(dataset).model.get_weights(), strict=True

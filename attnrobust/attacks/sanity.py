@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from attnrobust import task
 from attnrobust.attacks import engine, methods
@@ -32,6 +31,7 @@ from attnrobust.attacks.comparisons import (
 )
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.subject import Subject
+from attnrobust.console import progress
 from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
@@ -240,7 +240,7 @@ CHECKS: dict[str, Row] = {
 def check(subject: Subject, folder: Path) -> None:
     """Write `checks.json`: epsilon, images, and of each check name, status, numbers, meaning."""
     rows = []
-    for name, row in tqdm(CHECKS.items(), desc="checks", unit="check", disable=None):
+    for name, row in progress(CHECKS.items(), desc="checks", unit="check"):
         held, said = row.find(subject)
         status = "note" if held is None else "pass" if held else "warn"
         rows.append(

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from attnrobust import __version__
+from attnrobust.version import __version__
 
 PACKAGES = (
     "tensorflow",

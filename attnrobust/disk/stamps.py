@@ -18,6 +18,7 @@ from attnrobust.errors import UserError
 SECTIONS = {
     "data": config.Data,
     "model": config.Model,
+    "adopted": config.Adopted,
     "training": config.Training,
     "corruptions": config.Corruptions,
     "attack": config.Attack,
@@ -28,11 +29,19 @@ SECTIONS = {
 # says what changed); 1 where nothing stands here, and in stamps that hold none.
 VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
 # What of its files a finished stage cannot do without: a log or a history may go.
-NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", "randomisation.json", ".pb")
+NEEDED = (
+    ".npz",
+    "weights.h5",
+    "adopted.json",
+    "measurements.csv",
+    "checks.json",
+    "randomisation.json",
+    ".pb",
+)
 # What stages call their files: one that a stamp does not list, as of a stage that was cut off,
 # would be taken for a result of the next.
 RESULTS = re.compile(
-    r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
+    r"stage\.json|[^/]+\.npz|weights\.h5|adopted\.json|history\.jsonl|measurements\.csv|"
     r"comparison\.csv|checks\.json|randomisation\.json|(state|saved_model(\.partial)?)/.+|"
     r"(.+/)?events\.out\..+|\.\d+-[^/]+"
 )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tensorflow import keras
-from tqdm import tqdm
 
 from attnrobust import config, task
 from attnrobust.attacks.judging import judged
 from attnrobust.attacks.loader import sample_positions
+from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
@@ -36,7 +36,12 @@ OWN, TRUE = "prediction", "label"
 
 
 def ready(
-    setting: config.Explanation, model: config.Model, *, classes: Sequence[str], size: int
+    setting: config.Explanation,
+    model: config.Model,
+    *,
+    classes: Sequence[str],
+    size: int,
+    given: Callable[[], keras.Model] | None = None,
 ) -> None:
     """What can be known before there are weights; the network is built where its names must be.
 
@@ -45,6 +50,7 @@ def ready(
         model: The network, whatever its weights.
         classes: Names of its logits.
         size: Height and width of its images.
+        given: Loads the network, where it was trained elsewhere.
 
     Raises:
         UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
@@ -54,6 +60,10 @@ def ready(
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
     if setting.target not in (OWN, TRUE):
         class_of(setting.target, classes)
+    if given:
+        if any(row.needs_layer or row.needs_attention for row in rows):
+            require(given(), setting)
+        return
     taps = BACKBONES[model.backbone].taps if model.cut == "full" else ()
     unknown = setting.layer not in ("features", *taps) and any(row.needs_layer for row in rows)
     if unknown or any(row.needs_attention for row in rows):
@@ -201,7 +211,7 @@ def explain(
     """
     require(model, setting)
     work = [(method, condition) for method in setting.methods for condition in images]
-    for method, condition in tqdm(work, "explain", unit="condition", disable=None):
+    for method, condition in progress(work, "explain", unit="condition"):
         path = folder / f"{method}-{condition}.npz"
         if path.exists():
             continue

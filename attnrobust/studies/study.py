@@ -132,7 +132,8 @@ def commands(
             _context(name, folder, seed, settings, runs).run.root,
             [
                 "-m",
-                "experiments",
+                "attnrobust",
+                "run",
                 name,
                 *stages,
                 "--seed",

@@ -17,6 +17,7 @@ from attnrobust.disk.schemas.arrays import (
 )
 from attnrobust.disk.schemas.kinds import (
     SHARD,
+    Adopted,
     Checks,
     Progress,
     Provenance,
@@ -38,6 +39,7 @@ __all__ = [
     "SEEN",
     "SHARD",
     "SHOWN",
+    "Adopted",
     "Checks",
     "Progress",
     "Provenance",

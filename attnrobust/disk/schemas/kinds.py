@@ -29,6 +29,7 @@ class Used(Struct):
 
     data: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    adopted: dict[str, Any] = {}
     training: dict[str, Any] = {}
     corruptions: dict[str, Any] = {}
     attack: dict[str, Any] = {}
@@ -77,6 +78,14 @@ class Learned(Struct):
     classes: Names
     splits: dict[str, Part] = {}
     corrupted: Corrupted = msgspec.field(default_factory=Corrupted)
+
+
+class Adopted(Struct):
+    """`adopt/adopted.json`: a model that was given, as it was then."""
+
+    file: str
+    digest: Annotated[str, Meta(min_length=1)]
+    said: list[str] = []
 
 
 class Provenance(Struct):

@@ -12,6 +12,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
+from attnrobust.models.adopted import memory
 
 EXPECTED = ".keras, .h5, a SavedModel folder or package.module:function"
 
@@ -22,6 +23,8 @@ def opened(adopted: config.Adopted) -> keras.Model:
     Raises:
         UserError: No such file, no model in it, or one that cannot be read here.
     """
+    if adopted.file.startswith(memory.PREFIX):
+        return memory.held(adopted.file)
     if _is_function(adopted.file):
         return _made(adopted.file)
     path = Path(adopted.file).expanduser()
@@ -52,6 +55,8 @@ def image_size(adopted: config.Adopted) -> int | None:
 
 def digest(adopted: config.Adopted) -> str:
     """Content hash of the file, of all files of the folder, or of the function's source file."""
+    if adopted.file.startswith(memory.PREFIX):
+        return adopted.file.removeprefix(memory.PREFIX)
     if _is_function(adopted.file):
         module = _imported(adopted.file.partition(":")[0], adopted.file)
         return runs.digest(adopted.file, Path(str(module.__file__)))
