@@ -80,6 +80,18 @@ class _Stdout(logging.StreamHandler):
         super().handleError(record)
 
 
+def say(before: str = "") -> None:
+    """Write what is logged to stdout, as a command does; each line begins with `before`."""
+    handlers = [each for each in log.handlers if isinstance(each, _Stdout)]
+    for handler in handlers or [_Stdout()]:
+        handler.setFormatter(logging.Formatter(f"{before}%(message)s"))
+    if not handlers:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        # A library that logs through a bare root logger would set one up that repeats our lines.
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
 def run_command(
     work: Callable[[], None],
     *,
@@ -98,13 +110,7 @@ def run_command(
     """
     quiet()
     _show_anything()
-    if not any(isinstance(each, _Stdout) for each in log.handlers):
-        handler = _Stdout()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        # A library that logs through a bare root logger would set one up that repeats our lines.
-        logging.getLogger().addHandler(logging.NullHandler())
+    say()
     try:
         work()
         sys.stdout.flush()

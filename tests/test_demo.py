@@ -32,6 +32,7 @@ SMALL = (
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "_processes", lambda: 1)  # Another knows no small network.
     for module in (resnet18_gap, resnet18_soft_attention):
         monkeypatch.setattr(
             module, "EXPERIMENT", config.with_settings(module.EXPERIMENT, list(SMALL))
