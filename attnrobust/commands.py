@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnrobust.console import Parser, positive, run_command
-from attnrobust.errors import UserError
+from attnrobust.errors import UsageError, UserError
 from attnrobust.stages.context import RECORDS, RUNS
 
 
@@ -304,6 +304,8 @@ def _doctor(command: Parser) -> None:
 def _do_doctor(options: argparse.Namespace) -> None:
     from attnrobust import doctor
 
+    if options.settings and not options.experiment:
+        raise UsageError("--set: goes with --experiment alone")
     if options.experiment:
         doctor.forecast(options.experiment, options.settings, options.records)
     else:

@@ -8,6 +8,7 @@ import errno
 import io
 import logging
 import os
+import select
 import sys
 import traceback
 import warnings
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from attnrobust.disk.runs import disk_is_full
-from attnrobust.errors import UserError
+from attnrobust.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -106,7 +107,8 @@ def run_command(
         stopped: What is said of the work after Ctrl-C.
 
     Returns:
-        0 done, 1 the work failed, 130 stopped by Ctrl-C, 141 nobody reads what is said any more.
+        0 done, 1 the work failed, 2 the command is wrong, 130 stopped by Ctrl-C, 141 nobody reads
+        what is said any more.
     """
     quiet()
     _show_anything()
@@ -124,7 +126,7 @@ def run_command(
         message = _in_one_line(error)
         if not message:
             raise
-        return _fail(message, debug)
+        return _fail(message, debug, code=2 if isinstance(error, UsageError) else 1)
     return 0
 
 
@@ -132,10 +134,15 @@ def _unread() -> bool:
     """Whether nobody reads stdout any more, as in `… | head`; what is left then goes nowhere."""
     try:
         sys.stdout.flush()
+        # An unbuffered one has nothing left that could fail.
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), select.POLLOUT)
+        gone = any(found & select.POLLERR for _, found in asked.poll(0))
     except BrokenPipeError:
+        gone = True
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _in_one_line(error: BaseException) -> str:

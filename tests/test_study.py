@@ -37,9 +37,9 @@ def test_patterns_name_experiments_and_their_records(
 
 
 def test_a_pattern_without_an_experiment_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^c\.\*: no such experiment; expected some of a\.one"):
+    with pytest.raises(UserError, match=r"^c\.\*: no such experiment; attnrobust list"):
         study.chosen(["a.one", "c.*"], NAMES)
-    with pytest.raises(UserError, match=r"^c\.one: no such experiment"):
+    with pytest.raises(UserError, match=r"^c\.one: no such experiment; did you mean .*a\.one"):
         study.chosen(["c.one@x"], NAMES)
 
 
