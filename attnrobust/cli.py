@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The project's command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in COMMANDS and (hand_on := COMMANDS[words[0]].hand_on):
-        return hand_on(words[1:])
+        return hand_on(COMMANDS[words[0]], words[1:])
     parser = _parser()
     if argv is None:
         import argcomplete
