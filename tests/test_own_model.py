@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
+import foolbox
 import numpy as np
 import pytest
+import tensorflow as tf
+from own_models import BUNDLES, CLASSES, noise
 from tensorflow import keras
 
+from attnrobust import config
+from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.config.adopted import Adopted
-from attnrobust.errors import UserError
-from attnrobust.models.adopted import adopting, files, flat, preprocessing
-from attnrobust.models.build import input_scale
+from attnrobust.models.adopted import adopting
+from attnrobust.models.replicas import Replicas
 
 L = keras.layers
-SIDE, CLASSES = 8, ("ant", "bee", "cat")
-IMAGES = np.random.default_rng(0).random((6, SIDE, SIDE, 3)).astype(np.float32)
+IMAGES = noise(24)
 
 
 @pytest.fixture(scope="module")
-def nested(tmp_path_factory):
-    """A file of a model inside a model, and what it says of 0 to 255 pixels the caffe way."""
-    keras.utils.set_random_seed(0)
-    base = keras.Sequential(
-        [L.Input((SIDE, SIDE, 3)), L.Conv2D(4, 3, activation="relu"), L.BatchNormalization()]
+def bundles(tmp_path_factory):
+    """Each saved once."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            keras.utils.set_random_seed(7)
+            found[name] = BUNDLES[name](tmp_path_factory.mktemp("bundle"))
+        return found[name]
+
+    return get
+
+
+def classes_of(bundle):
+    return CLASSES[: bundle.logits.output_shape[-1]]
+
+
+def loaded(bundle, **changes):
+    adopted = Adopted(str(bundle.path), **{**bundle.settings, **changes})
+    return adopting.load(adopted, classes=classes_of(bundle))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_it_says_what_its_author_s_code_says(name, bundles):
+    bundle = bundles(name)
+    theirs = bundle.predict(IMAGES)
+    model = loaded(bundle)
+    assert len(set(theirs)) == len(classes_of(bundle)), "one class alone would show nothing"
+    np.testing.assert_array_equal(model(IMAGES).numpy().argmax(axis=1), theirs)
+    told = adopting.told(model)
+    hidden = ("SavedModel" in name and "subclassed" in name) or "served" in name
+    assert (told.features == "") == hidden
+    assert told.gradients
+    print(name, told)
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_pgd_fells_the_images_that_stock_foolbox_fells(name, bundles):
+    bundle = bundles(name)
+    model = loaded(bundle)
+    labels = tf.constant(bundle.predict(IMAGES), tf.int64)
+    asked = settled(
+        config.Attack("linf_pgd", steps=8, rel_stepsize=0.2, random_start=False, early_stop=False)
     )
-    images = keras.Input((SIDE, SIDE, 3))
-    x = L.GlobalAveragePooling2D()(base(images, training=False))
-    model = keras.Model(images, L.Dense(3)(L.Dropout(0.5)(x)))
-    path = tmp_path_factory.mktemp("nested") / "model.keras"
-    model.save(path)
-    return path, model(keras.applications.resnet50.preprocess_input(255 * IMAGES)).numpy()
-
-
-def test_a_nested_model_is_flat_and_says_what_it_said(nested):
-    path, theirs = nested
-    model = adopting.load(Adopted(str(path), preprocess="caffe"), classes=CLASSES)
-    np.testing.assert_allclose(model(IMAGES).numpy(), theirs, rtol=1e-5, atol=1e-4)
-    assert input_scale(model) == 255
-    assert not any(flat.is_graph(layer) for layer in model.layers)
-    assert model.get_layer("features").output.shape[1:] == (6, 6, 4)
-    assert adopting.told(model).features == "batch_normalization"
-
-
-def test_the_size_and_the_hash_are_the_file_s(nested):
-    path, _ = nested
-    assert files.image_size(Adopted(str(path))) == SIDE
-    before = files.digest(Adopted(str(path)))
-    path.with_name("other.keras").write_bytes(path.read_bytes() + b"0")
-    assert files.digest(Adopted(str(path.with_name("other.keras")))) != before
-
-
-def test_preprocessing_is_asked_for(nested):
-    with pytest.raises(UserError, match="unit, minus_one_one, caffe"):
-        adopting.load(Adopted(str(nested[0])), classes=CLASSES)
-
-
-def test_numbers_stand_for_a_row():
-    layer = preprocessing.layer("0.5,0.25,0/0.5", bgr=True, channels=3)
-    np.testing.assert_allclose(layer(np.ones((1, 1, 1, 3), np.float32))[0, 0, 0], [2, 1.5, 1])
+    stock = foolbox.attacks.LinfPGD(steps=8, rel_stepsize=0.2, random_start=False)
+    wrapped = foolbox.models.TensorFlowModel(bundle.logits, bounds=(0, 1), device="/CPU:0")
+    for epsilon in (0.001, 0.003, 0.01, 0.03, 0.1):
+        _, _, fallen = stock(wrapped, tf.constant(IMAGES), labels, epsilons=epsilon)
+        if 4 <= fallen.numpy().sum() <= 20:
+            break
+    assert 4 <= fallen.numpy().sum() <= 20
+    attack = ATTACKS["linf_pgd"].make(Replicas(model), asked, 5)
+    made, _ = attack(tf.constant(IMAGES), labels, [str(i) for i in range(24)], epsilon, 0)
+    mine = model(np.asarray(made)).numpy().argmax(axis=1) != labels.numpy()
+    np.testing.assert_array_equal(mine, fallen.numpy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from attnrobust.commands import handed_on, row, studies
 from attnrobust.commands.row import Command, completed

@@ -28,6 +28,7 @@ class Adopted:
         classes: Names in the order of its outputs; empty: as the data set has them.
         custom: `module:Name` of each layer of its author's own.
         allow_code: Code stored inside the file (Lambda layers) may run.
+        allow_random: It may answer differently when it is asked again, or in other company.
     """
 
     file: str = ""
@@ -38,6 +39,7 @@ class Adopted:
     classes: tuple[str, ...] = ()
     custom: tuple[str, ...] = ()
     allow_code: bool = False
+    allow_random: bool = False
 
     def __post_init__(self) -> None:
         known = self.ends in ("", *ENDS)

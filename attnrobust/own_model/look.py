@@ -15,10 +15,6 @@ log = logging.getLogger("attnrobust")
 
 # At most so many images are shown to the ways of preprocessing that a diagnosis tries.
 DIAGNOSED = 64
-DIAGNOSIS = (
-    "A diagnosis, no measurement: it reads the labels of %d images, and whoever chooses by it "
-    "makes the clean accuracy look better than it is."
-)
 
 
 def diagnose(context: Context) -> str:
@@ -44,9 +40,8 @@ def diagnose(context: Context) -> str:
         examples["label"],
         dataset.classes,
     )
-    log.info(DIAGNOSIS, chosen.sum())
-    for line in adopted.diagnosis_lines(table):
-        log.info("  %s", line)
+    for line in adopted.said(table):
+        log.info("%s", line)
     first = table.iloc[0]
     return f"--preprocess {first['preprocess']}" + (" --bgr" if first["bgr"] else "")
 

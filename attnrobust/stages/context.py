@@ -191,7 +191,12 @@ class Context:
                 f"{setting.file}: another file than was adopted in {place}; adopt it under a name "
                 "of its own (--name), or all anew with --force"
             )
-        return adopted.load(setting, classes=classes)
+        return adopted.load(
+            setting,
+            classes=classes,
+            image_size=self.experiment.data.image_size,
+            again="adopt it anew",
+        )
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

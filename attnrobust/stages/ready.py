@@ -102,7 +102,7 @@ def adopt(plan: Plan) -> None:
     if not context.experiment.adopted.file:
         raise UserError("adopted.file: empty; expected a model that was trained elsewhere")
     plan.require_same("adopt")
-    adopted.ready(context.experiment.adopted)
+    adopted.digest(context.experiment.adopted)  # It is there.
 
 
 def predict(plan: Plan) -> None:
@@ -190,7 +190,8 @@ def _given(context: Context) -> Callable[[], keras.Model]:
     from attnrobust.models import adopted
 
     setting, classes = context.experiment.adopted, context.dataset().classes
-    return lambda: adopted.load(setting, classes=classes)
+    size = context.experiment.data.image_size
+    return lambda: adopted.load(setting, classes=classes, image_size=size)
 
 
 def report(plan: Plan) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.models.adopted import memory
+from attnrobust.models.adopted import memory, safety, served
 
-EXPECTED = ".keras, .h5, a SavedModel folder or package.module:function"
+# How Keras says that it does not know a name.
+UNKNOWN = re.compile(
+    r"(?:Unknown \w+(?: function)?|Could not locate \w+|Could not deserialize \w+):? ['\"]?(\w+)"
+)
 
 
-def opened(adopted: config.Adopted) -> keras.Model:
-    """The model as its author saved it.
+def opened(adopted: config.Adopted, again: str = "") -> keras.Model:
+    """The model as its author saved it; nothing runs that the file holds unless it is allowed to.
+
+    Args:
+        adopted: The file, the author's own layers, whether code may run.
+        again: What to do where it cannot be read, for the message.
 
     Raises:
         UserError: No such file, no model in it, or one that cannot be read here.
@@ -28,29 +37,18 @@ def opened(adopted: config.Adopted) -> keras.Model:
     if _is_function(adopted.file):
         return _made(adopted.file)
     path = Path(adopted.file).expanduser()
-    if not path.exists():
-        raise UserError(f"{path}: no such file; expected {EXPECTED}")
+    kind = safety.kind_of(path)
+    own = _own(adopted.custom)
+    if kind == "served":
+        return served.opened(path)
+    descriptions, version = safety.described(path, kind)
+    safety.require(path, descriptions, adopted)
     try:
-        with keras.saving.custom_object_scope(_own(adopted.custom)):
+        with keras.saving.custom_object_scope(own):
             return keras.models.load_model(path, compile=False, safe_mode=not adopted.allow_code)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-def image_size(adopted: config.Adopted) -> int | None:
-    """Height and width of the images that the file demands; None where any will do.
-
-    Raises:
-        UserError: As `opened`; or height and width differ.
-    """
-    shape = opened(adopted).input_shape
-    height, width = shape[1:3]
-    if height != width:
-        raise UserError(
-            f"{adopted.file}: takes images of {height} x {width} pixels; expected as many rows as "
-            "columns"
-        )
-    return None if height is None else int(height)
+    except Exception as error:
+        # Whatever Keras raises: a file that it cannot read is a matter of the file.
+        raise _unreadable(path, error, version, again) from error
 
 
 def digest(adopted: config.Adopted) -> str:
@@ -61,9 +59,26 @@ def digest(adopted: config.Adopted) -> str:
         module = _imported(adopted.file.partition(":")[0], adopted.file)
         return runs.digest(adopted.file, Path(str(module.__file__)))
     path = Path(adopted.file).expanduser()
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    named = [part for each in files for part in (str(each.relative_to(path)), each)]
-    return runs.digest(*named)
+    safety.kind_of(path)
+    if path.is_file():
+        return runs.digest(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    return runs.digest(*(part for each in files for part in (str(each.relative_to(path)), each)))
+
+
+def _unreadable(path: Path, error: Exception, version: str, again: str) -> UserError:
+    line = " ".join(str(error).split())
+    remedy = f"; {again}" if again else ""
+    if version and not version.startswith("2."):
+        return UserError(
+            f"{path}: written by Keras {version}, and {keras.__version__} cannot read it; there, "
+            "write a SavedModel (model.export('folder')) and give that folder, or give "
+            f"package.module:function that builds the network{remedy}"
+        )
+    name = UNKNOWN.search(line)
+    if name:
+        return safety.unknown(path, name[1])
+    return UserError(f"{path}: Keras cannot read it ({line[:300]}){remedy}")
 
 
 def _is_function(file: str) -> bool:
@@ -75,7 +90,13 @@ def _made(file: str) -> keras.Model:
     function = getattr(_imported(module, file), name, None)
     if not callable(function):
         raise UserError(f"{file}: {module} has no function '{name}'")
-    model = function()
+    try:
+        model = function()
+    except Exception as error:
+        # The user's own code.
+        raise UserError(
+            f"{file}: raised {type(error).__name__} ({' '.join(str(error).split())[:300]})"
+        ) from error
     if not isinstance(model, keras.Model):
         raise UserError(f"{file}: expected a keras.Model, got {type(model).__name__}")
     return model
@@ -83,7 +104,7 @@ def _made(file: str) -> keras.Model:
 
 def _imported(module: str, where: str) -> ModuleType:
     """A module, also from the current folder."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+    if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(module)
@@ -91,12 +112,13 @@ def _imported(module: str, where: str) -> ModuleType:
         raise UserError(f"{where}: cannot import {module} ({error})") from error
 
 
-def _own(custom: tuple[str, ...]) -> dict[str, object]:
-    """Layers of the author's own, by their names."""
+def _own(custom: tuple[str, ...]) -> dict[str, Any]:
+    """Layers and functions of the author's own, by their names."""
     found = {}
     for each in custom:
         module, _, name = each.partition(":")
-        if not hasattr(_imported(module, f"adopted.custom = {each}"), name):
-            raise UserError(f"adopted.custom = {each}: {module} has no '{name}'")
-        found[name] = getattr(_imported(module, each), name)
+        loaded = _imported(module, f"--custom {each}")
+        if not hasattr(loaded, name):
+            raise UserError(f"--custom {each}: {module} has no '{name}'")
+        found[name] = getattr(loaded, name)
     return found

@@ -7,7 +7,7 @@ same order and with the same arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -44,31 +44,38 @@ def called(
     inputs: tf.Tensor,
     *,
     layer_of: Callable[[keras.layers.Layer], keras.layers.Layer] = lambda layer: layer,
+    left_out: Sequence[keras.layers.Layer] = (),
     after: Callable[[int, tf.Tensor], tf.Tensor] = lambda place, output: output,
 ) -> Any:
     """What a graph model gives for a symbolic tensor, all calls made at the top.
+
+    Every layer is called for inference, whatever it would do by itself (RandomFlip flips), unless
+    the model itself calls it as in training.
 
     Args:
         model: `is_graph`, with one input.
         inputs: What it is called on.
         layer_of: The layer that is called in a layer's place.
+        left_out: Layers that hand on what they are given.
         after: (number of the call, as `calls` counts them; its output) -> what is used for it.
     """
-    return _Caller(layer_of, after).run(model, [inputs], None)[0]
+    return _Caller(layer_of, left_out, after).run(model, [inputs], training=False)[0]
 
 
 class _Caller:
     def __init__(
         self,
         layer_of: Callable[[keras.layers.Layer], keras.layers.Layer],
+        left_out: Sequence[keras.layers.Layer],
         after: Callable[[int, tf.Tensor], tf.Tensor],
     ) -> None:
         self.layer_of, self.after = layer_of, after
+        self.left_out = {id(layer) for layer in left_out}
         self.place = 0
         self.mine: dict[int, keras.layers.Layer] = {}
         self.names = set(RESERVED)
 
-    def run(self, model: keras.Model, inputs: list[tf.Tensor], training: bool | None) -> list[Any]:
+    def run(self, model: keras.Model, inputs: list[tf.Tensor], training: bool) -> list[Any]:
         """Outputs for inputs; `training` is what the model itself was called with."""
         uses = model._tensor_usage_count
         known = {
@@ -81,7 +88,7 @@ class _Caller:
             if kwargs.get("training") is None and layer._call_spec.expects_training_arg:
                 kwargs = {**kwargs, "training": training}
             if is_graph(layer):
-                outputs = self.run(layer, tf.nest.flatten(args), kwargs.get("training"))
+                outputs = self.run(layer, tf.nest.flatten(args), kwargs["training"])
             else:
                 outputs = self._call(layer, args, kwargs)
             for name, output in zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True):
@@ -89,14 +96,15 @@ class _Caller:
         return [known[str(id(output))].pop() for output in model.outputs]
 
     def _call(self, layer: keras.layers.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
+        if id(layer) in self.left_out:
+            self.place += 1
+            return next(each for each in tf.nest.flatten((args, kwargs)) if tf.is_tensor(each))
         if id(layer) not in self.mine:
             mine = self.layer_of(layer)
             # The calls of the model as it was are forgotten, so that `layer.output` is the new one.
             mine._inbound_nodes = []
             mine._name = self._unused(mine.name)
             self.mine[id(layer)] = mine
-        if kwargs.get("training", True) is None:
-            kwargs = {key: value for key, value in kwargs.items() if key != "training"}
         output = self.after(self.place, self.mine[id(layer)](*args, **kwargs))
         self.place += 1
         return output

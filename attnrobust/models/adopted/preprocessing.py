@@ -95,7 +95,7 @@ def layer(preprocess: str, *, bgr: bool, channels: int) -> Feeding:
         raise UserError(
             f"adopted.preprocess = {preprocess}: it has a number for each of three channels, but "
             "the model takes grey images; expected one mean and one deviation, such as 0.5/0.25, "
-            f"or a row with one: {', '.join(_of_one_number())}"
+            f"or a row with one: {', '.join(of_one_number())}"
         )
     turned = (row.bgr or bgr) and channels == 3
     return Feeding(row.scale, row.offset, turned, channels, name="preprocessing")
@@ -123,7 +123,8 @@ def row_of(preprocess: str) -> Row:
     return _standardised(mean, deviation, "mean and standard deviation as given")
 
 
-def _of_one_number() -> list[str]:
+def of_one_number() -> list[str]:
+    """Rows that feed every channel alike: those that a grey model can have been trained on."""
     return [name for name, row in PREPROCESSING.items() if len(row.scale + row.offset) == 2]
 
 

@@ -1,0 +1,114 @@
+"""Which preprocessing a model was trained on, as far as a few labelled images tell: a diagnosis.
+
+It is no measurement: what is chosen by the labels of test images flatters the model on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tensorflow import keras
+
+from attnrobust import config, task
+from attnrobust.errors import UserError
+from attnrobust.measures import class_order
+from attnrobust.models.adopted import adopting, preprocessing
+from attnrobust.models.adopted.preprocessing import PREPROCESSING
+
+# Images that it looks at.
+MOST = 64
+
+
+def diagnose(
+    adopted: config.Adopted, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Clean accuracy under every preprocessing, RGB and BGR, best first.
+
+    Args:
+        adopted: The model; what it says of preprocessing and BGR is left aside.
+        images: (N, H, W, 3) float32 RGB in [0, 1]; at most 64 are looked at. They are resized to
+            what the model demands.
+        labels: (N,) classes of the images.
+        classes: Names, in the data's order.
+
+    Returns:
+        A row for each way to feed the model: `preprocess`, `bgr`, `accuracy`, `confidence` (mean of
+        the largest probability), `balanced` (accuracy), `reordered` (balanced accuracy, were the
+        classes in the order that fits best), `note` (where that order looks like the true one).
+
+    Raises:
+        UserError: No images, or a model that cannot be loaded.
+    """
+    if not len(images):
+        raise UserError("diagnosis: no images; expected some of every class, with their labels")
+    images, labels = np.asarray(images[:MOST], np.float32), np.asarray(labels[:MOST])
+    # The front is put on here; any row will do to load what is behind it.
+    model = adopting.load(
+        dataclasses.replace(adopted, preprocess="unit", bgr=False), classes=classes
+    )
+    size, channels = model.input_shape[1], adopting.told(model).channels
+    if size and images.shape[1:3] != (size, size):
+        images = tf.image.resize(images, (size, size), antialias=True).numpy()
+    behind = keras.Model(model.get_layer("preprocessing").output, model.output)
+    rows = []
+    for name, bgr in _ways(channels):
+        front = preprocessing.layer(name, bgr=bgr, channels=channels)
+        logits = behind.predict(front(images), batch_size=16, verbose=0)
+        rows.append({"preprocess": name, "bgr": bgr, **_judged(logits, labels, classes, adopted)})
+    order = ["accuracy", "balanced", "confidence"]
+    return pd.DataFrame(rows).sort_values(order, ascending=False, ignore_index=True)
+
+
+def said(table: pd.DataFrame) -> list[str]:
+    """The table in lines for people, and what it may mean."""
+    lines = [
+        f"diagnosis on at most {MOST} images: a row chosen here by their labels is no measurement, "
+        "it flatters the model; look for what the model was trained on",
+        "preprocess      channels  accuracy  confidence  other order",
+    ]
+    for row in table.itertuples():
+        channels = "BGR" if row.bgr or PREPROCESSING[row.preprocess].bgr else "RGB"
+        lines.append(
+            f"{row.preprocess:<15} {channels:<9} {row.accuracy:8.2f}  {row.confidence:10.2f}  "
+            f"{row.reordered:11.2f}"
+        )
+    notes = [row for row in table.itertuples() if row.note]
+    if notes:
+        most = max(notes, key=lambda row: row.reordered)
+        if most.reordered > table.balanced.max() + class_order.GAIN:
+            lines.append(f"with {most.preprocess}{' in BGR' if most.bgr else ''}, {most.note}")
+    return lines
+
+
+def _ways(channels: int) -> Iterator[tuple[str, bool]]:
+    """Rows and whether blue comes first, none twice."""
+    done: list[object] = []
+    for bgr in (False, True) if channels == 3 else (False,):
+        for name, row in PREPROCESSING.items():
+            if channels == 1 and name not in preprocessing.of_one_number():
+                continue
+            fed = row.scale, row.offset, row.bgr or bgr
+            if fed not in done:
+                done.append(fed)
+                yield name, bgr
+
+
+def _judged(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], adopted: config.Adopted
+) -> dict[str, object]:
+    predictions = task.predict(logits)
+    confusion = np.zeros((len(classes),) * 2, np.int64)
+    np.add.at(confusion, (labels, predictions), 1)
+    balanced, reordered = class_order.best_order(confusion)
+    largest = tf.nn.softmax(logits).numpy().max(axis=1)
+    return {
+        "accuracy": float((predictions == labels).mean()),
+        "balanced": balanced,
+        "confidence": float(largest.mean()),
+        "reordered": reordered,
+        "note": class_order.order_note(confusion, classes, adopted.classes),
+    }
