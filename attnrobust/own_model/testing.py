@@ -105,7 +105,11 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
         run_stages(context, first)
     if "predict" in first:
         look.look(context)
-    run_stages(context, [name for name in stages if name not in first])
+    rest = [name for name in stages if name not in first]
+    if {"check", "explain"} & set(rest) and not adopted.told(context.trained().model).gradients:
+        log.warning("warning: the model gives no derivatives: no check, no heatmap without them")
+        rest = [name for name in rest if name not in ("check", "explain")]
+    run_stages(context, rest)
     return Run.open(context.run.root)
 
 

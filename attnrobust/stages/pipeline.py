@@ -161,7 +161,12 @@ def attack(context: Context) -> None:
             dataset = context.dataset()
             setting = context.experiment.attack.in_pixels(scale)
             experiment = dataclasses.replace(context.experiment, attack=setting)
-            Sweep(experiment, dataset, context.trained(dataset)).run(folder)
+            replicas = context.trained(dataset)
+            if context.experiment.adopted.file:
+                from attnrobust.stages import adoption
+
+                adoption.require_gradients(context, replicas.model)
+            Sweep(experiment, dataset, replicas).run(folder)
 
 
 def check(context: Context) -> None:
