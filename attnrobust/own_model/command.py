@@ -112,7 +112,7 @@ def work(given: argparse.Namespace) -> None:
         label_column=given.label_column,
         group_column=given.group_column,
         split_column=given.split_column,
-        name=given.dataset or None,
+        name=given.dataset or given.images.resolve().stem,
     )
     for line in found.lines():
         log.info("%s", line)

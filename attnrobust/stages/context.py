@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -277,7 +278,7 @@ class Context:
         self.run.require_model()
         trained = (self.run.stamp(self.run.origin) or {})["used"]
         section = {"train": "model", "adopt": "adopted"}[self.run.origin]
-        now = self.used(section)
+        now = json.loads(json.dumps(self.used(section)))  # As the stamp was: lists, no tuples.
         # The starting weights are history by now, and a limit only chooses examples.
         fields = [(section, key) for key in now[section] if key != "weights"]
         for section, key in [*fields, ("data", "image_size"), ("data", "task")]:
