@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +34,10 @@ class Result:
         run: The run directory: every stage's files, as the command line leaves them.
     """
 
-    def __init__(self, run: Run, scratch: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, run: Run, scratch: Path | None = None) -> None:
         self.run = run
-        self._scratch = scratch  # Lives as long as this.
+        if scratch:  # Lives as long as this.
+            weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -138,8 +141,8 @@ def test(
     from attnrobust.models.adopted import memory
     from attnrobust.own_model import testing
 
-    scratch = tempfile.TemporaryDirectory(prefix="attnrobust-") if out is None else None
-    folder = Path(scratch.name if scratch else str(out))
+    scratch = Path(tempfile.mkdtemp(prefix="attnrobust-")) if out is None else None
+    folder = scratch or Path(str(out))
     # Held by this name, until this is done.
     file = memory.hold(model) if isinstance(model, keras.Model) else str(model)
     more: dict[str, Any] = {"preprocess": preprocess, "bgr": bgr, "ends": ends, "output": output}

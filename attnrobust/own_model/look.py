@@ -18,7 +18,7 @@ DIAGNOSED = 64
 
 
 def diagnose(context: Context) -> str:
-    """Try every known preprocessing on some images and print what came out; the best one's words.
+    """Try every known preprocessing on some images and print what came out; the words of the best.
 
     Raises:
         UserError: The model cannot be loaded, or the records hold no test images.
@@ -42,8 +42,10 @@ def diagnose(context: Context) -> str:
     )
     for line in adopted.said(table):
         log.info("%s", line)
-    first = table.iloc[0]
-    return f"--preprocess {first['preprocess']}" + (" --bgr" if first["bgr"] else "")
+    best = table[table["accuracy"] == table["accuracy"].max()]
+    return " or ".join(
+        f"--preprocess {row.preprocess}{' --bgr' if row.bgr else ''}" for row in best.itertuples()
+    )
 
 
 def look(context: Context) -> None:

@@ -8,6 +8,7 @@ import weakref
 from tensorflow import keras
 
 from attnrobust.errors import UserError
+from attnrobust.models.adopted import flat
 
 PREFIX = "memory:"
 # By what is in them; one that nobody holds any more is gone.
@@ -28,11 +29,18 @@ def hold(model: keras.Model) -> str:
 
 
 def held(name: str) -> keras.Model:
-    """The model of that name, weights and all.
+    """A copy of the model of that name, since adopting takes off its last function.
+
+    A subclassed model, of which there is no copy, is given as it is: it stays one layer.
 
     Raises:
         UserError: It is of another process, or gone.
     """
     if name not in _HELD:
         raise UserError(f"{name}: that model stood in the memory of another process; test it again")
-    return _HELD[name]
+    model = _HELD[name]
+    if not flat.is_graph(model):
+        return model
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
