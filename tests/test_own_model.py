@@ -6,7 +6,7 @@ import foolbox
 import numpy as np
 import pytest
 import tensorflow as tf
-from own_models import BUNDLES, CLASSES, SIDE, noise
+from own_models import BUNDLES, CLASSES, noise
 from tensorflow import keras
 
 from attnrobust import config
@@ -50,7 +50,7 @@ def test_it_says_what_its_author_s_code_says(name, bundles):
     assert len(set(theirs)) == len(classes_of(bundle)), "one class alone would show nothing"
     np.testing.assert_array_equal(model(IMAGES).numpy().argmax(axis=1), theirs)
     told = adopting.told(model)
-    hidden = "SavedModel" in name and "subclassed" in name or "served" in name
+    hidden = ("SavedModel" in name and "subclassed" in name) or "served" in name
     assert (told.features == "") == hidden
     assert told.gradients
     print(name, told)
