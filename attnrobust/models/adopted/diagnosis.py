@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from attnrobust.models.adopted.preprocessing import PREPROCESSING
 
 # Images that it looks at.
 MOST = 64
+# Of these images, a share that is no accident.
+FAR = 0.1
 
 
 def diagnose(
@@ -29,16 +32,17 @@ def diagnose(
     """Clean accuracy under every preprocessing, RGB and BGR, best first.
 
     Args:
-        adopted: The model; what it says of preprocessing and BGR is left aside.
+        adopted: The model; what it says of preprocessing is one of the rows, or left aside.
         images: (N, H, W, 3) float32 RGB in [0, 1]; at most 64 are looked at. They are resized to
             what the model demands.
         labels: (N,) classes of the images.
         classes: Names, in the data's order.
 
     Returns:
-        A row for each way to feed the model: `preprocess`, `bgr`, `accuracy`, `confidence` (mean of
-        the largest probability), `balanced` (accuracy), `reordered` (balanced accuracy, were the
-        classes in the order that fits best), `note` (where that order looks like the true one).
+        A row for each way to feed the model: `preprocess`, `bgr`, `given` (it is the way that was
+        given), `accuracy`, `confidence` (mean of the largest probability), `balanced` (accuracy),
+        `reordered` (balanced accuracy, were the classes in the order that fits best), `majority`
+        (share of the most frequent label), `note` (where that order looks like the true one).
 
     Raises:
         UserError: No images, or a model that cannot be loaded.
@@ -54,11 +58,16 @@ def diagnose(
     if size and images.shape[1:3] != (size, size):
         images = tf.image.resize(images, (size, size), antialias=True).numpy()
     behind = keras.Model(model.get_layer("preprocessing").output, model.output)
+    majority = float(np.bincount(labels).max() / len(labels))
     rows = []
-    for name, bgr in _ways(channels):
+    for name, bgr in _ways(channels, adopted):
         front = preprocessing.layer(name, bgr=bgr, channels=channels)
         logits = behind.predict(front(images), batch_size=16, verbose=0)
-        rows.append({"preprocess": name, "bgr": bgr, **_judged(logits, labels, classes, adopted)})
+        given = name == adopted.preprocess and bgr == adopted.bgr
+        judged = _judged(logits, labels, classes, adopted)
+        rows.append(
+            {"preprocess": name, "bgr": bgr, "given": given, "majority": majority, **judged}
+        )
     order = ["accuracy", "balanced", "confidence"]
     return pd.DataFrame(rows).sort_values(order, ascending=False, ignore_index=True)
 
@@ -71,25 +80,53 @@ def said(table: pd.DataFrame) -> list[str]:
         "preprocess      channels  accuracy  confidence  other order",
     ]
     for row in table.itertuples():
-        channels = "BGR" if row.bgr or PREPROCESSING[row.preprocess].bgr else "RGB"
+        channels = "BGR" if row.bgr or preprocessing.row_of(row.preprocess).bgr else "RGB"
         lines.append(
             f"{row.preprocess:<15} {channels:<9} {row.accuracy:8.2f}  {row.confidence:10.2f}  "
-            f"{row.reordered:11.2f}"
+            f"{row.reordered:11.2f}{'  <- as given' if row.given else ''}"
         )
-    notes = [row for row in table.itertuples() if row.note]
-    if notes:
-        most = max(notes, key=lambda row: row.reordered)
-        if most.reordered > table.balanced.max() + class_order.GAIN:
-            lines.append(f"with {most.preprocess}{' in BGR' if most.bgr else ''}, {most.note}")
+    return [*lines, *_concluded(table)]
+
+
+def _concluded(table: pd.DataFrame) -> list[str]:
+    """What the table says of the way that was given, and of the order of the classes."""
+    best, lines = table.iloc[0], []
+    alike = int((table.accuracy == best.accuracy).sum())
+    if alike > 1 and best.accuracy > best.majority:
+        lines.append(
+            f"the first {alike} rows are equally right: these images do not tell them apart"
+        )
+    given = table[table.given]
+    if len(given) and best.accuracy - given.accuracy.iloc[0] > FAR:
+        lines.append(
+            f"as given ({_way(given.iloc[0])}) accuracy is {given.accuracy.iloc[0]:.2f}, but "
+            f"{best.accuracy:.2f} by {_way(best)}: was the model trained on that?"
+        )
+    # Where red and blue exchanged is an order of classes, too: RGB is the likelier.
+    most = table.sort_values(["reordered", "bgr"], ascending=[False, True]).iloc[0]
+    if most.note and most.reordered > best.balanced + class_order.GAIN:
+        lines.append(f"with {_way(most)}, {most.note}")
+    elif best.accuracy <= best.majority:
+        lines.append(
+            f"no row is right more often than naming one class for all ({best.majority:.2f}): a "
+            "preprocessing that is not among them (mean/deviation), other classes, or other images"
+        )
     return lines
 
 
-def _ways(channels: int) -> Iterator[tuple[str, bool]]:
-    """Rows and whether blue comes first, none twice."""
+def _way(row: Any) -> str:
+    return f"--preprocess {row.preprocess}" + (" --bgr" if row.bgr else "")
+
+
+def _ways(channels: int, adopted: config.Adopted) -> Iterator[tuple[str, bool]]:
+    """What was given and all rows, and whether blue comes first, none twice."""
     done: list[object] = []
-    for bgr in (False, True) if channels == 3 else (False,):
-        for name, row in PREPROCESSING.items():
-            if channels == 1 and name not in preprocessing.of_one_number():
+    known = (
+        {adopted.preprocess: preprocessing.row_of(adopted.preprocess)} if adopted.preprocess else {}
+    )
+    for bgr in (adopted.bgr, not adopted.bgr) if channels == 3 else (False,):
+        for name, row in {**known, **PREPROCESSING}.items():
+            if channels == 1 and len(row.scale + row.offset) > 2:
                 continue
             fed = row.scale, row.offset, row.bgr or bgr
             if fed not in done:

@@ -79,7 +79,7 @@ def decided(end: End, said: str, outputs: np.ndarray, file: str) -> str:
     units = outputs.shape[1]
     probable = _are_probabilities(outputs)
     shown = end.function if end.function in ("softmax", "sigmoid") else ""
-    if said == "logits" and (probable if units > 1 else shown):
+    if said == "logits" and (probable or shown):
         raise UserError(
             f"{file}: its outputs are probabilities, not logits ({_evidence(outputs)}); an attack "
             f"that takes them for logits flatters the model: --ends {shown or 'softmax'}"
@@ -115,7 +115,7 @@ def decided(end: End, said: str, outputs: np.ndarray, file: str) -> str:
     return "logits"
 
 
-def probabilities(kind: str, units: int, logits: np.ndarray) -> np.ndarray:
+def answers(kind: str, units: int, logits: np.ndarray) -> np.ndarray:
     """What the model itself would have given, of the logits that were made of it."""
     if units == 1:
         margin = (logits[:, 1:] - logits[:, :1]).astype(np.float64)

@@ -95,7 +95,7 @@ def layer(preprocess: str, *, bgr: bool, channels: int) -> Feeding:
         raise UserError(
             f"adopted.preprocess = {preprocess}: it has a number for each of three channels, but "
             "the model takes grey images; expected one mean and one deviation, such as 0.5/0.25, "
-            f"or a row with one: {', '.join(of_one_number())}"
+            "or a row that feeds all channels alike, such as minus_one_one"
         )
     turned = (row.bgr or bgr) and channels == 3
     return Feeding(row.scale, row.offset, turned, channels, name="preprocessing")
@@ -121,11 +121,6 @@ def row_of(preprocess: str) -> Row:
             "standard deviation in [0, 1] pixels, one or three each, such as 0.5/0.25"
         ) from None
     return _standardised(mean, deviation, "mean and standard deviation as given")
-
-
-def of_one_number() -> list[str]:
-    """Rows that feed every channel alike: those that a grey model can have been trained on."""
-    return [name for name, row in PREPROCESSING.items() if len(row.scale + row.offset) == 2]
 
 
 def _standardised(mean: Sequence[float], deviation: Sequence[float], what: str) -> Row:

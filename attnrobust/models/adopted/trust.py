@@ -32,7 +32,7 @@ def require_finite_weights(model: keras.Model, file: str) -> None:
                 )
 
 
-def require_steady(
+def unsteady(
     answer: Callable[[tf.Tensor], np.ndarray], fed: tf.Tensor, model: keras.Model, file: str
 ) -> str:
     """What is wrong with the model's answers to the same images; empty where they are the same.
@@ -52,7 +52,7 @@ def require_steady(
     far = SAME * max(1.0, float(np.abs(first).max()))
     if np.abs(answer(fed) - first).max() > far:
         return f"answers differently when it is asked again{_named(model)}"
-    if np.abs(answer(fed[:1]) - first[:1]).max() > far * (HALF / SAME if is_half(model) else 1):
+    if np.abs(answer(fed[:1]) - first[:1]).max() > far * (HALF / SAME if half_layers(model) else 1):
         return (
             "answers differently for an image alone and among others (a layer takes the batch's "
             f"own statistics){_named(model)}"
@@ -73,11 +73,6 @@ def gives_gradients(model: keras.Model, images: tf.Tensor) -> bool:
         # An operation without a derivative.
         return False
     return slopes is not None and bool(tf.reduce_any(slopes != 0))
-
-
-def is_half(model: keras.Model) -> bool:
-    """Whether a layer computes in half precision."""
-    return bool(half_layers(model))
 
 
 def half_layers(model: keras.Model) -> list[keras.layers.Layer]:
