@@ -13,6 +13,7 @@ model.dropout=0.2. The library names no patients: tfrecords/dermofit.py says wha
 split.
 Records: attnrobust prepare dermofit --raw DIR --split 0.4 0.1 0.5
 Command: python -m experiments dermofit.NAME train predict evaluate
+Then: attnrobust transfer runs/dermofit/paschali_* --paper paschali --out reports/dermofit-transfer
 Result: not run; the data set asks for a licence.
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -20,7 +21,7 @@ from attnrobust.models.backbones.base import Backbone, Preprocessing, at
 # links that all see what comes before.
 Link = tuple[int, int, int]
 MEAN, MAX = "mean", "max"
-Chain = Sequence[Link | str | tuple[Link, ...]]
+Chain = Sequence[Any]
 
 FORK = ((256, 1, 3), (256, 3, 1))
 # Figures 3 to 8 of the paper; k, l, m, n of figure 7 are 192, 224, 256, 384 (its table 1).
@@ -107,9 +108,8 @@ def _block(
                 ends += [_convolution(y, each, width, f"{own}{i}") for i, each in enumerate(FORK)]
             else:
                 last = step if link is chain[-1] else 0
-                y = _convolution(
-                    y, link, width, own, stride=last or 1, padding="valid" if last else "same"
-                )
+                padding = "valid" if last else "same"
+                y = _convolution(y, link, width, own, stride=last or 1, padding=padding)
         if chain[-1] != FORK:
             ends.append(y)
     return keras.layers.Concatenate(name=name)(ends)
