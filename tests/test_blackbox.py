@@ -60,7 +60,7 @@ def test_one_command_makes_both_tables_and_the_figures(made):
         assert row["average"] == pytest.approx(cells.mean())
         assert row["drop"] == pytest.approx(100 * (clean - cells.mean()))
         foreign = [c for c in two.columns[2:] if not c.endswith(f" {name}")]
-        assert row["black_box"] == pytest.approx(two.set_index("model").loc[name, foreign].mean())
+        assert row["others"] == pytest.approx(two.set_index("model").loc[name, foreign].mean())
         for kind in ("examples", "embedding"):
             assert (made / f"{kind}-{name}.png").stat().st_size > 5000
     text = (made / "tables.md").read_text()
@@ -226,7 +226,7 @@ def test_tables_hold_what_stands_in_the_files(by_hand):
     assert two.loc["B", "X A"] == 3 / 4, "what was wrong before may be right now"
     assert two.loc["B", "X B"] == 0
     one = tables.table_1(measured, heads, None).set_index("model")
-    columns = ["clean", "noise", "average", "drop", "black_box"]
+    columns = ["clean", "noise", "average", "drop", "others"]
     assert list(one.loc["A", columns]) == [1, 7 / 8, 1 / 2, 50, 3 / 4]
     assert list(one.loc["B", columns]) == [3 / 4, 5 / 8, 3 / 8, 37.5, 3 / 4]
     found = tables.likeness(by_hand, ["a", "b"], {"X": "as found"}).set_index("source")
@@ -248,7 +248,7 @@ def test_the_paper_s_numbers_stand_beside_its_networks(by_hand):
     heads = {"a": "IV3", "b": "MN"}
     one = tables.table_1(measured, heads, PAPER).set_index(["model", "whose"])
     assert one.loc[("IV3", "paper"), "clean"] == 0.71
-    assert one.loc[("IV3", "paper"), "black_box"] == pytest.approx(
+    assert one.loc[("IV3", "paper"), "others"] == pytest.approx(
         np.mean([0.548, 0.567, 0.707, 0.664, 0.701, 0.669])
     )
     printed = {"IV3": 0.06897, "IV4": 0.1772, "MN": 0.8 - 0.5644}

@@ -178,7 +178,7 @@ def _page(
 ## Table 1: clean, noisy and adversarial images
 
 `noise` is the mean over a noisy twin of every adversarial, of the same SSIM; `drop` is in points;
-`black_box` is the average without the attacks on the model itself.
+`others` is the average without the attacks on the model itself.
 
 {tables.markdown(made["table-1"])}
 

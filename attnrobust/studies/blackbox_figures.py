@@ -138,23 +138,24 @@ def embedding(
         perplexity=min(30.0, (3 * len(chosen) - 1) / 3), init="pca", random_state=seed
     ).fit_transform(np.concatenate(parts))
     own, *others = np.split(points, 3)
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
     moved = _moved(parts, labels)
-    for ax, theirs, (head, far), marker in zip(
-        figure.subplots(1, 2), others, moved.items(), ("o", "+"), strict=True
-    ):
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    panels = zip(
+        figure.subplots(1, 2),
+        others,
+        ("noise of the same SSIM", attack),
+        moved.values(),
+        ("o", "+"),
+        strict=True,
+    )
+    for ax, theirs, what, far, marker in panels:
         for colour, class_ in zip(COLOURS, np.unique(labels), strict=False):
             of = labels == class_
             ax.scatter(*own[of].T, s=12, color=colour, label=classes[class_])
-            outline = (
-                {"facecolors": "none", "edgecolors": colour} if marker == "o" else {"c": colour}
-            )
-            ax.scatter(*theirs[of].T, s=34, marker=marker, linewidths=0.9, **outline)
-        ax.set_title(
-            f"{attack if head == 'adversarial' else 'noise of the same SSIM'} ({marker}): "
-            f"moved by {far:.2f} of the distance between classes",
-            fontsize=9,
-        )
+            look = {"facecolors": "none", "edgecolors": colour} if marker == "o" else {"c": colour}
+            ax.scatter(*theirs[of].T, s=34, marker=marker, linewidths=0.9, **look)
+        title = f"{what} ({marker}): moved by {far:.2f} of the distance between classes"
+        ax.set_title(title, fontsize=9)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.legend(fontsize=8, frameon=False)

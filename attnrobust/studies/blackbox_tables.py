@@ -110,7 +110,7 @@ def table_1(
         paper: Whose numbers are set beside ours.
 
     Returns:
-        A row a model, and one for each of the paper's; `black_box` is the average without the
+        A row a model, and one for each of the paper's; `others` is the average without the
         attacks on the model itself, `noise` that over the twins of all adversarials.
     """
     value = measured.set_index(["images", "attack", "source", "target"])["value"]
@@ -122,7 +122,7 @@ def table_1(
         if theirs := _of(paper, head):
             cells = (theirs.clean, theirs.noise, theirs.average, 100 * theirs.drop)
             rows.append([head, PAPERS, *cells, _foreign(paper, theirs)])
-    columns = ["model", "whose", "clean", "noise", "average", "drop", "black_box"]
+    columns = ["model", "whose", "clean", "noise", "average", "drop", "others"]
     return pd.DataFrame(rows, columns=columns)
 
 
