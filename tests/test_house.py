@@ -32,6 +32,7 @@ NO_CHOICE = {
     "models.backbones.base.PREPROCESSING": "comes with a backbone",
     "models.backbones.efficientnet.ROWS": FAMILY,
     "models.backbones.inception.ROWS": FAMILY,
+    "models.backbones.inception_v4.ROWS": FAMILY,
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
     "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",

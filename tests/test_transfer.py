@@ -31,7 +31,7 @@ from experiments.demo import resnet18_gap, resnet18_soft_attention
 SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=0.5"]
 
 
-def train(module, records, folder):
+def train(module, records, folder, *more):
     words = [
         "train",
         "--smoke",
@@ -55,6 +55,7 @@ def train(module, records, folder):
         "data.limit=100",
         "--set",
         "model.backbone=small",
+        *more,
     ]
     assert main(module.EXPERIMENT, words) == 0
 

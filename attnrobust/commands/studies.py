@@ -67,10 +67,15 @@ def do_report(options: argparse.Namespace) -> None:
 
 
 def transfer(command: Parser) -> None:
-    """Options: runs and the matrix."""
+    """Options: runs, and the matrix or a paper's tables."""
     row.runs(command, "trained run folders, or above")
     row.out(command, "folder of the matrix")
     row.records(command)
+    command.add_argument(
+        "--paper",
+        metavar="NAME",
+        help="its attacks as they are found, at each model's image size, its tables and figures",
+    )
     row.settings(command, "change the attack's settings")
 
 
@@ -78,10 +83,14 @@ def do_transfer(options: argparse.Namespace) -> None:
     """Do it."""
     from attnrobust.disk import lock
     from attnrobust.disk.runs import find_runs
-    from attnrobust.studies import transfer
+    from attnrobust.studies import blackbox, transfer
 
     with lock.alone(options.out):
-        transfer.transfer(find_runs(options.runs), options.records, options.out, options.settings)
+        given = (find_runs(options.runs), options.records, options.out, options.settings)
+        if options.paper:
+            blackbox.blackbox(*given, options.paper)
+        else:
+            transfer.transfer(*given)
 
 
 def unfreeze(command: Parser) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from attnrobust.config import Experiment, lookup
+from attnrobust.config import Data, Experiment, lookup, with_settings
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.disk import schemas
 from attnrobust.errors import UserError
@@ -30,6 +30,7 @@ from attnrobust.report.paper_kinds import (
     Rows,
     Shown,
     Strength,
+    Transfer,
     Where,
 )
 from attnrobust.report.results import Result, key
@@ -221,6 +222,19 @@ def _require_known(paper: Paper) -> None:
             for said in about.said:
                 with _at(f"statements.of[{o}].said"):
                     lookup("model", models, said.model)
+    if paper.transfer:
+        _require_transfer(paper.transfer)
+
+
+def _require_transfer(transfer: Transfer) -> None:
+    """Raise unless its attacks can be set and each model has a number for each of each model."""
+    for name, words in transfer.attacks.items():
+        with _at(f"transfer.attacks.{name}"):
+            with_settings(Experiment("paper", Data("paper")), words)
+    expected = dict.fromkeys(transfer.attacks, len(transfer.models))
+    for model in transfer.models:
+        if (found := {name: len(each) for name, each in model.accuracy.items()}) != expected:
+            raise UserError(f"transfer, {model.name}: {found} numbers, expected {expected}")
 
 
 def _require_part(paper: Paper, part: Published | Drawn) -> None:

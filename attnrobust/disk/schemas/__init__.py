@@ -12,6 +12,7 @@ from attnrobust.disk.schemas.arrays import (
     SCORED,
     SEEN,
     SHOWN,
+    crafted,
     judged,
     load_npz,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Stamp",
     "Written",
     "checked",
+    "crafted",
     "damaged",
     "judged",
     "load_history",
