@@ -221,6 +221,7 @@ def cheap_pages() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "RESAMPLES", 20)
         patch.setattr(pictures, "FigureCanvasAgg", Blank)
+        patch.setattr(pictures, "vector", lambda *_: b"")
         yield
 
 

@@ -54,7 +54,12 @@ def report(command: Parser) -> None:
     row.out(command, "folder of the page")
     command.add_argument("--title", help="of the page")
     command.add_argument(
-        "--baseline", metavar="NAME", help="run that corruption errors are relative to (the first)"
+        "--baseline",
+        metavar="NAME",
+        help="run that errors are relative to and others are set against (the first)",
+    )
+    command.add_argument(
+        "--claims", type=Path, metavar="FILE", help="claims beside those of experiments/claims/"
     )
 
 
@@ -63,7 +68,13 @@ def do_report(options: argparse.Namespace) -> None:
     from attnrobust.disk.runs import find_runs
     from attnrobust.report import page
 
-    page.write(find_runs(options.runs), options.out, title=options.title, baseline=options.baseline)
+    page.write(
+        find_runs(options.runs),
+        options.out,
+        title=options.title,
+        baseline=options.baseline,
+        claims=options.claims,
+    )
 
 
 def transfer(command: Parser) -> None:

@@ -1,4 +1,4 @@
-"""The page's figures as they are printed: written as PNG, numbered, embedded."""
+"""The page's figures as they are printed: written to files, numbered, embedded."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class Album:
     """Writes every figure to a file and hands it back for the page, numbered.
 
     Attributes:
-        folder: Where the PNG files go.
+        folder: Where the files go.
         limit: Bytes that a photograph may take on the page.
-        names: Files so far.
+        names: PNG files so far.
+        drawings: Of curves, the same as PDF and SVG.
     """
 
     folder: Path
     limit: int
     names: list[str] = field(default_factory=list)
+    drawings: list[str] = field(default_factory=list)
 
     def add(self, picture: pictures.Picture) -> Embedded:
         """Write a figure; what the page prints."""
@@ -42,8 +44,17 @@ class Album:
         lossless = pictures.png(picture.pixels)
         with atomic(self.folder / self.names[-1]) as temporary:
             temporary.write_bytes(lossless)
+        self._draw(picture)
         kind, data = pictures.embed(picture, self.limit, lossless)
         source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
         height, width = picture.pixels.shape[:2]
         shown = round(height * picture.width / width)
         return Embedded(len(self.names), source, picture.alt, picture.caption, picture.width, shown)
+
+    def _draw(self, picture: pictures.Picture) -> None:
+        """Write what a paper prints at any size."""
+        for kind in ("pdf", "svg") if picture.drawing else ():
+            self.drawings.append(f"{safe_name(picture.name)}.{kind}")
+            assert picture.drawing
+            with atomic(self.folder / self.drawings[-1]) as temporary:
+                temporary.write_bytes(pictures.vector(picture.drawing, kind))

@@ -39,14 +39,19 @@ def again(run: Run, stages: str, *, place: str = "", label: str = "", more: str 
 
 
 def repeating(
-    results: Sequence[Result], out: Path, *, baseline: str | None = None, title: str | None = None
+    results: Sequence[Result],
+    out: Path,
+    *,
+    baseline: str | None = None,
+    title: str | None = None,
+    claims: Path | None = None,
 ) -> list[str]:
     """The command lines that repeat every run and the report."""
     lines = [line for mine in grouped(results, "run").values() for line in _of_run(mine)]
     folders = [str(result.run.root) for result in once(results)]
     report = [*PROGRAM, "report", *folders, "--out", str(out)]
-    for name, value in (("title", title), ("baseline", baseline)):
-        report += [] if value is None else [f"--{name}", value]
+    for name, value in (("title", title), ("baseline", baseline), ("claims", claims)):
+        report += [] if value is None else [f"--{name}", str(value)]
     return [*lines, shlex.join(report)]
 
 

@@ -72,7 +72,7 @@ def load(path: Path) -> Paper:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
         paper = msgspec.convert(value, Paper)
         with _at(str(path)):
-            _require_settings(value, "")
+            require_settings(value, "")
             _require_known(paper)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise schemas.damaged(path, error, AGAIN) from None
@@ -177,11 +177,11 @@ def _records(result: Result) -> Mapping[str, Any]:
     return result.provenance["dataset"].get("corrupted") or {}
 
 
-def _require_settings(value: Any, where: str) -> None:
+def require_settings(value: Any, where: str) -> None:
     """Raise unless every setting exists that a condition or a row's name asks for."""
     if isinstance(value, list):
         for index, each in enumerate(value):
-            _require_settings(each, f"{where}[{index}]")
+            require_settings(each, f"{where}[{index}]")
     if not isinstance(value, dict):
         return
     for name, each in value.items():
@@ -194,7 +194,7 @@ def _require_settings(value: Any, where: str) -> None:
                 (field for _, field, *_ in string.Formatter().parse(each) if field), inside
             )
         else:
-            _require_settings(each, inside)
+            require_settings(each, inside)
 
 
 def _require_names(names: Iterable[str], where: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import cv2
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -24,6 +28,7 @@ class Picture:
         caption: The sentence below it.
         width: Width on the page in CSS pixels, at most.
         photo: Whether it is made of photographs (then it may be embedded as JPEG).
+        drawing: What the pixels were rendered of, where it is written as PDF and SVG, too.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Picture:
     caption: str
     width: int
     photo: bool = False
+    drawing: Figure | None = None
 
 
 def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
@@ -44,6 +50,19 @@ def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def vector(figure: Figure, kind: str) -> bytes:
+    """A figure that was rendered, as `pdf` or `svg`; the same figure gives the same bytes."""
+    figure.set_layout_engine("none")  # All has its place by now.
+    file = io.BytesIO()
+    # Fonts of type 3, matplotlib's own, are refused by some publishers. `savefig` would draw twice.
+    with matplotlib.rc_context({"svg.hashsalt": "attnrobust", "pdf.fonttype": 42}):
+        if kind == "pdf":
+            FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None})
+        else:
+            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    return file.getvalue()
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -9,6 +9,7 @@ from attnrobust.report import (
     comparison,
     confusion,
     corruptions,
+    differences,
     galleries,
     limits,
     paper_tables,
@@ -18,6 +19,7 @@ from attnrobust.report import (
     tables,
     training,
     trust,
+    verdicts,
 )
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.results import Result
@@ -39,7 +41,9 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
 
 
 SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    verdicts.section,
     robustness.section,
+    differences.section,
     trust.section,
     tables.section,
     confusion.section,
