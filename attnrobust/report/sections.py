@@ -21,6 +21,7 @@ from attnrobust.report import (
 )
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.results import Result
+from attnrobust.report.viewer import live
 
 Made = Section | list[Section] | None
 
@@ -39,6 +40,7 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
 
 
 SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    live.section,
     robustness.section,
     trust.section,
     tables.section,
