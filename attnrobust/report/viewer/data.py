@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -237,11 +237,3 @@ def _ramp(name: str) -> str:
     """The 256 colours of a colour map, RGB bytes."""
     colours = np.asarray(colormaps[name](np.arange(256), bytes=True))
     return encoded.text(colours[:, :3].tobytes())
-
-
-def kept(data: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """Of each view that keeps not all its images: its run, how many it keeps, and how many were."""
-    for part in data["sets"]:
-        for view in part["views"]:
-            if len(view["images"]) < view["count"]:
-                yield view["run"], len(view["images"]), view["count"]
