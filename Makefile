@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 SPREAD := -n auto --dist worksteal
 FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
-.PHONY: setup demo test test-durations slow check bench docs format clean
+.PHONY: setup demo test test-durations test-browser slow check bench docs format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
@@ -45,7 +45,14 @@ test-durations: $(VENV)/.dev
 	$(FAST) --durations=25 --cpu-durations=25
 
 slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow $(SPREAD)
+	$(BIN)/python -m pytest -m "slow and not browser" $(SPREAD)
+
+# The page in headless Chromium; where root has none it is installed, else the tests say why they skip.
+test-browser: $(VENV)/.dev
+	@command -v chromium chromium-browser google-chrome >/dev/null || [ "$$(id -u)" != 0 ] \
+	  || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; } \
+	  || echo "no Chromium here, and it could not be installed" >&2
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ class Embedded:
     caption: str
     width: int
     height: int
+    linked: bool
 
 
 @dataclass
@@ -41,15 +42,26 @@ class Album:
     def add(self, picture: pictures.Picture) -> Embedded:
         """Write a figure; what the page prints."""
         self.names.append(f"{safe_name(picture.name)}.png")
-        lossless = pictures.png(picture.pixels)
         with atomic(self.folder / self.names[-1]) as temporary:
-            temporary.write_bytes(lossless)
+            temporary.write_bytes(pictures.png(picture.pixels))
         self._draw(picture)
-        kind, data = pictures.embed(picture, self.limit, lossless)
-        source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
         height, width = picture.pixels.shape[:2]
         shown = round(height * picture.width / width)
-        return Embedded(len(self.names), source, picture.alt, picture.caption, picture.width, shown)
+        return Embedded(
+            number=len(self.names),
+            source=self._source(picture),
+            alt=picture.alt,
+            caption=picture.caption,
+            width=picture.width,
+            height=shown,
+            linked=picture.linked,
+        )
+
+    def _source(self, picture: pictures.Picture) -> str:
+        if picture.linked:
+            return f"figures/{self.names[-1]}"
+        data = base64.b64encode(pictures.embed(picture, self.limit)).decode("ascii")
+        return f"data:image/webp;base64,{data}"
 
     def _draw(self, picture: pictures.Picture) -> None:
         """Write what a paper prints at any size."""

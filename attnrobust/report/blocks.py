@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 
 from attnrobust.report.pictures import Picture
 
@@ -95,8 +96,17 @@ class Details:
     open: bool = False
 
 
+@dataclass(frozen=True)
+class Live:
+    """Markup of our own with code in it; no text of a run becomes markup there."""
+
+    markup: Markup
+
+
 # Text is a paragraph.
-Block = str | Note | Heading | Verbatim | Points | Facts | Findings | Details | Picture | Table
+Block = (
+    str | Note | Heading | Verbatim | Points | Facts | Findings | Details | Picture | Table | Live
+)
 
 
 @dataclass(frozen=True)

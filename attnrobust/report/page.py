@@ -20,12 +20,13 @@ from attnrobust.report.blocks import Asked, Block, Details, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
+from attnrobust.report.viewer import live
 
 log = logging.getLogger("attnrobust")
 
-# Bytes of photographs on the page before base64 adds a third: a page mailed or opened from a
-# server stays below 15 MB. The PNG files beside it are not limited.
-PHOTO_BYTES = 10_000_000
+# Bytes of photographs on the page before base64 adds a third: with the viewer's, a page mailed or
+# opened from a server stays below 15 MB. The PNG files beside it are not limited.
+PHOTO_BYTES = 2_000_000
 
 
 def write(
@@ -158,6 +159,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.globals["looks"] = Markup(live.source("viewer.css"))
+    environment.globals["sorting"] = Markup(live.source("tables.js"))
     return environment.get_template("page.html.j2")
 
 

@@ -23,6 +23,7 @@ from attnrobust.report import (
 )
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.results import Result
+from attnrobust.report.viewer import live
 
 Made = Section | list[Section] | None
 
@@ -42,6 +43,7 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
 
 SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
     verdicts.section,
+    live.section,
     robustness.section,
     differences.section,
     trust.section,
