@@ -50,8 +50,8 @@ def refuse_keras_3(model: object) -> None:
     """Raise a UserError for a model of Keras 3, which Keras 2 cannot take apart."""
     if "keras.src.models.model" in [each.__module__ for each in type(model).__mro__]:
         raise UserError(
-            "model: made with Keras 3, expected Keras 2: import attnrobust before tensorflow.keras, "
-            "which then is Keras 2, and make it anew; or give the folder of its model.export(folder)"
+            "model: made with Keras 3, expected Keras 2: import attnrobust first, which makes "
+            "tensorflow.keras Keras 2, and build it anew; or model.export(FOLDER) and give FOLDER"
         )
 
 

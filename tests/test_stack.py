@@ -17,6 +17,7 @@ import tensorflow as tf
 from sklearn.metrics import cohen_kappa_score
 from tensorflow import keras
 
+import attnrobust
 from attnrobust import cli as program
 from attnrobust import config, corruptions, doctor, stack
 from attnrobust.data.warping import warped
@@ -134,6 +135,16 @@ def test_the_set_is_the_interpreters() -> None:
     set_of = {"tensorflow": metadata.version("tensorflow"), stack.KERAS: stack.keras().split()[1]}
     assert stack.at_work() == set_of
     assert (sys.version_info >= (3, 12)) == (stack.KERAS == "tf-keras") == stack.NEW
+
+
+def test_a_model_of_keras_3_is_refused_in_one_line() -> None:
+    image = keras.Input((8,))
+    stack.refuse_keras_3(keras.Model(image, keras.layers.Dense(2)(image)))
+    stack.refuse_keras_3("model.keras")
+    third = type("Functional", (), {"__module__": "keras.src.models.model"})()
+    with pytest.raises(UserError, match="made with Keras 3, expected Keras 2") as refused:
+        attnrobust.test(third, np.zeros((2, 8, 8, 3)), [0, 1], preprocess="unit")
+    assert "\n" not in str(refused.value)
 
 
 OTHERS = {"tensorflow": "2.30.0", "keras": "4.0.0"}
