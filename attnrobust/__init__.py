@@ -7,9 +7,13 @@ result.report("out")
 
 from typing import TYPE_CHECKING, Any
 
+from attnrobust import stack
 from attnrobust.version import __version__
 
 __all__ = ["Result", "UserError", "__version__", "test"]
+
+# Before anything can ask for `tensorflow.keras`, which is another Keras afterwards.
+stack.choose_keras()
 
 if TYPE_CHECKING:
     from attnrobust.api import Result, UserError, test

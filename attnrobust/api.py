@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from attnrobust.console import quiet
+from attnrobust import stack
 from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -134,7 +134,8 @@ def test(
     Raises:
         UserError: In one line, what does not fit; nothing is guessed.
     """
-    quiet()
+    stack.quiet()
+    stack.refuse_keras_3(model)
     _listen(verbose)
     from tensorflow import keras
 

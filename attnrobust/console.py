@@ -1,4 +1,4 @@
-"""What every command line shares: quiet start, logging, one clear line for each failure."""
+"""What every command line shares: logging, one clear line for each failure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import os
 import select
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from attnrobust import stack
 from attnrobust.disk.runs import disk_is_full
 from attnrobust.errors import UsageError, UserError
 
@@ -36,15 +36,6 @@ PLAIN = (
     errno.EROFS,
     errno.ELOOP,
 )
-
-
-def quiet() -> None:
-    """Silence what libraries say at import; to be called before TensorFlow starts."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # The one place where tensorflow-addons' end-of-life notice is silenced; its last release is
-    # pinned on purpose.
-    warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons", category=UserWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,7 +101,7 @@ def run_command(
         0 done, 1 the work failed, 2 the command is wrong, 130 stopped by Ctrl-C, 141 nobody reads
         what is said any more.
     """
-    quiet()
+    stack.quiet()
     _show_anything()
     say()
     try:

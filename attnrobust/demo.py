@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from attnrobust.console import quiet, say
+from attnrobust import stack
+from attnrobust.console import say
 from attnrobust.disk.runs import Run
 from attnrobust.stages.context import RECORDS, REPORTS, RUNS, Context
 from attnrobust.stages.pipeline import run_stages
@@ -81,7 +82,7 @@ def _processes() -> int:
 def _begin() -> None:
     """In a process of its own: no bars, which would write over each other; lines stay whole."""
     os.environ["TQDM_DISABLE"] = "1"
-    quiet()
+    stack.quiet()
 
 
 def _beside(context: Context, stages: Sequence[str]) -> None:

@@ -15,10 +15,9 @@ import pytest
 # Two test processes share two cores, and so do the processes that they start.
 os.environ.update(TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1")
 
-from attnrobust import config
-from attnrobust import console as commands
+from attnrobust import config, stack
 
-commands.quiet()
+stack.quiet()
 
 pytest.register_assert_rewrite("attack_helpers", "command_helpers", "training_helpers")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.disk import folders, schemas
 from attnrobust.disk.files import digest
 from attnrobust.errors import UserError
@@ -53,7 +53,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The stamp in a stage's folder; None where there is none.
 
     Its settings are completed by those that came into being after it was written: a setting that is
-    new has a default that does what was done before there was that setting.
+    new has a default that does what was done before there was that setting. So is `stack`.
 
     Raises:
         UserError: The file is damaged, or not a stamp.
@@ -62,7 +62,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not place.exists():
         return None
     values = schemas.load_json(place, schemas.Stamp, "run its stage again with --force")
-    return {**values, "used": completed(values["used"])}
+    return {"stack": stack.FIRST, **values, "used": completed(values["used"])}
 
 
 def begun(folder: Path) -> dict[str, Any] | None:

@@ -249,16 +249,17 @@ def _targets(
 
 
 def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) -> None:
-    error, difference = found["completeness_error"], np.abs(found["logit_difference"]).sum()
+    error = found["completeness_error"]
+    missed, difference = float(error.sum()), float(np.abs(found["logit_difference"]).sum())
     log.info(
         "%s, %s: attributions miss the differences of logits by %.2g in the median, at most %.2g%s",
         method,
         condition,
         np.median(error),
         error.max(),
-        f"; in all {100 * error.sum() / difference:.2g} % of them" if difference else "",
+        f"; in all {100 * missed / difference:.2g} % of them" if difference else "",
     )
-    if error.sum() > INCOMPLETE * difference > 0:
+    if missed > INCOMPLETE * difference > 0:
         log.warning(
             "warning: these attributions are incomplete (above %g %%): the gradient changes faster "
             "along the path than explanation.integration_steps can follow; take more",
@@ -285,4 +286,4 @@ def scales(heatmaps: np.ndarray) -> np.ndarray:
     peak = heatmaps.max(axis=(1, 2))
     outside = (peak > 1e4) | ((peak < 1e-1) & (peak > 0))
     peak = np.maximum(peak, np.float32(1e-30))
-    return np.where(outside, np.exp2(-np.floor(np.log2(peak))), 1.0).astype(np.float32)
+    return np.where(outside, np.exp2(-np.floor(np.log2(peak))), np.float32(1)).astype(np.float32)

@@ -54,6 +54,7 @@ def _about(result: Result) -> Iterator[Block]:
         ("devices", ", ".join(map(str, provenance.get("devices", [])))),
         ("Python", provenance.get("python")),
         *provenance.get("packages", {}).items(),
+        ("Keras at work", provenance.get("keras")),
         ("dataset hash", provenance.get("dataset_hash")),
         *made,
     ]

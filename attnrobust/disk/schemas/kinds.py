@@ -53,6 +53,7 @@ class Stamp(Struct):
     norm: str = ""
     command: str = ""
     weights: str | None = None
+    stack: dict[str, str] = {}
     surrogate: Surrogate | None = None
 
 
@@ -97,6 +98,7 @@ class Provenance(Struct):
     input_scale: Positive | None = None
     devices: list[str] = []
     packages: dict[str, str] = {}
+    keras: str | None = None
 
 
 class Check(Struct):
