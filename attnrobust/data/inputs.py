@@ -267,7 +267,7 @@ def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.
 
 def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
     parsed = tf.io.parse_single_example(example, FEATURES)
-    parsed["label"] = GRAPHS["classify"].decode(parsed, dataset.label_map)
+    parsed["label"] = GRAPHS["classify"].decode(parsed, dataset.label_map, dataset.size)
     # An image of no group is one by itself.
     alone = tf.equal(parsed["group"], "")
     return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}
