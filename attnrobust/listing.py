@@ -30,6 +30,7 @@ TABLES = {
     "metrics": "measures.metrics.METRICS",
     "optimizers": "training.optimizers.OPTIMIZERS",
     "sampling": "data.sampling.SAMPLING",
+    "segmenters": "models.segmenters.SEGMENTERS",
     "schedules": "training.optimizers.SCHEDULES",
     "stages": "stages.pipeline.STAGES",
     "training-methods": "training.methods.METHODS",

@@ -22,6 +22,7 @@ from attnrobust.measures.heatmaps import HEATMAP_METRICS
 from attnrobust.measures.metrics import METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
+from attnrobust.models.segmenters import SEGMENTERS
 from attnrobust.training.losses import CLASS_WEIGHTS
 from attnrobust.training.losses import LOSSES as TRAINING_LOSSES
 from attnrobust.training.methods import METHODS
@@ -53,6 +54,7 @@ TABLES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     "OPERATIONS": (set(OPERATIONS), ("training/mixing.py",)),
     "OPTIMIZERS": (set(OPTIMIZERS), ("training/optimizers.py",)),
     "SAMPLING": (set(SAMPLING), ("data/sampling.py",)),
+    "SEGMENTERS": (set(SEGMENTERS), tuple(f for f in SOURCES if f.startswith("models/segment"))),
     "SCHEDULES": (set(SCHEDULES), ("training/optimizers.py",)),
     "TRAINING_LOSSES": (set(TRAINING_LOSSES), ("training/losses.py",)),
 }

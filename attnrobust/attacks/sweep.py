@@ -70,7 +70,7 @@ class Sweep:
         self.in_full = judging.in_full(replicas, self.setting, experiment.seed, **aim)
         self.restarts = self._restarts()
         self.loader = Loader(dataset, self.data, self.batch_size)
-        labels = inputs.labels(dataset, "test", self.data.limit)
+        labels = inputs.labels(dataset, "test", self.data.limit, size=self.data.image_size)
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
         self.labels = labels

@@ -72,10 +72,12 @@ class Model:
     """Backbone, cut, head and starting weights.
 
     Attributes:
-        backbone: Row of BACKBONES (attnrobust/models/backbones/).
-        head: Row of HEADS (attnrobust/models/heads.py).
+        backbone: Row of BACKBONES (attnrobust/models/backbones/), or of SEGMENTERS
+            (attnrobust/models/segmenters/) for class maps.
+        head: Row of HEADS (attnrobust/models/heads.py); empty for a segmenter.
         weights: `imagenet`, `none`, or a path to a Keras weights file (.h5).
-        width: Width multiplier (MobileNet's alpha, filters of `resnet18`); 1 elsewhere.
+        width: Width multiplier (MobileNet's alpha, filters of `resnet18` and of segmenters); 1
+            elsewhere.
         cut: Where the head is put on, by name: `full` or `literal` (see BACKBONES).
         variant: Reading of the soft-attention layer: `paper` or `literal` (see heads.py).
         maps: Number K of attention maps.
