@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import checks
-from attnrobust.attacks.methods import ATTACKS, row_of, settled, untargeted
+from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
 from attnrobust.data import inputs
@@ -34,8 +34,10 @@ def in_full(setting: config.Attack) -> config.Attack:
     checks.settings(setting)
     untargeted(setting, "transfer")
     require_plain(setting, "transfer")
-    if not row_of(setting).in_full:
-        able = ", ".join(name for name, row in ATTACKS.items() if row.in_full)
+    mine = row_of(setting)
+    if not mine.in_full:
+        full = (name for name, row in EVERY.items() if row.in_full and row.task == mine.task)
+        able = ", ".join(full)
         raise UserError(
             f"attack.name = {setting.name}: it stops at the border of the model that it attacks, "
             f"which fools no other; expected one of {able}"
@@ -65,8 +67,8 @@ def craft(
     only just crosses its own model's border says little about others. Images that the model has
     wrong are attacked like all others.
 
-    Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model. Files
-    that are there already are kept.
+    Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model, or
+    `prediction-<model>` (N, H, W) where they segment. Files that are there already are kept.
 
     Args:
         source: Key of the model that is attacked.
@@ -114,7 +116,8 @@ def _judged(
             row = {"id": np.array(ids), "label": batch["label"]}
             row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
-                row[f"logits-{name}"] = replicas.forward(images).numpy()[:number]
+                for scores, values in task.kept(replicas.forward(images).numpy()[:number]).items():
+                    row[f"{scores}-{name}"] = values
             for name, value in row.items():
                 found.setdefault(name, []).append(value)
             bar.update(number)

@@ -33,6 +33,7 @@ class Task:
             have made, the least is kept.
         right: Scores and labels to whether each example is right (N,) bool.
         aimed: Scores and a class to whether each example is taken for it (N,) bool.
+        graded: Whether an example falls by degrees: attacks go on when it is wrong.
     """
 
     axes: int
@@ -43,6 +44,7 @@ class Task:
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     right: Callable[[np.ndarray, np.ndarray], np.ndarray]
     aimed: Callable[[np.ndarray, int], np.ndarray]
+    graded: bool = False
 
     @property
     def kept_axes(self) -> int:
@@ -52,8 +54,11 @@ class Task:
     def reached(self, scores: np.ndarray, labels: np.ndarray, target: int | None) -> np.ndarray:
         """What an attack that goes for `target`, or for anything wrong, has reached (N,).
 
-        FALLEN: what it goes for; WRONG: wrong, but not the target; RIGHT: nothing.
+        FALLEN: what it goes for; WRONG: wrong, but not the target; RIGHT: nothing. Where examples
+        fall by degrees, what lies between: FALLEN is a score of 0, RIGHT one of 1.
         """
+        if target is None and self.graded:
+            return FALLEN * (1 - self.score(scores, labels))
         wrong = ~self.right(scores, labels)
         if target is None:
             return np.where(wrong, FALLEN, RIGHT)
@@ -104,6 +109,18 @@ def right_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
     return row.right(found[row.scores], found["label"])
 
 
+def score_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How good each example of a file is, (N,) float in [0, 1]."""
+    row = of_file(found)
+    return row.score(found[row.scores], found["label"])
+
+
+def predict_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Predictions of a file, of the labels' shape."""
+    row = of_file(found)
+    return row.predict(found[row.scores])
+
+
 def kept(logits: np.ndarray) -> dict[str, np.ndarray]:
     """What a file keeps of logits: the scores, by their name."""
     row = of(logits)
@@ -144,6 +161,7 @@ TASKS: dict[str, Task] = {
         keep=_map,
         predict=_map,
         score=_dice,
+        graded=True,
         right=lambda scores, labels: np.asarray(_dice(scores, labels) >= RIGHT_DICE),
         aimed=lambda scores, target: np.asarray((_map(scores) == target).all(axis=(1, 2))),
     ),

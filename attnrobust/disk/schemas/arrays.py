@@ -35,10 +35,11 @@ EXPLAINED: Arrays = {
 SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
 
 
-def judged(names: Sequence[str]) -> Arrays:
-    """The kind of files that `transfer` writes: what these models see."""
-    logits = {f"logits-{name}": "f N K" for name in names}
-    return {"group?": "U N", "label": "i N", **logits}
+def judged(names: Sequence[str], task: str = "classify") -> Arrays:
+    """The kind of files that `transfer` writes: what these models of a task see."""
+    row = TASKS[task]
+    scores = {f"{row.scores}-{name}": row.stored[row.scores] for name in names}
+    return {"group?": "U N", "label": row.stored["label"], **scores}
 
 
 def _of_its_task(kind: Arrays, arrays: Mapping[str, np.ndarray]) -> Arrays:
