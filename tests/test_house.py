@@ -15,7 +15,7 @@ import pytest
 
 import experiments
 from attnrobust import config, listing
-from attnrobust.attacks.methods import ATTACKS
+from attnrobust.attacks.methods import EVERY
 from attnrobust.models import build
 from attnrobust.models.heads import HEADS
 
@@ -38,6 +38,8 @@ NO_CHOICE = {
     "models.segmenters.fc_densenet.ROWS": SEGMENTER,
     "models.segmenters.segnet.ROWS": SEGMENTER,
     "models.segmenters.unet.ROWS": SEGMENTER,
+    "attacks.doubts.DOUBTS": "one for each task",
+    "attacks.segmentation.dag.STEP_NORMS": "words of attack.step_norm, among the settings",
     "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",
     "studies.panel_figure.STYLES": "choices of one command, in its help",
     "studies.panel_tables.AGREE": "columns of one table, no choice",
@@ -56,6 +58,10 @@ BEHIND = {
     "attnrobust.explanations.gradients": "attnrobust.explanations.methods",
     "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
     "attnrobust.data.circles": "attnrobust.data.fundus",
+    "attnrobust.attacks.segmentation.descent": "attnrobust.attacks.segmentation.methods",
+    "attnrobust.attacks.segmentation.worst": "attnrobust.attacks.segmentation.climb",
+    "attnrobust.report.segmentation": "attnrobust.report.sections",
+    "attnrobust.stages.segmented": "attnrobust.stages.evaluation",
     "attnrobust.data.manifest": "attnrobust.data.writing",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
@@ -186,7 +192,7 @@ def test_every_experiment_imports_and_survives_json(name):
     assert config.from_json(config.to_json(experiment)) == experiment
     assert name == f"{experiment.data.dataset}.{experiment.name}", "place and run have one name"
     build.ready(experiment.model, image_size=experiment.data.image_size)
-    config.lookup("attack", ATTACKS, experiment.attack.name)
+    config.lookup("attack", EVERY, experiment.attack.name)
     about = experiments.about(name)
     assert len(re.findall(r"^Claim\b", about, re.MULTILINE)) == 1, "its own, not its module's"
     assert re.search(rf"Command: .*python -m experiments[ .]{re.escape(name)} ", about)

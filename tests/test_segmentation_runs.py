@@ -22,7 +22,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.measures import segmentation
 from attnrobust.models.replicas import Replicas
-from attnrobust.report import reading, sections
+from attnrobust.report import page, reading, sections
 from attnrobust.report.blocks import Asked, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.stages import evaluation
@@ -241,7 +241,12 @@ def test_transfer(dataset, tmp_path):
     for name in models:
         crafting.craft(name, models, asked, dataset, tmp_path)
     table = transfer_matrix.measure(tmp_path, list(models), EPSILONS, "segment")
-    assert set(table["metric"]) == {"dice", "dice_drop"}
+    assert set(table["metric"]) == {"dice", "dice_drop", "dice_noisy"}
+    noisy = table[table["metric"] == "dice_noisy"]
+    assert len(noisy) == 2 * 2 * len(EPSILONS)
+    found = runs.load_npz(tmp_path / runs.attack_file("soft", EPSILONS[0]))
+    np.testing.assert_allclose(found["noisy_ssim"], found["ssim"], atol=1e-3)
+    assert (found["ssim"] < 1).any()
     clean = table[table["source"] == "clean"].set_index("target")["value"]
     left = table[(table["source"] != "clean") & (table["metric"] == "dice")]
     assert len(left) == 2 * 2 * len(EPSILONS)
@@ -260,7 +265,10 @@ def test_transfer(dataset, tmp_path):
     assert (tmp_path / "transfer.png").stat().st_size
 
 
-def test_page(run):
+def test_page(run, tmp_path):
+    place = page.write([run], tmp_path / "page")
+    assert "data:image" in place.read_text()
+    assert (place.parent / "tables" / "segmentation.csv").is_file()
     results = reading.read([run])
     made = sections.read(results, Asked(out=run.root))
     assert made[0].anchor == "segmentation"

@@ -44,7 +44,8 @@ class Row:
         choices: What a setting that is a word may be.
         task: Row of TASKS whose models it is for.
         role: What a check takes it for: `one_step`, `noise` (the strongest of its ball) or
-            `black_box`, the first row of the norm being taken.
+            `black_box`, the first row of the norm being taken; in segmentation `steps` or
+            `ensemble`.
     """
 
     make: Callable[..., Attack]

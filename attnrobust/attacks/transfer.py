@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from attnrobust.attacks import checks
 from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
+from attnrobust.attacks.segmentation import rician
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
@@ -68,7 +69,9 @@ def craft(
     wrong are attacked like all others.
 
     Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model, or
-    `prediction-<model>` (N, H, W) where they segment. Files that are there already are kept.
+    `prediction-<model>` (N, H, W) where they segment. There also `noisy-<model>`, what each sees in
+    the image under Rician noise with the SSIM of the adversarial, and `ssim`, `noisy_ssim` (N,).
+    Files that are there already are kept.
 
     Args:
         source: Key of the model that is attacked.
@@ -84,7 +87,8 @@ def craft(
         if path.exists():
             log.info("%s, ε %g: done before, kept", source, epsilon)
             continue
-        runs.save_npz(path, **_judged(attack, models, experiment, dataset, epsilon))
+        key = (experiment.seed, source)
+        runs.save_npz(path, **_judged(attack, models, experiment, dataset, epsilon, key=key))
 
 
 def _judged(
@@ -93,6 +97,8 @@ def _judged(
     experiment: config.Experiment,
     dataset: Dataset,
     epsilon: float,
+    *,
+    key: object = None,
 ) -> dict[str, np.ndarray]:
     """What every model sees in the adversarials of one epsilon, or in the images themselves."""
     size = next(iter(models.values())).batch(experiment.attack.batch_size)
@@ -104,16 +110,15 @@ def _judged(
             ids = [id_.decode() for id_ in batch["id"]]
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
-            if attack is not None:
-                made, _ = attack(
-                    tf.constant(images),
-                    tf.constant(labels),
-                    ids + ids[:1] * (size - number),
-                    epsilon,
-                    0,
-                )
-                images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
+            if attack is not None:
+                padded = ids + ids[:1] * (size - number)
+                made, _ = attack(tf.constant(images), tf.constant(labels), padded, epsilon, 0)
+                made = np.asarray(made)
+                if dataset.kind == "segment" and min(images.shape[1:3]) >= rician.WINDOW:
+                    twins = _twins(models, images, made, padded, (key, epsilon))
+                    row |= {name: values[:number] for name, values in twins.items()}
+                images = made
             row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
                 for scores, values in task.kept(replicas.forward(images).numpy()[:number]).items():
@@ -122,3 +127,19 @@ def _judged(
                 found.setdefault(name, []).append(value)
             bar.update(number)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _twins(
+    models: Mapping[str, Replicas],
+    images: np.ndarray,
+    made: np.ndarray,
+    ids: Sequence[str],
+    key: object,
+) -> dict[str, np.ndarray]:
+    """What every model sees in images under Rician noise that is as visible as adversarials are."""
+    alike = rician.ssim(images, made)
+    noisy, reached = rician.matched(images, alike, ids, key=key)
+    row = {"ssim": alike, "noisy_ssim": reached}
+    for name, replicas in models.items():
+        (row[f"noisy-{name}"],) = task.kept(replicas.forward(noisy).numpy()).values()
+    return row

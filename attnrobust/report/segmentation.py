@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from attnrobust import task
 from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import safe_name
-from attnrobust.measures.segmentation import SIZES
+from attnrobust.measures.segmentation import SEGMENTATION_METRICS, SIZES
 from attnrobust.report import robustness
 from attnrobust.report.blocks import Asked, Block, Section, Table
 from attnrobust.report.figures import INK, colours
@@ -24,15 +24,14 @@ WORDS = (
     "bootstrap interval by subject; a structure that an image does not have is left out. Under an "
     "attack the worse of the image with and without it counts. Distances are in pixels."
 )
+# The first metric in more than one way, then all others.
+FIRST = next(iter(SEGMENTATION_METRICS))
 COLUMNS = {
-    "dice": "Dice",
-    "dice_q05": "5 % quantile",
-    "dice_worst": "Worst 5 %",
-    "dice_volume": "Dice by subject",
-    "dice_strict": "With false alarms",
-    "iou": "IoU",
-    "surface_dice": "Surface Dice",
-    "hd95": "HD95",
+    FIRST: SEGMENTATION_METRICS[FIRST].title,
+    f"{FIRST}_q05": "5 % quantile",
+    f"{FIRST}_worst": "Worst 5 %",
+    f"{FIRST}_volume": "By subject",
+    **{name: row.title for name, row in SEGMENTATION_METRICS.items() if name != FIRST},
 }
 SHOWN = 4
 

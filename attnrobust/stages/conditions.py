@@ -12,6 +12,9 @@ from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 
+# Share of the pixels of class maps that may differ between two passes over the same images.
+PIXELS = 1e-3
+
 
 def shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
     """Epsilon and labels, by norm and epsilon as text, where two attacks or more share both."""
@@ -43,7 +46,9 @@ def attacked(
         for stage in ("predict", run.place_of("attack", label))
     ]
     before, after = (task.predict_in(each) for each in (clean, attacked))
-    if weights[0] != weights[1] or (epsilon == 0 and not np.array_equal(before, after)):
+    # In another batch a few of so many pixels may round to another class; an image does not.
+    most = PIXELS if task.of_file(clean).graded else 0.0
+    if weights[0] != weights[1] or (epsilon == 0 and (before != after).mean() > most):
         raise UserError(
             f"{run.root}: clean predictions differ between predict and attack '{label}'; the "
             "weights or records have changed in between: run both again with --force"

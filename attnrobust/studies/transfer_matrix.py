@@ -21,8 +21,9 @@ from attnrobust.report.results import number
 COLUMNS = ("source", "target", "epsilon", "metric", "value", "low", "high", "n")
 CLEAN = "clean"
 # Of each task what is left, and what is lost.
-METRICS = {"classify": ("accuracy", "fooled"), "segment": ("dice", "dice_drop")}
-SHOWN = [left for left, _ in METRICS.values()]
+MEASURED = {"classify": ("accuracy", "fooled"), "segment": ("dice", "dice_drop")}
+NOISY = "dice_noisy"
+SHOWN = [left for left, _ in MEASURED.values()]
 
 
 def measure(
@@ -42,8 +43,9 @@ def measure(
         A row for each source, target and epsilon; source `clean` is no attack. Metrics are
         `accuracy`, over all images, right only if right without an attack too, and `fooled`, the
         share of images that both models had right and the target no longer has. Where models
-        segment they are `dice`, of each image the worse of with and without the attack, and
-        `dice_drop`, what it takes off.
+        segment they are `dice`, of each image the worse of with and without the attack,
+        `dice_drop`, what it takes off, and `dice_noisy`, that of images under noise which is as
+        visible as the source's adversarials.
     """
     rows: list[list[Any]] = []
     row = task.TASKS[kind]
@@ -51,7 +53,7 @@ def measure(
     share = _share_of_dice if row.graded else _share_of_right
     before = {name: share(row, base, name) for name in names}
     groups = base.get("group")
-    metric, lost = METRICS[kind]
+    metric, lost = MEASURED[kind]
     for target in names:
         rows.append([CLEAN, target, 0.0, metric, *_mean(before[target], groups)])
     for source, epsilon, target in itertools.product(names, epsilons, names):
@@ -66,6 +68,9 @@ def measure(
         own = None if groups is None else groups[both]
         gone = before[target] - after if row.graded else before[target] & ~after
         rows.append([source, target, epsilon, lost, *_mean(gone[both], own)])
+        if f"noisy-{target}" in found:
+            twin = row.score(found[f"noisy-{target}"], found["label"])
+            rows.append([source, target, epsilon, NOISY, *_mean(twin, groups)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

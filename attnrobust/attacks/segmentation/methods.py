@@ -12,6 +12,12 @@ from typing import Any
 from attnrobust.attacks import passes
 from attnrobust.attacks.row import Row, late
 
+
+def in_role(role: str) -> str:
+    """The attack that a check takes for that role."""
+    return next(name for name, row in SEGMENTATION_ATTACKS.items() if row.role == role)
+
+
 _row = functools.partial(Row, task="segment")
 # Step sizes of both papers: 0.01 in a ball of 0.03.
 _published: dict[str, Any] = {"own": {"steps": 20, "rel_stepsize": 1 / 3}, "starts": True}
@@ -36,6 +42,7 @@ SEGMENTATION_ATTACKS: dict[str, Row] = {
         starts=True,
         own={"steps": 20, "rel_stepsize": 1 / 8},
         source="default",
+        role="steps",
     ),
     "seg_pgd": _row(late("segmentation.descent", "seg_pgd"), passes.kept_worst, **_published),
     "cos_pgd": _row(late("segmentation.descent", "cos_pgd"), passes.kept_worst, **_published),
@@ -58,5 +65,6 @@ SEGMENTATION_ATTACKS: dict[str, Row] = {
         passes.climbed_on_each,
         starts=True,
         own={"steps": 300},
+        role="ensemble",
     ),
 }

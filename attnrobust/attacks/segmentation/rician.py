@@ -14,6 +14,11 @@ WINDOW = 11
 TOLERANCE, HALVINGS = 1e-4, 24
 
 
+def ssim(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Structural similarity (N,) of images (N, H, W, C) in [0, 1] (Wang et al. 2004)."""
+    return np.asarray(tf.image.ssim(tf.constant(one), tf.constant(other), max_val=1.0))
+
+
 def rician(images: np.ndarray, sigma: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Magnitude of an image with Gaussian noise in both of its complex parts, clipped to [0, 1].
 
@@ -56,7 +61,7 @@ def matched(
     for step in range(HALVINGS):
         middle = high if step == 0 else (low + high) / 2
         made = rician(images, middle, noise)
-        found = np.asarray(tf.image.ssim(tf.constant(images), tf.constant(made), max_val=1.0))
+        found = ssim(images, made)
         better = np.abs(found - targets) < np.abs(reached - targets)
         best[better], reached[better] = made[better], found[better]
         similar = found > targets

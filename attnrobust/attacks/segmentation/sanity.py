@@ -17,6 +17,7 @@ from attnrobust.attacks.comparisons import Finding
 from attnrobust.attacks.losses import NONE_IS_ZERO
 from attnrobust.attacks.sanity import Row
 from attnrobust.attacks.segmentation import losses
+from attnrobust.attacks.segmentation.methods import in_role
 from attnrobust.attacks.segmentation.subject import Subject
 
 # Steps of the ensemble that a check sets against the sweep.
@@ -107,13 +108,13 @@ def monotone(subject: Subject) -> Finding:
 
 def huge(subject: Subject) -> Finding:
     """With half the range of a pixel every image can become the same grey."""
-    _, score = subject.under("pixel_pgd", epsilon=0.5, loss="log_odds", random_start=False)
+    _, score = subject.under(in_role("steps"), epsilon=0.5, loss="log_odds", random_start=False)
     return float(score.mean()) <= 0.1, f"mean Dice {score.mean():.3f} left at ε 0.5"
 
 
 def one_step(subject: Subject) -> Finding:
     """Many steps against one."""
-    score = subject.under("pixel_pgd", steps=1, rel_stepsize=1.0, random_start=False)[1]
+    score = subject.under(in_role("steps"), steps=1, rel_stepsize=1.0, random_start=False)[1]
     return _against(subject, score, "one step")
 
 
@@ -133,8 +134,9 @@ def converged(subject: Subject) -> Finding:
 def noise(subject: Subject) -> Finding:
     """Every value moved by epsilon, up or down: the worst of several draws."""
     draws = subject.experiment.checks.draws
-    score = subject.under("sign_noise", restarts=draws)[1]
-    return _against(subject, score, f"{draws} draws of noise")
+    row = methods.in_role("noise", subject.norm)
+    assert row is not None
+    return _against(subject, subject.under(row, restarts=draws)[1], f"{draws} draws of {row}")
 
 
 def black_box(subject: Subject) -> Finding:
@@ -153,15 +155,16 @@ def transfer(subject: Subject) -> Finding:
 
 def ensemble(subject: Subject) -> Finding:
     """The worst of three losses in shrinking balls: a single attack overstates robustness."""
-    if subject.setting.name == "sea":
+    name = in_role("ensemble")
+    if subject.setting.name == name:
         return None, "this is the ensemble"
-    score = subject.under("sea", steps=STEPS)[1]
-    return _against(subject, score, f"sea with {STEPS} steps")
+    score = subject.under(name, steps=STEPS)[1]
+    return _against(subject, score, f"{name} with {STEPS} steps")
 
 
 def sure_pixels(subject: Subject) -> Finding:
     """The log odds do not vanish where the model is sure."""
-    score = subject.under("pixel_pgd", loss="log_odds")[1]
+    score = subject.under(in_role("steps"), loss="log_odds")[1]
     return _against(subject, score, "PGD on the log odds of right pixels")
 
 

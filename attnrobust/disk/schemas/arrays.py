@@ -39,7 +39,8 @@ def judged(names: Sequence[str], task: str = "classify") -> Arrays:
     """The kind of files that `transfer` writes: what these models of a task see."""
     row = TASKS[task]
     scores = {f"{row.scores}-{name}": row.stored[row.scores] for name in names}
-    return {"group?": "U N", "label": row.stored["label"], **scores}
+    noisy = {f"noisy-{name}?": row.stored[row.scores] for name in names}
+    return {"group?": "U N", "label": row.stored["label"], **scores, **noisy}
 
 
 def _of_its_task(kind: Arrays, arrays: Mapping[str, np.ndarray]) -> Arrays:
