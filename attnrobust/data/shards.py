@@ -104,7 +104,7 @@ class Made:
     converted: list[str]
     fingerprint: str
     pixels: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     facts: preprocessing.Facts = field(default_factory=dict)
     clipped: float = 0.0
 

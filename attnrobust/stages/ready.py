@@ -82,7 +82,9 @@ def train(plan: Plan) -> None:
     if start and context.run.beside(start) not in plan.trained:
         phases.started_from(context.run)
     if context.machines == "mirrored":  # Else TensorFlow joins the other workers first.
-        balance.ready(context.dataset(), context.experiment)
+        dataset = context.dataset()
+        training.fits(context.experiment, dataset)
+        balance.ready(dataset, context.experiment)
 
 
 def predict(plan: Plan) -> None:
