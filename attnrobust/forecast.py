@@ -51,7 +51,7 @@ def forecast(experiment: config.Experiment, *, classes: int, train: int, test: i
         model = method.make(network, setting)
         fit.compile_model(model, setting)
     images = np.random.default_rng(0).random((setting.batch_size, size, size, 3), np.float32)
-    labels = np.zeros(setting.batch_size, np.int64)
+    labels = np.zeros((setting.batch_size, *network.output_shape[1:-1]), np.int64)
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
     if isinstance(model, Steps):
         batches = model.prepare(batches, (0, 0))
@@ -87,7 +87,7 @@ def _forecast_attack(experiment: config.Experiment, replicas: Replicas, test: in
     row, classes = row_of_attack(attack), replicas.model.output_shape[-1]
     gradient = engine.loss_gradient(replicas)
     images = tf.zeros((attack.batch_size, size, size, 3)) + 0.5
-    labels = tf.zeros(attack.batch_size, tf.int64)
+    labels = tf.zeros((attack.batch_size, *replicas.model.output_shape[1:-1]), tf.int64)
 
     def back() -> None:
         loss, _ = gradient(images, labels)

@@ -73,7 +73,7 @@ def test_halving_by_hand():
         "slope": x,
         "best_slope": best,
     }
-    apgd._halve(rows, 4)
+    apgd.halve(rows, 4)
     assert rows["size"].tolist() == [0.5, 1, 0.5, 1]
     assert rows["halved"].tolist() == [True, False, True, False]
     assert rows["x"].numpy().ravel().tolist() == [2, 1, 2, 1]

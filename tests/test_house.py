@@ -15,8 +15,8 @@ import pytest
 
 import experiments
 from attnrobust import config, listing
-from attnrobust.attacks.methods import ATTACKS
-from attnrobust.models.backbones import BACKBONES
+from attnrobust.attacks.methods import EVERY
+from attnrobust.models import build
 from attnrobust.models.heads import HEADS
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +28,7 @@ HOOKS.loader.exec_module(hooks)
 PAGES = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
 ASKED = re.compile(r"^<!-- (\w+) (\S+).*-->$", re.MULTILINE)
 FAMILY = "a family's part of BACKBONES, where its rows are asked for"
+SEGMENTER = "a part of SEGMENTERS, where its rows are asked for"
 NO_CHOICE = {
     "models.backbones.base.PREPROCESSING": "comes with a backbone",
     "models.backbones.efficientnet.ROWS": FAMILY,
@@ -35,6 +36,11 @@ NO_CHOICE = {
     "models.backbones.inception_v4.ROWS": FAMILY,
     "models.backbones.mobilenet.ROWS": FAMILY,
     "models.backbones.resnet.ROWS": FAMILY,
+    "models.segmenters.fc_densenet.ROWS": SEGMENTER,
+    "models.segmenters.segnet.ROWS": SEGMENTER,
+    "models.segmenters.unet.ROWS": SEGMENTER,
+    "attacks.doubts.DOUBTS": "one for each task",
+    "attacks.segmentation.dag.STEP_NORMS": "words of attack.step_norm, among the settings",
     "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",
     "studies.panel_figure.STYLES": "choices of one command, in its help",
     "studies.panel_tables.AGREE": "columns of one table, no choice",
@@ -54,6 +60,10 @@ BEHIND = {
     "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
     "attnrobust.data.circles": "attnrobust.data.fundus",
     "attnrobust.data.dicom": "attnrobust.data.images",
+    "attnrobust.attacks.segmentation.descent": "attnrobust.attacks.segmentation.methods",
+    "attnrobust.attacks.segmentation.worst": "attnrobust.attacks.segmentation.climb",
+    "attnrobust.report.segmentation": "attnrobust.report.sections",
+    "attnrobust.stages.segmented": "attnrobust.stages.evaluation",
     "attnrobust.data.manifest": "attnrobust.data.writing",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.data.own.columns": "attnrobust.data.own.reading",
@@ -61,6 +71,8 @@ BEHIND = {
     "attnrobust.data.own.labelled": "attnrobust.data.own.reading",
     "attnrobust.data.own.listing": "attnrobust.data.own.reading",
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
+    "attnrobust.models.segmenters.base": "attnrobust.models.segmenters.fc_densenet",
+    "attnrobust.models.segmenters.unet": "attnrobust.models.segmenters",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
@@ -185,12 +197,8 @@ def test_every_experiment_imports_and_survives_json(name):
     experiment = experiments.load(name)
     assert config.from_json(config.to_json(experiment)) == experiment
     assert name == f"{experiment.data.dataset}.{experiment.name}", "place and run have one name"
-    for kind, table, row in (
-        ("backbone", BACKBONES, experiment.model.backbone),
-        ("head", HEADS, experiment.model.head),
-        ("attack", ATTACKS, experiment.attack.name),
-    ):
-        config.lookup(kind, table, row)
+    build.ready(experiment.model, image_size=experiment.data.image_size)
+    config.lookup("attack", EVERY, experiment.attack.name)
     about = experiments.about(name)
     assert len(re.findall(r"^Claim\b", about, re.MULTILINE)) == 1, "its own, not its module's"
     assert re.search(rf"Command: .*python -m experiments[ .]{re.escape(name)} ", about)

@@ -13,6 +13,9 @@ from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.losses import LOSSES
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.sanity import CHECKS
+from attnrobust.attacks.segmentation.losses import PIXEL_LOSSES
+from attnrobust.attacks.segmentation.methods import SEGMENTATION_ATTACKS
+from attnrobust.attacks.segmentation.sanity import SEGMENTATION_CHECKS
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.data.augmentation import AUGMENTATIONS
 from attnrobust.data.preprocessing import FILTERS, FITS
@@ -20,8 +23,10 @@ from attnrobust.data.sampling import SAMPLING
 from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.measures.heatmaps import HEATMAP_METRICS
 from attnrobust.measures.metrics import METRICS
+from attnrobust.measures.segmentation import SEGMENTATION_METRICS
 from attnrobust.models.backbones import BACKBONES
 from attnrobust.models.heads import HEADS
+from attnrobust.models.segmenters import SEGMENTERS
 from attnrobust.training.losses import CLASS_WEIGHTS
 from attnrobust.training.losses import LOSSES as TRAINING_LOSSES
 from attnrobust.training.methods import METHODS
@@ -52,12 +57,24 @@ TABLES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     "METRICS": (set(METRICS), ("metrics.py", "calibration.py")),
     "OPERATIONS": (set(OPERATIONS), ("training/mixing.py",)),
     "OPTIMIZERS": (set(OPTIMIZERS), ("training/optimizers.py",)),
+    "PIXEL_LOSSES": (set(PIXEL_LOSSES), ("attacks/segmentation/losses.py",)),
     "SAMPLING": (set(SAMPLING), ("data/sampling.py",)),
+    "SEGMENTATION_ATTACKS": (set(SEGMENTATION_ATTACKS), ("attacks/segmentation/methods.py",)),
+    "SEGMENTATION_CHECKS": (set(SEGMENTATION_CHECKS), ("attacks/segmentation/sanity.py",)),
+    "SEGMENTATION_METRICS": (set(SEGMENTATION_METRICS), ("measures/segmentation.py",)),
+    "SEGMENTERS": (set(SEGMENTERS), tuple(f for f in SOURCES if f.startswith("models/segment"))),
     "SCHEDULES": (set(SCHEDULES), ("training/optimizers.py",)),
     "TRAINING_LOSSES": (set(TRAINING_LOSSES), ("training/losses.py",)),
 }
 # Of these, one name to compare with is one too many: a row has attributes for what sets it apart.
-NEVER_BY_NAME = ("ATTACKS", "FILTERS", "FITS", "METHODS", "SAMPLING")
+NEVER_BY_NAME = (
+    "ATTACKS",
+    "FILTERS",
+    "FITS",
+    "METHODS",
+    "SAMPLING",
+    "SEGMENTATION_ATTACKS",
+)
 # What leaves something out is called so in many tables.
 NEUTRAL = {"none"}
 # (file, table) -> why its names stand there. A default is a choice among rows, and stays one
@@ -67,6 +84,7 @@ ALLOWED = {
     ("config/training.py", "AUGMENTATIONS"): "a default",
     ("config/training.py", "OPERATIONS"): "a default: AugMix's nine",
     ("config/experiment.py", "CHECKS"): "words of attack.outputs",
+    ("attacks/segmentation/climb.py", "PIXEL_LOSSES"): "SEA's three, which its paper names",
     ("attacks/methods.py", "CHECKS"): "words of attack.saliency",
 }
 

@@ -79,8 +79,8 @@ def leave_uncompiled(patch: pytest.MonkeyPatch) -> None:
     """Have training run step by step: to compile a small network takes longer than to train it."""
     real = fit.compile_model
 
-    def compile_model(model: keras.Model, training: config.Training) -> None:
-        real(model, training)
+    def compile_model(model: keras.Model, *given: object) -> None:
+        real(model, *given)
         model.run_eagerly = True
 
     patch.setattr(fit, "compile_model", compile_model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -111,7 +112,7 @@ class _Climb:
     ) -> None:
         self.name = f"{setting.name} {loss.__name__}"
         self.step = replicas.once(
-            ("apgd", loss.__name__, norm), lambda: replicas.map(_iteration(replicas, loss, norm))
+            ("apgd", loss.__name__, norm), lambda: replicas.map(iteration(replicas, loss, norm))
         )
         self.setting = setting
         self.seed = seed
@@ -130,21 +131,7 @@ class _Climb:
         if not len(outcome.standing):
             return
         x = self._start(outcome.images, ids, epsilon, restart)
-        zeros, number = tf.zeros_like(x), len(targets)
-        pack = outcome.packed(
-            target=targets,
-            x=x,
-            before=x,
-            slope=zeros,
-            best=x,
-            best_slope=zeros,
-            loss=np.full(number, -np.inf, np.float32),
-            best_loss=np.full(number, -np.inf, "f4"),
-            size=np.zeros(number, np.float32),
-            rises=np.zeros(number, int),
-            halved=np.ones(number, bool),
-            best_then=np.full(number, -np.inf, np.float32),
-        )
+        pack = outcome.packed(target=targets, **fresh(x))
         # A first step of size 0: loss and gradient of the start, to which nothing has risen.
         self._advance(pack, outcome, 1.0, epsilon)
         pack.rows["rises"] = np.zeros(len(pack.live), int)
@@ -156,7 +143,7 @@ class _Climb:
                 return
             self._advance(pack, outcome, MOMENTUM if iteration > 1 else 1.0, epsilon)
             if iteration in judged:
-                _halve(pack.rows, iteration - before)
+                halve(pack.rows, iteration - before)
                 before = iteration
 
     def _start(
@@ -195,23 +182,45 @@ class _Climb:
             "size",
         )
         scalars = (tf.constant(share, tf.float32), tf.constant(epsilon, tf.float32))
-        moved, slope, loss, best, best_slope, best_loss, seen = self.step(
-            *(rows[name] for name in names), *scalars
-        )
-        rows.update(
-            before=rows["x"],
-            x=moved,
-            slope=slope,
-            best=best,
-            best_slope=best_slope,
-            best_loss=best_loss.numpy(),
-        )
-        rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
-        rows["loss"] = loss.numpy()
-        outcome.judge(pack, moved, seen.numpy())
+        seen = take(rows, self.step(*(rows[name] for name in names), *scalars))
+        outcome.judge(pack, rows["x"], seen.numpy())
 
 
-def _halve(rows: packing.Rows, window: int) -> None:
+def fresh(x: tf.Tensor) -> packing.Rows:
+    """The rows of an ascent that sets out from `x` (N, H, W, 3)."""
+    zeros, number = tf.zeros_like(x), len(x)
+    return {
+        "x": x,
+        "before": x,
+        "slope": zeros,
+        "best": x,
+        "best_slope": zeros,
+        "loss": np.full(number, -np.inf, np.float32),
+        "best_loss": np.full(number, -np.inf, np.float32),
+        "size": np.zeros(number, np.float32),
+        "rises": np.zeros(number, int),
+        "halved": np.ones(number, bool),
+        "best_then": np.full(number, -np.inf, np.float32),
+    }
+
+
+def take(rows: packing.Rows, given: tuple[Any, ...]) -> Any:
+    """Put into the rows what an iteration has given; what the model sees is handed back."""
+    moved, slope, loss, best, best_slope, best_loss, seen = given
+    rows.update(
+        before=rows["x"],
+        x=moved,
+        slope=slope,
+        best=best,
+        best_slope=best_slope,
+        best_loss=best_loss.numpy(),
+    )
+    rows["rises"] = rows["rises"] + (loss.numpy() > rows["loss"])
+    rows["loss"] = loss.numpy()
+    return seen
+
+
+def halve(rows: packing.Rows, window: int) -> None:
     """Halve the step size where the loss rose too seldom in this window, or no longer at all.
 
     Those images go on from their best point.
@@ -227,8 +236,23 @@ def _halve(rows: packing.Rows, window: int) -> None:
     rows["slope"] = tf.where(back, rows["best_slope"], rows["slope"])
 
 
-def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """An iteration of APGD on rows of tensors, to be compiled; the argument names are the rows'."""
+def iteration(
+    replicas: Replicas,
+    loss: Loss,
+    norm: str,
+    *,
+    seen: Callable[[tf.Tensor, tf.Tensor], Any] = border.seen,
+    tracked: Loss | None = None,
+) -> Callable[..., tuple[Any, ...]]:
+    """An iteration of APGD on rows of tensors, to be compiled; the argument names are the rows'.
+
+    Args:
+        replicas: The model.
+        loss: What is ascended.
+        norm: Of the ball.
+        tracked: What the best point and the step size are judged by; the loss itself if None.
+        seen: Logits and labels to what the attack asks of the iterates, given back last.
+    """
 
     def step(  # noqa: PLR0917  (a compiled function takes tensors by position)
         origin: tf.Tensor,
@@ -252,17 +276,18 @@ def _iteration(replicas: Replicas, loss: Loss, norm: str) -> Callable[..., tuple
             tape.watch(moved)
             logits = replicas.model(moved, training=False)
             value = loss(logits, label, target)
+        told = value if tracked is None else tracked(logits, label, target)
         new_slope = tape.gradient(value, moved, unconnected_gradients=losses.NONE_IS_ZERO)
-        better = value > best_loss
+        better = told > best_loss
         where = better[:, None, None, None]
         return (
             moved,
             new_slope,
-            value,
+            told,
             tf.where(where, moved, best),
             tf.where(where, new_slope, best_slope),
-            tf.where(better, value, best_loss),
-            border.seen(logits, label),
+            tf.where(better, told, best_loss),
+            seen(logits, label),
         )
 
     return step

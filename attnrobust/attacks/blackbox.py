@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
-from tqdm import tqdm
 
 from attnrobust import config
 from attnrobust.attacks import checks, similarity
 from attnrobust.attacks.methods import row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.transfer import in_full
+from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
@@ -169,7 +169,7 @@ def craft(
     epsilon = float("inf") if minimal else setting.epsilons[-1]
     size, batches = judges.batches(source)
     found = []
-    with tqdm(desc=f"{head} on {source}", unit="image", disable=None) as bar:
+    with progress(desc=f"{head} on {source}", unit="image") as bar:
         for batch in batches.as_numpy_iterator():
             named, number = _named(batch), len(batch["id"])
             ids = [*named["id"], *[named["id"][0]] * (size - number)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from attnrobust import config
-from attnrobust.attacks import losses
+from attnrobust.attacks import losses, methods
 from attnrobust.attacks.cheap import FIRST_PASSES
 from attnrobust.attacks.methods import row_of, target_of, untargeted
+from attnrobust.attacks.segmentation.losses import PIXEL_LOSSES
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
@@ -24,21 +25,31 @@ def settings(setting: config.Attack) -> None:
     Raises:
         UserError: A row of a table that is not there, or settings that its row cannot take.
     """
-    row_of(setting)
-    config.lookup("attack.loss", losses.LOSSES, setting.loss)
+    table: Mapping[str, object] = losses.LOSSES
+    if row_of(setting).task == "segment":
+        table = PIXEL_LOSSES
+    config.lookup("attack.loss", table, setting.loss)
     for name in setting.first_passes:
         config.lookup("attack.first_passes", FIRST_PASSES, name)
 
 
-def ready(setting: config.Attack, classes: Sequence[str]) -> None:
+def ready(setting: config.Attack, classes: Sequence[str], kind: str = "classify") -> None:
     """What can be known of an attack without a model, as before a night of training.
 
+    Args:
+        setting: Of the attack.
+        classes: Of the records.
+        kind: Row of TASKS: what labels of the records are.
+
     Raises:
-        UserError: As `settings`; no such class to aim at, or too few classes for the loss.
+        UserError: As `settings`; an attack of another task, no such class to aim at, or too few
+            classes for the loss.
     """
     settings(setting)
+    methods.of_task(setting, kind)
     target = target_of(setting, classes)
-    if row_of(setting).loss:
+    row = row_of(setting)
+    if row.loss and row.task == "classify":
         losses.of(setting.loss, classes=len(classes), target=target)
 
 
@@ -50,7 +61,8 @@ def doubtable(setting: config.Attack, classes: Sequence[str]) -> None:
             even where the attack has another of its own.
     """
     untargeted(setting, "check")
-    losses.of(setting.loss, classes=len(classes))
+    if row_of(setting).task == "classify":
+        losses.of(setting.loss, classes=len(classes))
 
 
 def fits(replicas: Replicas, dataset: Dataset, image_size: int) -> None:
@@ -75,13 +87,18 @@ def finite(logits: np.ndarray) -> None:
         raise UserError("the model gives logits that are not finite; no attack can be judged")
 
 
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether a model's outputs (N, …, K) are in [0, 1] and add up to 1."""
+    inside = outputs.min() >= 0 and outputs.max() <= 1
+    return bool(inside and np.abs(outputs.sum(axis=-1) - 1).max() < 1e-3)
+
+
 def are_logits(outputs: np.ndarray) -> None:
-    """Raise a UserError if a model's outputs (N, K) on all test images are probabilities.
+    """Raise a UserError if a model's outputs (N, …, K) on all test images are probabilities.
 
     A saturated softmax hides its gradient, and the attack is weak for that reason alone.
     """
-    inside = outputs.min() >= 0 and outputs.max() <= 1
-    if inside and np.abs(outputs.sum(axis=1) - 1).max() < 1e-3:
+    if are_probabilities(outputs):
         raise UserError(
             "the model gives probabilities (each row adds up to 1), expected logits; "
             "leave its softmax out, since attacks need the gradient that it hides"

@@ -25,7 +25,8 @@ def in_full(replicas: Replicas, setting: config.Attack, seed: int, **aim: Any) -
     For images that left an attack early, since they had fallen for it, and that the judge, whose
     rounding is another, still gets right: else they would stand for having been attacked less.
     """
-    if row_of(setting).in_full and setting.early_stop:
+    row = row_of(setting)
+    if row.task == "classify" and row.in_full and setting.early_stop:
         return make(replicas, dataclasses.replace(setting, early_stop=False), seed, **aim)
     return None
 

@@ -93,12 +93,24 @@ def attacked(
 
 
 def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
-    """Positions of sample images: the first of each class, then the second, and so on."""
+    """Positions of sample images: the first of each class, then the second, and so on.
+
+    A class map (H, W) counts as its largest structure.
+    """
+    if labels.ndim > 1:
+        labels = np.array([_largest(each) for each in labels])
     turn = np.zeros(len(labels), int)
     for class_ in np.unique(labels):
         mine = np.flatnonzero(labels == class_)
         turn[mine] = np.arange(len(mine))
     return np.lexsort((labels, turn))[:number]
+
+
+def _largest(labels: np.ndarray) -> int:
+    """The structure with the most pixels; the background, 0, where there is none."""
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    return int(counts.argmax())
 
 
 def _batched(items: Iterable[Thing], size: int) -> Iterator[list[Thing]]:

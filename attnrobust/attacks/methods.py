@@ -1,5 +1,6 @@
 """ATTACKS: the table of attacks; a row says all that the rest of the project knows of one.
 
+Those on segmentation are rows of `segmentation/methods.py`; what asks for a row looks in both.
 Read without TensorFlow, so that the report can ask it too: a row's function is imported when it is
 first called.
 """
@@ -8,18 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import Any
 
 from attnrobust import config
 from attnrobust.attacks import passes
 from attnrobust.attacks.row import Row, late
+from attnrobust.attacks.segmentation.methods import SEGMENTATION_ATTACKS
 from attnrobust.errors import UserError
 
 # Of settings that a row does not read, so that stamps say the same whatever the row.
 UNREAD: dict[str, Any] = {"steps": 40, "rel_stepsize": 1 / 30, "queries": 5000}
 # Fields of `config.Attack` that are None until a row's own value is put in.
-OWN = (*UNREAD, "theta", "gamma", "saliency", "aims")
+OWN = (*UNREAD, "theta", "gamma", "saliency", "aims", "step_norm")
 
 
 def row_of(setting: config.Attack) -> Row:
@@ -28,7 +31,7 @@ def row_of(setting: config.Attack) -> Row:
     Raises:
         UserError: No such attack; an L-inf radius above 1; a word that its row does not know.
     """
-    row = config.lookup("attack.name", ATTACKS, setting.name)
+    row = config.lookup("attack.name", EVERY, setting.name)
     largest = setting.epsilons[-1]
     if row.norm == "l0" and setting.scale != "pixels":
         raise UserError(
@@ -53,7 +56,7 @@ def settled(setting: config.Attack) -> config.Attack:
 
     An attack that the table does not know (any longer) is left with what every row has.
     """
-    own = {**UNREAD, **(ATTACKS[setting.name].own if setting.name in ATTACKS else {})}
+    own = {**UNREAD, **(EVERY[setting.name].own if setting.name in EVERY else {})}
     missing = {name: value for name, value in own.items() if getattr(setting, name) is None}
     return dataclasses.replace(setting, **missing)
 
@@ -71,7 +74,7 @@ def reach(setting: config.Attack) -> float:
     accuracy comes out too high: Foolbox's default step size with 10 steps reaches 1/3. Infinite
     for an attack that does not go by `steps` and a step size.
     """
-    if setting.name not in ATTACKS or not ATTACKS[setting.name].stepped:
+    if setting.name not in EVERY or not EVERY[setting.name].stepped:
         return math.inf
     setting = settled(setting)
     # Rounded, since 7 steps of 1/7 do reach it.
@@ -80,9 +83,9 @@ def reach(setting: config.Attack) -> float:
 
 def departures(setting: config.Attack) -> list[str]:
     """Settings that differ from the row's own, in words: `steps 40 (published: 100)`."""
-    if setting.name not in ATTACKS:
+    if setting.name not in EVERY:
         return []
-    row, made = ATTACKS[setting.name], settled(setting)
+    row, made = EVERY[setting.name], settled(setting)
     return [
         f"{name} {_said(getattr(made, name))} ({row.source}: {_said(value)})"
         for name, value in row.own.items()
@@ -104,6 +107,22 @@ def in_role(role: str, norm: str) -> str | None:
 def in_steps(norm: str) -> str | None:
     """The first attack of that norm that goes by steps; None if there is none."""
     return next((name for name, row in ATTACKS.items() if row.stepped and row.norm == norm), None)
+
+
+def of_task(setting: config.Attack, task: str) -> Row:
+    """The attack's row, which must be for models of that task.
+
+    Raises:
+        UserError: It is for another, or as `row_of`.
+    """
+    row = row_of(setting)
+    if row.task != task:
+        able = ", ".join(name for name, each in EVERY.items() if each.task == task)
+        raise UserError(
+            f"attack.name = {setting.name}: it attacks models that {row.task}, this one's task is "
+            f"{task}; expected one of {able}"
+        )
+    return row
 
 
 def target_of(setting: config.Attack, classes: Sequence[str]) -> int | None:
@@ -277,3 +296,5 @@ ATTACKS: dict[str, Row] = {
         role="noise",
     ),
 }
+# The rows of both tasks.
+EVERY: ChainMap[str, Row] = ChainMap(ATTACKS, SEGMENTATION_ATTACKS)

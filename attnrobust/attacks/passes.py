@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from attnrobust import config
 
-# See attnrobust/attacks/border.py, carlini_wagner.py, fab.py, packing.py: they need TensorFlow.
+# See attnrobust/attacks/border.py, carlini_wagner.py, fab.py, packing.py, segmentation/climb.py:
+# they need TensorFlow.
 DRAWN_IN, CW_WEIGHTS, FAB_SEARCH, MOST_TARGETS = 12, 9, 10, 9
+SHRINKING, SEA_LOSSES = 3, 3
 
 
 class Passes(NamedTuple):
@@ -55,6 +57,21 @@ def climbed(setting: config.Attack, classes: int, pixels: int) -> Passes:
 def climbed_to_each(setting: config.Attack, classes: int, pixels: int) -> Passes:
     """APGD toward each of the other classes."""
     return Passes(1, _targets(classes) * (setting.steps + 1))
+
+
+def kept_worst(setting: config.Attack, classes: int, pixels: int) -> Passes:
+    """A gradient a step, and what the last iterate is like."""
+    return Passes(2, setting.steps)
+
+
+def climbed_inwards(setting: config.Attack, classes: int, pixels: int) -> Passes:
+    """APGD in three balls: the start of each and a gradient a step."""
+    return Passes(1, setting.steps + SHRINKING)
+
+
+def climbed_on_each(setting: config.Attack, classes: int, pixels: int) -> Passes:
+    """SEA: APGD in three balls on each loss, and what each has made judged."""
+    return Passes(1 + SEA_LOSSES, SEA_LOSSES * (setting.steps + SHRINKING))
 
 
 def walked_to_each(setting: config.Attack, classes: int, pixels: int) -> Passes:

@@ -37,13 +37,15 @@ class Row:
         in_full: Whether `attack.early_stop=false` gives adversarials of full strength: all steps
             on every image, also on those the model has wrong, and of these the strongest, or as
             in Foolbox the last. Others stop where their own model's decision changes, which fools
-            no other.
+            no other. Attacks on segmentation always are of full strength.
         own: Its settings where the experiment says nothing: those of `source`. A row that has a
             `rel_stepsize` goes by steps of a given size.
         source: Whose settings these are.
         choices: What a setting that is a word may be.
+        task: Row of TASKS whose models it is for.
         role: What a check takes it for: `one_step`, `noise` (the strongest of its ball) or
-            `black_box`, the first row of the norm being taken.
+            `black_box`, the first row of the norm being taken; in segmentation `steps` or
+            `ensemble`.
     """
 
     make: Callable[..., Attack]
@@ -59,6 +61,7 @@ class Row:
     source: str = "published"
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     role: str = ""
+    task: str = "classify"
 
     @property
     def stepped(self) -> bool:

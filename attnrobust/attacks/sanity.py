@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ class Row:
         meaning: What it means where it does not.
     """
 
-    find: Callable[[Subject], Finding]
+    find: Callable[[Any], Finding]
     title: str
     meaning: str
 
@@ -237,10 +238,16 @@ CHECKS: dict[str, Row] = {
 }
 
 
-def check(subject: Subject, folder: Path) -> None:
-    """Write `checks.json`: epsilon, images, and of each check name, status, numbers, meaning."""
+def check(subject: Any, folder: Path, table: Mapping[str, Row] = CHECKS) -> None:
+    """Write `checks.json`: epsilon, images, and of each check name, status, numbers, meaning.
+
+    Args:
+        subject: What the checks of the table take.
+        folder: Where it goes.
+        table: CHECKS, or those of another task.
+    """
     rows = []
-    for name, row in progress(CHECKS.items(), desc="checks", unit="check"):
+    for name, row in progress(table.items(), desc="checks", unit="check"):
         held, said = row.find(subject)
         status = "note" if held is None else "pass" if held else "warn"
         rows.append(

@@ -38,12 +38,16 @@ def clean(loader: Loader, replicas: Replicas, labels: np.ndarray, samples: np.nd
     """
     ids: list[str] = []
     groups: list[bytes] = []
-    logits, images, masks = [], {}, {}
+    kept: dict[str, list[np.ndarray]] = {}
+    soft, images, masks = [], {}, {}
     total = len(labels)
     with Progress("clean", total) as bar:
         for batch in loader.batches():
             start, number = len(ids), len(batch["id"])
-            logits.append(judging.judged(replicas, batch["image"], loader.batch_size))
+            logits = judging.judged(replicas, batch["image"], loader.batch_size)
+            soft.append(checks.are_probabilities(logits))
+            for name, values in task.kept(logits).items():
+                kept.setdefault(name, []).append(values)
             ids += [id_.decode() for id_ in batch["id"]]
             groups += list(batch["group"])
             for position in samples[(samples >= start) & (samples < start + number)]:
@@ -52,14 +56,14 @@ def clean(loader: Loader, replicas: Replicas, labels: np.ndarray, samples: np.nd
                     batch["mask"][position - start], loader.data.image_size
                 )
             bar.update(number)
-    every = np.concatenate(logits)
-    checks.are_logits(every)
+    if all(soft):
+        checks.are_logits(logits)  # what holds of all holds of the last batch
     nothing = np.zeros(total, np.float32)
     return {
         "id": np.array(ids),
         "group": np.array([group.decode() for group in groups]),
         "label": labels,
-        **task.kept(every),
+        **{name: np.concatenate(parts) for name, parts in kept.items()},
         **dict.fromkeys(NORMS, nothing),
         "queries": np.zeros(total, np.int64),
         "sample_id": np.array(ids)[samples],
@@ -87,7 +91,10 @@ def load(path: Path, labels: np.ndarray, samples: np.ndarray) -> Arrays:
 def reached(
     state: Arrays, target: int | None, positions: np.ndarray | slice = slice(None)
 ) -> np.ndarray:
-    """What the attack has reached of the images at these positions, see `Task.reached`."""
+    """What the attack has reached of the images at these positions, see `Task.reached`.
+
+    By whole grades in classification, by degrees in segmentation: what has reached more is kept.
+    """
     row = task.of_file(state)
     return row.reached(state[row.scores][positions], state["label"][positions], target)
 
@@ -128,8 +135,12 @@ def say(
     epsilon: float,
     seconds: float,
 ) -> None:
-    """One line; robust is what is right without the attack (N,) and in the state."""
-    right = right & task.right_in(state)
+    """One line; robust is what is right without the attack (N,) and in the state.
+
+    Of segmented images, which are right by degrees, the mean Dice.
+    """
+    graded = task.of_file(state).graded
+    right = task.score_in(state) if graded else right & task.right_in(state)
     attacked = int((state["queries"] > 0).sum())
     rate = f"{attacked / seconds:.1f} images/s" if attacked else f"{seconds:.1f} s"
     aim = ""
@@ -141,7 +152,7 @@ def say(
         "ε %-8.4g (%.2f/255)  %s %.3f%s  %d of %d attacked, %s",
         epsilon,
         255 * epsilon,
-        "robust accuracy" if epsilon else "clean accuracy",
+        f"{'robust' if epsilon else 'clean'} {'Dice' if graded else 'accuracy'}",
         right.mean(),
         aim,
         attacked,

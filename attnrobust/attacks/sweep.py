@@ -20,7 +20,7 @@ from attnrobust.attacks import state as states
 from attnrobust.attacks.checks import NORMS, TOLERANCE
 from attnrobust.attacks.judging import Arrays
 from attnrobust.attacks.loader import Attacked, Loader, attacked, sample_positions
-from attnrobust.attacks.methods import row_of, target_of
+from attnrobust.attacks.methods import target_of
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.pool import Pooled
 from attnrobust.attacks.progress import Progress
@@ -43,7 +43,9 @@ class Sweep:
     The sample images are attacked at every epsilon in both modes and, by attacks that can do so, in
     full, so that figures show each one.
     An image has fallen when its prediction is not its label; under `attack.target` when it is the
-    target, and images of that class are left alone.
+    target, and images of that class are left alone. A segmented image falls by degrees: it is
+    attacked until its mean Dice is 0, and in `carry` mode the worst so far is kept, so that its
+    Dice cannot rise.
 
     Args:
         experiment: Attack settings, data, seed.
@@ -61,7 +63,7 @@ class Sweep:
         self.dataset = dataset
         self.replicas = replicas
         self.batch_size = replicas.batch(self.setting.batch_size)
-        self.row = row_of(self.setting)
+        self.row = methods.of_task(self.setting, task.name_of(len(replicas.model.output_shape)))
         checks.fits(replicas, dataset, self.data.image_size)
         self.target = target_of(self.setting, dataset.classes)
         aim = {} if self.target is None else {"target": self.target}
@@ -70,10 +72,12 @@ class Sweep:
         self.in_full = judging.in_full(replicas, self.setting, experiment.seed, **aim)
         self.restarts = self._restarts()
         self.loader = Loader(dataset, self.data, self.batch_size)
-        labels = inputs.labels(dataset, "test", self.data.limit)
+        labels = inputs.labels(dataset, "test", self.data.limit, size=self.data.image_size)
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
         self.labels = labels
+        # Which images the attack can do anything with.
+        self.others = np.ones(len(labels), bool) if self.target is None else labels != self.target
         self.samples = sample_positions(labels, self.setting.samples)
 
     def _restarts(self) -> int:
@@ -91,7 +95,8 @@ class Sweep:
     def run(self, folder: Path) -> None:
         """Write `<attack>-<epsilon>.npz` for the clean condition (0) and for each epsilon.
 
-        Each file holds, in record order: id, group, label, logits (N, K), linf, l2 and l0 (N,)
+        Each file holds, in record order: id, group, label, logits (N, K), or prediction (N, H, W)
+        uint8 of segmented images, linf, l2 and l0 (N,)
         recomputed from the adversarials, queries (N,) (forward and gradient passes spent at this
         epsilon; the clean pass, that every file shares, not counted) and sample_id (S,),
         sample_image (S, H, W, 3) float32. The clean file also holds sample_mask (S, H, W), all
@@ -127,7 +132,8 @@ class Sweep:
             else:
                 state = self._attacked(state, epsilon)
             if not epsilon:
-                right, gap = task.right_in(state), checks.gaps(state["logits"])
+                right = task.right_in(state)
+                gap = checks.gaps(state["logits"]) if "logits" in state else None
             if not done:
                 runs.save_npz(path, **state)
                 states.say(
@@ -138,9 +144,10 @@ class Sweep:
                     epsilon=epsilon,
                     seconds=time.monotonic() - start,
                 )
-        log.info(
-            "logit gap without an attack: median %.3g, largest %.3g", np.median(gap), gap.max()
-        )
+        if gap is not None:
+            log.info(
+                "logit gap without an attack: median %.3g, largest %.3g", np.median(gap), gap.max()
+            )
 
     def _attacked(self, before: Arrays, epsilon: float) -> Arrays:
         """The state after this epsilon."""
@@ -154,13 +161,13 @@ class Sweep:
             if restart == 0:
                 todo |= anew
                 todo[self.samples] |= self.in_full is None
-            todo &= self.labels != self.target
+            todo &= self.others
             for attack in (*(first if restart == 0 else ()), self.attack):
                 self._pass(state, todo, attack, epsilon, restart, anew=anew)
                 anew = False
         if self.in_full:
             shown = np.isin(np.arange(len(self.labels)), self.samples)
-            shown &= self.labels != self.target
+            shown &= self.others
             self._pass(state, shown, self.in_full, epsilon, 0, anew=False)
         return state
 
@@ -191,7 +198,7 @@ class Sweep:
     def _minimal(self, clean: Arrays) -> Arrays:
         """The nearest adversarial of every image that was right; the images as they were else."""
         state = {name: np.copy(array) for name, array in clean.items()}
-        todo = self._standing(clean) & (self.labels != self.target)
+        todo = self._standing(clean) & self.others
         lost = np.zeros(len(todo), bool)
         for restart in range(self.restarts):
             with Progress("nearest", int(todo.sum())) as bar:

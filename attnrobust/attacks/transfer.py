@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import checks
-from attnrobust.attacks.methods import ATTACKS, row_of, settled, untargeted
+from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
+from attnrobust.attacks.segmentation import rician
 from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -34,8 +35,10 @@ def in_full(setting: config.Attack) -> config.Attack:
     checks.settings(setting)
     untargeted(setting, "transfer")
     require_plain(setting, "transfer")
-    if not row_of(setting).in_full:
-        able = ", ".join(name for name, row in ATTACKS.items() if row.in_full)
+    mine = row_of(setting)
+    if not mine.in_full:
+        full = (name for name, row in EVERY.items() if row.in_full and row.task == mine.task)
+        able = ", ".join(full)
         raise UserError(
             f"attack.name = {setting.name}: it stops at the border of the model that it attacks, "
             f"which fools no other; expected one of {able}"
@@ -65,8 +68,10 @@ def craft(
     only just crosses its own model's border says little about others. Images that the model has
     wrong are attacked like all others.
 
-    Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model. Files
-    that are there already are kept.
+    Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model, or
+    `prediction-<model>` (N, H, W) where they segment. There also `noisy-<model>`, what each sees in
+    the image under Rician noise with the SSIM of the adversarial, and `ssim`, `noisy_ssim` (N,).
+    Files that are there already are kept.
 
     Args:
         source: Key of the model that is attacked.
@@ -82,7 +87,8 @@ def craft(
         if path.exists():
             log.info("%s, ε %g: done before, kept", source, epsilon)
             continue
-        runs.save_npz(path, **_judged(attack, models, experiment, dataset, epsilon))
+        key = (experiment.seed, source)
+        runs.save_npz(path, **_judged(attack, models, experiment, dataset, epsilon, key=key))
 
 
 def _judged(
@@ -91,6 +97,8 @@ def _judged(
     experiment: config.Experiment,
     dataset: Dataset,
     epsilon: float,
+    *,
+    key: object = None,
 ) -> dict[str, np.ndarray]:
     """What every model sees in the adversarials of one epsilon, or in the images themselves."""
     size = next(iter(models.values())).batch(experiment.attack.batch_size)
@@ -102,20 +110,36 @@ def _judged(
             ids = [id_.decode() for id_ in batch["id"]]
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
-            if attack is not None:
-                made, _ = attack(
-                    tf.constant(images),
-                    tf.constant(labels),
-                    ids + ids[:1] * (size - number),
-                    epsilon,
-                    0,
-                )
-                images = np.asarray(made)
             row = {"id": np.array(ids), "label": batch["label"]}
+            if attack is not None:
+                padded = ids + ids[:1] * (size - number)
+                made, _ = attack(tf.constant(images), tf.constant(labels), padded, epsilon, 0)
+                made = np.asarray(made)
+                if dataset.kind == "segment" and min(images.shape[1:3]) >= rician.WINDOW:
+                    twins = _twins(models, images, made, padded, (key, epsilon))
+                    row |= {name: values[:number] for name, values in twins.items()}
+                images = made
             row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
-                row[f"logits-{name}"] = replicas.forward(images).numpy()[:number]
+                for scores, values in task.kept(replicas.forward(images).numpy()[:number]).items():
+                    row[f"{scores}-{name}"] = values
             for name, value in row.items():
                 found.setdefault(name, []).append(value)
             bar.update(number)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _twins(
+    models: Mapping[str, Replicas],
+    images: np.ndarray,
+    made: np.ndarray,
+    ids: Sequence[str],
+    key: object,
+) -> dict[str, np.ndarray]:
+    """What every model sees in images under Rician noise that is as visible as adversarials are."""
+    alike = rician.ssim(images, made)
+    noisy, reached = rician.matched(images, alike, ids, key=key)
+    row = {"ssim": alike, "noisy_ssim": reached}
+    for name, replicas in models.items():
+        (row[f"noisy-{name}"],) = task.kept(replicas.forward(noisy).numpy()).values()
+    return row

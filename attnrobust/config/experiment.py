@@ -73,10 +73,12 @@ class Model:
     """Backbone, cut, head and starting weights.
 
     Attributes:
-        backbone: Row of BACKBONES (attnrobust/models/backbones/).
-        head: Row of HEADS (attnrobust/models/heads.py).
+        backbone: Row of BACKBONES (attnrobust/models/backbones/), or of SEGMENTERS
+            (attnrobust/models/segmenters/) for class maps.
+        head: Row of HEADS (attnrobust/models/heads.py); empty for a segmenter.
         weights: `imagenet`, `none`, or a path to a Keras weights file (.h5).
-        width: Width multiplier (MobileNet's alpha, filters of `resnet18`); 1 elsewhere.
+        width: Width multiplier (MobileNet's alpha, filters of `resnet18` and of segmenters); 1
+            elsewhere.
         cut: Where the head is put on, by name: `full` or `literal` (see BACKBONES).
         variant: Reading of the soft-attention layer: `paper` or `literal` (see heads.py).
         maps: Number K of attention maps.
@@ -114,7 +116,8 @@ class Attack:
     Attributes:
         name: Row of ATTACKS (attnrobust/attacks/methods.py).
         epsilons: Radii in [0, 1] pixel scale, rising; the clean condition (0) is always added.
-        loss: What the PGD family ascends, on logits: row of LOSSES (attnrobust/attacks/losses.py).
+        loss: What the PGD family ascends, on logits: row of LOSSES (attnrobust/attacks/losses.py),
+            on segmentation of PIXEL_LOSSES (attnrobust/attacks/segmentation/losses.py).
         target: Class to reach (by name), or empty: any but the label.
         steps: Gradient steps, or iterations.
         rel_stepsize: Step size as a share of epsilon.
@@ -134,6 +137,8 @@ class Attack:
         gamma: Largest share of an image's values that may change (`jsma` only).
         saliency: Of `logits` or of `probabilities` (`jsma` only).
         aims: Classes gone for, `every` other one or the `likeliest` (`jsma` only).
+        step_norm: What the length of a step is measured in: `image_linf` or `batch_l2` (`dag_…`
+            only).
         outputs: What the attack sees of the model: `logits`, or `probabilities`, which stock
             Foolbox takes for logits where a model ends in a softmax. A reading of a paper, not a
             measurement of robustness: its label and every page say so.
@@ -161,6 +166,7 @@ class Attack:
     gamma: float = of_the_row()
     saliency: str = of_the_row()
     aims: str = of_the_row()
+    step_norm: str = of_the_row()
     outputs: str = "logits"
     scale: str = "pixels"
 

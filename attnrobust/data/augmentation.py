@@ -37,29 +37,50 @@ def augment(images: tf.Tensor, rows: Sequence[Matrices | Colour], key: tf.Tensor
     Returns:
         float32 (B, H, W, 3) in [0, 1], borders filled with the nearest pixel.
     """
-    number, size = tf.shape(images)[0], images.shape[1]
-    keys = [key + tf.constant([0, (index + 1) * 1_000_003], tf.int64) for index in range(len(rows))]
-    matrix = None
-    for row, own in zip(rows, keys, strict=True):
-        if not isinstance(row, Colour):
-            drawn = row(own, number, size)
-            matrix = drawn if matrix is None else matrix @ drawn
+    matrix = _geometry(rows, key, tf.shape(images)[0], images.shape[1])
     if matrix is not None:
         images = transformed(images, matrix)
-    for row, own in zip(rows, keys, strict=True):
+    for row, own in zip(rows, _keys(key, len(rows)), strict=True):
         if isinstance(row, Colour):
             images = row.change(images, own)
     return images
 
 
-def transformed(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
-    """Images (N, H, W, 3) moved by matrices (N, 3, 3) about their centre; bilinear, nearest fill.
+def augment_maps(maps: tf.Tensor, rows: Sequence[Matrices | Colour], key: tf.Tensor) -> tf.Tensor:
+    """Class maps (B, H, W), whole numbers, moved as `augment` moves their images."""
+    matrix = _geometry(rows, key, tf.shape(maps)[0], maps.shape[1])
+    if matrix is None:
+        return maps
+    return transformed(maps[..., tf.newaxis], matrix, interpolation="nearest")[..., 0]
+
+
+def _keys(key: tf.Tensor, number: int) -> list[tf.Tensor]:
+    return [key + tf.constant([0, (index + 1) * 1_000_003], tf.int64) for index in range(number)]
+
+
+def _geometry(
+    rows: Sequence[Matrices | Colour], key: tf.Tensor, number: tf.Tensor, size: int
+) -> tf.Tensor | None:
+    """The matrices of all rows that move pixels in one, (N, 3, 3); None where none does."""
+    matrix = None
+    for row, own in zip(rows, _keys(key, len(rows)), strict=True):
+        if not isinstance(row, Colour):
+            drawn = row(own, number, size)
+            matrix = drawn if matrix is None else matrix @ drawn
+    return matrix
+
+
+def transformed(
+    images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "bilinear"
+) -> tf.Tensor:
+    """Images (N, H, W, 3) moved by matrices (N, 3, 3) about their centre; nearest fill.
 
     Each matrix leads from a pixel of the result to where it is taken from.
     """
     half = tf.fill([tf.shape(images)[0]], (images.shape[1] - 1) / 2)
     matrices = _translation(half, half) @ matrices @ _translation(-half, -half)
-    return warped(images, tf.reshape(matrices, (-1, 9))[:, :8], fill="nearest")
+    flat = tf.reshape(matrices, (-1, 9))[:, :8]
+    return warped(images, flat, fill="nearest", interpolation=interpolation)
 
 
 def _uniform(key: tf.Tensor, number: tf.Tensor, low: float, high: float) -> tf.Tensor:

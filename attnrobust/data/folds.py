@@ -18,11 +18,7 @@ from attnrobust.data import inputs, records
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
-
-FEATURES = {
-    "group": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-}
+from attnrobust.task.graph import GRAPHS
 
 
 def as_fold(dataset: Dataset, folds: int, fold: int) -> Dataset:
@@ -40,17 +36,15 @@ def as_fold(dataset: Dataset, folds: int, fold: int) -> Dataset:
             shard.
     """
     try:
-        labels, groups = _stored(dataset)
+        labels, groups, shown = _stored(dataset)
     except tf.errors.DataLossError:  # it names no file
         records.verify(dataset)
         raise
     fold_of = assign(labels, groups, folds)
     held_out = np.array([fold_of[group] == fold for group in groups], bool)
-    if dataset.label_map:
-        labels = np.asarray(dataset.label_map)[labels]
     splits, members = dict(dataset.splits), {}
     for split, kept in (("train", ~held_out), ("validation", held_out)):
-        found = np.bincount(labels[kept], minlength=len(dataset.classes))
+        found = shown[kept].sum(axis=0)
         counts = dict(zip(dataset.classes, map(int, found), strict=True))
         for name, count in counts.items():
             if not count and dataset.splits["train"]["class_counts"][name]:
@@ -97,11 +91,18 @@ def assign(labels: Sequence[int] | np.ndarray, groups: Sequence[str], folds: int
     return {group: card % folds for card, group in enumerate(sorted(counts, key=place))}
 
 
-def _stored(dataset: Dataset) -> tuple[np.ndarray, list[str]]:
-    """Stored labels and groups of the train split, in record order; no image is decoded."""
+def _stored(dataset: Dataset) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Of the train split, in record order, no image being decoded.
+
+    Returns:
+        Stored labels (N,), all 0 for images to be segmented; groups; and of which classes each
+        image is an example, (N, K).
+    """
+    shape = {"group": inputs.FEATURES["group"], **GRAPHS[dataset.kind].features}
     examples = inputs.serialized(dataset, "train").map(
-        lambda example: tf.io.parse_single_example(example, FEATURES)
+        lambda example: tf.io.parse_single_example(example, shape)
     )
     found = list(examples.as_numpy_iterator())
-    labels = np.array([each["label"] for each in found], np.int64)
-    return labels, [each["group"].decode() for each in found]
+    labels = np.array([each.get("label", 0) for each in found], np.int64)
+    groups = [each["group"].decode() for each in found]
+    return labels, groups, inputs.shown(dataset, "train")

@@ -8,7 +8,7 @@ once, in record order, the last batch being as small as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import tensorflow as tf
 from attnrobust import config, keyed
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
 from attnrobust.data import sampling
-from attnrobust.data.augmentation import AUGMENTATIONS, augment
+from attnrobust.data.augmentation import AUGMENTATIONS, augment, augment_maps
 from attnrobust.data.corrupting import random_corruption
 from attnrobust.data.raw import SPLITS
 from attnrobust.data.records import Dataset
@@ -25,12 +25,12 @@ from attnrobust.errors import UserError
 from attnrobust.keyed import batches as keys
 from attnrobust.task.graph import GRAPHS
 
+# Those of every record, beside what its task decodes the label from.
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
     "group": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "image": tf.io.FixedLenFeature([], tf.string),
     "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
-    "label": tf.io.FixedLenFeature([], tf.int64),
 }
 
 
@@ -67,11 +67,34 @@ def total(dataset: Dataset, data: config.Data, training: config.Training) -> int
 
 
 def class_counts(dataset: Dataset, limit: int | None = None) -> np.ndarray:
-    """How many examples of each class the train split gives under a limit, (K,)."""
+    """How many examples of each class the train split gives under a limit, (K,).
+
+    Of images to be segmented, those that show the class at their stored size.
+    """
     if limit is None:
         described = dataset.splits["train"]["class_counts"]
         return np.array([described[name] for name in dataset.classes], np.int64)
-    return np.bincount(labels(dataset, "train", limit), minlength=len(dataset.classes))
+    return shown(dataset, "train", limit).sum(axis=0)
+
+
+def shown(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
+    """Of which classes each image of a split is an example, (N, K) bool, in record order."""
+    every = np.arange(len(dataset.classes))
+    found = _labels(dataset, split, limit, dataset.size)
+    rows = [np.isin(every, label) for label in found]
+    return np.array(rows, bool).reshape(-1, len(every))
+
+
+def class_pixels(dataset: Dataset, data: config.Data) -> np.ndarray:
+    """Of each class the pixels in a training image that shows it, on average, (K,) float64.
+
+    0 for a class that none shows. Images are of `data.image_size`.
+    """
+    number, images = np.zeros(len(dataset.classes)), np.zeros(len(dataset.classes))
+    for label in _labels(dataset, "train", data.limit, data.image_size):
+        found = np.bincount(label.ravel(), minlength=len(number))
+        number, images = number + found, images + (found > 0)
+    return number / np.maximum(images, 1)
 
 
 def training_batches(
@@ -97,7 +120,7 @@ def training_batches(
         made: Where the row of SAMPLING makes examples: these.
 
     Returns:
-        Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,)).
+        Batches of (float32 images (B, H, W, 3) in [0, 1], int64 labels (B,) or (B, H, W)).
     """
     drawn = config.lookup("training.sampling", sampling.SAMPLING, training.sampling)
     if drawn.made and made is None:
@@ -113,7 +136,11 @@ def training_batches(
             return examples.shuffle(size, seed=key, reshuffle_each_iteration=False)
         counts = class_counts(dataset, data.limit)
         return sampling.balanced(
-            examples, lambda each: _features(each, dataset)["label"], counts, key, made
+            examples,
+            lambda each: _features(each, dataset, data.image_size)["label"],
+            counts,
+            key,
+            made,
         )
 
     examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
@@ -145,7 +172,8 @@ def training_batches(
             index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:
             key = keys.key(seed, epoch, index, keys.AUGMENTATION)
-            return augment(pair[0], rows, key), pair[1]
+            moved = pair[1] if pair[1].shape.rank == 1 else augment_maps(pair[1], rows, key)
+            return augment(pair[0], rows, key), moved
 
         batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -163,7 +191,7 @@ def evaluation_batches(
 
     Returns:
         Batches of dicts: `id` and `group` (B,) strings, `image` (B, H, W, 3) float32 in [0, 1],
-        `label` (B,) int64, `mask` (B,) PNG bytes (empty where there is none).
+        `label` (B,) or (B, H, W) int64, `mask` (B,) PNG bytes (empty where there is none).
     """
     count(dataset, split, data.limit)
     examples = serialized(dataset, split, data.limit)
@@ -176,11 +204,19 @@ def evaluation_batches(
     return parsed.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
-    """A split's labels in record order, without decoding an image."""
+def labels(dataset: Dataset, split: str, limit: int | None = None, *, size: int = 0) -> np.ndarray:
+    """A split's labels in record order, int64 (N,), without decoding an image.
+
+    Of images to be segmented (N, size, size), at the stored size where `size` is 0.
+    """
+    return np.array(list(_labels(dataset, split, limit, size or dataset.size)), np.int64)
+
+
+def _labels(dataset: Dataset, split: str, limit: int | None, size: int) -> Iterator[np.ndarray]:
     examples = serialized(dataset, split, limit)
-    parsed = examples.map(lambda example: _features(example, dataset)["label"])
-    return np.fromiter(parsed.as_numpy_iterator(), dtype=np.int64)
+    parsed = examples.map(lambda example: _features(example, dataset, size)["label"])
+    found: Iterator[np.ndarray] = parsed.as_numpy_iterator()
+    return found
 
 
 def read(
@@ -189,8 +225,8 @@ def read(
     """Chosen examples, in the order of `ids`.
 
     Returns:
-        `id`, `image` float32 (N, H, W, 3) in [0, 1], `label`, `mask` bool (N, H, W), all False
-        where there is none.
+        `id`, `image` float32 (N, H, W, 3) in [0, 1], `label` (N,) or (N, H, W), `mask` bool
+        (N, H, W), all False where there is none.
 
     Raises:
         UserError: An id is not in the split.
@@ -236,6 +272,7 @@ def check_decoding(dataset: Dataset) -> None:
                 try:
                     tf.io.decode_jpeg(stored["image"], channels=3)
                     decode_mask(stored["mask"].numpy(), 8)
+                    _features(example, dataset, 8)
                 except tf.errors.OpError:
                     raise UserError(
                         f"{file}: the image or mask of {stored['id'].numpy().decode()} "
@@ -265,16 +302,17 @@ def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.
     return kept.map(lambda _, example: example)
 
 
-def _features(example: tf.Tensor, dataset: Dataset) -> dict[str, tf.Tensor]:
-    parsed = tf.io.parse_single_example(example, FEATURES)
-    parsed["label"] = GRAPHS["classify"].decode(parsed, dataset.label_map)
+def _features(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:
+    task = GRAPHS[dataset.kind]
+    parsed = tf.io.parse_single_example(example, {**FEATURES, **task.features})
+    parsed["label"] = task.decode(parsed, dataset.label_map, size)
     # An image of no group is one by itself.
     alone = tf.equal(parsed["group"], "")
     return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}
 
 
 def _parse(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:
-    parsed = _features(example, dataset)
+    parsed = _features(example, dataset, size)
     # The accurate inverse DCT is the one other decoders use, so pixels agree with theirs.
     image = tf.io.decode_jpeg(parsed["image"], channels=3, dct_method="INTEGER_ACCURATE")
     image = tf.image.convert_image_dtype(image, tf.float32)

@@ -43,7 +43,7 @@ def describe(
             counts.update(part["class_counts"])
             converted.update(part["converted"])
         by_split[split] = {
-            "count": sum(counts.values()),
+            "count": sum(part["count"] for part in mine),
             "class_counts": {label: counts[label] for label in classes},
             "shards": [
                 {key: part[key] for key in ("file", "count", "bytes", "sha256")} for part in mine

@@ -26,7 +26,8 @@ class Fit:
     Attributes:
         make: An image uint8 (H, W, 3) and a size to the square (size, size, 3), and what it found
             in the image, by name. Named arguments: `eye` (`left`, `right` or empty) and `turn`
-            (whether what is upside down is to be turned back).
+            (whether what is upside down is to be turned back); where it does not move, `nearest`
+            as well, for a map (H, W) of which every pixel keeps one of its numbers.
         pads: It makes a square of the image's longer side on its way.
         moves: What it found lies in the middle, so that an image of the right size is fitted, too,
             no mask can follow, and a size is needed.
@@ -54,26 +55,28 @@ class Filter:
     clips_less: str = ""
 
 
-def stretch(image: np.ndarray, size: int) -> np.ndarray:
+def stretch(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
     """To (size, size), each side on its own; the whole image stays, its shape does not."""
     height, width = image.shape[:2]
     if (height, width) == (size, size):
         return image
+    if nearest:
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
     # Averaging over source pixels avoids aliasing when shrinking; when growing, cubic is smooth.
     shrinks = size <= min(height, width)
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return cv2.resize(image, (size, size), interpolation=how)
 
 
-def crop(image: np.ndarray, size: int) -> np.ndarray:
+def crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
     """The largest centred square, to (size, size)."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return stretch(image[top : top + side, left : left + side], size)
+    return stretch(image[top : top + side, left : left + side], size, nearest=nearest)
 
 
-def pad(image: np.ndarray, size: int) -> np.ndarray:
+def pad(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
     """The whole image centred on a black square, to (size, size)."""
     height, width = image.shape[:2]
     side = max(height, width)
@@ -81,7 +84,7 @@ def pad(image: np.ndarray, size: int) -> np.ndarray:
     square = cv2.copyMakeBorder(
         image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT
     )
-    return stretch(square, size)
+    return stretch(square, size, nearest=nearest)
 
 
 def disc(
@@ -163,12 +166,14 @@ def gaussian_high_pass_by_size(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def _alone(fit: Callable[[np.ndarray, int], np.ndarray]) -> Callable[..., Any]:
+def _alone(fit: Callable[..., np.ndarray]) -> Callable[..., Any]:
     """A fit that looks for nothing."""
 
     @functools.wraps(fit)
-    def alone(image: np.ndarray, size: int, **_: Any) -> tuple[np.ndarray, Facts]:
-        return fit(image, size), {}
+    def alone(
+        image: np.ndarray, size: int, *, nearest: bool = False, **_: Any
+    ) -> tuple[np.ndarray, Facts]:
+        return fit(image, size, nearest=nearest), {}
 
     return alone
 

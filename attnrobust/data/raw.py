@@ -45,6 +45,8 @@ class Row:
         mask: File of the region mask, if there is one.
         split: Split that the data set itself puts the row in; empty where it leaves that open.
         eye: `left` or `right`, of a photograph of one where the data set tells which.
+        map: File of the classes of its pixels, of a row to be segmented; its label is empty.
+        values: Number in that file that stands for each class; empty: 0, 1, 2, ….
     """
 
     id: str
@@ -55,6 +57,8 @@ class Row:
     mask: Path | None = None
     split: str = ""
     eye: str = ""
+    map: Path | None = None
+    values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", whole_number(self.group))

@@ -17,6 +17,9 @@ from attnrobust.errors import UserError
 # What dataset.json names; records of before there was a name have the number 1.
 FORMAT = folders.named("records")
 FORMER = 1
+# What dataset.json calls the rows of task.TASKS.
+SEGMENTATION = "segmentation"
+KINDS = {"classification": "classify", SEGMENTATION: "segment"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Dataset:
             record order, whether it belongs to the split.
         corrupted: How the images were corrupted, as `data/corrupted.py` says; empty: not at all.
         filter: Row of FILTERS that was put on the images before they were stored.
+        kind: What a label is: row of task.TASKS. Of images to be segmented, `class_counts` says
+            how many show each class.
     """
 
     root: Path
@@ -62,6 +67,7 @@ class Dataset:
     members: Mapping[str, tuple[bool, ...]] = dataclasses.field(default_factory=dict)
     corrupted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     filter: str = "none"
+    kind: str = "classify"
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
@@ -139,6 +145,7 @@ def load(root: Path) -> Dataset:
         tasks={name: Task(**task) for name, task in described.get("tasks", {}).items()},
         corrupted=described.get("corrupted", {}),
         filter=described.get("filter", "none"),
+        kind=KINDS[described.get("task", "classification")],
     )
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from attnrobust import config
-from attnrobust.data import duplicates, images, preprocessing
+from attnrobust.data import duplicates, images, label_maps, preprocessing
 from attnrobust.data.raw import Row
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -98,18 +98,24 @@ class Made:
         pixels: Digest of the whole upright picture, the same for exact copies of it alone.
         facts: What the fit found in it.
         clipped: Share of the values that a filter left pure black or white.
+        shape: Height and width of the whole upright picture.
     """
 
     converted: list[str]
     fingerprint: str
     pixels: str
+    shape: tuple[int, ...]
     facts: preprocessing.Facts = field(default_factory=dict)
     clipped: float = 0.0
 
 
 def listed(rows: Sequence[Row]) -> list[list[str]]:
     """What a shard's content hangs on, beside the files and how they are prepared."""
-    return [[row.id, str(row.path), row.label, row.group, str(row.mask)] for row in rows]
+    return [
+        [row.id, str(row.path), row.label, row.group, str(row.mask)]
+        + ([str(row.map), *map(str, row.values)] if row.map else [])
+        for row in rows
+    ]
 
 
 def write_shard(
@@ -127,11 +133,12 @@ def write_shard(
                     try:
                         content, made = prepare_image(row, how)
                         mask = prepare_mask(row, how) if row.mask else b""
+                        map_, there = prepare_map(row, how, classes, made)
                     except images.UnusableImageError as error:
                         rejects.append({"line": row.line, "id": row.id, "reason": str(error)})
                         continue
-                    writer.write(_serialize(row, content, mask, classes.index(row.label)))
-                    counts[row.label] += 1
+                    writer.write(_serialize(row, content, mask, map_ or classes.index(row.label)))
+                    counts.update(there)
                     notes.update(made.converted)
                     fingerprints[row.id] = made.fingerprint
                     pixels[row.id] = made.pixels
@@ -145,7 +152,7 @@ def write_shard(
     summary = {
         "file": file,
         "rows": runs.digest(listed(rows)),
-        "count": sum(counts.values()),
+        "count": len(pixels),
         "bytes": size,
         "sha256": sha256,
         "class_counts": counts,
@@ -173,7 +180,7 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     content = _read(row.path)
     image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
     lossless = images.is_lossless(content)
-    seen = duplicates.fingerprint(image), duplicates.pixels(image)
+    seen = duplicates.fingerprint(image), duplicates.pixels(image), image.shape[:2]
     # What is to be found need not be in the middle of a square of the right size.
     right_size = not how.size or (
         image.shape[:2] == (how.size, how.size) and not preprocessing.FITS[how.fit].moves
@@ -252,6 +259,28 @@ def prepare_mask(row: Row, how: Preparation) -> bytes:
     return cv2.imencode(".png", binary)[1].tobytes()
 
 
+def prepare_map(
+    row: Row, how: Preparation, classes: Sequence[str], made: Made
+) -> tuple[bytes, Sequence[str]]:
+    """A row's label map as PNG bytes, empty without one; and the classes that it is an example of.
+
+    Raises:
+        UnusableImageError: With the reason.
+    """
+    if row.map is None:
+        return b"", [row.label]
+    if "EXIF rotation" in made.converted:
+        raise images.UnusableImageError("label map: its image is turned by an EXIF tag, it is not")
+    return label_maps.prepared(
+        _read(row.map),
+        classes=classes,
+        values=row.values,
+        shape=made.shape,
+        size=how.size,
+        fit=how.fit,
+    )
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -259,7 +288,8 @@ def _read(path: Path) -> bytes:
         raise images.UnusableImageError(f"cannot be read ({error.strerror})") from None
 
 
-def _serialize(row: Row, content: bytes, mask: bytes, label: int) -> bytes:
+def _serialize(row: Row, content: bytes, mask: bytes, label: int | bytes) -> bytes:
+    """An example; its label is a class, or the PNG of a label map."""
     import tensorflow as tf
 
     def text(value: bytes) -> Any:
@@ -270,7 +300,11 @@ def _serialize(row: Row, content: bytes, mask: bytes, label: int) -> bytes:
         "group": text(row.group.encode()),
         "image": text(content),
         "mask": text(mask),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        **(
+            {"label_map": text(label)}
+            if isinstance(label, bytes)
+            else {"label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))}
+        ),
     }
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     return bytes(example.SerializeToString(deterministic=True))

@@ -42,6 +42,7 @@ def write(
     how: shards.Preparation,
     tasks: Mapping[str, records.Task] | None = None,
     sources: Sequence[Path] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> records.Dataset:
     """Write a data set's records.
 
@@ -54,6 +55,7 @@ def write(
         how: Size, split, limits.
         tasks: What else the labels may stand for.
         sources: Folders that are read; those of the images need not be named.
+        facts: What else is to be known of the data set, by name, for `dataset.json`.
 
     Raises:
         UserError: More than `max_rejects` of the rows unusable, or none left; disk full; other
@@ -64,7 +66,14 @@ def write(
     with lock.alone(out):
         require_free(out, [*sources, *_folders(rows)])
         return _write(
-            out, name=name, classes=classes, rows=rows, rejects=rejects, how=how, tasks=tasks or {}
+            out,
+            name=name,
+            classes=classes,
+            rows=rows,
+            rejects=rejects,
+            how=how,
+            tasks=tasks or {},
+            facts=facts or {},
         )
 
 
@@ -77,11 +86,12 @@ def _write(
     rejects: Sequence[Reject],
     how: shards.Preparation,
     tasks: Mapping[str, records.Task],
+    facts: Mapping[str, Any],
 ) -> records.Dataset:
     total = len(rows) + len(rejects)
     partial = files.beside(out, "{}.partial")
     with workers(how.workers) as pool:
-        masks = [row.mask for row in rows if row.mask]
+        masks = [file for row in rows for file in (row.mask, row.map) if file]
         hashes = _hash_all([*(row.path for row in rows), *masks], pool)
         contents = dict(zip([row.path for row in rows], hashes, strict=False))
         rows, double, copies = splits.merge_duplicates(rows, hashes[: len(rows)])
@@ -99,6 +109,9 @@ def _write(
         rejects += [Reject(**reject) for reject in part["rejects"]]
     rejected.stop_if_too_many(rejects, total, how, partial)
     described = manifest.describe(name, classes, tasks, parts, how) | {"same_content": copies}
+    if any(row.map for row in rows):
+        described["task"] = records.SEGMENTATION
+    described |= facts
     described |= {"hash": records.digest(described), "rejects": len(rejects)}
     if not sum(described["splits"][split]["count"] for split in SPLITS):
         raise UserError(f"{name}: no usable image among {total:,} rows")
@@ -140,7 +153,7 @@ def require_free(out: Path, inputs: Sequence[Path]) -> None:
 
 def _folders(rows: Sequence[Row]) -> list[Path]:
     """Where the images and masks lie."""
-    files = [file for row in rows for file in (row.path, row.mask) if file]
+    files = [file for row in rows for file in (row.path, row.mask, row.map) if file]
     return sorted({file.parent for file in files})
 
 
@@ -154,7 +167,7 @@ def _plan(
     rows: Sequence[Row], classes: Sequence[str], how: shards.Preparation
 ) -> dict[str, list[Row]]:
     """Which rows go to which file; rows in hash order, so that shards are mixed."""
-    unknown = {row.label for row in rows} - set(classes)
+    unknown = {row.label for row in rows if not row.map} - set(classes)
     if unknown:
         raise ValueError(f"labels that are no class: {sorted(unknown)}")
     split_of = splits.split_by_group(

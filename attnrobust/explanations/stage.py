@@ -23,8 +23,7 @@ from attnrobust.explanations import SAMPLES
 from attnrobust.explanations.base import BATCH, Batch
 from attnrobust.explanations.baselines import BASELINES
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
-from attnrobust.models import build
-from attnrobust.models.backbones import BACKBONES
+from attnrobust.models import build, networks
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
@@ -64,7 +63,7 @@ def ready(
         if any(row.needs_layer or row.needs_attention for row in rows):
             require(given(), setting)
         return
-    taps = BACKBONES[model.backbone].taps if model.cut == "full" else ()
+    taps = networks.row_of(model.backbone).taps if model.cut == "full" else ()
     unknown = setting.layer not in ("features", *taps) and any(row.needs_layer for row in rows)
     if unknown or any(row.needs_attention for row in rows):
         require(
@@ -150,7 +149,7 @@ def unattacked(
     """
     path = folder / SAMPLES
     if not path.exists():
-        labels = inputs.labels(dataset, "test", data.limit)
+        labels = inputs.labels(dataset, "test", data.limit, size=data.image_size)
         positions = sample_positions(labels, number)
         chosen = np.isin(np.arange(len(labels)), positions)
         batches = inputs.evaluation_batches(

@@ -1,8 +1,9 @@
 """Model config -> Keras model: backbone, cut, head, starting weights.
 
-Every model maps float32 RGB images in [0, 1], (B, H, W, 3), to float32 logits (B, classes), under
-every precision policy. It is one flat functional model with three stable layer names: `features`
-(what the head receives), `logits`, and `soft_attention` where there is one.
+Every model maps float32 RGB images in [0, 1], (B, H, W, 3), to float32 logits (B, classes), or of
+every pixel (B, H, W, classes), under every precision policy. It is one flat functional model with
+three stable layer names: `features` (what the head receives), `logits`, and `soft_attention` where
+there is one.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.models.backbones import BACKBONES
+from attnrobust.models import networks
 from attnrobust.models.backbones.base import Stored
-from attnrobust.models.heads import HEADS
+from attnrobust.models.heads import HEADS, pixels
 
 
 class ParameterRow(NamedTuple):
@@ -63,12 +64,22 @@ def ready(model: config.Model, *, image_size: int) -> None:
     Raises:
         UserError: Unknown backbone, head or cut, too small an image, no such weights file.
     """
-    row = config.lookup("model.backbone", BACKBONES, model.backbone)
-    config.lookup("model.head", HEADS, model.head)
+    row = networks.row_of(model.backbone)
+    if networks.kind_of(model.backbone) == "classify":
+        config.lookup("model.head", HEADS, model.head)
+    elif model.head:
+        raise UserError(
+            f"model.head = {model.head}: {model.backbone} gives every pixel its logits and has no "
+            "head; leave it empty"
+        )
     config.lookup(f"model.cut of {model.backbone}", row.cuts, model.cut)
     if image_size < row.smallest:
         raise UserError(
             f"data.image_size = {image_size}: {model.backbone} needs at least {row.smallest}"
+        )
+    if image_size % row.multiple:
+        raise UserError(
+            f"data.image_size = {image_size}: {model.backbone} needs a multiple of {row.multiple}"
         )
     if model.weights not in ("none", "imagenet") and not Path(model.weights).expanduser().is_file():
         raise UserError(
@@ -95,7 +106,7 @@ def build(model: config.Model, *, classes: int, image_size: int, again: str = ""
             weights that cannot be downloaded or read, or do not fit.
     """
     ready(model, image_size=image_size)
-    row, head = BACKBONES[model.backbone], HEADS[model.head]
+    row, head = networks.row_of(model.backbone), HEADS.get(model.head, pixels)
     cut = row.cuts[model.cut]
     stored: Stored = []
     if model.weights not in ("none", "imagenet"):
@@ -111,7 +122,8 @@ def build(model: config.Model, *, classes: int, image_size: int, again: str = ""
     # A layer of its own, so that Grad-CAM has one target name in every model.
     features = keras.layers.Activation("linear", name="features")(cut(backbone))
     logits = head(features, classes=classes, model=model)
-    network = keras.Model(images, logits, name=f"{model.backbone}_{model.head}")
+    name = "_".join(filter(None, (model.backbone, model.head)))
+    network = keras.Model(images, logits, name=name)
     if whole:
         _load(network, stored, model.weights, spare=0)
     return network
@@ -175,7 +187,7 @@ def _backbone_size(backbone: str, width: float, cut: str) -> tuple[int, tuple[in
 
     Built once for all heads: 1-6 s on a CPU.
     """
-    row = config.lookup("backbone", BACKBONES, backbone)
+    row = networks.row_of(backbone)
     images = keras.Input((row.size, row.size, 3), name="image", dtype="float32")
     features = row.cuts[cut](row.build(images, width, None))
     return keras.Model(images, features).count_params(), tuple(features.shape[1:])

@@ -167,6 +167,11 @@ def _soft_attention(
     return _logits(x, classes)
 
 
+def pixels(features: tf.Tensor, *, classes: int, model: config.Model) -> tf.Tensor:
+    """The logits of every pixel (B, H, W, classes), for segmenters: a 1x1 convolution."""
+    return keras.layers.Conv2D(classes, 1, dtype="float32", name="logits")(features)
+
+
 def _logits(x: tf.Tensor, classes: int) -> tf.Tensor:
     # float32 under every policy: losses and attacks read differences of logits.
     return keras.layers.Dense(classes, dtype="float32", name="logits")(x)

@@ -68,7 +68,7 @@ def read(run_list: Sequence[Run]) -> list[Result]:
 def _of_run(run: Run, name: str, *, seeds: int) -> list[Result]:
     frame, settings = _measurements(run), run.attacks()
     clean = _estimates(frame, "clean")
-    if ("accuracy", "") not in clean:
+    if not {("accuracy", ""), ("dice", "")} & clean.keys():
         raise UserError(f"{run.path('evaluate', 'measurements.csv')}: no clean accuracy in it")
     place = run.path("provenance.json")
     again = "run 'train' again"

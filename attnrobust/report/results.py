@@ -98,6 +98,11 @@ class Result:
         return "-".join(filter(None, (data.dataset, data.task)))
 
     @property
+    def headline(self) -> str:
+        """The metric that says how good it is: `accuracy`, or `dice` where the run segments."""
+        return "dice" if "dice" in self.clean else "accuracy"
+
+    @property
     def group(self) -> tuple[str, str]:
         """Dataset and experiment: what the seeds of one experiment share."""
         return self.run.experiment.data.dataset, self.run.experiment.name

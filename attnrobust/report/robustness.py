@@ -91,7 +91,7 @@ def _panel(ax: Axes, members: Sequence[Result], look: Look, *, narrow: bool) -> 
     for group, seeds in grouped(members, "group").items():
         curves = [_curve(each, places) for each in seeds]
         handles.append(draw(ax, curves, *look[group]))
-        clean = float(np.mean([each.clean["accuracy"].value for each in seeds]))
+        clean = float(np.mean([each.clean[each.headline].value for each in seeds]))
         ax.axhline(clean, color=look[group][0], linestyle=(0, (6, 4)), linewidth=1.1)
         labels.append(f"{group[1]}{of_seeds(seeds)} (clean {clean:.3f})")
     rates = [each.clean["majority_rate"].value for each in members if "majority_rate" in each.clean]
@@ -102,17 +102,18 @@ def _panel(ax: Axes, members: Sequence[Result], look: Look, *, narrow: bool) -> 
         labels.append(
             "majority rate " + "–".join(sorted({f"{min(rates):.3f}", f"{max(rates):.3f}"}))
         )
+    said = "Dice" if members[0].headline == "dice" else "accuracy"
     slanted = epsilon_axis(
-        ax, places, "accuracy on the test split", narrow=narrow, norm=members[0].norm
+        ax, places, f"{said} on the test split", narrow=narrow, norm=members[0].norm
     )
     legend_below(ax, handles, labels, narrow=narrow, slanted=slanted)
 
 
 def _curve(result: Result, places: Mapping[float, float]) -> Curve:
     """One run's points; where 0 was not attacked, the clean accuracy stands there."""
-    points = [(0.0, result.under("accuracy", 0) or result.clean["accuracy"])]
+    points = [(0.0, result.under(result.headline, 0) or result.clean[result.headline])]
     for epsilon in result.epsilons:
-        found = result.under("accuracy", epsilon)
+        found = result.under(result.headline, epsilon)
         if found is not None:
             points.append((places[epsilon], found))
     return [x for x, _ in points], [estimate for _, estimate in points]
@@ -121,9 +122,9 @@ def _curve(result: Result, places: Mapping[float, float]) -> Curve:
 def _in_words(results: Sequence[Result]) -> str:
     parts = []
     for result in results:
-        values = [f"{result.clean['accuracy'].value:.3f} without an attack"]
+        values = [f"{result.clean[result.headline].value:.3f} without an attack"]
         for epsilon in result.epsilons:
-            found = result.under("accuracy", epsilon)
+            found = result.under(result.headline, epsilon)
             values.append(f"{found.value:.3f} at {number(epsilon)}" if found else NOTHING)
         parts.append(f"{result.label}: {', '.join(values)}.")
     return " ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from attnrobust.errors import UserError
 from attnrobust.report import (
     calibration,
     comparison,
@@ -16,6 +17,7 @@ from attnrobust.report import (
     provenance,
     readings,
     robustness,
+    segmentation,
     tables,
     training,
     trust,
@@ -35,7 +37,10 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
         UserError: A damaged file, or what was asked is not there.
     """
     found: list[Section] = []
-    for make in SECTIONS:
+    kinds = {result.headline for result in results}
+    if len(kinds) > 1:
+        raise UserError("runs that classify and runs that segment: give each a page of its own")
+    for make in SEGMENTATION_SECTIONS if kinds == {"dice"} else SECTIONS:
         made = make(results, asked)
         found += made if isinstance(made, list) else [made] if made else []
     return found
@@ -59,4 +64,12 @@ SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
     comparison.section,
     provenance.section,
     limits.section,
+)
+
+# Of runs that segment.
+SEGMENTATION_SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    segmentation.section,
+    trust.section,
+    training.section,
+    provenance.section,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.measures import calibration, metrics
 from attnrobust.measures.metrics import Measured
+from attnrobust.stages import segmented
 
 COLUMNS = (
     "dataset",
@@ -54,6 +55,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     `interval` says what `low` and `high` were made by (attnrobust/measures/metrics.py).
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
     the clean condition with the logits divided by it.
+    Of a run that segments: see `segmented.measurements`.
 
     Args:
         run: With a finished predict stage.
@@ -70,12 +72,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     predictions = run.require("predict")
     run.require_fresh()
     clean = schemas.load_npz(predictions / "clean.npz", schemas.PREDICTED)
-    if clean["logits"].shape[1] != len(classes):
-        raise schemas.damaged(
-            predictions / "clean.npz",
-            f"logits of another number of classes than the {len(classes)} of provenance.json",
-        )
-    rows = [*_told(_clean(run, clean, classes)), *_told(_corruptions(run, clean, classes))]
+    _require_classes(predictions / "clean.npz", clean, classes)
     attacks = run.attacks()
     if not attacks:
         log.info("no attack has finished: clean numbers alone")
@@ -88,21 +85,45 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
             "standing; make it anew with --force",
             label,
         )
-    rows += _told(_attacks(run, clean, classes))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(_told(_measured(run, clean, classes)), columns=list(COLUMNS))
     runs.save_text(folder / "measurements.csv", table.to_csv(index=False))
     return table
+
+
+def _require_classes(place: Path, clean: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
+    """Raise a UserError where predictions are of another number of classes."""
+    if "logits" in clean and clean["logits"].shape[1] != len(classes):
+        raise schemas.damaged(
+            place,
+            f"logits of another number of classes than the {len(classes)} of provenance.json",
+        )
+    if max(int(clean["label"].max()), int(task.predict_in(clean).max())) >= len(classes):
+        raise schemas.damaged(place, f"a class beyond the {len(classes)} of provenance.json")
+
+
+def _measured(
+    run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]
+) -> Iterator[list[Any]]:
+    """All rows, as the task of the run has them."""
+    if task.of_file(clean).graded:
+        for condition, name, level, measurement in segmented.measurements(run, clean, classes):
+            yield _row(run, condition, name, level, measurement)
+        return
+    yield from _clean(run, clean, classes)
+    yield from _corruptions(run, clean, classes)
+    yield from _attacks(run, clean, classes)
 
 
 def _told(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
     """The rows as they come; the accuracies among them are said, which shows how far it is."""
     for row in rows:
         found = dict(zip(COLUMNS, row, strict=True))
-        if found["metric"] == "accuracy":
+        if found["metric"] in ("accuracy", "dice"):
             level = f" {found['level']:g}" if found["level"] != "" else ""
             log.info(
-                "  %-32s accuracy %.3f (%.3f to %.3f), n = %d",
+                "  %-32s %s %.3f (%.3f to %.3f), n = %d",
                 f"{found['condition']} {found['name']}".rstrip() + level,
+                found["metric"],
                 *(found[column] for column in ("value", "low", "high", "n")),
             )
         yield row
@@ -145,23 +166,13 @@ def _corruptions(
     run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]
 ) -> Iterator[list[Any]]:
     right: dict[str, list[np.ndarray]] = {}
-    for path in sorted(run.path("predict").glob("corruption-*-*.npz")):
-        name, severity = path.stem.removeprefix("corruption-").rsplit("-", 1)
-        if severity not in ("1", "2", "3", "4", "5"):
-            raise UserError(
-                f"{path}: expected a name that ends in a severity of 1 to 5; it is no "
-                "file of predict, move it away"
-            )
-        corrupted = schemas.load_npz(path, schemas.PREDICTED)
-        if not np.array_equal(clean["id"], corrupted["id"]):
-            raise UserError(f"{path}: not the images of clean.npz; run predict again with --force")
-        conditions.require_alike(path, clean, corrupted)
+    for name, severity, corrupted in conditions.corrupted(run, clean):
         for measurement in _all_metrics(corrupted, classes):
-            yield _row(run, "corruption", name, int(severity), measurement)
+            yield _row(run, "corruption", name, severity, measurement)
         # On the same images, so that its interval is narrower than either accuracy's tells.
         lost = task.right_in(clean).astype(float) - task.right_in(corrupted)
         drop = metrics.mean(lost, groups=clean.get("group"))
-        yield _row(run, "corruption", name, int(severity), ("accuracy_drop", drop, len(lost)))
+        yield _row(run, "corruption", name, severity, ("accuracy_drop", drop, len(lost)))
         right.setdefault(name, []).append(task.right_in(corrupted))
     for name, each in right.items():
         yield _row(run, "corruption", name, "", _mean_accuracy(each, clean.get("group")))

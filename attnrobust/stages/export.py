@@ -26,7 +26,9 @@ def export(model: keras.Model, images: np.ndarray, folder: Path) -> float:
 
     Its signature `serving_default` takes `images`, float32 (N, H, W, 3) RGB in [0, 1], and gives
     `logits` (N, K), `probabilities` (N, K) and, for models with attention, `attention_map`
-    (N, h, w). Probabilities exist only here; everything else works on logits.
+    (N, h, w). A segmenter gives logits and probabilities (N, H, W, K), and `prediction` (N, H, W)
+    uint8, the likeliest class of each pixel. Probabilities exist only here; everything else works
+    on logits.
 
     Args:
         model: Images to logits.
@@ -48,6 +50,9 @@ def export(model: keras.Model, images: np.ndarray, folder: Path) -> float:
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = (attention or model)(images, training=False)
         outputs = outputs if attention else {"logits": outputs}
+        if outputs["logits"].shape.rank == 4:
+            likeliest = tf.argmax(outputs["logits"], axis=-1)
+            outputs = {**outputs, "prediction": tf.cast(likeliest, tf.uint8)}
         return {**outputs, "probabilities": tf.nn.softmax(outputs["logits"])}
 
     module = tf.Module()

@@ -186,21 +186,21 @@ def check(context: Context) -> None:
         place, used=context.asked("check"), inputs=inputs, notes=notes, force=context.force
     ) as folder:
         if folder:
-            from attnrobust.attacks import sanity
-            from attnrobust.attacks.subject import Subject
+            from attnrobust.attacks import doubts, sanity
 
             # As the sweep was made, whatever these settings say.
             experiment = dataclasses.replace(
                 context.experiment, attack=run.attacks()[context.label]
             )
-            subject = Subject.of_sweep(
+            kind = doubts.DOUBTS[dataset.kind]
+            subject = kind.subject.of_sweep(
                 experiment,
                 dataset,
                 context.trained(dataset),
                 sweep,
                 surrogate.loaded(context, other, dataset),
             )
-            sanity.check(subject, folder)
+            sanity.check(subject, folder, kind.checks)
 
 
 def evaluate(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""PREDICT: the logits of the test and the validation split, each id once."""
+"""PREDICT: what the model says of the test and the validation split, each id once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.console import progress
 from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import corrupting, inputs
@@ -37,8 +37,9 @@ def predict(
 ) -> None:
     """Write `clean.npz`, `validation.npz`, and `corruption-<name>-<severity>.npz` as asked for.
 
-    Each holds id (N,), group (N,), label (N,), logits (N, K) float32, in record order; the group is
-    the patient or lesion, or the id where records know none. All are of the test split but
+    Each holds id (N,), group (N,), label (N,), logits (N, K) float32, in record order, and of class
+    maps label and prediction (N, H, W), whole numbers, in their place; the group is the patient or
+    lesion, or the id where records know none. All are of the test split but
     `validation.npz`, on which a temperature is fitted; a data set without a validation split has
     none. Chance in a corruption hangs on image, name and severity alone, so that all models see the
     same. Files that are there already are kept.
@@ -57,13 +58,11 @@ def predict(
         conditions.append((f"corruption-{name}-{severity}.npz", "test", name, severity))
     for file, split, name, severity in conditions:
         if not (folder / file).exists():
-            found = _logits(
-                experiment, dataset, replicas, split=split, name=name, severity=severity
-            )
+            found = _said(experiment, dataset, replicas, split=split, name=name, severity=severity)
             runs.save_npz(folder / file, **found)
 
 
-def _logits(
+def _said(
     experiment: config.Experiment,
     dataset: Dataset,
     replicas: Replicas,
@@ -72,10 +71,10 @@ def _logits(
     name: str,
     severity: int,
 ) -> dict[str, np.ndarray]:
-    """A split's logits under a corruption, or under none where its name is empty."""
+    """What is kept of a split under a corruption, or under none where its name is empty."""
     data, batch_size = experiment.data, experiment.attack.batch_size
     full = replicas.batch(batch_size)
-    rows: dict[str, list[np.ndarray]] = {"id": [], "group": [], "label": [], "logits": []}
+    rows: dict[str, list[np.ndarray]] = {"id": [], "group": [], "label": []}
     total = inputs.count(dataset, split, data.limit)
     said = f"{name} {severity}" if name else f"predict {split}"
     with progress(desc=said, total=total, unit="image") as bar:
@@ -84,11 +83,15 @@ def _logits(
             if name:
                 images = corrupt(images, list(ids), name, severity)
             logits = replicas.forward(replicas.padded(images, full)).numpy()[: len(ids)]
-            rows["logits"].append(logits)
+            if not np.isfinite(logits).all():
+                raise UserError(
+                    "the model gives logits that are not finite; nothing can be measured"
+                )
+            for key, kept in task.kept(logits).items():
+                rows.setdefault(key, []).append(kept)
             rows["id"].append(ids)
             rows["group"].append(np.array([group.decode() for group in batch["group"].numpy()]))
-            rows["label"].append(batch["label"].numpy())
+            label = batch["label"].numpy()
+            rows["label"].append(label if label.ndim == 1 else label.astype(np.uint8))
             bar.update(len(ids))
-    if not all(np.isfinite(part).all() for part in rows["logits"]):
-        raise UserError("the model gives logits that are not finite; nothing can be measured")
     return {key: np.concatenate(parts) for key, parts in rows.items()}

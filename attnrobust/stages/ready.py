@@ -91,7 +91,9 @@ def train(plan: Plan) -> None:
     if start and context.run.beside(start) not in plan.trained:
         phases.started_from(context.run)
     if context.machines == "mirrored":  # Else TensorFlow joins the other workers first.
-        balance.ready(context.dataset(), context.experiment)
+        dataset = context.dataset()
+        training.fits(context.experiment, dataset)
+        balance.ready(dataset, context.experiment)
 
 
 def adopt(plan: Plan) -> None:
@@ -117,16 +119,16 @@ def predict(plan: Plan) -> None:
 def attack(plan: Plan) -> None:
     """Attack, its loss and its target, first passes, radii, its name in the run."""
     from attnrobust.attacks import checks
-    from attnrobust.attacks.methods import ATTACKS
+    from attnrobust.attacks.methods import EVERY
     from attnrobust.stages import prediction
 
     context, setting = plan.context, plan.context.experiment.attack
     checks.settings(setting)
-    if context.label in ATTACKS and context.label != setting.name:
+    if context.label in EVERY and context.label != setting.name:
         raise UserError(f"--as {context.label}: that is another attack than {setting.name}")
     plan.require_network()
     dataset = context.dataset()
-    checks.ready(setting, dataset.classes)
+    checks.ready(setting, dataset.classes, dataset.kind)
     prediction.ready(context.experiment, dataset)
     if setting.scale != "pixels":
         checks.settings(setting.in_pixels(_input_scale(plan, len(dataset.classes))))

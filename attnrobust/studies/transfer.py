@@ -46,7 +46,7 @@ def transfer(
     dataset = contexts[0].dataset()
     # An image that has only just fallen says little about other models.
     attack = crafting.in_full(first.attack)
-    checks.ready(attack, dataset.classes)
+    checks.ready(attack, dataset.classes, dataset.kind)
     experiment = dataclasses.replace(first, attack=attack)
     used = {
         "attack": dataclasses.asdict(attack),
@@ -62,7 +62,7 @@ def transfer(
     for name in names:
         log.info("adversarials of %s", name)
         crafting.craft(name, models, experiment, dataset, out)
-    table = matrix.measure(out, names, attack.epsilons)
+    table = matrix.measure(out, names, attack.epsilons, dataset.kind)
     with runs.atomic(out / "transfer.csv") as temporary:
         table.to_csv(temporary, index=False)
     matrix.draw(table, names, out / "transfer.png")

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnrobust.task import overlap
+
 RIGHT, WRONG, FALLEN = 0, 1, 2
+# A segmented image is right from this mean Dice on: "excellent agreement" (Zijdenbos et al. 1994).
+RIGHT_DICE = 0.7
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,11 @@ class Task:
         stored: The label and the scores in a file, as in disk/schemas/arrays.py.
         keep: Logits (N, …) to the scores that are kept of them.
         predict: Scores to predictions, of the labels' shape.
+        score: Scores and labels to how good each example is, (N,) float in [0, 1]: of what attacks
+            have made, the least is kept.
         right: Scores and labels to whether each example is right (N,) bool.
         aimed: Scores and a class to whether each example is taken for it (N,) bool.
+        graded: Whether an example falls by degrees: attacks go on when it is wrong.
     """
 
     axes: int
@@ -34,14 +41,24 @@ class Task:
     stored: Mapping[str, str]
     keep: Callable[[np.ndarray], np.ndarray]
     predict: Callable[[np.ndarray], np.ndarray]
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     right: Callable[[np.ndarray, np.ndarray], np.ndarray]
     aimed: Callable[[np.ndarray, int], np.ndarray]
+    graded: bool = False
+
+    @property
+    def kept_axes(self) -> int:
+        """Of the scores as a file keeps them, the batch's among them."""
+        return len(self.stored[self.scores].split()) - 1
 
     def reached(self, scores: np.ndarray, labels: np.ndarray, target: int | None) -> np.ndarray:
         """What an attack that goes for `target`, or for anything wrong, has reached (N,).
 
-        FALLEN: what it goes for; WRONG: wrong, but not the target; RIGHT: nothing.
+        FALLEN: what it goes for; WRONG: wrong, but not the target; RIGHT: nothing. Where examples
+        fall by degrees, what lies between: FALLEN is a score of 0, RIGHT one of 1.
         """
+        if target is None and self.graded:
+            return FALLEN * (1 - self.score(scores, labels))
         wrong = ~self.right(scores, labels)
         if target is None:
             return np.where(wrong, FALLEN, RIGHT)
@@ -57,8 +74,13 @@ def name_of(axes: int) -> str:
 
 
 def of(scores: np.ndarray) -> Task:
-    """The task that these scores are of."""
-    return TASKS[name_of(scores.ndim)]
+    """The task that these scores are of, be they logits or what a file keeps.
+
+    Raises:
+        ValueError: Of none.
+    """
+    kept = (row for row in TASKS.values() if row.kept_axes == scores.ndim)
+    return next(kept, None) or TASKS[name_of(scores.ndim)]
 
 
 def predict(scores: np.ndarray) -> np.ndarray:
@@ -69,6 +91,11 @@ def predict(scores: np.ndarray) -> np.ndarray:
 def right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether each example is right (N,) bool."""
     return of(scores).right(scores, labels)
+
+
+def score(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How good each example is, (N,) float in [0, 1]."""
+    return of(scores).score(scores, labels)
 
 
 def of_file(found: Mapping[str, np.ndarray]) -> Task:
@@ -82,6 +109,18 @@ def right_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
     return row.right(found[row.scores], found["label"])
 
 
+def score_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How good each example of a file is, (N,) float in [0, 1]."""
+    row = of_file(found)
+    return row.score(found[row.scores], found["label"])
+
+
+def predict_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Predictions of a file, of the labels' shape."""
+    row = of_file(found)
+    return row.predict(found[row.scores])
+
+
 def kept(logits: np.ndarray) -> dict[str, np.ndarray]:
     """What a file keeps of logits: the scores, by their name."""
     row = of(logits)
@@ -92,6 +131,15 @@ def _class(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores.argmax(axis=-1))
 
 
+def _map(scores: np.ndarray) -> np.ndarray:
+    """The class map (N, H, W) uint8; itself where that is what a file keeps."""
+    return scores if scores.ndim == 3 else _class(scores).astype(np.uint8)
+
+
+def _dice(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return overlap.dice(_map(scores), labels)
+
+
 TASKS: dict[str, Task] = {
     # A label is a class (N,) int64, logits are (N, K).
     "classify": Task(
@@ -100,7 +148,21 @@ TASKS: dict[str, Task] = {
         stored={"label": "i N", "logits": "f N K"},
         keep=lambda logits: logits,
         predict=_class,
+        score=lambda scores, labels: np.asarray(_class(scores) == labels, float),
         right=lambda scores, labels: np.asarray(_class(scores) == labels),
         aimed=lambda scores, target: np.asarray(_class(scores) == target),
+    ),
+    # A label is a map of classes (N, H, W), 0 being the background, logits are (N, H, W, K); kept
+    # is the map of the likeliest classes, uint8. Taken for a class is what is that class all over.
+    "segment": Task(
+        axes=4,
+        scores="prediction",
+        stored={"label": "i N H W", "prediction": "i N H W"},
+        keep=_map,
+        predict=_map,
+        score=_dice,
+        graded=True,
+        right=lambda scores, labels: np.asarray(_dice(scores, labels) >= RIGHT_DICE),
+        aimed=lambda scores, target: np.asarray((_map(scores) == target).all(axis=(1, 2))),
     ),
 }

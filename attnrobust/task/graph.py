@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from attnrobust.task import name_of
+from attnrobust.task import RIGHT_DICE, name_of
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,24 @@ class Graph:
     """A row of GRAPHS.
 
     Attributes:
-        decode: The features of a record and the map of its labels (empty: as stored) to the label.
+        features: Of a record, what the label is decoded from.
+        decode: The features of a record, the map of its labels (empty: as stored) and the height
+            and width that the model sees to the label, int64.
         loss: Logits and labels to the loss of each example (N,).
         against: What an attack ascends in place of the loss: in the same direction, but it does not
             round away (N,).
         margin: Above 0 exactly where an example is wrong (N,).
         wrong: Whether each example is wrong (N,) bool.
+        score: How good each example is, (N,) float32 in [0, 1]; it has no gradient.
     """
 
-    decode: Callable[[Mapping[str, tf.Tensor], Sequence[int]], tf.Tensor]
+    features: Mapping[str, tf.io.FixedLenFeature]
+    decode: Callable[[Mapping[str, tf.Tensor], Sequence[int], int], tf.Tensor]
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     against: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     margin: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     wrong: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    score: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def of(logits: tf.Tensor) -> Graph:
@@ -80,17 +85,63 @@ def _others(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.where(own, logits.dtype.min, logits)
 
 
-def _class(features: Mapping[str, tf.Tensor], label_map: Sequence[int]) -> tf.Tensor:
+def dice(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean Dice of each image over the structures that its label has, as `overlap.dice`, (N,).
+
+    Args:
+        logits: (N, H, W, K).
+        labels: (N, H, W).
+    """
+    classes = logits.shape[-1]
+    found = tf.one_hot(tf.argmax(logits, axis=-1), classes)
+    true = tf.one_hot(labels, classes)
+    shared, size = tf.reduce_sum(found * true, (1, 2)), tf.reduce_sum(true, (1, 2))
+    each = tf.math.divide_no_nan(2 * shared, size + tf.reduce_sum(found, (1, 2)))
+    there = tf.cast(size[:, 1:] > 0, each.dtype)
+    number = tf.reduce_sum(there, axis=1)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(each[:, 1:] * there, axis=1), number)
+    return tf.where(number > 0, mean, each[:, 0])
+
+
+def _class(features: Mapping[str, tf.Tensor], label_map: Sequence[int], size: int) -> tf.Tensor:
     label = features["label"]
     return tf.gather(tf.constant(label_map, tf.int64), label) if label_map else label
 
 
+def _map(features: Mapping[str, tf.Tensor], label_map: Sequence[int], size: int) -> tf.Tensor:
+    """The class map (size, size); a pixel takes the class of the nearest one."""
+    label = tf.io.decode_png(features["label_map"], channels=1)
+    label = tf.image.resize(label, (size, size), method="nearest")
+    label = tf.ensure_shape(tf.cast(label[..., 0], tf.int64), (size, size))
+    return tf.gather(tf.constant(label_map, tf.int64), label) if label_map else label
+
+
+def _mean(
+    of_place: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """What a function of logits gives for each place, as a mean over the places of an image."""
+    return lambda logits, labels: tf.reduce_mean(of_place(logits, labels), axis=(1, 2))
+
+
 GRAPHS: dict[str, Graph] = {
     "classify": Graph(
+        features={"label": tf.io.FixedLenFeature([], tf.int64)},
         decode=_class,
         loss=cross_entropy,
         against=log_odds_against,
         margin=margin,
         wrong=wrong,
+        score=lambda logits, labels: tf.cast(~wrong(logits, labels), tf.float32),
+    ),
+    "segment": Graph(
+        features={"label_map": tf.io.FixedLenFeature([], tf.string)},
+        decode=_map,
+        loss=_mean(cross_entropy),
+        # The cross-entropy itself, by way of the log-odds: so its gradient does not round away.
+        against=_mean(lambda logits, labels: tf.nn.softplus(log_odds_against(logits, labels))),
+        # Of a verdict on a whole image: it has no gradient.
+        margin=lambda logits, labels: RIGHT_DICE - dice(logits, labels),
+        wrong=lambda logits, labels: dice(logits, labels) < RIGHT_DICE,
+        score=dice,
     ),
 }

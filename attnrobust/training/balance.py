@@ -10,6 +10,7 @@ import tensorflow as tf
 from attnrobust import config
 from attnrobust.data import inputs, sampling
 from attnrobust.data.records import Dataset
+from attnrobust.errors import UserError
 from attnrobust.models import memory
 from attnrobust.training import losses
 
@@ -17,10 +18,16 @@ log = logging.getLogger("attnrobust")
 
 
 def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray:
-    """Weight of each class in the loss, (K,) float32, see CLASS_WEIGHTS."""
+    """Weight of each class in the loss, (K,) float32, see CLASS_WEIGHTS.
+
+    Of class maps, a class counts by its pixels in an image that shows it.
+    """
     setting = experiment.training
     row = config.lookup("training.class_weights", losses.CLASS_WEIGHTS, setting.class_weights)
-    counts = inputs.class_counts(dataset, experiment.data.limit)
+    if dataset.kind == "segment":
+        counts = inputs.class_pixels(dataset, experiment.data)
+    else:
+        counts = inputs.class_counts(dataset, experiment.data.limit)
     absent = [dataset.classes[i] for i in np.flatnonzero(counts == 0)]
     if absent and setting.class_weights != "none":
         log.warning("no training example of %s", ", ".join(absent))
@@ -28,8 +35,16 @@ def class_weights(dataset: Dataset, experiment: config.Experiment) -> np.ndarray
 
 
 def ready(dataset: Dataset, experiment: config.Experiment) -> None:
-    """Raise a UserError where a class has too few examples for `training.sampling`."""
+    """Raise a UserError where a class has too few examples for `training.sampling`.
+
+    Or where an image has not one class but a map of them.
+    """
     kind = experiment.training.sampling
+    if kind != "none" and dataset.kind == "segment":
+        raise UserError(
+            f"training.sampling = {kind}: it draws by the class of an image; for label maps take "
+            "none, and training.class_weights"
+        )
     if kind != "none":
         counts = inputs.class_counts(dataset, experiment.data.limit)
         sampling.require(counts, dataset.classes, kind)

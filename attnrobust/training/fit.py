@@ -27,7 +27,7 @@ from attnrobust.training.adversarial import Adversarial, one_step_alone
 from attnrobust.training.balance import class_weights, synthetic
 from attnrobust.training.methods import row_of
 from attnrobust.training.state import State
-from attnrobust.training.steps import Steps, agreement
+from attnrobust.training.steps import Steps, agreement, overlap
 from attnrobust.training.strategy import is_chief, wait_for_all, whole_files
 from attnrobust.training.validation import Validation, validation_batches
 
@@ -79,10 +79,10 @@ def _train(
     weights, made = class_weights(dataset, experiment), synthetic(dataset, experiment)
     state = State.load(folder / "state")
     groups = phases.learning(setting, max(state.epoch - 1, 0))
-    _learn(model, experiment, groups, strategy)
+    _learn(model, experiment, groups, weights, strategy)
     with strategy.scope():  # Makes the optimizer's variables: a copy on each device.
         state.restore(model)
-    validation = _validation(model, experiment, dataset, strategy)
+    validation = _validation(model, experiment, dataset, weights, strategy)
     writer = None
     if is_chief(strategy):
         writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
@@ -93,7 +93,7 @@ def _train(
     while not state.collapsed and state.epoch < setting.epochs and state.wait < setting.patience:
         if phases.learning(setting, state.epoch) != groups:
             groups = phases.learning(setting, state.epoch)
-            _learn(model, experiment, groups, strategy)
+            _learn(model, experiment, groups, weights, strategy)
         row = _one_epoch(
             model,
             experiment,
@@ -162,6 +162,7 @@ def _validation(
     model: keras.Model,
     experiment: config.Experiment,
     dataset: Dataset,
+    weights: np.ndarray,
     strategy: tf.distribute.Strategy,
 ) -> Validation:
     """What judges the model, with a twin in float32 where it computes in less."""
@@ -172,7 +173,7 @@ def _validation(
         )
         judge = _network(plain, dataset, strategy)
         with strategy.scope():
-            compile_model(judge, plain.training)
+            compile_model(judge, plain.training, weights)
         if isinstance(judge, Adversarial):
             memory.require(judge, setting.batch_size, "training.batch_size")
     return Validation(model, judge, validation_batches(judge, experiment, dataset))
@@ -182,13 +183,14 @@ def _learn(
     model: keras.Model,
     experiment: config.Experiment,
     groups: int | None,
+    weights: np.ndarray,
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Have so many layer groups learn from here on, with a new optimizer."""
     setting = experiment.training
     with strategy.scope(), precision(setting.precision):
         phases.choose(model, experiment.model.backbone, groups)
-        compile_model(model, setting)
+        compile_model(model, setting, weights)
         # Variables that came into being inside the compiled step would have it compiled twice.
         model.optimizer.build(model.trainable_variables)
     if groups is not None or setting.head_epochs:
@@ -244,12 +246,24 @@ def precision(name: str) -> Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
-def compile_model(model: keras.Model, setting: config.Training) -> None:
-    """Optimizer, loss and metrics of the logits; under a strategy, to be called in its scope."""
+def compile_model(
+    model: keras.Model, setting: config.Training, weights: np.ndarray | None = None
+) -> None:
+    """Optimizer, loss and metrics of the logits; under a strategy, to be called in its scope.
+
+    Args:
+        model: From `build`, with the steps of a method.
+        setting: Of training.
+        weights: Of each class (K,), for the pixels of class maps.
+    """
     model.compile(
         optimizer=optimizers.optimizer(setting),
-        loss=losses.KerasLoss(setting),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *agreement(model)],
+        loss=losses.KerasLoss(setting, weights),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            *agreement(model),
+            *overlap(model),
+        ],
     )
 
 
@@ -265,7 +279,6 @@ def _one_epoch(
     made: tf.data.Dataset | None = None,
 ) -> dict[str, Any]:
     """Fit one epoch at a learning rate; its row of the history."""
-    table = tf.constant(weights)
     batches = inputs.training_batches(
         dataset,
         data=experiment.data,
@@ -273,7 +286,10 @@ def _one_epoch(
         seed=experiment.seed,
         epoch=epoch,
         made=made,
-    ).map(lambda image, label: (image, label, tf.gather(table, label)))
+    )
+    if dataset.kind == "classify":  # The loss of class maps weighs each pixel itself.
+        table = tf.constant(weights)
+        batches = batches.map(lambda image, label: (image, label, tf.gather(table, label)))
     own = isinstance(model, Steps)
     if own:
         batches = model.prepare(batches, (experiment.seed, epoch))
@@ -297,7 +313,7 @@ def _one_epoch(
 
 
 def _line(row: dict[str, Any], epochs: int, *, best: bool) -> str:
-    said = ("loss", "accuracy", "robust_accuracy", "kappa")
+    said = ("loss", "accuracy", "robust_accuracy", "kappa", "dice")
     trained, judged = (
         "  ".join(
             f"{name.replace('_', ' ')} {row[before + name]:.3f}"

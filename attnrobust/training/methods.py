@@ -25,11 +25,13 @@ class Row:
         make: The built network to one that trains that way.
         attacked: Whether validation attacks each image; else it looks at clean ones alone.
         norms: Those of `training.inner_norm` that it knows, where these are not all.
+        maps: Whether it can train segmenters.
     """
 
     make: Method
     attacked: bool = True
     norms: Sequence[str] = ()
+    maps: bool = False
 
 
 def standard(network: Any, _: config.Training) -> Any:
@@ -50,7 +52,7 @@ def late(module: str, name: str) -> Method:
 
 
 METHODS: dict[str, Row] = {
-    "standard": Row(standard, attacked=False),
+    "standard": Row(standard, attacked=False, maps=True),
     "adversarial": Row(late("adversarial", "Adversarial")),
     "trades": Row(late("adversarial", "Trades")),
     "fast": Row(late("adversarial", "Fast"), norms=("linf",)),

@@ -16,7 +16,7 @@ from attnrobust import config
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.models.backbones import BACKBONES
+from attnrobust.models import networks
 
 log = logging.getLogger("attnrobust")
 HEAD = 1
@@ -32,7 +32,7 @@ def choose(model: keras.Model, backbone: str, groups: int | None) -> None:
 
     Args:
         model: From `build`.
-        backbone: Its row of BACKBONES.
+        backbone: Its row of BACKBONES or SEGMENTERS.
         groups: How many, 1 for the head alone; None for all.
 
     Raises:
@@ -56,7 +56,7 @@ def starts(model: keras.Model, backbone: str) -> list[int]:
     names = [layer.name for layer in model.layers]
     # Layers stand in the order of their depth, and all goes through a tap. The last tap, where the
     # cut is, has nothing but the head behind it.
-    behind = [names.index(tap) + 1 for tap in BACKBONES[backbone].taps if tap in names]
+    behind = [names.index(tap) + 1 for tap in networks.row_of(backbone).taps if tap in names]
     end = names.index("features")
     return [0, *(place for place in behind if place < end), end + 1]
 

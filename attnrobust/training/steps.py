@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.task import graph
+from attnrobust.task import graph, name_of
 from attnrobust.training import losses, mixing
 from attnrobust.training.kappa import kappa
 
@@ -112,9 +112,23 @@ def agreement(model: keras.Model) -> list[keras.metrics.Metric]:
     To be called in the strategy's scope. It means something where classes stand in an order.
     """
     classes = int(model.output_shape[-1])
-    if classes < 3:
+    if classes < 3 or len(model.output_shape) > 2:
         return []
     return [kappa(classes)]
+
+
+def overlap(model: keras.Model) -> list[keras.metrics.Metric]:
+    """A new mean Dice of the images, `dice`; none where an image has one class.
+
+    To be called in the strategy's scope.
+    """
+    if name_of(len(model.output_shape)) == "classify":
+        return []
+
+    def dice(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return graph.dice(logits, tf.cast(labels, tf.int64))  # Keras has made them float
+
+    return [keras.metrics.MeanMetricWrapper(dice, name="dice")]
 
 
 def divergence(clean: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

@@ -15,8 +15,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from attnrobust.console import progress
 from attnrobust.data.own import found as checks
 from attnrobust.data.own.found import Found
 from attnrobust.data.own.pixels import as_bytes, check_brightness
@@ -216,12 +216,11 @@ def _staged(
     folder = Path(tempfile.mkdtemp(prefix="attnrobust-"))
     try:
         rows = list(
-            tqdm(
+            progress(
                 _rows(examples, folder, groups),
                 "unpacking",
                 total=total,
                 unit="image",
-                disable=None,
             )
         )
         what = layout.partition(":")[0]

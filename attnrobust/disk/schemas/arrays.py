@@ -14,7 +14,8 @@ from attnrobust.task import TASKS
 
 # Of each array its kind, then its shape: a letter stands for one length in all arrays of a file.
 # Kinds are those of NumPy (U text, i whole, f real and finite, b truth), and p, a pixel in [0, 1].
-# A "?" behind the name: it may be missing.
+# A "?" behind the name: it may be missing. What a task keeps stands there as for `classify`; a
+# file of another task is held against that one's arrays.
 Arrays = Mapping[str, str]
 SEEN: Arrays = {"group?": "U N", **TASKS["classify"].stored}
 PREDICTED: Arrays = {"id": "U N", **SEEN}
@@ -34,10 +35,22 @@ EXPLAINED: Arrays = {
 SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
 
 
-def judged(names: Sequence[str]) -> Arrays:
-    """The kind of files that `transfer` writes: what these models see."""
-    logits = {f"logits-{name}": "f N K" for name in names}
-    return {"group?": "U N", "label": "i N", **logits}
+def judged(names: Sequence[str], task: str = "classify") -> Arrays:
+    """The kind of files that `transfer` writes: what these models of a task see."""
+    row = TASKS[task]
+    scores = {f"{row.scores}-{name}": row.stored[row.scores] for name in names}
+    noisy = {f"noisy-{name}?": row.stored[row.scores] for name in names}
+    return {"group?": "U N", "label": row.stored["label"], **scores, **noisy}
+
+
+def _of_its_task(kind: Arrays, arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """The kind with what the task of this file keeps, where it names what a task keeps."""
+    named = TASKS["classify"].stored
+    if not named.keys() <= kind.keys():
+        return kind
+    found = (row.stored for row in TASKS.values() if row.stored.keys() <= arrays.keys())
+    rest = {name: said for name, said in kind.items() if name not in named}
+    return {**rest, **next(found, named)}
 
 
 def crafted(names: Sequence[str]) -> Arrays:
@@ -63,6 +76,7 @@ def load_npz(path: Path, kind: Arrays, again: str = "") -> dict[str, np.ndarray]
     again = again or f"delete it and {AGAIN}"
     arrays = files.load_npz(path, again)
     lengths: dict[str, int] = {}
+    kind = _of_its_task(kind, arrays)
     for each, said in kind.items():
         name, (type_, *shape) = each.removesuffix("?"), said.split()
         if name in arrays:

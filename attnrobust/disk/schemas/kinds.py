@@ -157,7 +157,7 @@ class Task(Struct):
 
 
 class Records(Struct):
-    """`dataset.json`."""
+    """`dataset.json`; of segmented images, a class counts those that show it."""
 
     name: Word
     classes: Names
@@ -167,6 +167,7 @@ class Records(Struct):
     tasks: dict[str, Task] = {}
     corrupted: Corrupted = msgspec.field(default_factory=Corrupted)
     filter: str = "none"
+    task: Literal["classification", "segmentation"] = "classification"
 
 
 class Reject(Struct):

@@ -33,6 +33,7 @@ class Backbone:
         taps: Layers worth looking into, from the image on; they exist under the cut `full`. Only
             names that do not change when a second model is built.
         cuts: Name -> f(uncut network) -> feature map (B, h, w, C) that the head receives.
+        multiple: Height and width are divisible by it.
         translate: f(layers of a Keras file of this network) -> the same for ours, where they
             differ.
     """
@@ -42,6 +43,7 @@ class Backbone:
     smallest: int
     taps: tuple[str, ...]
     cuts: Mapping[str, Callable[[keras.Model], tf.Tensor]]
+    multiple: int = 1
     translate: Callable[[Stored], Stored] = _unchanged
 
 

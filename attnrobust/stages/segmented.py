@@ -1,0 +1,107 @@
+"""What evaluate measures of a run that segments. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from attnrobust import task
+from attnrobust.disk import conditions
+from attnrobust.disk.runs import Run
+from attnrobust.measures import metrics, segmentation
+from attnrobust.measures.metrics import Measured
+from attnrobust.measures.segmentation import SEGMENTATION_METRICS
+
+Arrays = dict[str, np.ndarray]
+# Metric, what was measured, over how many images.
+Measurement = tuple[str, Measured, int]
+# Condition, name, level, measurement: the columns of `measurements.csv` that differ by row.
+Told = tuple[str, str, Any, Measurement]
+# Distances are in pixels of the images that the model sees.
+PIXELS = (1.0, 1.0)
+
+
+def measurements(run: Run, clean: Arrays, classes: Sequence[str]) -> Iterator[Told]:
+    """The clean condition, corruptions, every finished attack, the worst of several.
+
+    Of every condition: each metric of SEGMENTATION_METRICS as a mean over images, its quantiles
+    (`<metric>_q05`, …), the mean of the worst twentieth (`_worst`) and of each class (`[class]`);
+    `dice_volume`, the mean over subjects, all images of one together. Under an attack the worse
+    of the image with and without it counts, by Dice, since the image itself lies in every ball.
+    `dice_drop` is what a condition takes off the Dice of the same images, also for the third of the
+    structures that are smallest, and `size_drop_rank` Spearman's correlation of a structure's
+    pixels with its drop. `mean_dice`, without a level, is the mean over all levels.
+    """
+    groups = clean.get("group")
+    for measurement in measured(clean, classes, groups):
+        yield "clean", "", "", measurement
+    levels: dict[str, list[np.ndarray]] = {}
+    for name, severity, corrupted in conditions.corrupted(run, clean):
+        for measurement in harmed(clean, corrupted, classes, groups):
+            yield "corruption", name, severity, measurement
+        levels.setdefault(name, []).append(task.score_in(corrupted))
+    for name, each in levels.items():
+        yield "corruption", name, "", _mean(each, groups)
+    yield from _attacks(run, clean, classes, groups)
+
+
+def _attacks(
+    run: Run, clean: Arrays, classes: Sequence[str], groups: np.ndarray | None
+) -> Iterator[Told]:
+    for label, attack in run.attacks().items():
+        norm, scores = run.norm(label), []
+        for epsilon in (0.0, *attack.epsilons):
+            found = conditions.attacked(run, label, epsilon, clean)
+            worst = conditions.worst(clean, [found], norm)
+            for measurement in harmed(clean, worst, classes, groups):
+                yield "attack", label, epsilon, measurement
+            for measurement in _sizes(found, norm):
+                yield "attack", label, epsilon, measurement
+            scores.append(task.score_in(worst))
+        yield "attack", label, "", _mean(scores[1:], groups)
+    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
+        several = [conditions.attacked(run, label, epsilon, clean) for label in labels]
+        worst = conditions.worst(clean, several, norm)
+        for measurement in harmed(clean, worst, classes, groups):
+            yield "worst_case", norm, epsilon, measurement
+
+
+def measured(
+    found: Arrays, classes: Sequence[str], groups: np.ndarray | None
+) -> Iterator[Measurement]:
+    """Every metric of one condition."""
+    prediction, labels = found["prediction"], found["label"]
+    for name, row in SEGMENTATION_METRICS.items():
+        each = row.function(prediction, labels, len(classes), PIXELS)
+        yield from segmentation.summary(name, row, each, classes, groups)
+    if groups is not None and len(np.unique(groups)) < len(groups):
+        volumes = segmentation.of_volumes(prediction, labels, len(classes), groups)
+        yield "dice_volume", metrics.mean(volumes), len(volumes)
+
+
+def harmed(
+    clean: Arrays, found: Arrays, classes: Sequence[str], groups: np.ndarray | None
+) -> Iterator[Measurement]:
+    """Every metric of a condition, and what it takes off the Dice of the same images."""
+    yield from measured(found, classes, groups)
+    labels = clean["label"]
+    before, after = (
+        segmentation.dice(each["prediction"], labels, len(classes), PIXELS)
+        for each in (clean, found)
+    )
+    drop = segmentation.of_images(before) - segmentation.of_images(after)
+    yield "dice_drop", metrics.mean(drop, groups=groups), len(drop)
+    yield from segmentation.size_and_drop(before, after, labels, groups)
+
+
+def _sizes(found: Arrays, norm: str) -> Iterator[Measurement]:
+    for size in dict.fromkeys(("linf", norm)):
+        yield f"{size}_max", Measured(float(found[size].max())), len(found["label"])
+
+
+def _mean(scores: Sequence[np.ndarray], groups: np.ndarray | None) -> Measurement:
+    """Mean Dice over several levels on the same images."""
+    mean = np.mean(scores, axis=0)
+    return "mean_dice", metrics.mean(mean, groups=groups), len(mean)

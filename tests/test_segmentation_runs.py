@@ -1,0 +1,284 @@
+"""A run that segments: sweep with carry, evaluation, checks, transfer, page."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pixel_helpers
+import pytest
+import segmentation_helpers as drawn
+
+from attnrobust import config, task
+from attnrobust.attacks import sanity
+from attnrobust.attacks import transfer as crafting
+from attnrobust.attacks.segmentation.sanity import SEGMENTATION_CHECKS
+from attnrobust.attacks.segmentation.subject import Subject
+from attnrobust.attacks.sweep import Sweep
+from attnrobust.data import inputs
+from attnrobust.disk import runs, schemas
+from attnrobust.disk.runs import Run
+from attnrobust.errors import UserError
+from attnrobust.measures import segmentation
+from attnrobust.models.replicas import Replicas
+from attnrobust.report import page, reading, sections
+from attnrobust.report.blocks import Asked, Table
+from attnrobust.report.pictures import Picture
+from attnrobust.stages import evaluation
+from attnrobust.studies import transfer_matrix
+
+EPSILONS = (0.05, 0.2, 0.4)
+# Grey values of a disc are about 220, of the ground 128, of a square 30: thresholds between.
+WEIGHTS, BIAS = np.array([[0, 10, -10], [0, 0, 0], [0, 0, 0]]), np.array([0, -6.8, 3.1])
+
+
+def segmenter(scale: float = 1.0) -> Replicas:
+    return pixel_helpers.linear(scale * WEIGHTS, scale * BIAS, drawn.SIZE)
+
+
+def experiment(name: str, **changes: object) -> config.Experiment:
+    settings = {"epsilons": EPSILONS, "batch_size": 4, "samples": 3, "steps": 12, **changes}
+    return config.Experiment(
+        "linear",
+        config.Data("drawn", image_size=drawn.SIZE),
+        attack=config.Attack(name, **settings),  # type: ignore[arg-type]
+        checks=config.Checks(samples=4, draws=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return drawn.write_drawn(tmp_path_factory.mktemp("records"), 30)
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory) -> Run:
+    """Trained (by hand), predicted, attacked twice and evaluated."""
+    replicas = segmenter()
+    for name in ("pixel_pgd", "dag_background"):
+        asked = experiment(name, **({"abs_stepsize": 0.02} if name[:3] == "dag" else {}))
+        run = Run.of(asked, tmp_path_factory.getbasetemp() / "segmentation-runs")
+        used = {
+            key: dataclasses.asdict(getattr(asked, key))
+            for key in ("data", "model", "training", "attack", "corruptions")
+        }
+        if name == "pixel_pgd":
+            with run.stage("train", used={"data": used["data"]}) as folder:
+                runs.save_text(folder / "weights.h5", "")
+            split = {"count": 1, "class_counts": dict.fromkeys(dataset.classes, 1)}
+            runs.save_json(
+                run.path("provenance.json"),
+                {"dataset": {"classes": list(dataset.classes), "splits": {"train": split}}},
+            )
+            with run.stage("predict", used={"data": used["data"]}) as folder:
+                found = predicted(dataset, replicas)
+                runs.save_npz(folder / "clean.npz", **found)
+        with run.stage(
+            run.place_of("attack", name),
+            used={"data": used["data"], "attack": used["attack"]},
+            notes={"norm": "linf"},
+        ) as folder:
+            Sweep(asked, dataset, replicas).run(folder)
+    with run.stage("evaluate", used={}, inputs=run.measured()) as folder:
+        evaluation.evaluate(run, folder)
+    return run
+
+
+def predicted(dataset, replicas) -> dict[str, np.ndarray]:
+    rows = []
+    for batch in inputs.evaluation_batches(
+        dataset, "test", data=config.Data("drawn", image_size=drawn.SIZE), batch_size=100
+    ).as_numpy_iterator():
+        rows.append(batch)
+    (batch,) = rows
+    return {
+        "id": batch["id"].astype(str),
+        "group": batch["group"].astype(str),
+        "label": batch["label"],
+        **task.kept(replicas.forward(batch["image"]).numpy()),
+    }
+
+
+def states(run: Run, name: str) -> dict[float, dict[str, np.ndarray]]:
+    return {
+        epsilon: schemas.load_npz(
+            run.path(run.place_of("attack", name), runs.attack_file(name, epsilon)),
+            schemas.ATTACKED,
+        )
+        for epsilon in (0.0, *EPSILONS)
+    }
+
+
+@pytest.mark.parametrize("name", ["pixel_pgd", "dag_background"])
+def test_carry_is_monotone_image_by_image(run, name):
+    found = states(run, name)
+    scores = np.stack([task.score_in(state) for state in found.values()])
+    assert scores[0].min() > 0.9
+    assert (np.diff(scores, axis=0) <= 0).all()
+    assert scores[-1].mean() < 0.5
+    for epsilon, state in found.items():
+        assert state["prediction"].dtype == np.uint8
+        assert (state["linf"] <= epsilon + 1e-6).all()
+        assert (np.abs(state["sample_image"] - found[0.0]["sample_image"]) <= epsilon + 1e-6).all()
+
+
+def test_what_is_kept_is_what_the_model_sees(run, dataset):
+    """Of the sample images both the adversarial and its map are kept."""
+    found = states(run, "pixel_pgd")[EPSILONS[1]]
+    rows = [list(found["id"]).index(id_) for id_ in found["sample_id"]]
+    maps = task.predict(segmenter().forward(found["sample_image"]).numpy())
+    np.testing.assert_array_equal(maps, found["prediction"][rows])
+
+
+def test_an_image_without_any_dice_left_is_not_attacked_again(dataset, tmp_path):
+    asked = experiment("pixel_pgd", epsilons=(0.45, 0.5), loss="log_odds", steps=20, samples=1)
+    Sweep(asked, dataset, segmenter()).run(tmp_path)
+    first, second = (
+        schemas.load_npz(tmp_path / runs.attack_file("pixel_pgd", epsilon), schemas.ATTACKED)
+        for epsilon in (0.45, 0.5)
+    )
+    fallen = task.score_in(first) == 0
+    assert fallen.any()
+    sample = np.isin(second["id"], second["sample_id"])
+    np.testing.assert_array_equal(second["queries"][fallen & ~sample], 0)
+    assert (second["queries"][~fallen] > 0).all()
+
+
+def test_a_sweep_that_is_cut_off_goes_on_to_the_same_end(dataset, tmp_path):
+    asked = experiment("seg_pgd", steps=4)
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    for folder in (once, twice):
+        folder.mkdir()
+        Sweep(asked, dataset, segmenter()).run(folder)
+    for epsilon in EPSILONS[1:]:
+        (twice / runs.attack_file("seg_pgd", epsilon)).unlink()
+    Sweep(asked, dataset, segmenter()).run(twice)
+    for file in once.iterdir():
+        one, other = (
+            schemas.load_npz(place / file.name, schemas.ATTACKED) for place in (once, twice)
+        )
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_an_attack_of_another_task_is_refused(dataset):
+    with pytest.raises(UserError, match="linf_pgd: it attacks models that classify"):
+        Sweep(experiment("linf_pgd"), dataset, segmenter())
+
+
+def test_measurements(run):
+    table = pd.read_csv(run.path("evaluate", "measurements.csv"), keep_default_na=False)
+
+    def value(condition: str, name: str, level: object, metric: str) -> float:
+        chosen = table[
+            (table["condition"] == condition)
+            & (table["name"] == name)
+            & (table["level"].astype(str) == str(level))
+            & (table["metric"] == metric)
+        ]
+        (found,) = chosen["value"]
+        return float(found)
+
+    found = states(run, "pixel_pgd")
+    clean = schemas.load_npz(run.path("predict", "clean.npz"), schemas.PREDICTED)
+    assert value("clean", "", "", "dice") == pytest.approx(task.score_in(clean).mean())
+    for epsilon in EPSILONS:
+        left = value("attack", "pixel_pgd", epsilon, "dice")
+        assert left == pytest.approx(task.score_in(found[epsilon]).mean())
+        drop = value("attack", "pixel_pgd", epsilon, "dice_drop")
+        assert drop == pytest.approx(value("clean", "", "", "dice") - left)
+        worst = value("worst_case", "linf", epsilon, "dice")
+        every = [
+            task.score_in(states(run, name)[epsilon]) for name in ("pixel_pgd", "dag_background")
+        ]
+        assert worst == pytest.approx(np.min(every, axis=0).mean())
+    each = segmentation.dice(clean["prediction"], clean["label"], 3, (1, 1))
+    assert value("clean", "", "", "dice[disc]") == pytest.approx(np.nanmean(each[:, 1]))
+    assert value("clean", "", "", "dice_volume") > 0.9
+    assert set(table["interval"]) <= {"", "bootstrap", "group_bootstrap"}
+
+
+def test_checks(run, dataset, tmp_path):
+    folder = run.path(run.place_of("attack", "pixel_pgd"))
+    subject = Subject.of_sweep(
+        experiment("pixel_pgd"), dataset, segmenter(), folder, ("other", lambda: segmenter(2))
+    )
+    sanity.check(subject, tmp_path, SEGMENTATION_CHECKS)
+    found = schemas.load_json(tmp_path / "checks.json", schemas.Checks)
+    status = {row["name"]: row["status"] for row in found["checks"]}
+    assert list(status) == list(SEGMENTATION_CHECKS)
+    assert status["black_box"] == "note"
+    sound = {
+        "bounds",
+        "clean_agrees",
+        "frozen",
+        "logits",
+        "gradients",
+        "monotone",
+        "noise",
+        "reach",
+    }
+    assert {status[name] for name in sound} == {"pass"}
+
+
+def test_a_weak_sweep_is_found_out(dataset, tmp_path):
+    """One step of a thousandth of the radius from the image takes nothing."""
+    asked = experiment("pixel_pgd", epsilons=(0.4,), steps=1, rel_stepsize=1e-3, random_start=False)
+    Sweep(asked, dataset, segmenter()).run(tmp_path)
+    subject = Subject.of_sweep(asked, dataset, segmenter(), tmp_path)
+    for name in ("reach", "one_step", "ensemble"):
+        held, said = SEGMENTATION_CHECKS[name].find(subject)
+        assert held is False, f"{name}: {said}"
+
+
+def test_transfer(dataset, tmp_path):
+    models = {"soft": segmenter(), "steep": segmenter(3)}
+    asked = experiment("dag_background", abs_stepsize=0.05)
+    setting = crafting.in_full(asked.attack)
+    asked = dataclasses.replace(asked, attack=setting)
+    crafting.clean(models, asked, dataset, tmp_path)
+    for name in models:
+        crafting.craft(name, models, asked, dataset, tmp_path)
+    table = transfer_matrix.measure(tmp_path, list(models), EPSILONS, "segment")
+    assert set(table["metric"]) == {"dice", "dice_drop", "dice_noisy"}
+    noisy = table[table["metric"] == "dice_noisy"]
+    assert len(noisy) == 2 * 2 * len(EPSILONS)
+    found = runs.load_npz(tmp_path / runs.attack_file("soft", EPSILONS[0]))
+    np.testing.assert_allclose(found["noisy_ssim"], found["ssim"], atol=1e-3)
+    assert (found["ssim"] < 1).any()
+    clean = table[table["source"] == "clean"].set_index("target")["value"]
+    left = table[(table["source"] != "clean") & (table["metric"] == "dice")]
+    assert len(left) == 2 * 2 * len(EPSILONS)
+    for row in left.itertuples():
+        assert row.value <= clean[row.target]
+        lost = table[
+            (table["source"] == row.source)
+            & (table["target"] == row.target)
+            & (table["epsilon"] == row.epsilon)
+            & (table["metric"] == "dice_drop")
+        ]["value"].item()
+        assert lost == pytest.approx(clean[row.target] - row.value)
+    # Both have the same borders, so that what is made on one is as good on the other.
+    assert left["value"].min() < 0.5
+    transfer_matrix.draw(table, list(models), tmp_path / "transfer.png")
+    assert (tmp_path / "transfer.png").stat().st_size
+
+
+def test_page(run, tmp_path):
+    place = page.write([run], tmp_path / "page")
+    assert "data:image" in place.read_text()
+    assert (place.parent / "tables" / "segmentation.csv").is_file()
+    results = reading.read([run])
+    made = sections.read(results, Asked(out=run.root))
+    assert made[0].anchor == "segmentation"
+    blocks = list(made[0].blocks)
+    tables = {block.name: block for block in blocks if isinstance(block, Table)}
+    rows = tables["segmentation"].rows
+    assert [row[1].split(",")[0] for row in rows] == [
+        "no attack",
+        *["dag_background"] * 3,
+        *["pixel_pgd"] * 3,
+    ]
+    assert sum(isinstance(block, Picture) for block in blocks) >= 3
+    assert "trust" in [section.anchor for section in made]
