@@ -51,31 +51,17 @@ def main(
         Exit code.
     """
     default = shards.Preparation(filter=image_filter, fit=fit)
-    parser = _parser(name, default, split_by, figure=draw is not None)
-    parser.description = about
-    options = parser.parse_args(argv)
-    how = {
-        "size": options.size,
-        "fit": options.fit,
-        "filter": options.filter,
-        "turn_inverted": options.turn_inverted,
-        "fractions": tuple(options.split),
-        "seed": options.seed,
-        "shard_size": options.shard_size,
-        "max_rejects": options.max_rejects,
-        "max_megapixels": options.max_megapixels,
-        "workers": options.workers,
-        "near_duplicates": options.near_duplicates,
-        "partial": options.partial,
-    }
+    described = parser(name, default, split_by, figure=draw is not None)
+    described.description = about
+    options = described.parse_args(argv)
 
     def work() -> None:
         if options.raw.is_dir() and not (draw and options.figure):
             writing.require_free(options.out, [options.raw])
-        preparation = shards.Preparation(**how)
+        how = preparation(options)
         rows, rejects = read(options.raw, split_by=options.split_by)
         if draw and options.figure:
-            _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
+            _draw_first(rows, how, draw, options.figure, fitted=draw_fitted)
             return
         writing.write(
             options.out,
@@ -83,12 +69,34 @@ def main(
             classes=classes,
             rows=rows,
             rejects=rejects,
-            how=preparation,
+            how=how,
             tasks=tasks,
             sources=[options.raw],
         )
 
     return run_command(work, debug=options.debug)
+
+
+def preparation(options: argparse.Namespace) -> shards.Preparation:
+    """What the command line says of how rows become records.
+
+    Raises:
+        UserError: What it says does not go together.
+    """
+    return shards.Preparation(
+        size=options.size,
+        fit=options.fit,
+        filter=options.filter,
+        turn_inverted=options.turn_inverted,
+        fractions=tuple(options.split),
+        seed=options.seed,
+        shard_size=options.shard_size,
+        max_rejects=options.max_rejects,
+        max_megapixels=options.max_megapixels,
+        workers=options.workers,
+        near_duplicates=options.near_duplicates,
+        partial=options.partial,
+    )
 
 
 def _draw_first(
@@ -111,9 +119,10 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Help with defaults, its description as it is written."""
 
 
-def _parser(
+def parser(
     name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool
 ) -> argparse.ArgumentParser:
+    """The options that all data sets have; `figure` for the one that draws the preprocessing."""
     parser = Parser(prog=f"attnrobust prepare {name}", formatter_class=_Formatter)
     add = parser.add_argument
     add(
