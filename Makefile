@@ -1,24 +1,27 @@
-# Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.11.
+# Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.11 to 3.13.
 VENV := .venv
 BIN  := $(VENV)/bin
+# Interpreters in the order they are tried, and the versions that will do: requirements.txt knows both sets.
+NAMES := $(PYTHON) python3 python3.11 python3.12 python3.13 python
+VERSIONS := 3.11 3.12 3.13
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # A test process for each core; one that is done takes tests from another.
 SPREAD := -n auto --dist worksteal
-FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD)
+FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD) $(TESTS)
 
-.PHONY: setup demo test test-durations slow check bench docs format clean
+.PHONY: setup demo test test-newest test-durations test-browser slow check bench docs format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
 
 # An interpreter is taken only if it runs: a shim of that name can exist and still do nothing.
 $(VENV)/bin/python:
-	@for name in $(PYTHON) python3.11 python3 python; do \
-	  if $$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+	@for name in $(NAMES); do \
+	  if $$name -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(VERSIONS)".split())' 2>/dev/null; then \
 	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; rm -rf $(VENV); \
 	    echo "error: '$$name -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 1; \
 	  fi; done; \
-	echo "error: Python 3.11 is needed (TensorFlow 2.15 has no build for others); put one on PATH or: make PYTHON=/path/to/python3.11" >&2; exit 1
+	echo "error: Python $(VERSIONS) is needed, one of them; put it on PATH or: make PYTHON=/path/to/python$(lastword $(VERSIONS))" >&2; exit 1
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
@@ -26,8 +29,17 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    $$(sed -n 's/^opencv-python\(==[0-9.]*\).*/opencv-python-headless\1/p' requirements.txt); }
+	@$(BIN)/python -c 'import importlib.util as u; u.find_spec("tensorflow_addons") or exit(1)' || $(ADDONS) || \
+	  echo "tensorflow-addons has no wheel that runs here: our own code takes its place (attnrobust/stack.py)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+# Its last wheels are for Python 3.11. What is used of them is plain Python and operations of TensorFlow,
+# bound to no interpreter, so on newer ones the wheel is placed by hand.
+ADDONS = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+  --implementation cp --python-version 3.11 --abi cp311 --platform manylinux2014_$$(uname -m) \
+  --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+  $$(sed -n 's/^\(tensorflow-addons==[0-9.]*\).*/\1/p' requirements.txt)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@grep -v '^-r' requirements-dev.txt > $(VENV)/dev.txt
@@ -40,12 +52,30 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(FAST)
 
+# The other set of versions, in a venv of its own: the newest of Python 3.13 and 3.12 that is here, pyenv's
+# included. A selection that meets both sets' differences; all of the fast tests: TESTS=tests.
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+test-newest: TESTS = $(addprefix tests/,test_stack.py test_heads.py test_augmentation.py test_outputs.py \
+  test_engine.py test_state.py test_report_figures.py test_export.py)
+test-newest:
+	@for name in python3.13 $(wildcard $(PYENV)/3.13*/bin/python) python3.12 $(wildcard $(PYENV)/3.12*/bin/python); do \
+	  if $$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 12), (3, 13)))' 2>/dev/null; then \
+	    exec $(MAKE) test VENV=.venv-newest PYTHON=$$name TESTS="$(TESTS)"; \
+	  fi; done; echo "left out: the tests on the newer set of versions, neither Python 3.13 nor 3.12 is here"
+
 # The 25 slowest, and what each costs in CPU seconds, processes that it starts included.
 test-durations: $(VENV)/.dev
 	$(FAST) --durations=25 --cpu-durations=25
 
 slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow $(SPREAD)
+	$(BIN)/python -m pytest -m "slow and not browser" $(SPREAD)
+
+# The page in headless Chromium; where root has none it is installed, else the tests say why they skip.
+test-browser: $(VENV)/.dev
+	@command -v chromium chromium-browser google-chrome >/dev/null || [ "$$(id -u)" != 0 ] \
+	  || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; } \
+	  || echo "no Chromium here, and it could not be installed" >&2
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -54,12 +84,12 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(FAST)
 
-# Peers want other packages than ours, so they get a venv of their own. BENCH=--quick for a smoke run.
+# Peers want other packages than ours, and TensorFlow 2.15, so they get a venv of their own. BENCH=--quick for a smoke run.
 bench: .venv-bench/.bench
 	.venv-bench/bin/python -m benchmarks.attack_sweep $(BENCH)
 
 .venv-bench/.bench: requirements-bench.txt requirements.txt
-	$(MAKE) VENV=.venv-bench .venv-bench/.runtime
+	$(MAKE) VENV=.venv-bench VERSIONS=3.11 .venv-bench/.runtime
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements-bench.txt
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps cleverhans==4.0.0
 	@touch $@
@@ -83,7 +113,7 @@ format: $(VENV)/.dev
 DEMO_RUNS = runs/demo/resnet18_gap/seed-0 runs/demo/resnet18_soft_attention/seed-0
 
 clean:
-	rm -rf $(VENV) .venv-bench $(DEMO_RUNS)
+	rm -rf $(VENV) .venv-bench .venv-newest $(DEMO_RUNS)
 	[ ! -f tfrecords/raw/demo/synthetic.json ] || rm -rf tfrecords/raw/demo
 	! grep -qs '"name": "demo"' tfrecords/shards/demo/dataset.json || rm -rf tfrecords/shards/demo
 	[ ! -f reports/demo/report.json ] || rm -rf reports/demo

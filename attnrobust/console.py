@@ -1,4 +1,4 @@
-"""What every command line shares: quiet start, logging, one clear line for each failure."""
+"""What every command line shares: logging, one clear line for each failure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import errno
 import io
 import logging
 import os
+import select
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from attnrobust import stack
 from attnrobust.disk.runs import disk_is_full
-from attnrobust.errors import UserError
+from attnrobust.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger("attnrobust")
 
@@ -32,15 +36,6 @@ PLAIN = (
     errno.EROFS,
     errno.ELOOP,
 )
-
-
-def quiet() -> None:
-    """Silence what libraries say at import; to be called before TensorFlow starts."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # The one place where tensorflow-addons' end-of-life notice is silenced; its last release is
-    # pinned on purpose.
-    warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons", category=UserWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,6 +72,18 @@ class _Stdout(logging.StreamHandler):
         super().handleError(record)
 
 
+def say(before: str = "") -> None:
+    """Write what is logged to stdout, as a command does; each line begins with `before`."""
+    handlers = [each for each in log.handlers if isinstance(each, _Stdout)]
+    for handler in handlers or [_Stdout()]:
+        handler.setFormatter(logging.Formatter(f"{before}%(message)s"))
+    if not handlers:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        # A library that logs through a bare root logger would set one up that repeats our lines.
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
 def run_command(
     work: Callable[[], None],
     *,
@@ -91,17 +98,12 @@ def run_command(
         stopped: What is said of the work after Ctrl-C.
 
     Returns:
-        0 done, 1 the work failed, 130 stopped by Ctrl-C, 141 nobody reads what is said any more.
+        0 done, 1 the work failed, 2 the command is wrong, 130 stopped by Ctrl-C, 141 nobody reads
+        what is said any more.
     """
-    quiet()
+    stack.quiet()
     _show_anything()
-    if not log.handlers:
-        handler = _Stdout()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        # A library that logs through a bare root logger would set one up that repeats our lines.
-        logging.getLogger().addHandler(logging.NullHandler())
+    say()
     try:
         work()
         sys.stdout.flush()
@@ -115,7 +117,7 @@ def run_command(
         message = _in_one_line(error)
         if not message:
             raise
-        return _fail(message, debug)
+        return _fail(message, debug, code=2 if isinstance(error, UsageError) else 1)
     return 0
 
 
@@ -123,10 +125,15 @@ def _unread() -> bool:
     """Whether nobody reads stdout any more, as in `… | head`; what is left then goes nowhere."""
     try:
         sys.stdout.flush()
+        # An unbuffered one has nothing left that could fail.
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), select.POLLOUT)
+        gone = any(found & select.POLLERR for _, found in asked.poll(0))
     except BrokenPipeError:
+        gone = True
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -142,6 +149,16 @@ def _in_one_line(error: BaseException) -> str:
             "--workers"
         )
     return str(error) if isinstance(error, OSError) and error.errno in PLAIN else ""
+
+
+def progress(*given: Any, **named: Any) -> tqdm:
+    """A progress bar, as tqdm draws it, where somebody sees it: on a terminal or in a notebook."""
+    from tqdm import auto
+    from tqdm.asyncio import tqdm_asyncio
+
+    in_notebook = auto.tqdm is not tqdm_asyncio
+    # A terminal's bar is not drawn where stderr goes into a file.
+    return auto.tqdm(*given, **named, disable=False if in_notebook else None)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from attnrobust import stack
+from attnrobust.console import say
 from attnrobust.disk.runs import Run
 from attnrobust.stages.context import RECORDS, REPORTS, RUNS, Context
 from attnrobust.stages.pipeline import run_stages
@@ -43,9 +49,7 @@ def demo(*, images: int) -> Path:
     ham10000.write(RAW, records, name="demo", size=size)
     contexts = [Context(Run.of(experiment, RUNS), records) for experiment in chosen]
     for stages in STAGES:
-        for number, context in enumerate(contexts):
-            log.info("2/3  model %d of %d: %s", number + 1, len(chosen), context.experiment.name)
-            run_stages(context, stages)
+        _all(contexts, stages)
     log.info("3/3  report")
     path = page.write(
         [context.run for context in contexts],
@@ -54,3 +58,38 @@ def demo(*, images: int) -> Path:
     )
     log.info("demo done in %.0f s: open %s", time.monotonic() - start, path.resolve())
     return path
+
+
+def _all(contexts: Sequence[Context], stages: Sequence[str]) -> None:
+    """Each model's stages, one model after another or side by side."""
+    if _processes() == 1:
+        for context in contexts:
+            _one(context, stages)
+        return
+    # One such small network leaves a third of two cores idle. A process is started afresh, since
+    # TensorFlow does not survive a fork.
+    with ProcessPoolExecutor(len(contexts), multiprocessing.get_context("spawn"), _begin) as pool:
+        for done in [pool.submit(_beside, context, stages) for context in contexts]:
+            done.result()
+
+
+def _processes() -> int:
+    """One where there is one core, or a GPU: the first process takes all of its memory."""
+    gpus = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("kfd")]
+    return 1 if gpus or os.cpu_count() == 1 else 2
+
+
+def _begin() -> None:
+    """In a process of its own: no bars, which would write over each other; lines stay whole."""
+    os.environ["TQDM_DISABLE"] = "1"
+    stack.quiet()
+
+
+def _beside(context: Context, stages: Sequence[str]) -> None:
+    say(f"{context.experiment.name}: ")
+    run_stages(context, stages)
+
+
+def _one(context: Context, stages: Sequence[str]) -> None:
+    log.info("2/3  %s: %s", context.experiment.name, ", ".join(stages))
+    run_stages(context, stages)

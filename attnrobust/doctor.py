@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import experiments
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.disk import provenance
 from attnrobust.errors import UserError
 from attnrobust.stages.context import records_of
@@ -63,6 +63,9 @@ def doctor(records: Path, *, models: bool = False) -> None:
     log.info("python %s, %s", platform.python_version(), platform.platform())
     for package, version in provenance.versions().items():
         log.info("  %-20s %s", package, version)
+    log.info("  %-20s %s", "Keras at work", stack.keras())
+    if not stack.has_addons():
+        log.info("without tensorflow-addons our own code takes its place: warping.py, kappa.py")
     _devices()
     _records(records)
     if models:

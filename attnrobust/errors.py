@@ -9,5 +9,9 @@ class UserError(Exception):
     """
 
 
+class UsageError(UserError):
+    """The command itself is wrong, whatever there is on disk: it exits with code 2."""
+
+
 class Unfinished(UserError):
     """A stage's result is not there, or was made of other than what is there now."""

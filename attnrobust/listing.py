@@ -29,6 +29,7 @@ TABLES = {
     "losses": "training.losses.LOSSES",
     "metrics": "measures.metrics.METRICS",
     "optimizers": "training.optimizers.OPTIMIZERS",
+    "preprocessings": "models.adopted.preprocessing.PREPROCESSING",
     "pixel-losses": "attacks.segmentation.losses.PIXEL_LOSSES",
     "sampling": "data.sampling.SAMPLING",
     "segmentation-attacks": "attacks.segmentation.methods.SEGMENTATION_ATTACKS",

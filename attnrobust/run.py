@@ -15,6 +15,9 @@ from attnrobust.stages.context import RECORDS, RUNS, Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order, run_stages
 from attnrobust.studies import search
 
+# A model that was trained elsewhere has a command of its own: attnrobust test.
+EXPERIMENTAL = {name: stage for name, stage in STAGES.items() if name != "adopt"}
+
 
 def main(
     experiment: config.Experiment,
@@ -32,20 +35,42 @@ def main(
         prog: How it was called.
     """
     where = f"{experiment.data.dataset}.{experiment.name}"
+    parser = _parser(prog or f"python -m experiments {where}", about)
+    options = parser.parse_args(argv)
+    stages = _stages(parser, options)
+
+    def work() -> None:
+        context = _context(experiment, options, where)
+        if "search" in options.stage:
+            search.search(
+                context,
+                options.grid,
+                options.folds,
+                train=lambda cell: run_stages(cell, ["train"]),
+                words=search.without(parser.prog, options),
+            )
+            return
+        run_stages(context, stages)
+
+    return run_command(work, debug=options.debug)
+
+
+def _parser(prog: str, about: str | None) -> Parser:
+    """All that can be said after an experiment's name."""
     parser = Parser(
-        prog=prog or f"python -m experiments {where}",
+        prog=prog,
         description=about,
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(
             f"{name:<10}{stage.__doc__}"
-            for name, stage in {**STAGES, "search": search.search}.items()
+            for name, stage in {**EXPERIMENTAL, "search": search.search}.items()
         ),
     )
     add = parser.add_argument
     add(
         "stage",
         nargs="+",
-        choices=[*STAGES, "all", "search"],
+        choices=[*EXPERIMENTAL, "all", "search"],
         help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
     )
     add(
@@ -81,7 +106,11 @@ def main(
     )
     add("--debug", action="store_true", help="show tracebacks")
     search.add_options(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def _stages(parser: Parser, options: argparse.Namespace) -> list[str]:
+    """The stages in order; what does not go together ends here, with code 2."""
     search.refuse_mixture(parser, options)
     stages = in_order(options.stage)
     if options.label and not {"attack", "check", "explain"} & set(stages):
@@ -92,21 +121,7 @@ def main(
             "--strategy multi_worker is for 'train' alone, without --force; the later "
             "stages run on one machine"
         )
-
-    def work() -> None:
-        context = _context(experiment, options, where)
-        if "search" in options.stage:
-            search.search(
-                context,
-                options.grid,
-                options.folds,
-                train=lambda cell: run_stages(cell, ["train"]),
-                words=search.without(parser.prog, options),
-            )
-            return
-        run_stages(context, stages)
-
-    return run_command(work, debug=options.debug)
+    return stages
 
 
 def _context(experiment: config.Experiment, options: argparse.Namespace, where: str) -> Context:

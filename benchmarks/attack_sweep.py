@@ -29,12 +29,11 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import config, keyed
-from attnrobust import console as commands
+from attnrobust import config, keyed, stack
 from attnrobust.disk import runs
 from attnrobust.stages import pipeline
 
-commands.quiet()
+stack.quiet()
 
 import eagerpy as ep  # noqa: E402
 import foolbox  # noqa: E402

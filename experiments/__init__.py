@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from pathlib import Path
 from types import ModuleType
 
 from attnrobust import config
 from attnrobust.config import Experiment
+from attnrobust.errors import UsageError, UserError
 from experiments.variants import made
+
+log = logging.getLogger("attnrobust")
 
 
 def known() -> list[str]:
@@ -26,7 +30,7 @@ def load(name: str) -> Experiment:
     Raises:
         UserError: No such experiment; the message has near misses and the known ones.
     """
-    module = config.lookup("experiment", _modules(), name)
+    module = _module(name)
     dataset, _, own = name.partition(".")
     if own in getattr(module, "VARIANTS", {}):
         return made(module.VARIANTS, own, dataset)
@@ -42,7 +46,7 @@ def about(name: str) -> str:
     Raises:
         UserError: As `load`.
     """
-    module = config.lookup("experiment", _modules(), name)
+    module = _module(name)
     own = name.partition(".")[2]
     shared = inspect.cleandoc(module.__doc__ or "")
     if own not in getattr(module, "VARIANTS", {}):
@@ -51,12 +55,23 @@ def about(name: str) -> str:
     return text.replace("NAME", own)
 
 
+def _module(name: str) -> ModuleType:
+    try:
+        return config.lookup("experiment", _modules(), name)
+    except UserError as error:
+        raise UsageError(str(error)) from None
+
+
 def _modules() -> dict[str, ModuleType]:
     """The module of each experiment, by its name, in alphabetical order."""
     found: dict[str, ModuleType] = {}
     for path in Path(__file__).parent.glob("*/[!_]*.py"):
         dataset = path.parent.name
-        module = importlib.import_module(f"experiments.{dataset}.{path.stem}")
+        try:
+            module = importlib.import_module(f"experiments.{dataset}.{path.stem}")
+        except Exception as error:  # A half-written file must not take the others with it.
+            log.warning("warning: %s: left out: %s: %s", path, type(error).__name__, error)
+            continue
         alone = [path.stem] if hasattr(module, "EXPERIMENT") else []
         found |= {f"{dataset}.{own}": module for own in getattr(module, "VARIANTS", alone)}
     return dict(sorted(found.items()))

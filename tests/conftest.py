@@ -15,10 +15,9 @@ import pytest
 # Two test processes share two cores, and so do the processes that they start.
 os.environ.update(TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1")
 
-from attnrobust import config
-from attnrobust import console as commands
+from attnrobust import config, stack
 
-commands.quiet()
+stack.quiet()
 
 pytest.register_assert_rewrite("attack_helpers", "command_helpers", "training_helpers")
 
@@ -221,6 +220,7 @@ def cheap_pages() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "RESAMPLES", 20)
         patch.setattr(pictures, "FigureCanvasAgg", Blank)
+        patch.setattr(pictures, "vector", lambda *_: b"")
         yield
 
 

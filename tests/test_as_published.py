@@ -13,11 +13,11 @@ from page_helpers import tables
 from test_report import make_run
 
 import experiments
+from attnrobust.disk import conditions
 from attnrobust.disk.runs import Run, load_json, save_json, save_text
 from attnrobust.report import paper_tables, papers, reading, readings
 from attnrobust.report.blocks import Asked
 from attnrobust.report.page import write
-from attnrobust.stages import conditions
 
 TWELVE = [name for name in experiments.known() if name.endswith("_as_published")]
 MARK = "through-softmax"

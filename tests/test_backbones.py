@@ -13,7 +13,14 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.models.backbones import BACKBONES, efficientnet, inception, mobilenet, resnet
+from attnrobust.models.backbones import (
+    BACKBONES,
+    efficientnet,
+    inception,
+    inception_v4,
+    mobilenet,
+    resnet,
+)
 from attnrobust.models.backbones.base import Preprocessing
 from attnrobust.models.build import build
 from attnrobust.models.heads import HEADS
@@ -39,6 +46,7 @@ MAPS = {
     ("mobilenet", "full"): (7, 7, 1024),
     ("resnet18", "full"): (7, 7, 512),
     ("inception_v3", "full"): (8, 8, 2048),
+    ("inception_v4", "full"): (8, 8, 1536),
     ("efficientnet_b0", "full"): (7, 7, 1280),
     ("efficientnet_b1", "full"): (8, 8, 1280),
     ("efficientnet_b2", "full"): (9, 9, 1408),
@@ -119,7 +127,7 @@ def test_a_cut_down_efficientnet_is_that_of_keras_on_standardised_images(
 
 
 def test_every_family_is_in_the_table() -> None:
-    families = (resnet, inception, mobilenet, efficientnet)
+    families = (resnet, inception, inception_v4, mobilenet, efficientnet)
     assert [name for family in families for name in family.ROWS] == NAMES
 
 
@@ -200,13 +208,56 @@ def test_the_shortcut_of_narrow_networks_is_the_same_function(
     np.testing.assert_allclose(pooled(batch), strided(batch), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("uncut", ["inception_v4"], indirect=True)
+def test_inception_v4_has_the_layers_of_the_paper_and_the_size_that_is_published(
+    uncut: tuple[str, keras.Model],
+) -> None:
+    """Shapes at 299 px as in figures 3 to 9."""
+    _, network = uncut
+    shapes = {
+        "stem_1_relu": (149, 149, 32),
+        "stem_2_relu": (147, 147, 32),
+        "stem_3_relu": (147, 147, 64),
+        "mixed_3a": (73, 73, 160),
+        "mixed_4a": (71, 71, 192),
+        "mixed_5a": (35, 35, 384),
+        "mixed_5e": (35, 35, 384),
+        "mixed_6a": (17, 17, 1024),
+        "mixed_6h": (17, 17, 1024),
+        "mixed_7a": (8, 8, 1536),
+        "mixed_7d": (8, 8, 1536),
+    }
+    assert {name: network.get_layer(name).output.shape[1:] for name in shapes} == shapes
+    convolutions = [each for each in network.layers if isinstance(each, keras.layers.Conv2D)]
+    assert len(convolutions) == 3 + 1 + 6 + 1 + 4 * 7 + 4 + 7 * 10 + 6 + 3 * 10
+    # timm's inception_v4 has 42,679,816 with its 1,537,000 of the top; its batch normalisations
+    # have a scale and a shift, ours, as the authors', only the shift.
+    kernels, shifts = (
+        sum(weight.shape.num_elements() for weight in network.weights if kind in weight.name)
+        for kind in ("kernel", "beta")
+    )
+    assert kernels + 2 * shifts == 42_679_816 - 1_537_000
+    trainable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
+    assert trainable == kernels + shifts
+
+
+@pytest.mark.slow
+def test_inception_v4_answers_on_its_smallest_images(rng: np.random.Generator) -> None:
+    model = config.Model("inception_v4", "gap", weights="none", width=0.03)
+    network = build(model, classes=3, image_size=75)
+    logits = network(rng.random((2, 75, 75, 3), dtype=np.float32))
+    assert logits.shape == (2, 3)
+    assert np.isfinite(logits).all()
+    assert np.ptp(logits, axis=0).min() > 0, "another image, another answer"
+
+
 @pytest.mark.parametrize("name", ["mobilenet", "resnet18"])
 def test_width_scales_the_filters(name: str) -> None:
     narrow = _network(name, size=64, width=0.25)
     assert narrow.output.shape[-1] * 4 == MAPS[name, "full"][-1]
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"mobilenet", "resnet18"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"mobilenet", "resnet18", "inception_v4"}))
 def test_width_is_refused_where_there_is_one(name: str) -> None:
     with pytest.raises(UserError, match=rf"model\.width = 0\.5: {name}"):
         _network(name, width=0.5)
@@ -217,12 +268,13 @@ def test_width_too_small_for_mobilenet() -> None:
         _network("mobilenet", width=0.01)
 
 
-def test_imagenet_weights_of_an_odd_width_or_of_resnet18_do_not_exist() -> None:
+def test_imagenet_weights_of_an_odd_width_or_of_our_own_networks_do_not_exist() -> None:
     images = keras.Input((64, 64, 3))
     with pytest.raises(UserError, match="ImageNet weights of mobilenet exist for"):
         BACKBONES["mobilenet"].build(images, 0.3, "imagenet")
-    with pytest.raises(UserError, match="none for resnet18"):
-        BACKBONES["resnet18"].build(images, 1.0, "imagenet")
+    for name in ("resnet18", "inception_v4"):
+        with pytest.raises(UserError, match=f"none for {name}"):
+            BACKBONES[name].build(images, 1.0, "imagenet")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +290,8 @@ def test_failed_download_names_the_file_and_the_way_out(
     def no_network(name: str, origin: str, **_: object) -> str:
         raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] unknown host")
 
-    monkeypatch.setattr("keras.src.utils.data_utils.get_file", no_network)
+    at_work = keras.Model.__module__.partition(".")[0]
+    monkeypatch.setattr(f"{at_work}.src.utils.data_utils.get_file", no_network)
     with pytest.raises(UserError) as caught:
         BACKBONES[name].build(keras.Input((128, 128, 3)), width, "imagenet")
     message = str(caught.value)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 import experiments
 import tfrecords
 from attnrobust import __version__, cli, listing
-from attnrobust.cli import COMMANDS
+from attnrobust.commands import COMMANDS
 
 HANDED_ON = [name for name, row in COMMANDS.items() if row.hand_on]
 
@@ -126,3 +128,49 @@ def test_help_starts_without_what_is_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "demo.resnet18_gab", "train"],
+        ["study", "demo.resnet18_gab", "--out", "page"],
+        ["doctor", "--experiment", "demo.resnet18_gab"],
+        ["doctor", "--set", "training.epochs=1"],
+    ],
+)
+def test_a_wrong_command_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = cli.main(words)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "demo.resnet18_gap" in said or "--experiment" in said
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_whoever_reads_no_further_sees_no_traceback(unbuffered: str) -> None:
+    """As in `| head`, also where Python keeps no output back that could fail later."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "attnrobust", "list", "experiments"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    ) as command:
+        assert command.stdout
+        command.stdout.close()
+        assert command.stderr
+        assert command.stderr.read() == b""
+        assert command.wait() == 141
+
+
+def test_a_half_written_experiment_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "skin").mkdir()
+    (tmp_path / "skin" / "broken.py").write_text("EXPERIMENT = nothing\n")
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(tmp_path)])
+    monkeypatch.setattr(experiments, "__file__", str(tmp_path / "__init__.py"))
+    assert experiments.known() == []
+    assert "broken.py: left out: NameError: name 'nothing' is not defined" in caplog.text

@@ -18,7 +18,7 @@ from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.stages import pipeline
+from attnrobust.stages import pipeline, surrogate
 from attnrobust.stages.context import Context
 from attnrobust.training import batchnorm, fit
 from attnrobust.training.validation import Validation
@@ -41,20 +41,20 @@ def test_a_surrogate_learned_from_the_same_images_in_earnest(
         ["name=d", "data.image_size=64"],
     ):
         made(tiny, records_folder, tmp_path, *settings)
-    assert context.surrogate(dataset) is None
-    assert context.surrogate(dataclasses.replace(dataset, hash="another")) is None
+    assert surrogate.find(context, dataset) is None
+    assert surrogate.find(context, dataclasses.replace(dataset, hash="another")) is None
     made(tiny, records_folder, tmp_path, "seed=1")
-    assert context.surrogate(dataset)["run"] == "tiny/seed-1", "better than nothing"
+    assert surrogate.find(context, dataset)["run"] == "tiny/seed-1", "better than nothing"
     other = made(tiny, records_folder, tmp_path, "name=z")
-    found = context.surrogate(dataset)
+    found = surrogate.find(context, dataset)
     assert found == {"run": "z/seed-0", "weights": runs.digest(other.run.path("train/weights.h5"))}
     fewer = dataclasses.replace(
         context,
         run=Run(context.run.root, config.with_settings(context.experiment, ["data.limit=8"])),
     )
-    assert fewer.surrogate(dataset) == found, "a limit of the attack's only chooses images"
+    assert surrogate.find(fewer, dataset) == found, "a limit of the attack's only chooses images"
     runs.save_json(tmp_path / "demo" / "broken" / "seed-0" / "config.json", {})
-    assert context.surrogate(dataset) == found
+    assert surrogate.find(context, dataset) == found
     assert "no adversarials are taken from that run: " in caplog.text
 
 

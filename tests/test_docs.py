@@ -20,9 +20,9 @@ import pytest
 import experiments
 from attnrobust import cli, config, run
 from attnrobust.corruptions import __main__ as sheet
-from attnrobust.data import corrupted, prepare
+from attnrobust.data import corrupted, prepare, records
 from attnrobust.errors import UserError
-from tfrecords import synthetic
+from tfrecords import own, synthetic
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -152,7 +152,7 @@ def parse(words: Sequence[str]) -> None:
 @pytest.fixture
 def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are parsed; what they would then do is left out."""
-    for module in (cli, run, prepare, corrupted, sheet):
+    for module in (cli, run, prepare, own, corrupted, sheet):
         monkeypatch.setattr(module, "run_command", lambda work, **how: 0)
     monkeypatch.setattr(synthetic, "write_dataset", lambda *place, **how: None)
 
@@ -229,7 +229,11 @@ def alike(message: str, text: str) -> bool:
 
 def test_the_reader_of_own_data_reads_a_folder(tmp_path: Path) -> None:
     page = (ROOT / "docs/own-data.md").read_text()
-    (code,) = (block for language, block in FENCE.findall(page) if language == "python")
+    (code,) = (
+        block
+        for language, block in FENCE.findall(page)
+        if language == "python" and "prepare.main" in block
+    )
     (tmp_path / "mine.py").write_text(code)
     folder = tmp_path / "raw"
     (folder / "images").mkdir(parents=True)
@@ -249,6 +253,26 @@ def test_the_reader_of_own_data_reads_a_folder(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         reader.main(["--help"])
     assert ended.value.code == 0
+
+
+def test_the_lines_on_own_images_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/own-data.md").read_text()
+    (code,) = (
+        block
+        for language, block in FENCE.findall(page)
+        if language == "python" and "own.read" in block
+    )
+    for value, name in enumerate(("x/a", "x/b", "y/c", "y/d")):
+        path = tmp_path / "my_images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((8, 8, 3), 50 * value, np.uint8))
+    (tmp_path / "lines.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    loaded(tmp_path / "lines.py")
+    assert "0 x (2), 1 y (2)" in capsys.readouterr().out
+    assert records.load(tmp_path / "records").count("test") == 4
 
 
 def test_every_package_has_a_page_in_the_reference() -> None:

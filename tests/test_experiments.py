@@ -97,7 +97,7 @@ def test_help_behind_a_name_says_what_it_claims(capsys: pytest.CaptureFixture[st
 
 
 def test_an_unknown_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eyepacs.balance_focl", "train"]) == 1
+    assert main(["eyepacs.balance_focl", "train"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith(

@@ -70,7 +70,7 @@ def test_contract_of_every_explanation(name, model, images):
     alone = heatmaps(name, model, of(model, images[2:3], targets[2:3], first=2), FEW)
     for key, maps in kept.items():
         np.testing.assert_array_equal(again[key], maps)
-        close = {"rtol": 1e-3, "atol": 1e-5 * found["heatmap"].max()}
+        close = {"rtol": 1e-3, "atol": 1e-5 * float(found["heatmap"].max())}
         np.testing.assert_allclose(alone[key][0], maps[2], **close)
 
 
@@ -197,7 +197,7 @@ def test_stage_keeps_signed_maps_their_scale_and_completeness(
         for key in ("heatmap", "signed") if row.signed else ("heatmap",):
             assert found[key].dtype == np.float16
             unscaled = found[key].astype(np.float32) / found["scale"][:, None, None]
-            atol = 1e-3 * expected["heatmap"].max()
+            atol = 1e-3 * float(expected["heatmap"].max())
             np.testing.assert_allclose(unscaled, expected[key], rtol=1e-3, atol=atol)
     found = runs.load_npz(tmp_path / "explain" / "integrated_gradients-clean.npz")
     np.testing.assert_array_equal(found["completeness_error"] >= 0, True)

@@ -46,15 +46,25 @@ def _features(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def _circulating(kernel: np.ndarray, bias: np.ndarray, features: tf.Tensor) -> tuple:
-    """The layer in circulation, with a real 3-D convolution."""
-    channels, maps = kernel.shape[0], kernel.shape[-1]
-    convolution = keras.layers.Conv3D(
-        maps, (channels, 3, 3), strides=(1, 1, channels), padding="same"
+    """The layer in circulation: a 3-D convolution of (h, w, channels), written out.
+
+    Kernel (C, 3, 3, 1, K) lies over height, width and channels in this order, stride C over the
+    channels, 'same' padding. It is not asked of TensorFlow: 2.16 to 2.21 give wrong numbers for
+    such strides, and so does 2.15 without oneDNN.
+    """
+    (height, width, channels), kernel = features.shape[1:], kernel[:, :, :, 0]
+    # 'same' at stride 1: C - 1 rows and 2 columns more in all, the odd one behind.
+    rows = ((channels - 1) // 2, channels // 2)
+    # At stride C: one place, whose 3 channels begin before the first if there are fewer than 3.
+    deep = max(3 - channels, 0)
+    around = [[0, 0], rows, [1, 1], [deep // 2, deep - deep // 2]]
+    volume = tf.pad(features, around)[..., :3]
+    scores = bias + sum(
+        tf.einsum("bhwc,ck->bhwk", volume[:, y : y + height, x : x + width], kernel[y, x])
+        for y in range(channels)
+        for x in range(3)
     )
-    volume = features[..., None]
-    convolution.build(volume.shape)
-    convolution.set_weights([kernel, bias])
-    return _attend(convolution(volume)[:, :, :, 0], features)
+    return _attend(scores, features)
 
 
 SHAPES = [

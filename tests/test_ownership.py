@@ -351,6 +351,7 @@ def test_make_clean_removes_what_make_made_and_no_raw_data(tmp_path: Path) -> No
     made_by_make = [
         ".venv/x",
         ".venv-bench/x",
+        ".venv-newest/x",
         "tfrecords/raw/demo/synthetic.json",
         "tfrecords/shards/demo/dataset.json",
         "reports/demo/report.json",

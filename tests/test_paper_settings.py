@@ -9,6 +9,8 @@ import pytest
 
 import experiments
 from attnrobust.data import writing
+from attnrobust.models.backbones import BACKBONES
+from attnrobust.training import optimizers
 
 WU = ("wu_flip", "wu_scale", "wu_shift", "wu_rotate", "wu_shear", "wu_brightness", "wu_contrast")
 # Saved with their corruptions: "no other data augmentation is added" (section 4).
@@ -79,3 +81,28 @@ def test_the_balanced_subset_is_cropped_to_the_centre_as_in_its_paper(drawn, tmp
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("tfrecords.ham10000_balanced", run_name="__main__")
     assert (ended.value.code, made[0].fit) == (0, "crop")
+
+
+PASCHALI = [name for name in experiments.known() if ".paschali_" in name]
+
+
+@pytest.mark.parametrize("name", PASCHALI)
+def test_paschali_s_networks_train_as_in_its_section_3(name):
+    made = of(name)
+    training = made.training
+    assert (training.optimizer, training.learning_rate) == ("sgd", 0.01)
+    assert optimizers.MOMENTUM == 0.9
+    stalled = [1.0] * 6
+    assert optimizers.rate(training, 5, stalled[:5]) == 0.01
+    assert optimizers.rate(training, 6, stalled) == pytest.approx(0.001), "it decays"
+    assert (training.loss, training.class_weights) == ("cross_entropy", "inverse_frequency")
+    assert (made.model.head, made.model.dropout) == ("gap_dropout", 0.8)
+    affine = {"flip", "rotate", "zoom", "shift", "wu_shear"}
+    assert set(training.augmentation) == affine, "no colours"
+    assert made.data.image_size == BACKBONES[made.model.backbone].size
+
+
+def test_paschali_s_three_networks_are_there_for_both_data_sets():
+    backbones = [(of(name).data.dataset, of(name).model.backbone) for name in PASCHALI]
+    three = ("inception_v3", "inception_v4", "mobilenet")
+    assert backbones == [(data, each) for data in ("dermofit", "ham10000") for each in three]

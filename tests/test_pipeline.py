@@ -17,7 +17,7 @@ import tensorflow as tf
 from training_helpers import leave_uncompiled
 
 from attnrobust import cli as program
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.attacks.methods import settled
 from attnrobust.config.smoke import smoke
 from attnrobust.data import inputs, records
@@ -205,7 +205,8 @@ def test_every_stage_leaves_its_files(walked, run):
     assert "robust accuracy" in pages[0].read_text().lower()
     provenance = runs.load_json(run.path("provenance.json"))
     assert provenance["dataset"]["classes"] == ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
-    assert provenance["packages"]["tensorflow"] == "2.15.1"
+    assert provenance["packages"]["tensorflow"] == tf.__version__
+    assert provenance["keras"] == stack.keras()
 
 
 def test_measurements_hold_the_clean_and_every_attack_condition(run):

@@ -123,8 +123,8 @@ def test_of_several_files_of_a_name_the_data_sets_own_is_taken(tmp_path: Path) -
 
 
 def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a_left.dcm").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"no \.jpg image in .*; there are 1 \.dcm files; \.jpg, "):
+    (tmp_path / "a_left.nii").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no \.jpg image in .*; there are 1 \.nii files; \.jpg, "):
         raw.images_in(tmp_path, [""], (".jpg",))
     (tmp_path / "b_left.png").write_bytes(b"x")
     found = raw.images_in(tmp_path, [""], (".jpg",))
@@ -134,7 +134,7 @@ def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
     assert paths == {3: tmp_path / "b_left.png"}
     assert all(reject.missing for reject in rejects)
     assert [reject.reason for reject in rejects] == [
-        f"a_left.dcm is there; {', '.join(images.SUFFIXES)} are read",
+        f"a_left.nii is there; {', '.join(images.SUFFIXES)} are read",
         "no image file of this name",
         "no image file of this name; b_left.png is there",
     ]
@@ -246,7 +246,7 @@ def other_format(kind: str) -> bytes:
     ("content", "reason"),
     [
         (b"", "zero bytes"),
-        (b"lesion_id,image_id\n" * 50, "^not a JPEG, PNG, TIFF, BMP, WebP or PPM image$"),
+        (b"lesion_id,image_id\n" * 50, "^not a JPEG, PNG, TIFF, BMP, WebP, PPM or DICOM image$"),
         (b"\xff\xd8\xff", "not a JPEG|damaged"),
         (encoded(colours(1, 64, 64))[: len(encoded(colours(1, 64, 64))) // 2], "truncated"),
         (encoded(colours(1, 64, 64))[:-2], "truncated"),
@@ -257,7 +257,7 @@ def other_format(kind: str) -> bytes:
         (sixteen_bits(3), "more than 8 bits"),
         (sixteen_bits(4), "more than 8 bits"),
         (other_format("GIF"), "^is a GIF; expected a JPEG, PNG, "),
-        (bytes(128) + b"DICM" + bytes(99), "^is a DICOM file; expected"),
+        (bytes(128) + b"DICM" + bytes(99), "^DICOM without pixel data"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "^is a Git LFS pointer"),
         (b"\n<!DOCTYPE html><html>", "^is a web page"),
         (other_format("TIFF")[:-300], "truncated"),

@@ -214,7 +214,7 @@ def test_a_later_report_leaves_nothing_of_an_earlier_one_and_nothing_else_goes(
 
 def test_pages_bytes_are_shared_among_the_photographs(several: list[Run]) -> None:
     results = reading.read(several)
-    # 4 for the strip and comparisons; one sheet at two epsilons for each of the two runs.
-    assert galleries.expected_photos(results) == 4 + 2 * 2
+    # 4 for the strip and comparisons; one sheet, at the telling epsilon, for each of the two runs.
+    assert galleries.expected_photos(results) == 4 + 2
     assert [row[0] for row in tables.models(results).rows] == ["tiny_gap", "tiny_attention"]
     assert np.isfinite([each.clean["accuracy"].value for each in results]).all()

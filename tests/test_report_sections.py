@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from test_report import make_run
 
 from attnrobust.disk.runs import load_json, save_json
@@ -43,6 +44,7 @@ ALL: tuple[blocks.Block, ...] = (
     blocks.Details("opens", (picture("second"), table("second")), open=True),
     picture("third"),
     table("third"),
+    blocks.Live(Markup("<i>lives</i>")),
 )
 
 
@@ -62,6 +64,7 @@ def test_every_kind_of_block_is_drawn_and_numbered_in_the_pages_order(
         '<tr><th scope="row">name</th><td>value</td></tr>',
         '<tr class="warn"><th scope="row">shaky</th></tr>',
         "<details open>\n<summary>opens</summary>",
+        "<i>lives</i>",
         '<a href="#mine">My own</a>',
         '<section id="mine">\n<h2>My own</h2>',
         *(f"<b>Figure {n}.</b> caption of {name}" for n, name in NUMBERED),
@@ -91,9 +94,11 @@ def test_the_album_numbers_what_it_writes_and_photographs_keep_to_their_bytes(
     photo = album.add(Picture("photo", noise, "alt", "caption", 32, photo=True))
     assert (curve.number, photo.number) == (1, 2)
     assert (curve.width, curve.height) == (32, 32), "64 pixels at 32 wide"
-    assert curve.source.startswith("data:image/png")
-    assert photo.source.startswith("data:image/jpeg")
-    assert album.names == ["curve.png", "photo.png"]
+    assert curve.source.startswith("data:image/webp")
+    assert len(photo.source) < 2000 * 4 / 3 + 30 < len(curve.source), "curves lose nothing"
+    far = album.add(Picture("far", noise, "alt", "caption", 32, photo=True, linked=True))
+    assert far.source == "figures/far.png"
+    assert album.names == ["curve.png", "photo.png", "far.png"]
     assert (tmp_path / "photo.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -115,7 +120,7 @@ def test_splits_are_counted_once_for_the_same_records(tmp_path: Path) -> None:
 def test_page_and_template_name_no_section(tmp_path: Path) -> None:
     results = reading.read([make_run(tmp_path)])
     found = sections.read(results, Asked(tmp_path))
-    assert len(found) == 8
+    assert len(found) == 9
     code = Path(page.__file__)
     template = code.with_name("page.html.j2").read_text()
     for part in found:

@@ -449,6 +449,7 @@ def test_provenance_tells_command_code_versions_machine_and_data() -> None:
         "revision",
         "python",
         "packages",
+        "keras",
         "machine",
         "devices",
         "dataset_hash",

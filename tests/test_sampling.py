@@ -265,7 +265,7 @@ def test_a_run_starts_from_another_of_the_same_seed(
     with pytest.raises(
         UserError,
         match=r"^training\.start = first: no run .*seed-3; .*trained "
-        r"one: python -m experiments demo\.first train --seed 3",
+        r"one: python -m attnrobust run demo\.first train --seed 3",
     ):
         fit.train(again, dataset, second.path("train"), tf.distribute.get_strategy())
     one = tf.distribute.get_strategy()

@@ -15,7 +15,6 @@ from attnrobust.disk.files import save_text
 from attnrobust.errors import UserError
 from attnrobust.stages.ready import ready
 from attnrobust.studies import study
-from experiments.__main__ import main
 
 NAMES = ["a.one", "a.two", "b.one"]
 
@@ -38,9 +37,9 @@ def test_patterns_name_experiments_and_their_records(
 
 
 def test_a_pattern_without_an_experiment_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^c\.\*: no such experiment; expected some of a\.one"):
+    with pytest.raises(UserError, match=r"^c\.\*: no such experiment; attnrobust list"):
         study.chosen(["a.one", "c.*"], NAMES)
-    with pytest.raises(UserError, match=r"^c\.one: no such experiment"):
+    with pytest.raises(UserError, match=r"^c\.one: no such experiment; did you mean .*a\.one"):
         study.chosen(["c.one@x"], NAMES)
 
 
@@ -61,7 +60,7 @@ def test_a_seed_after_the_other_as_if_called_by_hand() -> None:
         "r/eyepacs/mobilenet_gap/seed-3",
     ]
     assert " ".join(found[3][1]) == (
-        "-m experiments eyepacs.mobilenet_gap train predict --seed 3 "
+        "-m attnrobust run eyepacs.mobilenet_gap train predict --seed 3 "
         "--runs r --records x --set training.epochs=2"
     )
 
@@ -98,9 +97,9 @@ def test_a_study_trains_goes_on_and_ends_with_a_page(
 
     def here(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         """The same command line in this process, where the small network is known."""
-        if words[:3] != [sys.executable, "-m", "experiments"]:
+        if words[:4] != [sys.executable, "-m", "attnrobust", "run"]:
             return real(words, **options)
-        return subprocess.CompletedProcess(words, main(words[3:]))
+        return subprocess.CompletedProcess(words, __main__.main(words[3:]))
 
     monkeypatch.setattr(subprocess, "run", here)
     settings = [
@@ -145,7 +144,7 @@ def test_each_walk_is_a_process_whose_failure_is_told(
     assert __main__.main([*words, "--out", str(tmp_path / "page")]) == 1
     said = capfd.readouterr().err.splitlines()
     assert "resnet18_gap" in said[0], "the process' own line"
-    assert said[-1].startswith("error: 1 of 1 runs failed: python -m experiments")
+    assert said[-1].startswith("error: 1 of 1 runs failed: python -m attnrobust run")
 
 
 def test_a_study_goes_on_after_a_failure_and_says_which_failed(

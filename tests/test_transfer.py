@@ -22,7 +22,7 @@ from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 from attnrobust.run import main
-from attnrobust.stages import pipeline
+from attnrobust.stages import pipeline, surrogate
 from attnrobust.stages.context import Context
 from attnrobust.studies import transfer_matrix as matrix
 from attnrobust.studies.transfer import transfer
@@ -31,7 +31,7 @@ from experiments.demo import resnet18_gap, resnet18_soft_attention
 SETTINGS = ["attack.epsilons=0.01,0.05", "attack.steps=5", "attack.rel_stepsize=0.5"]
 
 
-def train(module, records, folder):
+def train(module, records, folder, *more):
     words = [
         "train",
         "--smoke",
@@ -55,6 +55,7 @@ def train(module, records, folder):
         "data.limit=100",
         "--set",
         "model.backbone=small",
+        *more,
     ]
     assert main(module.EXPERIMENT, words) == 0
 
@@ -153,8 +154,8 @@ def test_a_check_loads_its_surrogate_from_the_runs_beside_it(trained, records_fo
     """Which one it is stands in test_context; a smoke run is none."""
     one, two = (Context(run, records_folder) for run in runs.find_runs([trained]))
     dataset = one.dataset()
-    assert one.surrogate(dataset) is None
-    name, load = one.loaded({"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
+    assert surrogate.find(one, dataset) is None
+    name, load = surrogate.loaded(one, {"run": "resnet18_soft_attention-smoke/seed-0"}, dataset)
     assert name == "resnet18_soft_attention-smoke, seed 0"
     for mine, theirs in zip(
         load().model.get_weights(), two.trained(dataset).model.get_weights(), strict=True

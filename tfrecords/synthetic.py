@@ -19,9 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from attnrobust.console import Parser, run_command
+from attnrobust.console import Parser, progress, run_command
 from attnrobust.errors import UserError
 from tfrecords.synthetic_drawing import draw_lesion, photograph
 from tfrecords.synthetic_lesions import new_lesion
@@ -102,7 +101,7 @@ def _draw_all(folder: Path, table: pd.DataFrame, size: int, seed: int, workers: 
         if workers > 1:  # spawned, because a fork of a process that runs TensorFlow can hang
             pool = multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,))
             done = stack.enter_context(pool).imap_unordered(draw, jobs, chunksize=16)
-        for _ in tqdm(done, total=len(jobs), desc="draw", unit="image", disable=None):
+        for _ in progress(done, total=len(jobs), desc="draw", unit="image"):
             pass
 
 

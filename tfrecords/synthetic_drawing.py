@@ -35,7 +35,8 @@ def _aim(rng: np.random.Generator, n: int) -> View:
     shift = n / 2 + rng.uniform(-0.07, 0.07, 2) * n
     matrix = np.hstack([scale * turn, shift[:, None]])
     y, x = np.mgrid[:n, :n].astype(np.float32)
-    uv = np.stack([x - shift[0], y - shift[1]], -1) @ (turn / scale).astype(np.float32)
+    across, down = shift.tolist()
+    uv = np.stack([x - across, y - down], -1) @ (turn / scale).astype(np.float32)
     return View(np.ascontiguousarray(uv[..., 0]), np.ascontiguousarray(uv[..., 1]), matrix, scale)
 
 
@@ -69,7 +70,8 @@ def _mesh(rng: np.random.Generator, view: View, period: float, disorder: float) 
     u = view.u + bend * _noise(rng, view, 24)
     v = view.v + bend * _noise(rng, view, 24)
     angles = rng.uniform(0, np.pi) + np.arange(3) * np.pi / 3
-    waves = [np.cos((u * np.cos(a) + v * np.sin(a)) * (2 * np.pi / period)) for a in angles]
+    ways = [(float(np.cos(angle)), float(np.sin(angle))) for angle in angles]
+    waves = [np.cos((u * x + v * y) * (2 * np.pi / period)) for x, y in ways]
     gaps = np.clip(1 - 0.7 * disorder * np.abs(_noise(rng, view, 12)), 0, 1)
     return _step(-(waves[0] + waves[1] + waves[2]), -0.5, 1.4) * gaps
 
@@ -194,7 +196,7 @@ def _body(rng: np.random.Generator, view: View, traits: Traits, skin: Colour) ->
         edge = rarity - 2.0 * traits.variegation
         _blend(image, colour, 0.9 * _step(_noise(rng, view, 9), edge - 0.8, edge + 0.8))
     image += (4 * _noise(rng, view, 20) + 4 * _noise(rng, view, 60))[..., None]
-    return image * np.sqrt(np.mean(skin) / 195)
+    return image * float(np.sqrt(np.mean(skin) / 195))
 
 
 def _paint(lesion: Lesion, view: View) -> tuple[Array, Array]:
@@ -241,11 +243,12 @@ def _hairs(rng: np.random.Generator, view: View) -> Array:
 def _light(rng: np.random.Generator, image: Array) -> Array:
     """Applies exposure, colour cast, a light gradient, vignette and the lens' round edge."""
     y, x = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[0] * 1j].astype(np.float32)
-    slope = rng.normal(0, 0.06, 2)
+    across, down = rng.normal(0, 0.06, 2).tolist()
     r = np.hypot(x, y)
-    gain = 1 + slope[0] * x + slope[1] * y - rng.choice([0, 0.12, 0.3]) * r**3 / 2
+    gain = 1 + across * x + down * y - float(rng.choice([0, 0.12, 0.3])) * r**3 / 2
     if rng.random() < 0.15:
-        gain *= 1 - _step(r, *(rng.uniform(1.05, 1.2) + np.array([0, 0.06])))
+        edge = rng.uniform(1.05, 1.2)
+        gain *= 1 - _step(r, edge, edge + 0.06)
     cast = np.exp(rng.normal(0, 0.025, 3) + rng.normal(-0.03, 0.06))
     return image * gain[..., None] * cast.astype(np.float32)
 

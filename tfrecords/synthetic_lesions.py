@@ -165,7 +165,7 @@ def new_lesion(rng: np.random.Generator, dx: str) -> Lesion:
     for field in fields(Traits):
         a, b = np.asarray(getattr(own, field.name)), np.asarray(getattr(other, field.name))
         value = b + typicality * (a - b)
-        mixed[field.name] = value + tint if value.ndim else value * rng.lognormal(0, 0.25)
+        mixed[field.name] = value + tint if value.ndim else float(value) * rng.lognormal(0, 0.25)
     pair = rng.choice(len(SKINS), 2)
     skin = np.average(np.asarray(SKINS)[pair], axis=0) + rng.normal(0, 3, 3)
     return Lesion(dx, Traits(**mixed), tuple(skin), int(rng.integers(2**32)))

@@ -6,7 +6,7 @@ import logging
 import time
 from types import TracebackType
 
-from tqdm import tqdm
+from attnrobust.console import progress
 
 log = logging.getLogger("attnrobust")
 
@@ -23,7 +23,7 @@ class Progress:
 
     def __init__(self, said: str, total: int) -> None:
         self.said = said
-        self.bar = tqdm(desc=said, total=total, unit="image", disable=None)
+        self.bar = progress(desc=said, total=total, unit="image")
         self.total = total
         self.number = 0
         self.start = self.last = time.monotonic()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from attnrobust import task
 from attnrobust.attacks import engine, methods
@@ -33,6 +32,7 @@ from attnrobust.attacks.comparisons import (
 )
 from attnrobust.attacks.methods import ATTACKS
 from attnrobust.attacks.subject import Subject
+from attnrobust.console import progress
 from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
@@ -247,7 +247,7 @@ def check(subject: Any, folder: Path, table: Mapping[str, Row] = CHECKS) -> None
         table: CHECKS, or those of another task.
     """
     rows = []
-    for name, row in tqdm(table.items(), desc="checks", unit="check", disable=None):
+    for name, row in progress(table.items(), desc="checks", unit="check"):
         held, said = row.find(subject)
         status = "note" if held is None else "pass" if held else "warn"
         rows.append(

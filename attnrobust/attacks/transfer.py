@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from attnrobust import config, task
 from attnrobust.attacks import checks
@@ -17,6 +16,7 @@ from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
 from attnrobust.attacks.segmentation import rician
+from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
@@ -104,7 +104,7 @@ def _judged(
     size = next(iter(models.values())).batch(experiment.attack.batch_size)
     batches = inputs.evaluation_batches(dataset, "test", data=experiment.data, batch_size=size)
     found: dict[str, list[np.ndarray]] = {}
-    with tqdm(desc=f"ε {epsilon:g}", unit="image", disable=None) as bar:
+    with progress(desc=f"ε {epsilon:g}", unit="image") as bar:
         for batch in batches.as_numpy_iterator():
             number = len(batch["id"])
             ids = [id_.decode() for id_ in batch["id"]]

@@ -1,5 +1,6 @@
 """All that an experiment can say: frozen dataclasses, JSON in and out, typed `--set key=value`."""
 
+from attnrobust.config.adopted import Adopted
 from attnrobust.config.checking import lookup
 from attnrobust.config.experiment import (
     Attack,
@@ -14,6 +15,7 @@ from attnrobust.config.settings import from_json, to_json, with_settings
 from attnrobust.config.training import Training
 
 __all__ = [
+    "Adopted",
     "Attack",
     "Checks",
     "Corruptions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnrobust.config.adopted import Adopted
 from attnrobust.config.checking import require
 from attnrobust.config.explanation import Explanation
 from attnrobust.config.training import Training
@@ -284,12 +285,13 @@ class Checks:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of a study: data, model, training, corruptions, attack, checks, explanation, seed."""
+    """One row of a study: data, a model that is trained or adopted, what is done to it, seed."""
 
     name: str
     data: Data
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    adopted: Adopted = field(default_factory=Adopted)
     corruptions: Corruptions = field(default_factory=Corruptions)
     attack: Attack = field(default_factory=Attack)
     checks: Checks = field(default_factory=Checks)

@@ -100,9 +100,9 @@ def drip(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarra
     column, row = grid(image)
     clear = np.ones(image.shape[:2], np.float32)
     for _ in range(round(level)):
-        place, radius = rng.uniform(-0.35, 0.35, 2), rng.uniform(0.05, 0.12)
+        (x, y), radius = rng.uniform(-0.35, 0.35, 2).tolist(), rng.uniform(0.05, 0.12)
         high = radius * rng.uniform(1, 1.6)
-        far = ((column - place[0]) / radius) ** 2 + ((row - place[1]) / high) ** 2
+        far = ((column - x) / radius) ** 2 + ((row - y) / high) ** 2
         clear *= 1 - 1 / (1 + far.astype(np.float32) ** 4)
     drops = (1 - clear)[..., np.newaxis] * field_of_view(image)
     soft = cv2.GaussianBlur(image, (0, 0), 0.03 * image.shape[1])

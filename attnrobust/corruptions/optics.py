@@ -33,7 +33,7 @@ def field_of_view(image: np.ndarray) -> np.ndarray:
     """
     dark = (image.max(axis=2) < DARK).astype(np.uint8)
     _, parts = cv2.connectedComponents(dark, connectivity=4)
-    frame = np.zeros(parts.max() + 1, bool)
+    frame = np.zeros(int(parts.max()) + 1, bool)
     for edge in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
         frame[edge] = True
     frame[0] = False
@@ -90,7 +90,8 @@ def light_leakage(rng: np.random.Generator, image: np.ndarray, level: float) -> 
     """
     angle, width = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.3)
     column, row = grid(image)
-    distance = (column - 0.45 * np.cos(angle)) ** 2 + (row - 0.45 * np.sin(angle)) ** 2
+    x, y = float(0.45 * np.cos(angle)), float(0.45 * np.sin(angle))
+    distance = (column - x) ** 2 + (row - y) ** 2
     glow = np.exp(-distance / (2 * width**2)).astype(np.float32)[..., np.newaxis]
     glow = glow * field_of_view(image) * (1 if is_grey(image) else WARM)
     return 1 - (1 - image) * (1 - np.float32(level) * glow)
@@ -122,6 +123,6 @@ def vignette(rng: np.random.Generator, image: np.ndarray, level: float) -> np.nd
     / focal length)^2.
     """
     column, row = grid(image)
-    shift = rng.uniform(-0.15, 0.15, 2)
-    square = 4 * ((column - shift[0]) ** 2 + (row - shift[1]) ** 2)
+    x, y = rng.uniform(-0.15, 0.15, 2).tolist()
+    square = 4 * ((column - x) ** 2 + (row - y) ** 2)
     return image * ((1 + level * square) ** -2).astype(np.float32)[..., np.newaxis]

@@ -1,7 +1,7 @@
 """AUGMENTATION of training batches: random geometry and colours, the same for the same key.
 
 Geometry rows give matrices, of which all together become one, so that pixels are resampled once;
-colour rows come after it, one after the other. tensorflow-addons is used in `transformed` alone.
+colour rows come after it, one after the other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
+
+from attnrobust.data.warping import warped
 
 # (key, number of images, side in pixels) to (N, 3, 3): from a pixel of the result (x, y from the
 # centre) to where it is taken from.
@@ -75,14 +77,10 @@ def transformed(
 
     Each matrix leads from a pixel of the result to where it is taken from.
     """
-    import tensorflow_addons as tfa
-
     half = tf.fill([tf.shape(images)[0]], (images.shape[1] - 1) / 2)
     matrices = _translation(half, half) @ matrices @ _translation(-half, -half)
-    flat = tf.reshape(matrices, (-1, 9))
-    return tfa.image.transform(
-        images, flat[:, :8], interpolation=interpolation, fill_mode="nearest"
-    )
+    flat = tf.reshape(matrices, (-1, 9))[:, :8]
+    return warped(images, flat, fill="nearest", interpolation=interpolation)
 
 
 def _uniform(key: tf.Tensor, number: tf.Tensor, low: float, high: float) -> tf.Tensor:

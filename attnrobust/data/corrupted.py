@@ -30,10 +30,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from attnrobust import config, corruptions
-from attnrobust.console import Parser, positive, run_command
+from attnrobust.console import Parser, positive, progress, run_command
 from attnrobust.data import corrupting, images, oversampling, records, shards
 from attnrobust.data.raw import SPLITS
 from attnrobust.disk import files, folders, lock, runs
@@ -115,7 +114,7 @@ def _write(
     rows: list[list[Any]] = []
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(desc="corrupting", total=total, unit="image", disable=None) as bar,
+        progress(desc="corrupting", total=total, unit="image") as bar,
     ):
         for split in splits:
             copies = oversampling.Copies(given[split], oversample=oversample and split == "train")

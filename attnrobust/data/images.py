@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from attnrobust.data import jpegs
+from attnrobust.data import dicom, jpegs
+from attnrobust.data.unusable import UnusableImageError
 
-# What Pillow reads, by the suffixes of such files; a file's content decides, not its suffix.
+# What Pillow reads; a file's content decides, not its suffix. DICOM is read beside these.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
-EXPECTED = "a JPEG, PNG, TIFF, BMP, WebP or PPM image"
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"),
+    *dicom.SUFFIXES,
+)
+EXPECTED = "a JPEG, PNG, TIFF, BMP, WebP, PPM or DICOM image"
 # What else is met under such names: by its first bytes, from the place where they stand.
 OTHERS = (
-    (128, b"DICM", "a DICOM file"),
     (0, b"version https://git-lfs", "a Git LFS pointer: fetch the files with git lfs pull"),
     (0, b"/annex/objects/", "a git-annex pointer: fetch the files with git annex get"),
     (0, b"GIF8", "a GIF"),
@@ -45,20 +49,27 @@ WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 Image.MAX_IMAGE_PIXELS = None
 
 
-class UnusableImageError(Exception):
-    """An image that goes to rejects.csv; the message is the reason."""
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image: by its suffix, or as DICOM where it has none.
+
+    What stands behind the last point of a UID that names a DICOM file is a number, no suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return True
+    return not suffix.strip(".0123456789") and dicom.starts_as_dicom(path)
 
 
 def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, list[str]]:
     """A file's bytes as upright RGB.
 
     Args:
-        content: A whole file of one of `FORMATS`, whatever its name says.
+        content: A whole file of one of `FORMATS`, or DICOM, whatever its name says.
         max_megapixels: Larger images are refused before they are decoded.
 
     Returns:
         uint8 (H, W, 3), and what was converted ('grey', 'EXIF rotation', 'transparency'), or the
-        format where it is neither JPEG nor PNG.
+        format where it is neither JPEG nor PNG; of DICOM what `dicom.load` says.
 
     Raises:
         UnusableImageError: Empty, not an image, truncated, too large, several pages, CMYK or more
@@ -70,6 +81,8 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
         # Damage beside the pixels (EXIF) is no harm.
         warnings.simplefilter("ignore")
         try:
+            if dicom.is_dicom(content):
+                return dicom.load(content, max_megapixels=max_megapixels)
             return _decode(content, max_megapixels)
         except (UnusableImageError, MemoryError):
             raise
@@ -83,7 +96,7 @@ def load_image(content: bytes, *, max_megapixels: float) -> tuple[np.ndarray, li
 
 
 def is_lossless(content: bytes) -> bool:
-    """Whether an image file of one of `FORMATS` keeps its pixels: all but JPEG and WebP."""
+    """Whether an image file that `load_image` reads keeps its pixels: all but JPEG and WebP."""
     return not content.startswith((b"\xff\xd8", b"RIFF"))
 
 

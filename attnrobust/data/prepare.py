@@ -51,31 +51,17 @@ def main(
         Exit code.
     """
     default = shards.Preparation(filter=image_filter, fit=fit)
-    parser = _parser(name, default, split_by, figure=draw is not None)
-    parser.description = about
-    options = parser.parse_args(argv)
-    how = {
-        "size": options.size,
-        "fit": options.fit,
-        "filter": options.filter,
-        "turn_inverted": options.turn_inverted,
-        "fractions": tuple(options.split),
-        "seed": options.seed,
-        "shard_size": options.shard_size,
-        "max_rejects": options.max_rejects,
-        "max_megapixels": options.max_megapixels,
-        "workers": options.workers,
-        "near_duplicates": options.near_duplicates,
-        "partial": options.partial,
-    }
+    command = parser(name, default, split_by, figure=draw is not None)
+    command.description = about
+    options = command.parse_args(argv)
 
     def work() -> None:
         if options.raw.is_dir() and not (draw and options.figure):
             writing.require_free(options.out, [options.raw])
-        preparation = shards.Preparation(**how)
+        how = preparation(options)
         rows, rejects = read(options.raw, split_by=options.split_by)
         if draw and options.figure:
-            _draw_first(rows, preparation, draw, options.figure, fitted=draw_fitted)
+            _draw_first(rows, how, draw, options.figure, fitted=draw_fitted)
             return
         writing.write(
             options.out,
@@ -83,12 +69,34 @@ def main(
             classes=classes,
             rows=rows,
             rejects=rejects,
-            how=preparation,
+            how=how,
             tasks=tasks,
             sources=[options.raw],
         )
 
     return run_command(work, debug=options.debug)
+
+
+def preparation(options: argparse.Namespace) -> shards.Preparation:
+    """How rows become records, as the command line says.
+
+    Raises:
+        UserError: A value that cannot be, or values that do not go together.
+    """
+    return shards.Preparation(
+        size=options.size,
+        fit=options.fit,
+        filter=options.filter,
+        turn_inverted=options.turn_inverted,
+        fractions=tuple(options.split),
+        seed=options.seed,
+        shard_size=options.shard_size,
+        max_rejects=options.max_rejects,
+        max_megapixels=options.max_megapixels,
+        workers=options.workers,
+        near_duplicates=options.near_duplicates,
+        partial=options.partial,
+    )
 
 
 def _draw_first(
@@ -111,11 +119,19 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Help with defaults, its description as it is written."""
 
 
-def _parser(
-    name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool
-) -> argparse.ArgumentParser:
-    parser = Parser(prog=f"attnrobust prepare {name}", formatter_class=_Formatter)
-    add = parser.add_argument
+def parser(
+    name: str, default: shards.Preparation, split_by: Sequence[str], *, figure: bool = False
+) -> Parser:
+    """The options that all data sets share.
+
+    Args:
+        name: Of the data set.
+        default: Values of options that are not given.
+        split_by: What a split may be made by; the first is the default.
+        figure: Whether there is a --figure.
+    """
+    command = Parser(prog=f"attnrobust prepare {name}", formatter_class=_Formatter)
+    add = command.add_argument
     add(
         "--raw",
         type=Path,
@@ -175,4 +191,4 @@ def _parser(
             metavar="FILE",
             help="draw the steps of the preprocessing on one image; write no records",
         )
-    return parser
+    return command

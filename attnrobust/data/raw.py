@@ -212,8 +212,10 @@ def index_images(
         for name in places.files(folder):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() not in images.SUFFIXES:
-                rest.setdefault(stem, folder / name)
-                continue
+                if not images.is_image(folder / name):
+                    rest.setdefault(stem, folder / name)
+                    continue
+                stem = name
             found = own if suffix.lower() in suffixes else others
             if stem in found:
                 twice.setdefault((found is own, stem), folder / name)
@@ -262,7 +264,7 @@ def find_images(
             rejects.append(Reject(line, id_, reason, missing=True))
         else:
             paths[line] = files[id_]
-    unnamed = sum(_is_image(files[name]) for name in files.keys() - set(ids))
+    unnamed = sum(images.is_image(files[name]) for name in files.keys() - set(ids))
     if unnamed:
         log.info("%d image files have no row in the table; left out", unnamed)
     return paths, rejects
@@ -274,15 +276,11 @@ def _no_image(id_: str, files: Mapping[str, Path], stems: Mapping[str, Path]) ->
     if path is None:
         near = stems.get(bare_ids([id_])[0])
         return "no image file of this name" + (f"; {near.name} is there" if near else "")
-    if path.suffix and not _is_image(path):
+    if path.suffix and not images.is_image(path):
         return f"{path.name} is there; {', '.join(images.SUFFIXES)} are read"
     if path.is_symlink() and not path.exists():
         return f"{path.name} is a link to {os.readlink(path)}, where nothing is"
     return ""
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES
 
 
 def line_words(numbers: Sequence[int]) -> str:

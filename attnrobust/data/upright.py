@@ -67,11 +67,11 @@ def nerve_side(square: np.ndarray) -> str:
         shown & (far < LINES_WITHIN) & (np.abs(y) < SPOT_HEIGHT),
         _blurred(green, shown & (far < WITHIN), SPOT[0])
         - _blurred(green, shown & (far < WITHIN), SPOT[1]),
-        -np.inf,
+        np.float32(-np.inf),
     )
     lines = cv2.Sobel(cv2.GaussianBlur(green, (0, 0), 1), cv2.CV_32F, 2, 0, ksize=5)
     looked_at = shown & (far < LINES_WITHIN) & (np.abs(y) < LINES_HEIGHT)
-    lines = np.where(looked_at, np.maximum(lines, 0), 0)
+    lines = np.where(looked_at, np.maximum(lines, 0), np.float32(0))
     if spot.max() < SPOT_BRIGHT or not lines.any():
         return ""
     at = x.flat[spot.argmax()] / SPOT_OFF, (lines * x).sum() / lines.sum() / LINES_OFF

@@ -12,9 +12,8 @@ from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from attnrobust import keyed
+from attnrobust.console import progress
 from attnrobust.data import (
     duplicates,
     manifest,
@@ -161,7 +160,7 @@ def _folders(rows: Sequence[Row]) -> list[Path]:
 def _hash_all(paths: Sequence[Path], pool: Executor | None) -> list[str]:
     one = raw.content_hash
     results = pool.map(one, paths, chunksize=64) if pool else map(one, paths)
-    return list(tqdm(results, "checking files", total=len(paths), unit="file", disable=None))
+    return list(progress(results, "checking files", total=len(paths), unit="file"))
 
 
 def _plan(
@@ -228,9 +227,7 @@ def _write_shards(
     todo = [file for file in plan if not done[file].is_file()]
     ready = sum(len(plan[file]) for file in plan if file not in todo)
     total = sum(map(len, plan.values()))
-    with tqdm(
-        desc="writing records", total=total, initial=ready, unit="image", disable=None
-    ) as bar:
+    with progress(desc="writing records", total=total, initial=ready, unit="image") as bar:
         if pool is None:
             for file in todo:
                 shards.write_shard(partial, file, plan[file], list(classes), how)

@@ -7,11 +7,11 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from attnrobust import __version__
+from attnrobust import stack
+from attnrobust.version import __version__
 
 PACKAGES = (
     "tensorflow",
@@ -44,6 +44,7 @@ def provenance(*, dataset_hash: str, devices: list[str], started: str) -> dict[s
         "revision": _revision(),
         "python": platform.python_version(),
         "packages": versions(),
+        "keras": stack.keras(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "devices": devices,
         "dataset_hash": dataset_hash,
@@ -53,13 +54,7 @@ def provenance(*, dataset_hash: str, devices: list[str], started: str) -> dict[s
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages the results depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {package: stack.version(package) for package in PACKAGES}
 
 
 def _revision() -> str:

@@ -45,6 +45,9 @@ __all__ = [
 
 log = logging.getLogger("attnrobust")
 
+# The stages that a model comes from, and the file that tells which it is.
+ORIGINS = {"train": "train/weights.h5", "adopt": "adopt/adopted.json"}
+
 
 def attack_file(name: str, epsilon: float) -> str:
     """File name of an attack's results at one epsilon (0: the clean condition)."""
@@ -87,6 +90,25 @@ class Run(Staged):
             raise UserError(f"{path}: {error}") from None
         except (ValueError, TypeError, OverflowError) as error:  # such as a number of 400 digits
             raise schemas.damaged(path, error, again) from None
+
+    @property
+    def origin(self) -> str:
+        """The stage that the model comes from: `train`, or `adopt` where it was given."""
+        return "adopt" if self.experiment.adopted.file else "train"
+
+    @property
+    def weights(self) -> Path:
+        """The file that tells which model it is: weights, or what an adopted file holds."""
+        return self.path(*ORIGINS[self.origin].split("/"))
+
+    def require_model(self) -> Path:
+        """The same, once there is a model.
+
+        Raises:
+            UserError: Neither trained nor adopted yet.
+        """
+        self.require(self.origin)
+        return self.weights
 
     def beside(self, name: str) -> Path:
         """Where the run of another experiment with the same seed is, beside this one."""
@@ -146,12 +168,12 @@ class Run(Staged):
             yield from stage.at_work(lambda: self._remember(used))
 
     def _remember(self, used: Mapping[str, Any]) -> None:
-        """Write `config.json`: all of it when training, later only what the stage itself uses.
+        """Write `config.json`: all of it with the model, later only what the stage itself uses.
 
-        So it goes on telling how the weights were made, whatever later stages were given.
+        So it goes on telling how the model was made, whatever later stages were given.
         """
         experiment = self.experiment
-        if self.path("config.json").is_file() and "training" not in used:
+        if self.path("config.json").is_file() and not {"training", "adopted"} & set(used):
             later = ("corruptions", "attack", "checks", "explanation")
             own = {name: getattr(experiment, name) for name in later if name in used}
             experiment = dataclasses.replace(Run.open(self.root).experiment, **own)
@@ -162,7 +184,7 @@ class Run(Staged):
 
         Or as that of training does; of runs of long ago: the experiment of the run's name.
         """
-        for each in (place, "train"):
+        for each in (place, self.origin):
             if words := (self.stamp(each) or {}).get("again"):
                 name, *options = map(str, words)
                 # Before experiments had one command, stamps had the file of each.
@@ -178,7 +200,7 @@ class Run(Staged):
             Unfinished: A stage was made with other weights. (Stamps of long ago do not say which;
                 weights that are gone tell nothing either.)
         """
-        weights = self.path("train", "weights.h5")
+        weights = self.weights
         places = ["predict", *(self.place_of("attack", label) for label in self.attacks())]
         said = {place: (self.stamp(place) or {}).get("weights") for place in places}
         if not weights.is_file() or not any(said.values()):
@@ -186,7 +208,7 @@ class Run(Staged):
         now = digest(weights)
         if old := [place for place, made_with in said.items() if made_with not in (None, now)]:
             raise Unfinished(
-                f"{self.root}: {' and '.join(old)} older than train/weights.h5, "
+                f"{self.root}: {' and '.join(old)} older than {ORIGINS[self.origin]}, "
                 "which has changed since; run again with --force"
             )
 
@@ -196,7 +218,7 @@ class Run(Staged):
         Of runs whose stamps do not name the weights, also where these have changed since.
         """
         train, predict = self.stamp("train"), self.stamp("predict")
-        weights = self.path("train", "weights.h5")
+        weights = self.weights
         if not train or not predict or not weights.is_file():
             return False
         return bool(predict["inputs"] != digest(weights, train["inputs"]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attnrobust import stack
 from attnrobust.disk import stamps
 from attnrobust.disk.files import save_json
 from attnrobust.errors import Unfinished, UserError
@@ -32,13 +33,15 @@ class Stage:
     def before(self, *, settings_alone: bool = False) -> dict[str, Any] | None:
         """The stamp of what stands there; None where there is none, or one that is worth nothing.
 
-        One of other settings, inputs or version that was cut off before it had any result.
+        One of other settings, inputs or version, or begun by other versions of TensorFlow or Keras,
+        that was cut off before it had any result.
 
         Args:
             settings_alone: Whether the inputs are not known yet.
 
         Raises:
-            UserError: Results of other settings, inputs or version.
+            UserError: Results of other settings, inputs or version; half of them, made by other
+                versions of TensorFlow or Keras.
         """
         found = stamps.read(self.folder)
         reason = self._other(found, settings_alone=settings_alone) if found else ""
@@ -64,6 +67,11 @@ class Stage:
             return (
                 "by an earlier version of this stage, which gave other numbers (CHANGELOG.md "
                 f"says what changed); add --force to make it anew, or {other}"
+            )
+        if not before["finished"] and (with_others := stack.other(before["stack"])):
+            return (
+                f"in part with {with_others}; go on with those versions, or add --force to make "
+                f"it anew, or {other}"
             )
         return ""
 
@@ -101,6 +109,7 @@ class Stage:
             "used": self.used,
             "inputs": self.inputs,
             "version": stamps.version(self.name),
+            "stack": stack.at_work(),
             **self.notes,
             **stamps.clock(before, self.folder),
             "beside": stamps.beside(before, self.folder),

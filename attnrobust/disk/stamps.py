@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.disk import folders, schemas
 from attnrobust.disk.files import digest
 from attnrobust.errors import UserError
@@ -18,6 +18,7 @@ from attnrobust.errors import UserError
 SECTIONS = {
     "data": config.Data,
     "model": config.Model,
+    "adopted": config.Adopted,
     "training": config.Training,
     "corruptions": config.Corruptions,
     "attack": config.Attack,
@@ -28,11 +29,19 @@ SECTIONS = {
 # says what changed); 1 where nothing stands here, and in stamps that hold none.
 VERSIONS = {"attack": 2, "check": 2, "evaluate": 2}
 # What of its files a finished stage cannot do without: a log or a history may go.
-NEEDED = (".npz", "weights.h5", "measurements.csv", "checks.json", "randomisation.json", ".pb")
+NEEDED = (
+    ".npz",
+    "weights.h5",
+    "adopted.json",
+    "measurements.csv",
+    "checks.json",
+    "randomisation.json",
+    ".pb",
+)
 # What stages call their files: one that a stamp does not list, as of a stage that was cut off,
 # would be taken for a result of the next.
 RESULTS = re.compile(
-    r"stage\.json|[^/]+\.npz|weights\.h5|history\.jsonl|measurements\.csv|"
+    r"stage\.json|[^/]+\.npz|weights\.h5|adopted\.json|history\.jsonl|measurements\.csv|"
     r"comparison\.csv|checks\.json|randomisation\.json|(state|saved_model(\.partial)?)/.+|"
     r"(.+/)?events\.out\..+|\.\d+-[^/]+"
 )
@@ -44,7 +53,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The stamp in a stage's folder; None where there is none.
 
     Its settings are completed by those that came into being after it was written: a setting that is
-    new has a default that does what was done before there was that setting.
+    new has a default that does what was done before there was that setting. So is `stack`.
 
     Raises:
         UserError: The file is damaged, or not a stamp.
@@ -53,7 +62,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not place.exists():
         return None
     values = schemas.load_json(place, schemas.Stamp, "run its stage again with --force")
-    return {**values, "used": completed(values["used"])}
+    return {"stack": stack.FIRST, **values, "used": completed(values["used"])}
 
 
 def begun(folder: Path) -> dict[str, Any] | None:

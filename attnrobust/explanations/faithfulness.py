@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from tensorflow import keras
-from tqdm import tqdm
 
 from attnrobust import config, keyed
 from attnrobust.attacks.judging import judged
+from attnrobust.console import progress
 from attnrobust.disk import runs, schemas
 from attnrobust.explanations import SCORES
 from attnrobust.explanations.base import Batch
@@ -59,7 +59,7 @@ def write(
         folder: Of the explain stage.
     """
     work = [(method, condition) for method in methods for condition in images]
-    for method, condition in tqdm(work, "faithfulness", unit="condition", disable=None):
+    for method, condition in progress(work, "faithfulness", unit="condition"):
         path = folder / SCORES.format(f"{method}-{condition}")
         if path.exists():
             continue

@@ -40,7 +40,7 @@ def smooth_grad(model: keras.Model, batch: Batch, setting: config.Explanation) -
 
     def points() -> Points:
         for place, image in enumerate(batch.images):
-            sigma = np.float32(setting.smooth_noise * np.ptp(image))
+            sigma = np.float32(setting.smooth_noise * float(np.ptp(image)))
             for sample in range(setting.smooth_samples):
                 rng = generator("smooth_grad", batch.seed, batch.ids[place], 0.0, sample)
                 noise = rng.standard_normal(image.shape, dtype=np.float32)

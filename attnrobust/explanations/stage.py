@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tensorflow import keras
-from tqdm import tqdm
 
 from attnrobust import config, task
 from attnrobust.attacks.judging import judged
 from attnrobust.attacks.loader import sample_positions
+from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
@@ -35,7 +35,12 @@ OWN, TRUE = "prediction", "label"
 
 
 def ready(
-    setting: config.Explanation, model: config.Model, *, classes: Sequence[str], size: int
+    setting: config.Explanation,
+    model: config.Model,
+    *,
+    classes: Sequence[str],
+    size: int,
+    given: Callable[[], keras.Model] | None = None,
 ) -> None:
     """What can be known before there are weights; the network is built where its names must be.
 
@@ -44,6 +49,7 @@ def ready(
         model: The network, whatever its weights.
         classes: Names of its logits.
         size: Height and width of its images.
+        given: Loads the network, where it was trained elsewhere.
 
     Raises:
         UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
@@ -53,6 +59,10 @@ def ready(
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
     if setting.target not in (OWN, TRUE):
         class_of(setting.target, classes)
+    if given:
+        if any(row.needs_layer or row.needs_attention for row in rows):
+            require(given(), setting)
+        return
     taps = networks.row_of(model.backbone).taps if model.cut == "full" else ()
     unknown = setting.layer not in ("features", *taps) and any(row.needs_layer for row in rows)
     if unknown or any(row.needs_attention for row in rows):
@@ -200,7 +210,7 @@ def explain(
     """
     require(model, setting)
     work = [(method, condition) for method in setting.methods for condition in images]
-    for method, condition in tqdm(work, "explain", unit="condition", disable=None):
+    for method, condition in progress(work, "explain", unit="condition"):
         path = folder / f"{method}-{condition}.npz"
         if path.exists():
             continue
@@ -238,16 +248,17 @@ def _targets(
 
 
 def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) -> None:
-    error, difference = found["completeness_error"], np.abs(found["logit_difference"]).sum()
+    error = found["completeness_error"]
+    missed, difference = float(error.sum()), float(np.abs(found["logit_difference"]).sum())
     log.info(
         "%s, %s: attributions miss the differences of logits by %.2g in the median, at most %.2g%s",
         method,
         condition,
         np.median(error),
         error.max(),
-        f"; in all {100 * error.sum() / difference:.2g} % of them" if difference else "",
+        f"; in all {100 * missed / difference:.2g} % of them" if difference else "",
     )
-    if error.sum() > INCOMPLETE * difference > 0:
+    if missed > INCOMPLETE * difference > 0:
         log.warning(
             "warning: these attributions are incomplete (above %g %%): the gradient changes faster "
             "along the path than explanation.integration_steps can follow; take more",
@@ -274,4 +285,4 @@ def scales(heatmaps: np.ndarray) -> np.ndarray:
     peak = heatmaps.max(axis=(1, 2))
     outside = (peak > 1e4) | ((peak < 1e-1) & (peak > 0))
     peak = np.maximum(peak, np.float32(1e-30))
-    return np.where(outside, np.exp2(-np.floor(np.log2(peak))), 1.0).astype(np.float32)
+    return np.where(outside, np.exp2(-np.floor(np.log2(peak))), np.float32(1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The page's figures as they are printed: written as PNG, numbered, embedded."""
+"""The page's figures as they are printed: written to files, numbered, embedded."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Embedded:
     caption: str
     width: int
     height: int
+    linked: bool
 
 
 @dataclass
@@ -27,23 +28,45 @@ class Album:
     """Writes every figure to a file and hands it back for the page, numbered.
 
     Attributes:
-        folder: Where the PNG files go.
+        folder: Where the files go.
         limit: Bytes that a photograph may take on the page.
-        names: Files so far.
+        names: PNG files so far.
+        drawings: Of curves, the same as PDF and SVG.
     """
 
     folder: Path
     limit: int
     names: list[str] = field(default_factory=list)
+    drawings: list[str] = field(default_factory=list)
 
     def add(self, picture: pictures.Picture) -> Embedded:
         """Write a figure; what the page prints."""
         self.names.append(f"{safe_name(picture.name)}.png")
-        lossless = pictures.png(picture.pixels)
         with atomic(self.folder / self.names[-1]) as temporary:
-            temporary.write_bytes(lossless)
-        kind, data = pictures.embed(picture, self.limit, lossless)
-        source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+            temporary.write_bytes(pictures.png(picture.pixels))
+        self._draw(picture)
         height, width = picture.pixels.shape[:2]
         shown = round(height * picture.width / width)
-        return Embedded(len(self.names), source, picture.alt, picture.caption, picture.width, shown)
+        return Embedded(
+            number=len(self.names),
+            source=self._source(picture),
+            alt=picture.alt,
+            caption=picture.caption,
+            width=picture.width,
+            height=shown,
+            linked=picture.linked,
+        )
+
+    def _source(self, picture: pictures.Picture) -> str:
+        if picture.linked:
+            return f"figures/{self.names[-1]}"
+        data = base64.b64encode(pictures.embed(picture, self.limit)).decode("ascii")
+        return f"data:image/webp;base64,{data}"
+
+    def _draw(self, picture: pictures.Picture) -> None:
+        """Write what a paper prints at any size."""
+        for kind in ("pdf", "svg") if picture.drawing else ():
+            self.drawings.append(f"{safe_name(picture.name)}.{kind}")
+            assert picture.drawing
+            with atomic(self.folder / self.drawings[-1]) as temporary:
+                temporary.write_bytes(pictures.vector(picture.drawing, kind))

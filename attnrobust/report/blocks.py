@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 
 from attnrobust.report.pictures import Picture
 
@@ -95,8 +96,17 @@ class Details:
     open: bool = False
 
 
+@dataclass(frozen=True)
+class Live:
+    """Markup of our own with code in it; no text of a run becomes markup there."""
+
+    markup: Markup
+
+
 # Text is a paragraph.
-Block = str | Note | Heading | Verbatim | Points | Facts | Findings | Details | Picture | Table
+Block = (
+    str | Note | Heading | Verbatim | Points | Facts | Findings | Details | Picture | Table | Live
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ class Section:
         blocks: What it shows. They are gone through once, when all sections are known: where there
             are many pictures it is a generator, so that they are not in memory all at once.
         files: Further tables, by name, that are only written as CSV.
+        texts: Further files, by their place below the page's folder.
         summary: What it says on the page's first screen.
         photos: About how many of its pictures are made of photographs, which share the page's
             bytes.
@@ -118,6 +129,7 @@ class Section:
     title: str
     blocks: Iterable[Block]
     files: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
     photos: int = 0
 
@@ -129,9 +141,12 @@ class Asked:
     Attributes:
         out: Its folder.
         title: Its heading; None: made from the runs.
-        baseline: Experiment that mean corruption errors are relative to; None: the first.
+        baseline: Experiment that mean corruption errors are relative to, and that all others are
+            set against; None: the first.
+        claims: A file of further claims.
     """
 
     out: Path = Path("out")
     title: str | None = None
     baseline: str | None = None
+    claims: Path | None = None

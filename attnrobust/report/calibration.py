@@ -230,6 +230,7 @@ def draw(diagrams: Sequence[Diagram], look: Look) -> Picture:
     return Picture(
         name="calibration",
         pixels=render(figure),
+        drawing=figure,
         alt="Reliability diagrams: accuracy against confidence. " + _in_words(shown),
         caption="Accuracy of the test images in 15 bins of confidence, with 95 % intervals. On "
         "the dotted line a model is calibrated, below it too sure. Bars: how many images a bin "

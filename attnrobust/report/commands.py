@@ -11,38 +11,47 @@ from attnrobust.report.results import Result, grouped, once
 
 # Where runs are kept unless --runs says otherwise.
 RUNS = Path("runs")
+PROGRAM = ("python", "-m", "attnrobust")
 
 
-def again(run: Run, stages: str, *, place: str = "train", label: str = "", more: str = "") -> str:
+def again(run: Run, stages: str, *, place: str = "", label: str = "", more: str = "") -> str:
     """The command line of some stages of a run, whatever it was called and wherever it is kept.
 
     Args:
         run: The run.
         stages: What to walk.
-        place: The stage whose settings are taken, such as `attack/linf_pgd`.
+        place: The stage whose settings are taken, such as `attack/linf_pgd`; that of the model
+            where empty.
         label: What the attack is called.
         more: Further options.
     """
-    name, *options = run.again(place)
-    words = ["python", "-m", "experiments", name, *stages.split()]
-    words += ["--seed", str(run.experiment.seed)]
+    name, *options = run.again(place or run.origin)
+    words = ["run", name, *stages.split(), "--seed", str(run.experiment.seed)]
+    if run.origin == "adopt":
+        chosen = [] if stages == "all" else ["--stages", *stages.split()]
+        words = ["test", name, "--name", run.experiment.name, *chosen]
     if label:
         words += ["--as", label]
     folder = (run.root if len(run.root.parts) > 3 else run.root.resolve()).parents[2]
     if folder != RUNS:
         words += ["--runs", str(folder)]
-    return shlex.join([*words, *options, *more.split()])
+    return shlex.join([*PROGRAM, *words, *options, *more.split()])
 
 
 def repeating(
-    results: Sequence[Result], out: Path, *, baseline: str | None = None, title: str | None = None
+    results: Sequence[Result],
+    out: Path,
+    *,
+    baseline: str | None = None,
+    title: str | None = None,
+    claims: Path | None = None,
 ) -> list[str]:
     """The command lines that repeat every run and the report."""
     lines = [line for mine in grouped(results, "run").values() for line in _of_run(mine)]
     folders = [str(result.run.root) for result in once(results)]
-    report = ["python", "-m", "attnrobust", "report", *folders, "--out", str(out)]
-    for name, value in (("title", title), ("baseline", baseline)):
-        report += [] if value is None else [f"--{name}", value]
+    report = [*PROGRAM, "report", *folders, "--out", str(out)]
+    for name, value in (("title", title), ("baseline", baseline), ("claims", claims)):
+        report += [] if value is None else [f"--{name}", str(value)]
     return [*lines, shlex.join(report)]
 
 
@@ -50,14 +59,14 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     """One command where all stages take the same settings; else one for each kind of them."""
     run = mine[0].run
     made = [(each, run.place_of("attack", each.attack)) for each in mine if each.attack]
-    places = ["train", "predict", *(place for _, place in made)]
-    if len(made) < 2 and all(run.again(place) == run.again("train") for place in places):
+    places = [run.origin, "predict", *(place for _, place in made)]
+    if len(made) < 2 and all(run.again(place) == run.again(run.origin) for place in places):
         # A check takes no attack that aims at a class.
-        aimed = "train predict attack evaluate explain report export"
+        aimed = f"{run.origin} predict attack evaluate explain report export"
         return [again(run, aimed if mine[0].setting.target else "all", label=called(mine[0]))]
-    lines = [again(run, "train")]
-    if run.again("predict") == run.again("train"):
-        lines = [again(run, "train predict")]
+    lines = [again(run, run.origin)]
+    if run.again("predict") == run.again(run.origin):
+        lines = [again(run, f"{run.origin} predict")]
     else:
         lines.append(again(run, "predict", place="predict"))
     for each, place in made:

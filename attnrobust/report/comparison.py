@@ -269,6 +269,7 @@ def _figure(held: Sequence[Compared], method: str, look: Look) -> Picture:
     return Picture(
         name=f"heatmaps-{method}",
         pixels=render(figure),
+        drawing=figure,
         alt=f"Line plots of the correlation and the overlap of clean and attacked {method} "
         "heatmaps against epsilon. " + _in_words(list(by_key.values()), method),
         caption=f"{method}: how alike the heatmaps without and under the attack are, mean over the "

@@ -74,6 +74,7 @@ def _figure(name: str, members: Sequence[Result]) -> Picture:
     return Picture(
         name=f"confusion-{name}",
         pixels=render(figure),
+        drawing=figure,
         alt=f"Confusion matrices, {name}. Right of each label: {'; '.join(recalls)}.",
         caption=f"Confusion matrices without an attack, {name}: rows are labels, columns "
         "predictions; shares of the row, and numbers of test images."

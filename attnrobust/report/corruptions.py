@@ -263,6 +263,7 @@ def _figure(members: Sequence[Result], look: Look) -> Picture:
     return Picture(
         name=f"corruptions-{dataset}",
         pixels=render(figure),
+        drawing=figure,
         alt="Line plots of accuracy against severity. " + _in_words(members),
         caption=f"Accuracy against the severity of each corruption, {dataset}; at 0 without it. "
         "Shaded: 95 % interval. Grey, dotted: majority rate." + (SEEDS if seeds else ""),

@@ -17,9 +17,9 @@ WORDS = (
     "Each heatmap is scaled by its own maximum and laid over the image in grey; dark is 0, pale "
     "yellow is the maximum. It explains {explained}. A perturbation is shown with 0 as mid grey "
     "and ± its own largest value as the full range; the factor below it says how much larger it "
-    "is shown than it is. Text in blue is a right prediction, in red-brown a wrong one. Open a "
-    "line to see its images; further methods and seeds are shown at the ε that splits the samples "
-    "most evenly."
+    "is shown than it is. Text in blue is a right prediction, in red-brown a wrong one. Images "
+    "stand here at the ε that splits the samples most evenly; of other ε they are in the viewer, "
+    "and in files beside this page."
 )
 ALONE = "There is nothing to set side by side: this takes two models with heatmaps on one dataset."
 
@@ -59,8 +59,9 @@ def _gallery(result: Result, method: str, *, everything: bool) -> Iterator[Block
         return
     for condition in found.attacked if everything else (telling,):
         name = f"samples-{slug(result)}-{method}-{result.attack}-{key(condition.epsilon)}"
-        pictures = tuple(sheets.sample_sheets(found, condition, name))
-        yield Details(sheets.heading(found, condition), pictures, condition is telling)
+        shown = condition is telling
+        pictures = tuple(sheets.sample_sheets(found, condition, name, linked=not shown))
+        yield Details(sheets.heading(found, condition), pictures, shown)
 
 
 def _compared(results: Sequence[Result]) -> Iterator[Block]:
@@ -127,8 +128,5 @@ def expected_photos(results: Sequence[Result]) -> int:
     # A strip and three comparisons for each dataset and attack.
     count = 4 * len({result.panel[::2] for result in shown if result.key in full})
     for result in shown:
-        levels = len(result.explanation.methods)
-        if result.key in full:
-            levels += len(result.epsilons) - 1
-        count += levels * math.ceil(result.setting.samples / 8)
+        count += len(result.explanation.methods) * math.ceil(result.setting.samples / 8)
     return max(1, count)

@@ -50,9 +50,9 @@ def _points(results: Sequence[Result]) -> Iterator[str]:
     known = f", so an accuracy is known to about ± {half}" if half else ""
     yield (
         f"The smallest test split here has {smallest:,} images{known}. Small splits have wide "
-        "intervals; where intervals overlap, the order of two models is not settled. Intervals "
-        "cover the choice of test images, not the chance in training; only several seeds show "
-        "that."
+        "intervals. Two intervals side by side do not say whether one model is better than "
+        "another; their difference on the same images does. Intervals of one run cover the choice "
+        "of test images, not the chance in training; only several seeds show that."
     )
     yield UNEQUAL
     yield HEATMAP

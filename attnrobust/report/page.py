@@ -1,4 +1,4 @@
-"""REPORT: runs to one self-contained HTML page, its figures as PNG and its tables as CSV."""
+"""REPORT: runs to one self-contained HTML page, its figures and tables as files beside it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ from markupsafe import Markup, escape
 from attnrobust.disk import folders, lock
 from attnrobust.disk.files import clean
 from attnrobust.disk.runs import Run, safe_name, save_json, save_text
-from attnrobust.report import sections, wording
+from attnrobust.report import latex, sections, wording
 from attnrobust.report.album import Album
 from attnrobust.report.blocks import Asked, Block, Details, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.report.reading import finished, read
 from attnrobust.report.results import Result, once
+from attnrobust.report.viewer import live
 
 log = logging.getLogger("attnrobust")
 
-# Bytes of photographs on the page before base64 adds a third: a page mailed or opened from a
-# server stays below 15 MB. The PNG files beside it are not limited.
-PHOTO_BYTES = 10_000_000
+# Bytes of photographs on the page before base64 adds a third: with the viewer's, a page mailed or
+# opened from a server stays below 15 MB. The PNG files beside it are not limited.
+PHOTO_BYTES = 2_000_000
 
 
 def write(
-    run_list: Sequence[Run], out: Path, *, title: str | None = None, baseline: str | None = None
+    run_list: Sequence[Run],
+    out: Path,
+    *,
+    title: str | None = None,
+    baseline: str | None = None,
+    claims: Path | None = None,
 ) -> Path:
-    """Write `index.html`, `figures/*.png` and `tables/*.csv` below `out`.
+    """Write `index.html`, `figures/` and `tables/` below `out`.
 
     The same runs give the same bytes: the page holds no time of its own.
 
@@ -40,7 +46,9 @@ def write(
             left out, and the page says so.
         out: Folder; made where missing.
         title: Heading of the page; made from the runs if None.
-        baseline: Experiment that mean corruption errors are relative to; the first if None.
+        baseline: Experiment that mean corruption errors are relative to, and that all others are
+            set against; the first if None.
+        claims: A file of claims beside those of `experiments/claims/`.
 
     Returns:
         Path of the page.
@@ -56,7 +64,7 @@ def write(
         kept, left_out = finished(run_list)
         for reason in left_out:
             log.warning("warning: a run is left out: %s", reason)
-        asked = Asked(out, title, baseline)
+        asked = Asked(out, title, baseline, claims)
         return _write(read(kept), asked, before=before, left_out=left_out)
 
 
@@ -75,18 +83,21 @@ def _write(
     for part in found:
         for name, frame in part.files.items():
             shelf.write(name, frame)
-    text = _template().render(
+        for place, text in part.texts.items():
+            save_text(out / place, text)
+    page = _template().render(
         title=asked.title or wording.title(results),
         summary=[sentence for part in found for sentence in part.summary],
         left_out=left_out,
         sections=drawn,
     )
     path = out / "index.html"
-    save_text(path, text)
+    save_text(path, page)
     files = [
         "index.html",
-        *(f"figures/{name}" for name in album.names),
+        *(f"figures/{name}" for name in (*album.names, *album.drawings)),
         *(f"tables/{name}" for name in shelf.names),
+        *(place for part in found for place in part.texts),
     ]
     folders.remove(out, {*before} - {*files, folders.MANIFESTS["report"]})
     _list(out, files)
@@ -95,7 +106,7 @@ def _write(
 
 
 class Shelf:
-    """Writes tables as CSV and numbers those that the page shows.
+    """Writes tables as CSV; numbers those that the page shows and writes them as LaTeX, too.
 
     Attributes:
         names: Files so far, each once.
@@ -109,6 +120,9 @@ class Shelf:
     def add(self, table: Table) -> int:
         """Write a table of the page; its number."""
         self.write(table.name, table.frame)
+        file = f"{safe_name(table.name)}.tex"
+        save_text(self.folder / file, latex.booktabs(table))
+        self.names[file] = None
         self._shown += 1
         return self._shown
 
@@ -145,6 +159,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.globals["looks"] = Markup(live.source("viewer.css"))
+    environment.globals["sorting"] = Markup(live.source("tables.js"))
     return environment.get_template("page.html.j2")
 
 

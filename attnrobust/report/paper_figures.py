@@ -58,6 +58,7 @@ def draw(
     return Picture(
         name=part.name,
         pixels=render(figure),
+        drawing=figure,
         alt=f"{part.alt} {' '.join(said)}",
         caption=part.caption.replace("{images}", images),
         width=800,

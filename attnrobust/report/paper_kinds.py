@@ -199,6 +199,33 @@ class Parameters(Part, frozen=True):
     backbones: dict[str, int]
 
 
+class Judged(Part, frozen=True):
+    """A model and what it keeps, as shares of 1: `accuracy` by attack, of each model's in order."""
+
+    name: str
+    backbone: str
+    clean: float
+    noise: float
+    average: float
+    drop: float
+    accuracy: dict[str, list[float]]
+
+
+class Transfer(Part, frozen=True):
+    """Adversarials of each model judged by all, for `attnrobust transfer --paper`.
+
+    Attributes:
+        attacks: Settings of each attack, by what the paper calls it; of the first, embeddings are
+            drawn.
+        models: In the order of the tables' columns.
+        note: Below the tables.
+    """
+
+    attacks: dict[str, list[str]]
+    models: list[Judged]
+    note: str = ""
+
+
 class Paper(Part, frozen=True):
     """A file; `commands` make the runs, `claims` are sentences by what they are about."""
 
@@ -213,3 +240,4 @@ class Paper(Part, frozen=True):
     rows: dict[str, Rows] = {}
     sections: list[Chapter] = []
     statements: Statements | None = None
+    transfer: Transfer | None = None

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from attnrobust.config import Experiment, lookup
+from attnrobust.config import Data, Experiment, lookup, with_settings
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.disk import schemas
 from attnrobust.errors import UserError
@@ -30,6 +30,7 @@ from attnrobust.report.paper_kinds import (
     Rows,
     Shown,
     Strength,
+    Transfer,
     Where,
 )
 from attnrobust.report.results import Result, key
@@ -71,7 +72,7 @@ def load(path: Path) -> Paper:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
         paper = msgspec.convert(value, Paper)
         with _at(str(path)):
-            _require_settings(value, "")
+            require_settings(value, "")
             _require_known(paper)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise schemas.damaged(path, error, AGAIN) from None
@@ -176,11 +177,11 @@ def _records(result: Result) -> Mapping[str, Any]:
     return result.provenance["dataset"].get("corrupted") or {}
 
 
-def _require_settings(value: Any, where: str) -> None:
+def require_settings(value: Any, where: str) -> None:
     """Raise unless every setting exists that a condition or a row's name asks for."""
     if isinstance(value, list):
         for index, each in enumerate(value):
-            _require_settings(each, f"{where}[{index}]")
+            require_settings(each, f"{where}[{index}]")
     if not isinstance(value, dict):
         return
     for name, each in value.items():
@@ -193,7 +194,7 @@ def _require_settings(value: Any, where: str) -> None:
                 (field for _, field, *_ in string.Formatter().parse(each) if field), inside
             )
         else:
-            _require_settings(each, inside)
+            require_settings(each, inside)
 
 
 def _require_names(names: Iterable[str], where: str) -> None:
@@ -221,6 +222,19 @@ def _require_known(paper: Paper) -> None:
             for said in about.said:
                 with _at(f"statements.of[{o}].said"):
                     lookup("model", models, said.model)
+    if paper.transfer:
+        _require_transfer(paper.transfer)
+
+
+def _require_transfer(transfer: Transfer) -> None:
+    """Raise unless its attacks can be set and each model has a number for each of each model."""
+    for name, words in transfer.attacks.items():
+        with _at(f"transfer.attacks.{name}"):
+            with_settings(Experiment("paper", Data("paper")), words)
+    expected = dict.fromkeys(transfer.attacks, len(transfer.models))
+    for model in transfer.models:
+        if (found := {name: len(each) for name, each in model.accuracy.items()}) != expected:
+            raise UserError(f"transfer, {model.name}: {found} numbers, expected {expected}")
 
 
 def _require_part(paper: Paper, part: Published | Drawn) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 DPI = 150
 
@@ -23,7 +29,9 @@ class Picture:
         alt: What it shows, for those who cannot see it.
         caption: The sentence below it.
         width: Width on the page in CSS pixels, at most.
-        photo: Whether it is made of photographs (then it may be embedded as JPEG).
+        photo: Whether it is made of photographs (then the page holds it with some loss).
+        linked: Whether the page only links to its file.
+        drawing: What the pixels were rendered of, where it is written as PDF and SVG, too.
     """
 
     name: str
@@ -32,6 +40,8 @@ class Picture:
     caption: str
     width: int
     photo: bool = False
+    linked: bool = False
+    drawing: Figure | None = None
 
 
 def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
@@ -46,6 +56,19 @@ def render(figure: Figure, dpi: int = DPI) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def vector(figure: Figure, kind: str) -> bytes:
+    """A figure that was rendered, as `pdf` or `svg`; the same figure gives the same bytes."""
+    figure.set_layout_engine("none")  # All has its place by now.
+    file = io.BytesIO()
+    # Fonts of type 3, matplotlib's own, are refused by some publishers. `savefig` would draw twice.
+    with matplotlib.rc_context({"svg.hashsalt": "attnrobust", "pdf.fonttype": 42}):
+        if kind == "pdf":
+            FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None})
+        else:
+            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    return file.getvalue()
+
+
 def png(pixels: np.ndarray) -> bytes:
     """Pixels, uint8 RGB, as a PNG file."""
     # 4 of 9: the last tenth of size would cost several times the time.
@@ -53,25 +76,37 @@ def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def embed(picture: Picture, limit: int, lossless: bytes) -> tuple[str, bytes]:
-    """A picture for the page: PNG where it fits, else the best JPEG that does.
+def embed(picture: Picture, limit: int) -> bytes:
+    """A picture for the page, as WebP: without loss, or a photograph as well as fits.
 
     Args:
         picture: The picture.
-        limit: Bytes it may take. Curves stay PNG whatever they take.
-        lossless: The picture as `png` gives it.
-
-    Returns:
-        Media type and bytes.
+        limit: Bytes that a photograph may take. Curves stay as they are whatever they take.
     """
-    if not picture.photo or len(lossless) <= limit:
-        return "image/png", lossless
-    image = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR)
+    if not picture.photo:
+        return webp(picture.pixels)
     data = b""
-    for scale, quality in ((1.0, 90), (1.0, 80), (0.85, 80), (0.75, 75), (0.6, 70), (0.5, 60)):
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-        data = cv2.imencode(".jpg", small, options)[1].tobytes()
+    for scale, quality in ((1.0, 85), (1.0, 75), (0.85, 75), (0.75, 70), (0.6, 65), (0.5, 55)):
+        data = webp(smaller(picture.pixels, scale), quality)
         if len(data) <= limit:
             break
-    return "image/jpeg", data
+    return data
+
+
+def smaller(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """Pixels with their sides multiplied by at most 1; none becomes 0."""
+    if scale == 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def webp(pixels: np.ndarray, quality: int | None = None) -> bytes:
+    """Pixels, uint8 RGB or grey, as WebP of this quality; without loss if None."""
+    file = io.BytesIO()
+    # Its slower methods save a few percent and take up to twice as long.
+    how: dict[str, Any] = (
+        {"quality": 20, "lossless": True} if quality is None else {"quality": quality}
+    )
+    Image.fromarray(pixels).save(file, "WEBP", method=2, **how)
+    return file.getvalue()

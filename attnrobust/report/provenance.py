@@ -19,7 +19,9 @@ WORDS = (
 
 def section(results: Sequence[Result], asked: Asked) -> Section:
     """Commands, splits, and of every run its folder, machine, minutes and configuration."""
-    lines = commands.repeating(results, asked.out, baseline=asked.baseline, title=asked.title)
+    lines = commands.repeating(
+        results, asked.out, baseline=asked.baseline, title=asked.title, claims=asked.claims
+    )
     runs = (block for result in once(results) for block in _about(result))
     blocks = (WORDS, Verbatim("\n".join(lines)), *splits(results), *runs)
     return Section("provenance", "Configuration and provenance", blocks)
@@ -52,6 +54,7 @@ def _about(result: Result) -> Iterator[Block]:
         ("devices", ", ".join(map(str, provenance.get("devices", [])))),
         ("Python", provenance.get("python")),
         *provenance.get("packages", {}).items(),
+        ("Keras at work", provenance.get("keras")),
         ("dataset hash", provenance.get("dataset_hash")),
         *made,
     ]

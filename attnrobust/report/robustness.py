@@ -73,6 +73,7 @@ def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
     return Picture(
         name=name,
         pixels=render(figure),
+        drawing=figure,
         alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
         caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
         "and in steps of a 0–255 pixel above. The axis is logarithmic, with 0 set apart. Shaded: "

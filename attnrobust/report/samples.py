@@ -90,33 +90,43 @@ def read(result: Result, method: str) -> Samples | None:
 def _condition(
     result: Result, method: str, epsilon: float
 ) -> tuple[tuple[str, ...], np.ndarray, Condition] | None:
-    attack = result.setting.name
-    attack_path = result.path("attack", attack_file(attack, epsilon))
-    name = attack_file(attack, epsilon) if epsilon else "clean.npz"
-    explain_path = result.path("explain", f"{method}-{name}")
-    if not (attack_path.is_file() and explain_path.is_file()):
+    attack_path = result.path("attack", attack_file(result.setting.name, epsilon))
+    if not attack_path.is_file():
         return None
     attacked = schemas.load_npz(attack_path, schemas.ATTACKED)
-    explained = schemas.load_npz(explain_path, schemas.EXPLAINED)
     ids = tuple(str(each) for each in attacked["sample_id"])
-    if not ids:
+    maps = heatmaps(result, method, epsilon, ids) if ids else None
+    if maps is None:
         return None
     rows = {str(each): row for row, each in enumerate(attacked["id"])}
-    places = {str(each): row for row, each in enumerate(explained["id"])}
-    if not set(ids) <= places.keys():
-        raise UserError(
-            f"{explain_path}: heatmaps of other images than in {attack_path}; "
-            "run 'explain' again with --force"
-        )
     order = [rows[each] for each in ids]
-    heatmaps = explained["heatmap"][[places[each] for each in ids]]
     condition = Condition(
         epsilon=epsilon,
         images=attacked["sample_image"],
         predictions=task.predict(attacked["logits"][order]),
-        heatmaps=np.stack([normalise(heatmap) for heatmap in heatmaps]),
+        heatmaps=maps,
     )
     return ids, attacked["label"][order], condition
+
+
+def heatmaps(result: Result, method: str, epsilon: float, ids: Sequence[str]) -> np.ndarray | None:
+    """Heatmaps of these samples (S, h, w), each in [0, 1] by its own maximum; None: none made.
+
+    Raises:
+        UserError: A damaged file, or heatmaps of other images than the attack kept.
+    """
+    attack = attack_file(result.setting.name, epsilon)
+    path = result.path("explain", f"{method}-{attack if epsilon else 'clean.npz'}")
+    if not path.is_file():
+        return None
+    explained = schemas.load_npz(path, schemas.EXPLAINED)
+    places = {str(each): row for row, each in enumerate(explained["id"])}
+    if not set(ids) <= places.keys():
+        raise UserError(
+            f"{path}: heatmaps of other images than in {result.path('attack', attack)}; "
+            "run 'explain' again with --force"
+        )
+    return np.stack([normalise(explained["heatmap"][places[each]]) for each in ids])
 
 
 def normalise(heatmap: np.ndarray) -> np.ndarray:

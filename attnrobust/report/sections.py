@@ -10,6 +10,7 @@ from attnrobust.report import (
     comparison,
     confusion,
     corruptions,
+    differences,
     galleries,
     limits,
     paper_tables,
@@ -20,9 +21,11 @@ from attnrobust.report import (
     tables,
     training,
     trust,
+    verdicts,
 )
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.results import Result
+from attnrobust.report.viewer import live
 
 Made = Section | list[Section] | None
 
@@ -44,7 +47,10 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
 
 
 SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    verdicts.section,
+    live.section,
     robustness.section,
+    differences.section,
     trust.section,
     tables.section,
     confusion.section,

@@ -284,8 +284,10 @@ def heading(samples: Samples, condition: Condition) -> str:
     )
 
 
-def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Picture]:
-    """All samples at one epsilon, eight to a figure."""
+def sample_sheets(
+    samples: Samples, condition: Condition, name: str, *, linked: bool
+) -> list[Picture]:
+    """All samples at one epsilon, eight to a figure; `linked`: the page only names its file."""
     pictures = []
     count, result = len(samples.ids), samples.result
     changed = int(samples.changed(condition).sum())
@@ -305,7 +307,8 @@ def sample_sheets(samples: Samples, condition: Condition, name: str) -> list[Pic
             "than it is."
         )
         number_of = start // 8 + 1
-        pictures.append(Picture(f"{name}-{number_of}", pixels, alt, caption, width, photo=True))
+        file = f"{name}-{number_of}"
+        pictures.append(Picture(file, pixels, alt, caption, width, photo=True, linked=linked))
     return pictures
 
 

@@ -53,6 +53,7 @@ def curves(result: Result, colour: str, *, name: str) -> Picture:
     return Picture(
         name=name,
         pixels=render(figure),
+        drawing=figure,
         alt=f"Loss and accuracy of {result.name} by epoch, train and validation. After epoch "
         f"{epochs[-1]}: validation loss {float(end.get('val_loss', math.nan)):.3f}, validation "
         f"accuracy {float(end.get('val_accuracy', math.nan)):.3f}.",

@@ -122,7 +122,7 @@ def _changed(result: Result) -> str:
     run, label = result.run, result.attack
     stamp = run.stamp(run.place_of("check", label))
     attack = run.stamp(run.place_of("attack", label))
-    weights = run.path("train", "weights.h5")
+    weights = run.weights
     if not stamp or not attack or not stamp["finished"]:
         return "attack"
     if stamps.outdated(stamp, "check"):  # of a time when they saw less

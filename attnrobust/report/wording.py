@@ -37,8 +37,6 @@ def summary(results: Sequence[Result]) -> list[str]:
             )
         for (_, name), seeds in groups.items():
             sentences += _findings(name, seeds)
-        for panel in grouped(members, "panel").values():
-            sentences += _difference(panel)
         paragraphs.append(" ".join(sentences))
     return [*paragraphs, *_too_weak(results), *_through_softmax(results), *_elsewhere(results)]
 
@@ -146,27 +144,6 @@ def _robust(seeds: Sequence[Estimates], under: Mapping[float, str]) -> str:
         parts.setdefault(under[epsilon], []).append(f"{value} at ε\u00a0=\u00a0{number(epsilon)}")
     said = [f"{' and '.join(values)} under {attack}" for attack, values in parts.items()]
     return f"robust accuracy {' and '.join(said)}"
-
-
-def _difference(members: Sequence[Result]) -> list[str]:
-    """How far two models lie apart at the middle epsilon, where there are just two."""
-    if len(members) != 2 or members[0].group == members[1].group:
-        return []
-    shared = [epsilon for epsilon in members[0].epsilons if epsilon in members[1].epsilons]
-    if not shared:
-        return []
-    epsilon = shared[(len(shared) - 1) // 2]
-    first, second = (each.under("accuracy", epsilon) for each in members)
-    if first is None or second is None or not (first.has_interval and second.has_interval):
-        return []
-    under = f" under {members[0].named}" if members[0].label != members[0].name else ""
-    overlap = first.low <= second.high and second.low <= first.high
-    names = " and ".join(each.group[1] for each in members)
-    apart = abs(first.value - second.value)
-    return [
-        f"At ε\u00a0=\u00a0{number(epsilon)}{under} {names} differ by {apart:.3f}; "
-        f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
-    ]
 
 
 def intervals(results: Sequence[Result]) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnrobust import config
-from attnrobust.config.smoke import SMOKED
 from attnrobust.disk import runs, schemas
-from attnrobust.disk.runs import Run
+from attnrobust.disk.runs import ORIGINS, Run
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
 
-WEIGHTS = Path("train", "weights.h5")
 RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
 
 
@@ -32,6 +31,8 @@ def records_of(given: Path | None, data: config.Data) -> Path:
 
 
 if TYPE_CHECKING:
+    from tensorflow import keras
+
     from attnrobust.data.records import Dataset
     from attnrobust.models.replicas import Replicas
 
@@ -46,7 +47,7 @@ class Context:
         force: Make stages anew.
         name: What the attack is called in this run; its own name where empty.
         machines: What training is spread by: `mirrored` or `multi_worker` (training/strategy.py).
-        again: What calls these settings up again, for the page: the module of the experiment, then
+        again: What calls these settings up again, for the page: the name of the experiment, then
             options. Where empty, the experiment's name is that of its file.
     """
 
@@ -56,7 +57,7 @@ class Context:
     name: str = ""
     machines: str = "mirrored"
     again: Sequence[str] = ()
-    _trained: tuple[tuple[int, str], Replicas] | None = None
+    _trained: tuple[tuple[tuple[str, ...], str], Replicas] | None = None
 
     @property
     def experiment(self) -> config.Experiment:
@@ -88,13 +89,14 @@ class Context:
         inputs.check_decoding(self.dataset())
 
     def trained(self, dataset: Dataset | None = None) -> Replicas:
-        """The trained model, over all devices; built and traced once for all stages of a walk.
+        """The model under test, over all devices; built and traced once for all stages of a run.
 
         Args:
             dataset: Whose classes it tells apart; None: those that it was trained on.
 
         Raises:
-            UserError: Not trained yet, or a batch of `attack.batch_size` cannot fit into memory.
+            UserError: Neither trained nor adopted yet, its file has changed since, or a batch of
+                `attack.batch_size` cannot fit into memory.
         """
         from attnrobust.models import build, memory, precision
         from attnrobust.models.replicas import Replicas
@@ -102,18 +104,22 @@ class Context:
 
         # Whatever training may do: what is measured is measured in float32.
         precision.tensor_float_32(allowed=False)
-        weights = self.run.require("train") / "weights.h5"
-        classes = len(dataset.classes if dataset else self.learned())
+        weights = self.run.require_model()
+        classes = tuple(dataset.classes if dataset else self.learned())
         key = (classes, runs.digest(weights))
         if self._trained and self._trained[0] == key:
             return self._trained[1]
         spread = strategy.mirrored()
         with spread.scope():
-            model = build.build(
-                dataclasses.replace(self.experiment.model, weights=str(weights)),
-                classes=classes,
-                image_size=self.experiment.data.image_size,
-                again="run 'train' again",
+            model = (
+                self._adopted(classes)
+                if self.experiment.adopted.file
+                else build.build(
+                    dataclasses.replace(self.experiment.model, weights=str(weights)),
+                    classes=len(classes),
+                    image_size=self.experiment.data.image_size,
+                    again="run 'train' again",
+                )
             )
         replicas = Replicas(model, spread)
         size = replicas.batch(self.experiment.attack.batch_size)
@@ -122,14 +128,14 @@ class Context:
         return self._trained[1]
 
     def learned(self) -> list[str]:
-        """The classes that it was trained on, in the order of its logits.
+        """The classes that it was trained on or adopted with, in the order of its logits.
 
         Raises:
-            UserError: Not trained yet, or `provenance.json` does not tell.
+            UserError: Neither trained nor adopted yet, or `provenance.json` does not tell.
         """
-        self.run.require("train")
+        self.run.require_model()
         place = self.run.path("provenance.json")
-        again = "run 'train' again"
+        again = f"run '{self.run.origin}' again"
         found = schemas.load_json(place, schemas.Provenance, again).get("dataset")
         if not found:
             raise schemas.damaged(place, "no dataset in it", again)
@@ -156,57 +162,6 @@ class Context:
             name += f"-{kept.name}-{runs.digest(str(kept))[:6]}"
         return REPORTS / name
 
-    def surrogate(self, dataset: Dataset) -> dict[str, str] | None:
-        """Another trained run beside this one that learned from and is tested on the same images.
-
-        A run of another experiment rather than of another seed, then the first by name. Never a
-        smoke run: what learned next to nothing makes adversarials of nothing.
-
-        Returns:
-            Its place below the folder of the data set's runs, and the digest of its weights.
-        """
-        found, data = [], self._learned_from()
-        for file in self._beside.glob("*/*/config.json"):
-            try:
-                run = Run.open(file.parent)
-                stamp, other = run.stamp("train"), run.experiment
-            except UserError as error:
-                log.warning("warning: no adversarials are taken from that run: %s", error)
-                continue
-            alike = stamp and stamp["finished"] and stamp["inputs"] == dataset.hash
-            alike = alike and other.data == data and not other.name.endswith(SMOKED)
-            if alike and run.root != self.run.root and (run.root / WEIGHTS).is_file():
-                found.append((other.name == self.experiment.name, str(run.root), run.root))
-        return self.as_now({"run": str(min(found)[2].relative_to(self._beside))}) if found else None
-
-    def as_now(self, surrogate: dict[str, str] | None) -> dict[str, str] | None:
-        """A surrogate with its weights as they are now; unchanged where its run is gone."""
-        weights = self._beside / surrogate["run"] / WEIGHTS if surrogate else None
-        if surrogate is None or weights is None or not weights.is_file():
-            return surrogate
-        return {**surrogate, "weights": runs.digest(weights)}
-
-    def loaded(
-        self, surrogate: dict[str, str] | None, dataset: Dataset
-    ) -> tuple[str, Callable[[], Replicas]] | None:
-        """The surrogate's name and how to get its model."""
-        if surrogate is None:
-            return None
-        context = Context(Run.open(self._beside / surrogate["run"]), self.records)
-        name = f"{context.experiment.name}, seed {context.experiment.seed}"
-        return name, lambda: context.trained(dataset)
-
-    @property
-    def _beside(self) -> Path:
-        """The folder of the data set's runs."""
-        return self.run.root.parents[1]
-
-    def _learned_from(self) -> config.Data:
-        """The data of these settings with the limit that training had: later ones choose images."""
-        stamp = self.run.stamp("train") or {"used": {}}
-        limit = stamp["used"].get("data", {}).get("limit", self.experiment.data.limit)
-        return dataclasses.replace(self.experiment.data, limit=limit)
-
     def epsilon_scale(self) -> float:
         """What 1 in [0, 1] pixels is in the scale that the attack's epsilons are given in.
 
@@ -216,15 +171,33 @@ class Context:
         setting, place = self.experiment.attack, self.run.path("provenance.json")
         if setting.scale == "pixels":
             return 1.0
-        self.run.require("train")
+        self.run.require_model()
         known = schemas.load_json(place, schemas.Provenance) if place.is_file() else {}
         found = known.get("input_scale")
         if not isinstance(found, int | float) or not found > 0:
             raise UserError(
                 f"{place}: no input_scale, which attack.scale = {setting.scale} needs; "
-                "train again, or take pixels"
+                f"run '{self.run.origin}' again, or take pixels"
             )
         return float(found)
+
+    def _adopted(self, classes: Sequence[str]) -> keras.Model:
+        """The given model, if it is still what was adopted."""
+        from attnrobust.models import adopted
+
+        setting, place = self.experiment.adopted, self.run.weights
+        before = schemas.load_json(place, schemas.Adopted, "run 'adopt' again")["digest"]
+        if adopted.digest(setting) != before:
+            raise UserError(
+                f"{setting.file}: another file than was adopted in {place}; adopt it under a name "
+                "of its own (--name), or all anew with --force"
+            )
+        return adopted.load(
+            setting,
+            classes=classes,
+            image_size=self.experiment.data.image_size,
+            again="adopt it anew",
+        )
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""
@@ -235,6 +208,8 @@ class Context:
         """What of these settings the result of a stage depends on."""
         if stage == "train":
             return {**self.used("model", "training"), **self.started_from()}
+        if stage == "adopt":
+            return self.used("adopted")
         if stage == "attack":
             from attnrobust.attacks.methods import settled
 
@@ -254,7 +229,7 @@ class Context:
 
         Nothing of it decides whether the stage's result still holds.
         """
-        weights = self.run.path("train", "weights.h5")
+        weights = self.run.weights
         made_with = {"weights": runs.digest(weights)} if weights.is_file() else {}
         return {"again": list(self.again), **made_with}
 
@@ -269,45 +244,48 @@ class Context:
             return {}
         file = Path(weights).expanduser()
         if training.start:
-            file = self.run.beside(training.start) / WEIGHTS
+            file = self.run.beside(training.start) / ORIGINS["train"]
         name, before = "starting_weights", None if self.force else self.run.stamp("train")
         if before and (name not in before["used"] or not file.is_file()):
             return {key: value for key, value in before["used"].items() if key == name}
         return {name: runs.digest(file)} if file.is_file() else {}
 
     def weights_digest(self) -> str:
-        """Digest of the trained weights and the records: what every later stage depends on.
+        """Digest of the model and the records: what every later stage depends on.
 
         Says so where these are not the records that the model was trained on.
 
         Raises:
-            UserError: Not trained yet, or the settings describe another network than was trained.
+            UserError: Neither trained nor adopted yet, or the settings describe another network.
         """
         self.check_network()
         records = self.dataset().hash
-        if (self.run.stamp("train") or {}).get("inputs") != records:
+        trained_on = (self.run.stamp("train") or {}).get("inputs")
+        if self.run.origin == "train" and trained_on != records:
             log.warning(
                 "warning: %s was trained on other records than %s; images that are in the "
                 "test split here may have been in its training",
                 self.run.root,
                 self.records,
             )
-        return runs.digest(self.run.require("train") / "weights.h5", records)
+        return runs.digest(self.run.require_model(), records)
 
     def check_network(self) -> None:
-        """Raise a UserError unless the network of these settings has been trained.
+        """Raise a UserError unless the network of these settings was trained or adopted.
 
         Weights of the same shapes fit other networks, too, which nobody has trained.
         """
-        self.run.require("train")
-        trained = (self.run.stamp("train") or {})["used"]
-        now = self.used("model")
+        self.run.require_model()
+        trained = (self.run.stamp(self.run.origin) or {})["used"]
+        section = {"train": "model", "adopt": "adopted"}[self.run.origin]
+        now = json.loads(json.dumps(self.used(section)))  # As the stamp was: lists, no tuples.
         # The starting weights are history by now, and a limit only chooses examples.
-        fields = [("model", key) for key in now["model"] if key != "weights"]
+        fields = [(section, key) for key in now[section] if key != "weights"]
         for section, key in [*fields, ("data", "image_size"), ("data", "task")]:
             before, asked = trained.get(section, {}).get(key), now[section][key]
             if before != asked:
                 raise UserError(
-                    f"{self.run.root}: trained with {section}.{key} {before!r}, not {asked!r}; "
-                    "leave that setting out, or train under a name of its own (--set name=…)"
+                    f"{self.run.root}: {self.run.origin}ed with {section}.{key} {before!r}, not "
+                    f"{asked!r}; leave that setting out, or {self.run.origin} under a name of "
+                    "its own (--set name=…)"
                 )

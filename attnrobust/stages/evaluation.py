@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from attnrobust import task
-from attnrobust.disk import runs, schemas, stamps
+from attnrobust.disk import conditions, runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.measures import calibration, metrics
 from attnrobust.measures.metrics import Measured
-from attnrobust.stages import conditions, segmented
+from attnrobust.stages import segmented
 
 COLUMNS = (
     "dataset",

@@ -1,6 +1,7 @@
 """THE MAP: the stages in the order an image walks, and an experiment's command line.
 
     records -> train -> predict -> attack -> check -> evaluate -> explain -> report -> export
+               adopt
 
 Each stage reads the run directory and writes its own folder there. Stages import their module
 inside, so that `--help`, evaluate and report start without TensorFlow.
@@ -12,12 +13,13 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnrobust.console import log_to
 from attnrobust.disk import provenance, runs, stamps
-from attnrobust.disk.runs import Run
+from attnrobust.disk.runs import ORIGINS, Run
 from attnrobust.explanations import UNATTACKED
+from attnrobust.stages import surrogate
 from attnrobust.stages.context import Context
 from attnrobust.stages.ready import ready
 
@@ -63,11 +65,37 @@ def train(context: Context) -> None:
         shutil.rmtree(context.run.path("train", "state"), ignore_errors=True)
 
 
-def _remember(context: Context, dataset: Dataset, model: keras.Model, devices: list[str]) -> None:
-    """Write `provenance.json`: where the weights come from, and what they learned."""
+def adopt(context: Context) -> None:
+    """A model trained elsewhere to `adopt/adopted.json`: what it is, what was told of it."""
+    dataset = context.dataset()
+    with context.run.stage(
+        "adopt",
+        used=context.asked("adopt"),
+        inputs=dataset.hash,
+        notes={"again": list(context.again)},
+        force=context.force,
+    ) as folder:
+        if folder:
+            from attnrobust.stages import adoption
+            from attnrobust.training import strategy
+
+            model, found = adoption.adopt(context, dataset.classes)
+            _remember(context, dataset, model, strategy.devices(), found)
+            # Last: it says that all the rest is there.
+            runs.save_json(folder / "adopted.json", found)
+
+
+def _remember(
+    context: Context,
+    dataset: Dataset,
+    model: keras.Model,
+    devices: list[str],
+    adopted: dict[str, Any] | None = None,
+) -> None:
+    """Write `provenance.json`: where the model comes from, and what it learned."""
     from attnrobust.models import build
 
-    start = (context.run.stamp("train") or {}).get("started", "")
+    start = (context.run.stamp(context.run.origin) or {}).get("started", "")
     origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices, started=start)
     described = {
         "name": dataset.name,
@@ -89,6 +117,7 @@ def _remember(context: Context, dataset: Dataset, model: keras.Model, devices: l
             "parameters": parameters,
             "attention_parameters": attention,
             "input_scale": build.input_scale(model),
+            **({"adopted": adopted} if adopted else {}),
         },
     )
 
@@ -132,7 +161,12 @@ def attack(context: Context) -> None:
             dataset = context.dataset()
             setting = context.experiment.attack.in_pixels(scale)
             experiment = dataclasses.replace(context.experiment, attack=setting)
-            Sweep(experiment, dataset, context.trained(dataset)).run(folder)
+            replicas = context.trained(dataset)
+            if context.experiment.adopted.file:
+                from attnrobust.stages import adoption
+
+                adoption.require_gradients(context, replicas.model)
+            Sweep(experiment, dataset, replicas).run(folder)
 
 
 def check(context: Context) -> None:
@@ -140,7 +174,11 @@ def check(context: Context) -> None:
     run, dataset, place = context.run, context.dataset(), context.place("check")
     stamp = None if context.force else run.stamp(place)
     # A run that was trained after the check does not undo it.
-    other = context.as_now(stamp.get("surrogate")) if stamp else context.surrogate(dataset)
+    other = (
+        surrogate.as_now(context, stamp.get("surrogate"))
+        if stamp
+        else surrogate.find(context, dataset)
+    )
     notes = {**context.notes(), "surrogate": other}
     sweep = run.attacked(context.label)
     inputs = stamps.check_inputs(context.weights_digest(), sweep / "stage.json", other)
@@ -156,7 +194,11 @@ def check(context: Context) -> None:
             )
             kind = doubts.DOUBTS[dataset.kind]
             subject = kind.subject.of_sweep(
-                experiment, dataset, context.trained(dataset), sweep, context.loaded(other, dataset)
+                experiment,
+                dataset,
+                context.trained(dataset),
+                sweep,
+                surrogate.loaded(context, other, dataset),
             )
             sanity.check(subject, folder, kind.checks)
 
@@ -224,8 +266,8 @@ def report(context: Context) -> None:
 def export(context: Context) -> None:
     """Weights to `export/saved_model/`, checked in a fresh process; records are not needed."""
     context.check_network()
-    learned_from = (context.run.stamp("train") or {})["inputs"]
-    inputs = runs.digest(context.run.require("train") / "weights.h5", learned_from)
+    learned_from = (context.run.stamp(context.run.origin) or {})["inputs"]
+    inputs = runs.digest(context.run.require_model(), learned_from)
     with context.run.stage("export", used={}, inputs=inputs, force=context.force) as folder:
         if folder:
             from attnrobust.stages import export as exporting
@@ -237,6 +279,7 @@ def export(context: Context) -> None:
 
 STAGES: dict[str, Callable[[Context], None]] = {
     "train": train,
+    "adopt": adopt,
     "predict": predict,
     "attack": attack,
     "check": check,
@@ -247,9 +290,15 @@ STAGES: dict[str, Callable[[Context], None]] = {
 }
 
 
-def in_order(asked: Sequence[str]) -> list[str]:
-    """The stages of a command, `all` being each, as an image walks them."""
-    return [name for name in STAGES if {name, "all"} & set(asked)]
+def in_order(asked: Sequence[str], *, origin: str = "train") -> list[str]:
+    """The stages of a command in the order that an image goes through them.
+
+    Args:
+        asked: Their names; `all` for each.
+        origin: The stage that the model comes from; `all` leaves the other one out.
+    """
+    every = [name for name in STAGES if name not in ORIGINS or name == origin]
+    return [name for name in STAGES if name in asked or ("all" in asked and name in every)]
 
 
 def run_stages(context: Context, stages: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from attnrobust import config, task
+from attnrobust.console import progress
 from attnrobust.corruptions import CORRUPTIONS, corrupt
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
@@ -77,7 +77,7 @@ def _said(
     rows: dict[str, list[np.ndarray]] = {"id": [], "group": [], "label": []}
     total = inputs.count(dataset, split, data.limit)
     said = f"{name} {severity}" if name else f"predict {split}"
-    with tqdm(desc=said, total=total, unit="image", disable=None) as bar:
+    with progress(desc=said, total=total, unit="image") as bar:
         for batch in inputs.evaluation_batches(dataset, split, data=data, batch_size=batch_size):
             images, ids = batch["image"].numpy(), batch["id"].numpy().astype(str)
             if name:

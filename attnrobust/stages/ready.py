@@ -10,9 +10,13 @@ import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnrobust.errors import UserError
 from attnrobust.stages.context import Context
+
+if TYPE_CHECKING:
+    from tensorflow import keras
 
 # Stages that read the run's folder alone.
 WITHOUT_RECORDS = {"evaluate", "report", "export"}
@@ -39,7 +43,7 @@ class Plan:
 
     def require_network(self) -> None:
         """Raise a UserError unless this network has been trained, or comes to be."""
-        if "train" not in self.before:
+        if self.context.run.origin not in self.before:
             self.context.check_network()
 
     def require_same(self, stage: str) -> None:
@@ -75,6 +79,11 @@ def train(plan: Plan) -> None:
     from attnrobust.training import ready as training
 
     context = plan.context
+    if context.experiment.adopted.file:
+        raise UserError(
+            f"adopted.file = {context.experiment.adopted.file}: that model is trained already; "
+            "begin with 'adopt'"
+        )
     if context.run.finished("train") and not context.force:
         return  # Kept, or refused before anything else.
     training.ready(context.experiment)
@@ -85,6 +94,17 @@ def train(plan: Plan) -> None:
         dataset = context.dataset()
         training.fits(context.experiment, dataset)
         balance.ready(dataset, context.experiment)
+
+
+def adopt(plan: Plan) -> None:
+    """The file, and how it is to be read."""
+    from attnrobust.models import adopted
+
+    context = plan.context
+    if not context.experiment.adopted.file:
+        raise UserError("adopted.file: empty; expected a model that was trained elsewhere")
+    plan.require_same("adopt")
+    adopted.digest(context.experiment.adopted)  # It is there.
 
 
 def predict(plan: Plan) -> None:
@@ -117,11 +137,13 @@ def attack(plan: Plan) -> None:
 
 def _input_scale(plan: Plan, classes: int) -> float:
     """What 1 in [0, 1] pixels is in the scale of the first layer, also before there are weights."""
-    if "train" not in plan.before:
+    if plan.context.run.origin not in plan.before:
         return plan.context.epsilon_scale()
     from attnrobust.models import build
 
     experiment = plan.context.experiment
+    if experiment.adopted.file:
+        return build.input_scale(_given(plan.context)())
     model = dataclasses.replace(experiment.model, weights="none")
     return build.input_scale(
         build.build(model, classes=classes, image_size=experiment.data.image_size)
@@ -159,10 +181,19 @@ def explain(plan: Plan) -> None:
         experiment.model,
         classes=context.dataset().classes,
         size=experiment.data.image_size,
+        given=_given(context) if experiment.adopted.file else None,
     )
     label = context.label if "attack" in plan.before else context.explained()
     if label:
         plan.require_same("explain")
+
+
+def _given(context: Context) -> Callable[[], keras.Model]:
+    from attnrobust.models import adopted
+
+    setting, classes = context.experiment.adopted, context.dataset().classes
+    size = context.experiment.data.image_size
+    return lambda: adopted.load(setting, classes=classes, image_size=size)
 
 
 def report(plan: Plan) -> None:
@@ -181,6 +212,7 @@ def export(plan: Plan) -> None:
 
 READY: dict[str, Callable[[Plan], None]] = {
     "train": train,
+    "adopt": adopt,
     "predict": predict,
     "attack": attack,
     "check": check,

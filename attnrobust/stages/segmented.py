@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from attnrobust import task
+from attnrobust.disk import conditions
 from attnrobust.disk.runs import Run
 from attnrobust.measures import metrics, segmentation
 from attnrobust.measures.metrics import Measured
 from attnrobust.measures.segmentation import SEGMENTATION_METRICS
-from attnrobust.stages import conditions
 
 Arrays = dict[str, np.ndarray]
 # Metric, what was measured, over how many images.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fnmatch
 import logging
 import shlex
@@ -15,7 +16,7 @@ import experiments
 from attnrobust import config
 from attnrobust.data import records
 from attnrobust.disk.runs import Run, find_runs
-from attnrobust.errors import UserError
+from attnrobust.errors import UsageError, UserError
 from attnrobust.report import page
 from attnrobust.stages.context import Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order
@@ -100,9 +101,14 @@ def chosen(patterns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         pattern, at, folder = word.partition("@")
         fitting = fnmatch.filter(names, pattern)
         if not fitting:
-            raise UserError(f"{pattern}: no such experiment; expected some of {', '.join(names)}")
+            near = difflib.get_close_matches(pattern, names, n=3)
+            raise UsageError(
+                f"{pattern}: no such experiment; "
+                + (f"did you mean {' or '.join(near)}?" if near else "")
+                + ("" if near else "attnrobust list experiments names them all")
+            )
         if at and not folder:
-            raise UserError(f"{word}: expected a folder of records after @")
+            raise UsageError(f"{word}: expected a folder of records after @")
         for name in fitting:
             before = found.setdefault(name, folder)
             if folder and before and folder != before:
@@ -132,7 +138,8 @@ def commands(
             _context(name, folder, seed, settings, runs).run.root,
             [
                 "-m",
-                "experiments",
+                "attnrobust",
+                "run",
                 name,
                 *stages,
                 "--seed",

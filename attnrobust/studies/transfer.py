@@ -17,6 +17,9 @@ from attnrobust.stages.context import Context, records_of
 
 log = logging.getLogger("attnrobust")
 
+# What models that judge each other's adversarials must have been given alike.
+ALIKE = ("dataset", "task", "limit")
+
 
 def transfer(
     chosen: Sequence[Run], records: Path, out: Path, settings: Sequence[str]
@@ -37,7 +40,7 @@ def transfer(
     from attnrobust.attacks import transfer as crafting
     from attnrobust.studies import transfer_matrix as matrix
 
-    names = _names(chosen)
+    names = named(chosen, alike=(*ALIKE, "image_size"))
     first = config.with_settings(chosen[0].experiment, settings)
     contexts = [Context(run, records_of(records, run.experiment.data)) for run in chosen]
     dataset = contexts[0].dataset()
@@ -69,13 +72,21 @@ def transfer(
     return table
 
 
-def _names(chosen: Sequence[Run]) -> list[str]:
-    """A name for each run, and whether they go together."""
+def named(chosen: Sequence[Run], *, alike: Sequence[str] = ALIKE) -> list[str]:
+    """A name for each run.
+
+    Args:
+        chosen: Runs.
+        alike: Settings of `data` that all must share.
+
+    Raises:
+        UserError: Fewer than two, runs that do not go together, or two of one name.
+    """
     if len(chosen) < 2:
         raise UserError(f"{len(chosen)} run given; transfer needs at least two")
     one = chosen[0]
     for run in chosen[1:]:
-        for key in ("dataset", "task", "image_size", "limit"):
+        for key in alike:
             mine, others = (getattr(each.experiment.data, key) for each in (one, run))
             if mine != others:
                 raise UserError(

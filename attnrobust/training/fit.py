@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
-from tqdm import tqdm
 
 from attnrobust import config
+from attnrobust.console import progress
 from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
@@ -298,9 +298,7 @@ def _one_epoch(
     batches = batches.with_options(whole_files())
     steps = inputs.steps(dataset, experiment.data, experiment.training)
     start = time.monotonic()
-    with tqdm(
-        desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False, disable=None
-    ) as bar:
+    with progress(desc=f"epoch {epoch + 1}", total=steps, unit="batch", leave=False) as bar:
         history = model.fit(
             batches,
             initial_epoch=epoch,

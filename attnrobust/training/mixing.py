@@ -16,6 +16,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from attnrobust import config
+from attnrobust.data.warping import warped
 from attnrobust.keyed import batches as keys
 
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -253,13 +254,9 @@ def _warp(images: tf.Tensor, *row: tf.Tensor | float) -> tf.Tensor:
 
     Bilinear, in pixels from the centre of the upper left one; black outside.
     """
-    import tensorflow_addons as tfa
-
     number = tf.shape(images)[0]
     flat = [tf.broadcast_to(tf.cast(value, tf.float32), [number]) for value in (*row, 0, 0)]
-    return tfa.image.transform(
-        images, tf.stack(flat, axis=1), interpolation="bilinear", fill_mode="constant"
-    )
+    return warped(images, tf.stack(flat, axis=1), fill="constant")
 
 
 # The paper's nine, and the one that Martinez-Martinez and Nabavi 2023 use instead.

@@ -90,7 +90,7 @@ def started_from(run: runs.Run) -> runs.Run:
     if not before.joinpath("config.json").is_file():
         raise UserError(
             f"training.start = {name}: no run {before}; expected a trained one: python "
-            f"-m experiments {experiment.data.dataset}.{name} train --seed {experiment.seed}"
+            f"-m attnrobust run {experiment.data.dataset}.{name} train --seed {experiment.seed}"
         )
     found = runs.Run.open(before)
     found.require("train")

@@ -13,6 +13,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.task import graph, name_of
 from attnrobust.training import losses, mixing
+from attnrobust.training.kappa import kappa
 
 Parts = dict[str, tf.Tensor]
 
@@ -113,14 +114,7 @@ def agreement(model: keras.Model) -> list[keras.metrics.Metric]:
     classes = int(model.output_shape[-1])
     if classes < 3 or len(model.output_shape) > 2:
         return []
-    import tensorflow_addons as tfa
-
-    # It cannot count in the half precision that layers of the moment take.
-    return [
-        tfa.metrics.CohenKappa(
-            classes, name="kappa", weightage="quadratic", sparse_labels=True, dtype="float32"
-        )
-    ]
+    return [kappa(classes)]
 
 
 def overlap(model: keras.Model) -> list[keras.metrics.Metric]:

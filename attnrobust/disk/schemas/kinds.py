@@ -29,6 +29,7 @@ class Used(Struct):
 
     data: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    adopted: dict[str, Any] = {}
     training: dict[str, Any] = {}
     corruptions: dict[str, Any] = {}
     attack: dict[str, Any] = {}
@@ -52,6 +53,7 @@ class Stamp(Struct):
     norm: str = ""
     command: str = ""
     weights: str | None = None
+    stack: dict[str, str] = {}
     surrogate: Surrogate | None = None
 
 
@@ -79,6 +81,14 @@ class Learned(Struct):
     corrupted: Corrupted = msgspec.field(default_factory=Corrupted)
 
 
+class Adopted(Struct):
+    """`adopt/adopted.json`: a model that was given, as it was then."""
+
+    file: str
+    digest: Annotated[str, Meta(min_length=1)]
+    said: list[str] = []
+
+
 class Provenance(Struct):
     """`provenance.json`; those of long ago hold less."""
 
@@ -88,6 +98,7 @@ class Provenance(Struct):
     input_scale: Positive | None = None
     devices: list[str] = []
     packages: dict[str, str] = {}
+    keras: str | None = None
 
 
 class Check(Struct):

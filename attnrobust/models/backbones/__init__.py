@@ -7,12 +7,13 @@ heatmaps stay in [0, 1]. A file a family; its rows stand at its bottom.
 
 from __future__ import annotations
 
-from attnrobust.models.backbones import efficientnet, inception, mobilenet, resnet
+from attnrobust.models.backbones import efficientnet, inception, inception_v4, mobilenet, resnet
 from attnrobust.models.backbones.base import Backbone
 
 BACKBONES: dict[str, Backbone] = {
     **resnet.ROWS,
     **inception.ROWS,
+    **inception_v4.ROWS,
     **mobilenet.ROWS,
     **efficientnet.ROWS,
 }

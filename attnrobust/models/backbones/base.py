@@ -95,7 +95,8 @@ def refuse_width(name: str, width: float) -> None:
     """
     if width != 1:
         raise UserError(
-            f"model.width = {width}: {name} has one width, 1; mobilenet and resnet18 have others"
+            f"model.width = {width}: {name} has one width, 1; mobilenet, resnet18 and "
+            "inception_v4 have others"
         )
 
 

@@ -1,0 +1,91 @@
+"""How many images would tell two models apart, by simulation from those at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import t
+
+from attnrobust.measures.metrics import LEVEL
+from attnrobust.measures.paired import Sides, times
+
+POWER = 0.8
+RUNS = 1000
+# More than any test split has: what needs as many is not a question of images.
+MOST = 1_000_000
+
+
+def needed(
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    least: float = 0.0,
+    seed: int = 0,
+) -> int | None:
+    """Images that would show, four times of five, on which side of `least` the difference lies.
+
+    If the models and images are as those at hand: test splits of ever more groups are drawn from
+    these, and the difference of each is asked whether its 95 % interval (Student's t) leaves
+    `least` out. The seeds stay as many as there are.
+
+    Args:
+        first: Whether each image is right, bool (S, N): seeds, images.
+        second: Of the other model (T, N).
+        groups: (N,) what images are drawn together; each alone if None.
+        least: Difference, second minus first, that is to be told from.
+        seed: Of the drawing.
+
+    Returns:
+        To two digits; None where a million would not do.
+    """
+    sides = Sides(first[:, None], second[:, None], groups)
+    total, n = len(sides.sizes), first.shape[1]
+    share = n / total
+    if sides.of(0).sum() / n == least:
+        return None
+    rng = np.random.default_rng(seed)
+    fails, does = 2, max(2, total)
+    while _told(sides, least, does, rng) < POWER:
+        fails, does = does, 2 * does
+        if does * share > 2 * MOST:
+            return None
+    while does - fails > max(1, 0.02 * does):
+        middle = (fails + does) // 2
+        if _told(sides, least, middle, rng) < POWER:
+            fails = middle
+        else:
+            does = middle
+    images = does * share
+    digits = max(0, len(str(round(images))) - 2)
+    found = round(round(images / 10**digits) * 10**digits)
+    return found if found <= MOST else None
+
+
+def _told(sides: Sides, least: float, count: int, rng: np.random.Generator) -> float:
+    """The share of test splits of `count` groups that tell the difference's side of `least`."""
+    before, after = (each[:, 0] for each in sides.right)
+    every = np.concatenate([sides.sizes[None], before, after])
+    # Groups that are alike are drawn as one kind.
+    kinds, often = np.unique(every, axis=1, return_counts=True)
+    sizes, before, after = np.split(kinds, [1, 1 + len(before)])
+    drawn = rng.multinomial(count, often / often.sum(), size=RUNS).astype(float)
+    images = drawn @ sizes[0]
+    ends = [
+        ((drawn @ each.T) * times(rng, len(each), RUNS)).sum(axis=1) / max(1, len(each) - 1)
+        for each in (before, after)
+    ]
+    value = (ends[1] - ends[0]) / images
+    apart = after.mean(axis=0) - before.mean(axis=0)
+    centre = (drawn @ apart) / images
+    squares = drawn @ apart**2 - 2 * centre * (drawn @ (apart * sizes[0]))
+    squares += centre**2 * (drawn @ sizes[0] ** 2)
+    groups = np.maximum(squares, 0) / images**2 * count / (count - 1)
+    seeds, freedom = sides.of_seeds(0)
+    whole = groups + seeds
+    # Nothing varies among draws that are all alike: no more than a guess is to be had of them.
+    known = whole > 0
+    parts = groups**2 / (count - 1) + (seeds**2 / freedom if seeds else 0)
+    degrees = np.where(known, whole**2 / np.where(known, parts, 1), 1)
+    side = np.sign(sides.of(0).sum() / sides.sizes.sum() - least)
+    beyond = side * (value - least) > t.ppf(0.5 + LEVEL / 2, degrees) * np.sqrt(whole)
+    return float((beyond & known).mean())

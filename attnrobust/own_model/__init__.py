@@ -1,0 +1,1 @@
+"""A model that was trained elsewhere, tested on somebody's own images."""

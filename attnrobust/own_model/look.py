@@ -1,0 +1,99 @@
+"""The first look at a given model: what it makes of clean images, before anything attacks it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnrobust.disk import schemas
+from attnrobust.errors import UserError
+from attnrobust.stages.context import Context
+
+log = logging.getLogger("attnrobust")
+
+# At most so many images are shown to the ways of preprocessing that a diagnosis tries.
+DIAGNOSED = 64
+
+
+def diagnose(context: Context) -> str:
+    """Try every known preprocessing on some images and print what came out; the words of the best.
+
+    Raises:
+        UserError: The model cannot be loaded, or the records hold no test images.
+    """
+    from attnrobust.data import inputs
+    from attnrobust.models import adopted
+
+    dataset, data = context.dataset(), context.experiment.data
+    number = inputs.count(dataset, "test", data.limit)
+    rng = np.random.default_rng(context.experiment.seed)
+    chosen = np.isin(np.arange(number), rng.permutation(number)[:DIAGNOSED])
+    batches = inputs.evaluation_batches(
+        dataset, "test", data=data, batch_size=DIAGNOSED, chosen=chosen
+    )
+    examples = next(batches.as_numpy_iterator())
+    table = adopted.diagnose(
+        context.experiment.adopted,
+        examples["image"],
+        examples["label"],
+        dataset.classes,
+    )
+    for line in adopted.said(table):
+        log.info("%s", line)
+    best = table[table["accuracy"] == table["accuracy"].max()]
+    return " or ".join(
+        f"--preprocess {row.preprocess}{' --bgr' if row.bgr else ''}" for row in best.itertuples()
+    )
+
+
+def look(context: Context) -> None:
+    """Print clean accuracy by class and who is taken for whom; doubt what looks wrong.
+
+    Raises:
+        UserError: Clean accuracy is not above chance.
+    """
+    from attnrobust.models import adopted
+
+    dataset = context.dataset()
+    found = schemas.load_npz(context.run.path("predict", "clean.npz"), schemas.PREDICTED)
+    labels, said = found["label"], found["logits"].argmax(axis=1)
+    counts = confusion(labels, said, len(dataset.classes))
+    for line in confusion_lines(counts, dataset.classes):
+        log.info("%s", line)
+    if note := adopted.order_note(counts, dataset.classes):
+        log.warning("warning: %s", note)
+    right, most = int(np.trace(counts)), int(counts.sum(axis=1).max())
+    balanced = float(np.mean([row[i] / row.sum() for i, row in enumerate(counts) if row.sum()]))
+    chance = 1 / max(1, int((counts.sum(axis=1) > 0).sum()))
+    if right <= most and balanced <= 1.15 * chance:
+        best = diagnose(context)
+        raise UserError(
+            f"{context.experiment.adopted.file}: {right} of {len(labels)} images right, which is "
+            f"not above chance (the largest class has {most}); the diagnosis above is best for "
+            f"{best}; --classes gives the order of the model's classes"
+        )
+
+
+def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
+    """How many images of each class (row) are taken for each (column): (K, K) int64."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, said), 1)
+    return counts
+
+
+def confusion_lines(counts: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """The table for people, with each class's accuracy."""
+    width = max(6, *(len(name) + 2 for name in classes))
+    total = int(counts.sum())
+    lines = [
+        f"clean accuracy {np.trace(counts) / total:.3f}, {np.trace(counts)} of {total} images",
+        "is \\ taken for".ljust(width)
+        + "".join(name.rjust(width) for name in classes)
+        + "   right",
+    ]
+    for name, row in zip(classes, counts, strict=True):
+        share = f"{row[classes.index(name)] / row.sum():8.3f}" if row.sum() else "       -"
+        lines.append(name.ljust(max(width, 14)) + "".join(str(n).rjust(width) for n in row) + share)
+    return lines

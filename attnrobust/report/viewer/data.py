@@ -1,0 +1,239 @@
+"""What the viewer shows: the files of the runs, as small as a page can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+
+from attnrobust import task
+from attnrobust.disk import schemas
+from attnrobust.disk.runs import attack_file
+from attnrobust.report import samples
+from attnrobust.report.results import Estimate, Result, key, number, of_255
+from attnrobust.report.viewer import encoded
+
+# Bytes of pictures before base64 adds a third, and what each kind may take a pixel. Where a page
+# would need more, all take less; below LEAST of that, fewer images are shown instead.
+BYTES = 6_500_000
+IMAGE, CHANGE, HEATMAP = 0.35, 0.6, 0.12
+LEAST = 0.2
+# Images of a run whose logits the page keeps.
+IMAGES = 2000
+# A change below this cannot be seen in a picture of 8 bits: the clean one is shown.
+STEP = 1 / 255
+COLOURS = {"heatmap": samples.COLOUR_MAP, "change": "PuOr"}
+
+
+@dataclass
+class Images:
+    """The test images of one data set, numbered in the order in which runs name them.
+
+    Attributes:
+        classes: Names, in the order of the logits.
+        number: Of each id.
+        labels: True class of each.
+        views: One for each run under each of its attacks.
+        levels: Of each epsilon its text, and that of 255 times it.
+    """
+
+    classes: tuple[str, ...]
+    number: dict[str, int] = field(default_factory=dict)
+    labels: list[int] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    levels: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def rows(self, ids: Sequence[str], labels: np.ndarray, first: Sequence[str]) -> list[int]:
+        """Which rows of a file the page keeps: those whose pictures it has, then in their order."""
+        wanted = {*first, *self.number}
+        spare = IMAGES - sum(each in wanted for each in ids)
+        kept = []
+        for row, each in enumerate(ids):
+            if each not in wanted:
+                spare -= 1
+                if spare < 0:
+                    continue
+            if each not in self.number:
+                self.number[each] = len(self.labels)
+                self.labels.append(int(labels[row]))
+            kept.append(row)
+        return kept
+
+
+def read(results: Sequence[Result]) -> dict[str, Any] | None:
+    """All that the viewer needs, of JSON values; None where no run was attacked.
+
+    Raises:
+        UserError: A damaged file, or heatmaps of other images than the attack kept.
+    """
+    shown = [each for each in results if _attacked(each)]
+    share, count = shares(shown)
+    store = encoded.Store(share)
+    sets: dict[str, Images] = {}
+    for result in shown:
+        known = sets.setdefault(_set_of(result, sets), Images(result.classes))
+        known.views.append(_view(result, known, store, count))
+        for epsilon in (0.0, *result.epsilons):
+            known.levels[key(epsilon)] = (number(epsilon), of_255(result, epsilon))
+    if not any(known.views for known in sets.values()):
+        return None
+    return {
+        "colours": {name: _ramp(colours) for name, colours in COLOURS.items()},
+        "pictures": store.pictures,
+        "sets": [
+            {
+                "name": name,
+                "classes": known.classes,
+                "ids": list(known.number),
+                "labels": known.labels,
+                "levels": known.levels,
+                "views": known.views,
+            }
+            for name, known in sets.items()
+        ],
+    }
+
+
+def _attacked(result: Result) -> bool:
+    """Whether the files of the attack are there, and of a task whose logits are a row a class."""
+    place = result.path("attack", attack_file(result.setting.name, 0))
+    if not (result.attack and result.epsilons and place.is_file()):
+        return False
+    return task.TASKS["classify"].stored.keys() <= schemas.load_npz(place, {}).keys()
+
+
+def _set_of(result: Result, sets: dict[str, Images]) -> str:
+    """A data set's name; runs with other classes are a set of their own."""
+    names = (result.dataset, *(f"{result.dataset} ({n})" for n in range(2, len(sets) + 3)))
+    return next(each for each in names if each not in sets or sets[each].classes == result.classes)
+
+
+def shares(results: Sequence[Result]) -> tuple[float, int]:
+    """What part of its bytes each picture gets, and how many images of a run are shown."""
+    pixels = [result.run.experiment.data.image_size**2 for result in results]
+    needed = sum(
+        size * result.setting.samples * (1 + len(result.epsilons)) * _bytes_a_pixel(result)
+        for size, result in zip(pixels, results, strict=True)
+    )
+    most = max((result.setting.samples for result in results), default=0)
+    share = min(1.0, BYTES / max(1.0, needed))
+    if share >= LEAST:
+        return share, most
+    count = max(min(4, most), math.floor(most * share / LEAST))
+    return min(LEAST, share * most / max(1, count)), count
+
+
+def _bytes_a_pixel(result: Result) -> float:
+    return IMAGE + CHANGE + HEATMAP * len(result.explanation.methods)
+
+
+def _view(result: Result, known: Images, store: encoded.Store, count: int) -> dict[str, Any]:
+    """A run under one attack: what it says of every image at every epsilon, and its samples."""
+    found = [
+        (epsilon, schemas.load_npz(path, schemas.ATTACKED))
+        for epsilon in (0.0, *result.epsilons)
+        if (path := result.path("attack", attack_file(result.setting.name, epsilon))).is_file()
+    ]
+    clean = found[0][1]
+    ids = [str(each) for each in clean["id"]]
+    shown = [str(each) for each in clean["sample_id"]][:count]
+    kept = known.rows(ids, clean["label"], shown)
+    places = [ids[row] for row in kept]
+    target = result.setting.target
+    aim = result.classes.index(target) if target in result.classes else None
+    view: dict[str, Any] = {
+        "run": result.name,
+        "attack": result.attack,
+        "named": result.named,
+        "images": [known.number[each] for each in places],
+        "count": len(ids),
+        "samples": [known.number[each] for each in shown],
+        "explains": result.explanation.target,
+        "levels": [key(epsilon) for epsilon, _ in found],
+        "curve": [_point(result, epsilon) for epsilon, _ in found],
+    }
+    parts = [_level(arrays, places, aim) for _, arrays in found]
+    view |= {name: [part[name] for part in parts] for name in parts[0]}
+    view["pictures"] = [
+        _pictures(clean["sample_image"][:count], arrays, shown, store) for _, arrays in found
+    ]
+    view["heatmaps"] = {
+        method: [_heatmaps(result, method, epsilon, shown, store) for epsilon, _ in found]
+        for method in result.explanation.methods
+    }
+    return view
+
+
+def _point(result: Result, epsilon: float) -> list[float | None] | None:
+    """Accuracy at an epsilon with its interval and n."""
+    found: Estimate | None = result.under("accuracy", epsilon)
+    found = found or (None if epsilon else result.clean["accuracy"])
+    if found is None or not math.isfinite(found.value):
+        return None
+    ends = (found.low, found.high) if found.has_interval else (None, None)
+    return [found.value, *ends, found.n]
+
+
+def _level(arrays: dict[str, np.ndarray], places: Sequence[str], aim: int | None) -> dict[str, Any]:
+    """Logits, predictions and what the attack reached, of these ids in this order."""
+    row = {str(each): number for number, each in enumerate(arrays["id"])}
+    order = [row[each] for each in places]
+    logits, labels = arrays["logits"][order], arrays["label"][order]
+    reached = task.of(logits).reached(logits, labels, aim)
+    return {
+        "logits": encoded.floats(logits),
+        "predictions": task.predict(logits).tolist(),
+        "reached": "".join(map(str, reached)),
+    }
+
+
+def _pictures(
+    clean: np.ndarray, arrays: dict[str, np.ndarray], ids: Sequence[str], store: encoded.Store
+) -> list[tuple[int, int, float, str] | None]:
+    """Of each sample its image, its perturbation, and the largest change, also times 255."""
+    row = {str(each): number for number, each in enumerate(arrays["sample_id"])}
+    found: list[tuple[int, int, float, str] | None] = []
+    for image, name in zip(clean, ids, strict=True):
+        if name not in row:
+            found.append(None)
+            continue
+        perturbed = arrays["sample_image"][row[name]]
+        change = perturbed.astype(np.float32) - image
+        largest = float(np.abs(change).max())
+        seen = perturbed if largest >= STEP else image
+        numbers = (
+            store.add(encoded.levels(seen), IMAGE),
+            store.add(encoded.levels(shown_change(change)), CHANGE),
+        )
+        found.append((*numbers, largest, number(255 * largest, 3)))
+    return found
+
+
+def shown_change(change: np.ndarray) -> np.ndarray:
+    """A perturbation (H, W, 3) as grey (H, W) in [0, 1]: mean of the channels, 0.5 where it is 0.
+
+    Scaled by its own largest value.
+    """
+    mean = change.mean(axis=-1)
+    peak = float(np.abs(mean).max())
+    return np.asarray(0.5 + mean / (2 * peak) if peak > 0 else np.full_like(mean, 0.5))
+
+
+def _heatmaps(
+    result: Result, method: str, epsilon: float, ids: Sequence[str], store: encoded.Store
+) -> list[int | None] | None:
+    """Of each sample its heatmap in grey by its own maximum; None: a map of zeros."""
+    maps = samples.heatmaps(result, method, epsilon, ids) if ids else None
+    if maps is None:
+        return None
+    return [store.add(encoded.levels(each), HEATMAP) if each.any() else None for each in maps]
+
+
+def _ramp(name: str) -> str:
+    """The 256 colours of a colour map, RGB bytes."""
+    colours = np.asarray(colormaps[name](np.arange(256), bytes=True))
+    return encoded.text(colours[:, :3].tobytes())

@@ -1,0 +1,115 @@
+"""Which of two sets of versions is at work, by the interpreter: the one place that knows of both.
+
+Python 3.11: TensorFlow 2.15 with its Keras, tensorflow-addons and NumPy 1. Python 3.12 and 3.13:
+TensorFlow 2.21 with tf-keras, the same Keras 2 under a name of its own (the Keras 3 that
+TensorFlow brings along is not at work), and NumPy 2. requirements.txt pins both.
+
+tensorflow-addons was never built for Python 3.12. `make` places its wheel there none the less: what
+is used of it are operations of TensorFlow and plain Python. Where it is missing, the two functions
+that call it do without (`attnrobust/data/warping.py`, `attnrobust/training/kappa.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from types import ModuleType
+
+from attnrobust.errors import UserError
+
+NEW = sys.version_info >= (3, 12)
+# The distribution whose code `tensorflow.keras` is.
+KERAS = "tf-keras" if NEW else "keras"
+ADDONS = "tensorflow_addons"
+# At work in stages whose stamps do not say: there was one set.
+FIRST = {"tensorflow": "2.15.1", "keras": "2.15.0"}
+
+
+def choose_keras() -> None:
+    """Make `tensorflow.keras` Keras 2; to be called before it is first asked for."""
+    if NEW:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+
+def quiet() -> None:
+    """Silence what libraries say at import; to be called before TensorFlow starts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The one place where tensorflow-addons' end-of-life notice is silenced; its last release is
+    # pinned on purpose.
+    warnings.filterwarnings("ignore", message="(?si).*TensorFlow Addons", category=UserWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def refuse_keras_3(model: object) -> None:
+    """Raise a UserError for a model of Keras 3, which Keras 2 cannot take apart."""
+    if "keras.src.models.model" in [each.__module__ for each in type(model).__mro__]:
+        raise UserError(
+            "model: made with Keras 3, expected Keras 2: import attnrobust first, which makes "
+            "tensorflow.keras Keras 2, and build it anew; or model.export(FOLDER) and give FOLDER"
+        )
+
+
+def at_work() -> dict[str, str]:
+    """Versions of TensorFlow and of the Keras at work; what they began, they must finish."""
+    return {name: version(name) for name in ("tensorflow", KERAS)}
+
+
+def other(before: Mapping[str, str]) -> str:
+    """What was at work where it was not what is at work now, and this, in words; else empty."""
+    now = at_work()
+    if before == now:
+        return ""
+    old, new = (" and ".join(map(" ".join, each.items())) for each in (before, now))
+    return f"{old} (now {new})"
+
+
+def keras() -> str:
+    """The Keras at work, such as `keras 2.15.0`."""
+    return f"{KERAS} {version(KERAS)}"
+
+
+def version(name: str) -> str:
+    """Of an installed package; else `not installed`."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def has_addons() -> bool:
+    """Whether tensorflow-addons is installed."""
+    return importlib.util.find_spec(ADDONS) is not None
+
+
+def addons() -> ModuleType | None:
+    """tensorflow-addons; None where it is not installed."""
+    if ADDONS not in sys.modules:
+        if not has_addons():
+            return None
+        with _tf_keras_as_keras() if NEW else contextlib.nullcontext():
+            importlib.import_module(ADDONS)
+    return sys.modules[ADDONS]
+
+
+@contextlib.contextmanager
+def _tf_keras_as_keras() -> Iterator[None]:
+    """What tensorflow-addons imports from inside Keras, `keras.src…`, is tf-keras' meanwhile."""
+    importlib.import_module("tf_keras")
+    others = {name: sys.modules.pop(name) for name in _below("keras")}
+    sys.modules.update({name.removeprefix("tf_"): sys.modules[name] for name in _below("tf_keras")})
+    try:
+        yield
+    finally:
+        for name in _below("keras"):
+            del sys.modules[name]
+        sys.modules.update(others)
+
+
+def _below(package: str) -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == package]

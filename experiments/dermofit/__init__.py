@@ -1,0 +1,1 @@
+"""Dermofit Image Library."""

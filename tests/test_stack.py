@@ -1,0 +1,227 @@
+"""The set of versions at work: which Keras, tensorflow-addons and what takes its place, resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import cohen_kappa_score
+from tensorflow import keras
+
+import attnrobust
+from attnrobust import cli as program
+from attnrobust import config, corruptions, doctor, stack
+from attnrobust.data.warping import warped
+from attnrobust.disk.runs import Run
+from attnrobust.errors import UserError
+from attnrobust.training.kappa import Kappa, kappa
+from tfrecords import synthetic_drawing, synthetic_lesions
+
+USED = {"training": {"epochs": 2}}
+
+
+@pytest.fixture
+def without_addons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "addons", lambda: None)
+
+
+def rows(number: int) -> np.ndarray:
+    """Matrices of every kind: turned, sheared, shifted, in perspective."""
+    rng = np.random.default_rng(3)
+    moved = np.tile(np.float32([1, 0, 0, 0, 1, 0, 0, 0]), (number, 1))
+    moved += rng.normal(0, [0.3, 0.3, 4, 0.3, 0.3, 4, 0.01, 0.01], moved.shape)
+    return moved.astype(np.float32)
+
+
+@pytest.mark.parametrize("fill", ["constant", "nearest"])
+def test_images_are_warped_as_by_tensorflow_addons_to_the_bit(
+    fill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not stack.has_addons():
+        pytest.skip("tensorflow-addons is not installed")
+    images = np.random.default_rng(0).random((6, 17, 13, 3), dtype=np.float32)
+    theirs = warped(tf.constant(images), tf.constant(rows(6)), fill=fill).numpy()
+    monkeypatch.setattr(stack, "addons", lambda: None)
+    ours = tf.function(warped)(tf.constant(images), tf.constant(rows(6)), fill=fill).numpy()
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(ours - images).max() > 0.1
+
+
+@pytest.mark.usefixtures("without_addons")
+def test_a_shift_by_hand() -> None:
+    image = tf.constant([[1.0, 2.0, 4.0]])[None, :, :, None]
+    right = tf.constant([[1.0, 0, -1, 0, 1, 0, 0, 0]])  # what lies one pixel to the left
+    half = tf.constant([[1.0, 0, 0.5, 0, 1, 0, 0, 0]])
+    assert warped(image, right, fill="constant")[0, 0, :, 0].numpy().tolist() == [0, 1, 2]
+    assert warped(image, right, fill="nearest")[0, 0, :, 0].numpy().tolist() == [1, 1, 2]
+    assert warped(image, half, fill="nearest")[0, 0, :, 0].numpy().tolist() == [1.5, 3, 4]
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 0.0, 3.0]])
+def test_our_kappa_is_tensorflow_addons_and_scikit_learns(weights: list[float] | None) -> None:
+    rng = np.random.default_rng(1)
+    ours, theirs, seen = Kappa(4, name="kappa", dtype="float32"), kappa(4), []
+    for _ in range(3):
+        labels = rng.integers(0, 4, 5)
+        logits = rng.normal(size=(5, 4)).astype(np.float32)
+        for metric in (ours, theirs):
+            metric.update_state(labels, logits, sample_weight=weights)
+        seen.append((labels, logits.argmax(axis=1)))
+    true, said = map(np.concatenate, zip(*seen, strict=True))
+    expected = cohen_kappa_score(
+        true, said, weights="quadratic", sample_weight=weights and weights * 3
+    )
+    assert float(ours.result()) == pytest.approx(expected, abs=1e-6)
+    assert float(theirs.result()) == pytest.approx(expected, abs=1e-6)
+    assert [tuple(v.shape) for v in ours.variables] == [tuple(v.shape) for v in theirs.variables]
+    for metric in (ours, theirs):
+        metric.reset_state()
+        assert float(metric.result()) == 0.0, "nothing seen yet"
+
+
+@pytest.mark.usefixtures("without_addons")
+def test_our_kappa_counts_in_validation_under_a_strategy() -> None:
+    with tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"]).scope():
+        image = keras.Input((5,))
+        model = keras.Model(image, keras.layers.Dense(4)(image))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, metrics=[kappa(4)])
+    assert type(model.compiled_metrics._user_metrics[0]) is Kappa
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 4, 30)
+    found = model.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)["kappa"]
+    said = model(images).numpy().argmax(axis=1)
+    assert found == pytest.approx(cohen_kappa_score(labels, said, weights="quadratic"), abs=1e-5)
+
+
+def test_keras_is_keras_2_whatever_the_environment_asks_for() -> None:
+    code = (
+        "import attnrobust, importlib.metadata as m, sys; from tensorflow import keras; "
+        "from attnrobust import stack; model = keras.Sequential([keras.layers.Dense(1)]);"
+        "print(type(model).__module__.split('.')[0].replace('_', '-'), stack.KERAS, "
+        "stack.version(stack.KERAS), 'tensorflow_addons' in sys.modules)"
+    )
+    asked = {**os.environ, "TF_USE_LEGACY_KERAS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=True
+    )
+    at_work, named, version, addons = done.stdout.split()
+    assert at_work == named
+    assert version.startswith("2.")
+    assert addons == "False", "imported before it is used"
+
+
+def test_tensorflow_addons_leaves_keras_as_it_was() -> None:
+    if not stack.has_addons():
+        pytest.skip("tensorflow-addons is not installed")
+    assert stack.addons() is stack.addons()
+    if stack.NEW:
+        import keras as third
+
+        assert third.__version__.startswith("3."), "another Keras stands under that name"
+        assert not any(name.startswith("keras.src.engine") for name in sys.modules)
+
+
+def test_the_set_is_the_interpreters() -> None:
+    set_of = {"tensorflow": metadata.version("tensorflow"), stack.KERAS: stack.keras().split()[1]}
+    assert stack.at_work() == set_of
+    assert (sys.version_info >= (3, 12)) == (stack.KERAS == "tf-keras") == stack.NEW
+
+
+def test_a_model_of_keras_3_is_refused_in_one_line() -> None:
+    image = keras.Input((8,))
+    stack.refuse_keras_3(keras.Model(image, keras.layers.Dense(2)(image)))
+    stack.refuse_keras_3("model.keras")
+    third = type("Functional", (), {"__module__": "keras.src.models.model"})()
+    with pytest.raises(UserError, match="made with Keras 3, expected Keras 2") as refused:
+        attnrobust.test(third, np.zeros((2, 8, 8, 3)), [0, 1], preprocess="unit")
+    assert "\n" not in str(refused.value)
+
+
+OTHERS = {"tensorflow": "2.30.0", "keras": "4.0.0"}
+
+
+def cut_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that other versions began and did not finish."""
+    with monkeypatch.context() as patch:
+        patch.setattr(stack, "at_work", lambda: OTHERS)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            run.stage("predict", used=USED, inputs="x") as folder,
+        ):
+            (folder / "clean.npz").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def run(tiny: config.Experiment, tmp_path: Path) -> Run:
+    return Run.of(tiny, tmp_path)
+
+
+def test_half_a_stage_of_other_versions_is_refused_by_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(run, monkeypatch)
+    now = " and ".join(f"{name} {version}" for name, version in stack.at_work().items())
+    said = rf"predict was made in part with tensorflow 2.30.0 and keras 4.0.0 \(now {now}\); go on"
+    with pytest.raises(UserError, match=said), run.stage("predict", used=USED, inputs="x"):
+        pass
+    with run.stage("predict", used=USED, inputs="x", force=True) as folder:
+        assert not (folder / "clean.npz").exists()
+    assert run.stamp("predict")["stack"] == stack.at_work()
+
+
+def test_a_finished_stage_of_other_versions_is_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stack, "at_work", lambda: OTHERS)
+        with run.stage("predict", used=USED, inputs="x") as folder:
+            (folder / "clean.npz").write_bytes(b"whole")
+    with run.stage("predict", used=USED, inputs="x") as again:
+        assert again is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_doctor_names_the_keras_at_work_and_a_stand_in(
+    there: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_devices", lambda: None)
+    monkeypatch.setattr(stack, "has_addons", lambda: there)
+    assert program.main(["doctor", "--records", str(tmp_path)]) == 0
+    version = re.escape(metadata.version(stack.KERAS))
+    assert re.search(rf"Keras at work +{stack.KERAS} {version}\n", caplog.text)
+    assert ("without tensorflow-addons our own code" in caplog.text) == (not there)
+
+
+@pytest.fixture
+def numpy_2() -> Iterator[None]:
+    """NumPy 1 promotes as NumPy 2 does, and where the two differ is an error."""
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        yield
+        return
+    np._set_promotion_state("weak_and_warn")
+    yield
+    np._set_promotion_state("legacy")
+
+
+@pytest.mark.usefixtures("numpy_2")
+def test_corruptions_and_drawn_images_do_not_hang_on_numpys_rules_of_promotion() -> None:
+    image = np.random.default_rng(0).random((1, 48, 48, 3), dtype=np.float32)
+    for name in corruptions.CORRUPTIONS:
+        assert corruptions.corrupt(image, ["a"], name, 5, seed=0).dtype == np.float32
+    for dx in synthetic_lesions.TRAITS:
+        rng = np.random.default_rng(1)
+        view = synthetic_drawing._aim(rng, 96)
+        drawn, _ = synthetic_drawing._paint(synthetic_lesions.new_lesion(rng, dx), view)
+        for _ in range(8):  # the lens' edge is on one in seven
+            assert synthetic_drawing._light(rng, drawn).dtype == np.float32

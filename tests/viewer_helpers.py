@@ -1,0 +1,80 @@
+"""Two attacked and explained runs of few, plain images: what the viewer shows is known by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from test_report import make_run
+
+from attnrobust.disk.runs import Run, save_npz
+
+EPSILONS = (0.01, 0.02, 0.04)
+IDS = tuple(f"image-{i}" for i in range(12))
+SAMPLES = (4, 1, 7)
+# The level (0: without an attack, then EPSILONS) at which each image falls; 9: at none.
+FALLS = {
+    "first": (9, 1, 1, 2, 2, 3, 9, 3, 0, 0, 2, 1),
+    "second": (9, 9, 1, 2, 3, 3, 9, 2, 0, 9, 2, 1),
+}
+LABELS = np.arange(12) % 2
+
+
+def logits(name: str, level: int) -> np.ndarray:
+    """What the run says of every image at a level, float32 (12, 2)."""
+    fallen = np.array(FALLS[name]) <= level
+    said = np.where(fallen, 1 - LABELS, LABELS)
+    sure = 0.5 + 0.25 * np.arange(12) + 0.13 * level
+    return (np.eye(2)[said] * sure[:, None]).astype(np.float32)
+
+
+def image(number: int) -> np.ndarray:
+    """A clean sample of one colour, float32 (16, 16, 3)."""
+    return np.full((16, 16, 3), (100 + 10 * number, 80, 60), np.float32) / 255
+
+
+def change(epsilon: float) -> np.ndarray:
+    """A perturbation: up in the left half, down in the right one."""
+    signs = np.ones((16, 16, 3), np.float32)
+    signs[:, 8:] = -1
+    return signs * np.float32(epsilon)
+
+
+def heatmap(level: int) -> np.ndarray:
+    """All of its evidence in one quarter, by the level."""
+    map_ = np.zeros((16, 16), np.float16)
+    row, column = divmod(level, 2)
+    map_[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = 2
+    return map_
+
+
+def two_runs(
+    root: Path, *, classes: Sequence[str] = ("nevus", "melanoma"), ids: Sequence[str] = IDS
+) -> list[Run]:
+    """The runs `first` and `second`, with heatmaps of grad_cam."""
+    return [_run(root, name, classes, ids) for name in FALLS]
+
+
+def _run(root: Path, name: str, classes: Sequence[str], ids: Sequence[str]) -> Run:
+    run = make_run(root, name, epsilons=EPSILONS, classes=classes)
+    shown = np.array(ids)[list(SAMPLES)]
+    for level, epsilon in enumerate((0.0, *EPSILONS)):
+        clean = np.stack([image(number) for number in SAMPLES])
+        save_npz(
+            run.path("attack", "linf_pgd", f"linf_pgd-{epsilon:g}.npz"),
+            id=np.array(ids),
+            label=LABELS,
+            logits=logits(name, level),
+            linf=np.full(12, epsilon),
+            queries=np.full(12, 40),
+            sample_id=shown,
+            sample_image=(clean + change(epsilon)).astype(np.float32),
+        )
+        stem = f"grad_cam-linf_pgd-{epsilon:g}" if epsilon else "grad_cam-clean"
+        save_npz(
+            run.path("explain", "linf_pgd", f"{stem}.npz"),
+            id=shown,
+            heatmap=np.stack([heatmap(level)] * len(SAMPLES)),
+        )
+    return run
