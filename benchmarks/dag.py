@@ -23,8 +23,8 @@ from attnrobust.attacks import methods
 from attnrobust.attacks.segmentation import dag
 from attnrobust.models.replicas import Replicas
 
-SIZE, BATCH, CLASSES, STEPS, ROUNDS = 64, 8, 4, 60, 3
-GAMMA = 1 / 255
+SIZE, BATCH, CLASSES, STEPS, ROUNDS = 48, 8, 4, 40, 3
+GAMMA = 4 / 255
 
 
 def unet(width: int = 8, depth: int = 3) -> keras.Model:

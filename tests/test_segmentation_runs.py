@@ -25,6 +25,7 @@ from attnrobust.models.replicas import Replicas
 from attnrobust.report import page, reading, sections
 from attnrobust.report.blocks import Asked, Table
 from attnrobust.report.pictures import Picture
+from attnrobust.run import main
 from attnrobust.stages import evaluation
 from attnrobust.studies import transfer_matrix
 
@@ -282,3 +283,24 @@ def test_page(run, tmp_path):
     ]
     assert sum(isinstance(block, Picture) for block in blocks) >= 3
     assert "trust" in [section.anchor for section in made]
+
+
+@pytest.mark.slow
+def test_all_stages_from_records_to_page(dataset, tmp_path):
+    """A small U-Net on drawings, by the command line."""
+    asked = dataclasses.replace(
+        experiment("sea", epsilons=(0.02, 0.1), steps=10),
+        model=config.Model(backbone="unet", head="", weights="none", width=0.1),
+        training=config.Training(epochs=30, batch_size=6, augmentation=(), patience=30),
+    )
+    words = ["train", "predict", "attack", "check", "evaluate", "report"]
+    places = ["--records", str(dataset.root.parent), "--runs", str(tmp_path / "runs")]
+    assert main(asked, [*words, *places, "--set", "training.learning_rate=0.003"]) == 0
+    run = Run.of(asked, tmp_path / "runs")
+    table = pd.read_csv(run.path("evaluate", "measurements.csv"), keep_default_na=False)
+    left = table[(table["metric"] == "dice") & (table["condition"].isin(["clean", "attack"]))]
+    values = list(left["value"])
+    assert values[0] == pytest.approx(values[1])
+    assert values[1] >= values[2] >= values[3]
+    assert values[0] > 0.4
+    assert run.path(run.place_of("check", "sea"), "checks.json").is_file()
