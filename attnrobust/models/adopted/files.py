@@ -40,6 +40,8 @@ def opened(adopted: config.Adopted, again: str = "") -> keras.Model:
     path = Path(adopted.file).expanduser()
     kind = safety.kind_of(path)
     own = _own(adopted.custom)
+    if kind in ("saved_model", "served"):
+        safety.require_graph(path, adopted)
     if kind == "served":
         return served.opened(path)
     descriptions, version = safety.described(path, kind)

@@ -34,6 +34,8 @@ METADATA = "keras_metadata.pb"
 # Where TensorFlow's functions do more than compute.
 ACTS = {"io", "raw_ops", "py_function", "numpy_function", "load_library", "load_op_library"}
 ACTS |= {"saved_model", "train", "data", "summary", "keras", "sysconfig", "profiler", "config"}
+# The same in the graph of a SavedModel; SaveV2 is there in every one.
+OPERATIONS = {"WriteFile", "ReadFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 def kind_of(path: Path) -> str:
@@ -129,6 +131,30 @@ def _require_known(path: Path, owner: str, part: dict[str, Any], own: dict[str, 
             return
     if name not in own:
         raise unknown(path, name, f"layer '{owner}'", "module" if module == "builtins" else module)
+
+
+def require_graph(path: Path, adopted: config.Adopted) -> None:
+    """Raise a UserError unless the graph of a SavedModel computes and does nothing else."""
+    if adopted.allow_code:
+        return
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    except Exception as error:
+        if type(error).__name__ != "DecodeError":
+            raise
+        raise UserError(f"{path}: saved_model.pb is damaged") from error
+    graphs = [each.graph_def for each in saved.meta_graphs]
+    bodies = [graph.node for graph in graphs]
+    bodies += [function.node_def for graph in graphs for function in graph.library.function]
+    found = sorted({node.op for body in bodies for node in body} & OPERATIONS)
+    if found:
+        raise UserError(
+            f"{path}: its graph reads or writes files, or calls Python ({', '.join(found)}); "
+            "expected a model without, or --allow-code where its author is trusted"
+        )
 
 
 def unknown(path: Path, name: str, where: str = "", module: str = "module") -> UserError:
