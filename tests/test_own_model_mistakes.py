@@ -240,6 +240,19 @@ def test_a_model_that_answers_differently_is_refused_unless_asked_for(layer, sai
     assert not adopting.told(model).steady
 
 
+def test_a_sigmoid_s_saturation_is_told():
+    images = keras.Input((1, 1, 1))
+    unit = L.Flatten()(images)
+    model = keras.Model(images, ends.Ending("sigmoid", name="logits")(unit))
+    values = np.array([0, 1e-6, 0.5, 1 - 1e-6, 1], np.float32)[:, None, None, None]
+    logits = model(values).numpy()
+    np.testing.assert_allclose(logits[1:4, 1], [-13.8, 0, 13.8], atol=0.1)
+    assert not logits[:, 0].any()
+    assert ends.saturation(model, logits) == 0.4
+    plain = keras.Model(images, ends.Ending(name="logits")(unit))
+    assert ends.saturation(plain, logits) == 0
+
+
 def test_columns_go_to_the_classes_by_name():
     order = classes.order("bca", "abc", outputs=3, file="m")
     assert order == [2, 0, 1]
@@ -326,5 +339,5 @@ def test_an_average_of_softmaxes_is_undone_and_its_saturation_told(tmp_path):
     dark, bright = (np.full((1, SIDE, SIDE, 3), value, np.float32) for value in (0.001, 1))
     both = np.concatenate([dark, bright])
     np.testing.assert_allclose(tf.nn.softmax(adopted(both)), model(both), atol=1e-6)
-    assert ends.saturation(adopted, both) == 0.5
+    assert ends.saturation(adopted, adopted(both).numpy()) == 0.5
     assert re.search("undone by a log", " ".join(adopting.told(adopted).notes))
