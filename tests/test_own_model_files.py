@@ -14,6 +14,7 @@ import tensorflow as tf
 from own_models import SIDE, body, head, noise
 from tensorflow import keras
 
+from attnrobust import stack
 from attnrobust.config.adopted import Adopted
 from attnrobust.errors import UserError
 from attnrobust.models.adopted import adopting, files, safety, seen, served
@@ -156,7 +157,7 @@ def test_a_file_of_keras_3_says_how_to_go_on(tmp_path):
         )
 
     said = refused(rewritten(tmp_path, change))
-    assert "written by Keras 3.3.3, and 2.15.0 cannot read it" in said
+    assert f"written by Keras 3.3.3, and {stack.keras()} cannot read it" in said
     assert "model.export('folder')" in said
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.errors import UserError
 
 # What saves models in another form, by the ending of its files, and what to do.
@@ -82,9 +82,7 @@ def described(path: Path, kind: str) -> tuple[list[Any], str]:
                 f"{path}: weights alone, without the network; {KERAS}, or give "
                 "package.module:function that builds the network and loads them"
             )
-        from keras.protobuf import saved_metadata_pb2
-
-        metadata = saved_metadata_pb2.SavedMetadata()
+        metadata = stack.inside_keras("protobuf.saved_metadata_pb2").SavedMetadata()
         metadata.ParseFromString((path / METADATA).read_bytes())
         return [json.loads(node.metadata) for node in metadata.nodes if node.metadata], ""
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
