@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnrobust.config import Data, Experiment, Model, Training
+from attnrobust.config import Attack, Data, Experiment, Model, Training
 from experiments.variants import Variant
 
 FULL = Experiment(
@@ -20,6 +20,7 @@ FULL = Experiment(
         min_delta=0.0,
         augmentation=(),
     ),
+    attack=Attack(name="sea", epsilons=(0.5 / 255, 1 / 255, 2 / 255, 4 / 255), batch_size=16),
 )
 SMALL = ("data.image_size=64", "model.width=0.25", "training.batch_size=16", "training.epochs=30")
 SKIPS = {
