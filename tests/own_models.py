@@ -125,6 +125,18 @@ def nested(fed: Fed, end: L.Layer) -> keras.Model:
     return model
 
 
+class Doubled(L.Layer):
+    """A layer of the author's own."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return 2 * inputs
+
+
+def doubled(x: tf.Tensor) -> tf.Tensor:
+    """An activation of the author's own."""
+    return 2 * x
+
+
 class Subclassed(keras.Model):
     """Calls its layers in Python, so that a file shows none of it."""
 

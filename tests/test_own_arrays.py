@@ -133,6 +133,8 @@ def test_a_single_class_is_named() -> None:
         own.from_arrays(UNIT, [1, 1, 1, 1])
     with pytest.raises(UserError, match=r"^groups: 1 for 4 images"):
         own.from_arrays(UNIT, [0, 1, 0, 1], groups=["a"])
+    with pytest.raises(UserError, match=r"^groups: empty at 2"):
+        own.from_arrays(UNIT, [0, 1, 0, 1], groups=["a", "b", np.nan, "c"])
 
 
 def test_a_tf_dataset_batched_or_not() -> None:

@@ -81,6 +81,7 @@ def test_a_folder_a_class_in_the_order_of_keras_and_torchvision(folders: Path) -
     assert not found.rejects
     assert found.lines()[1].endswith("0 A (4), 1 b (5), 2 c (4)")
     assert "no groups named" in found.lines()[2]
+    assert found.name == "data"
 
 
 def test_numbers_as_folders_go_by_alphabet_and_it_is_said(
@@ -392,6 +393,11 @@ def test_ids_are_safe_whatever_files_are_called(tmp_path: Path) -> None:
     assert stored(dataset).keys() == {"x@_ 1", "x@_ 1.png", "_-a_b", "c_d"}
 
 
+def test_a_class_that_cannot_be_written_is_named(folders: Path) -> None:
+    draw(folders / os.fsdecode(b"d\xff") / "x.png", 60)
+    assert r"class 'd\udcff': signs that cannot be written" in said(folders)
+
+
 def test_an_image_twice_in_a_table(tabled: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "attnrobust")
     lines = ["a,x", "a.png,x", "b,y", "c,x", "images/c.png,y", "d,y"]
@@ -496,6 +502,15 @@ def test_two_tables_are_an_error_unless_one_has_no_classes(tabled: Path) -> None
     write_text(tabled / "more.csv", *TABLE)
     assert "2 tables of classes, labels.csv, more.csv; name one with --csv" in said(tabled)
     assert len(own.read(tabled, csv=tabled / "more.csv").rows) == 4
+
+
+def test_a_table_without_classes_beside_class_folders_is_said(folders: Path) -> None:
+    write_text(folders / "ages.csv", "image_id,age", "a,50", "b,60", "c,70")
+    found = own.read(folders)
+    assert found.classes == ("A", "b", "c")
+    assert found.layout.endswith("no column of classes in ages.csv (columns image_id, age)")
+    (folders / "ages.csv").write_bytes(b"image_id,label\n\xe4,x\n")
+    assert "ages.csv: not a readable CSV" in said(folders), "it may have been the one"
 
 
 def test_what_is_not_there_or_no_kind_of_ours(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from attnrobust.stages.context import Context
 from attnrobust.training import balance, losses, ready, strategy
 
 SETTINGS = config.Training(
-    epochs=6,
+    epochs=3,
     batch_size=4,
     learning_rate=0.01,
     adam_epsilon=1e-7,
@@ -146,7 +146,7 @@ def test_a_segmenter_learns_from_records(walked: tuple[Context, records.Dataset]
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(rows) == SETTINGS.epochs
     assert {"loss", "val_loss", "dice", "val_dice", "accuracy"} <= rows[0].keys()
-    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     assert "kappa" not in rows[0]
 
 

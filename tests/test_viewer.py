@@ -76,13 +76,12 @@ def test_pictures_are_the_samples_and_each_is_kept_once(tmp_path: Path) -> None:
     # Clean images, attacked ones; no change, a change; four heatmaps.
     assert len(made["pictures"]) == 3 + 3 * 3 + 2 + 4
     for place, number in enumerate(SAMPLES):
-        clean, still, none, words = one["pictures"][0][place]
+        clean, still, *said = one["pictures"][0][place]
         np.testing.assert_array_equal(pixels(made, clean), np.rint(image(number) * 255))
         assert (pixels(made, still) == 128).all()
-        assert (none, words) == (0, "0")
-    seen, shown, largest, words = one["pictures"][1][0]
-    assert largest == pytest.approx(0.01, abs=1e-6)
-    assert words == "2.55"
+        assert said == [False, "0", ""]
+    seen, shown, *said = one["pictures"][1][0]
+    assert said == [False, "2.55", "50"], "0.01 is shown as half of the range"
     np.testing.assert_allclose(pixels(made, seen)[0, [0, 8], 0], (143, 137), atol=1)
     assert pixels(made, shown)[0, [0, 8], 0].tolist() == [255, 0]
     maps = [pixels(made, level[0])[..., 0] for level in one["heatmaps"]["grad_cam"]]
@@ -94,9 +93,18 @@ def test_pictures_are_the_samples_and_each_is_kept_once(tmp_path: Path) -> None:
 def test_what_cannot_be_seen_is_shown_as_the_clean_image(tmp_path: Path) -> None:
     run = make_run(tmp_path, epsilons=(0.002, 0.1))
     view = data.read(reading.read([run]))["sets"][0]["views"][0]
-    clean, little, much = ([made[0] for made in level] for level in view["pictures"])
-    assert little == clean
-    assert set(much).isdisjoint(clean)
+    clean, little, much = (level[0] for level in view["pictures"])
+    assert little[0] == clean[0] != much[0]
+    assert little[1] != clean[1], "the perturbation is shown all the same"
+    assert [each[2] for each in (clean, little, much)] == [False, True, False]
+
+
+def test_a_perturbation_is_shown_by_the_mean_of_its_channels() -> None:
+    change = np.array([[[0.01, 0.01, 0.01], [-0.01, 0, 0.01], [-0.02, 0, 0.005]]], np.float32)
+    grey, factor = data.shown_change(change)
+    np.testing.assert_allclose(grey, [[1, 0.5, 0.25]], atol=1e-6)
+    assert factor == pytest.approx(50)
+    assert data.shown_change(0 * change)[1] == 0
 
 
 def test_maps_of_zeros_and_missing_heatmaps_are_told_apart(tmp_path: Path) -> None:

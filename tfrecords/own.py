@@ -25,6 +25,7 @@ from pathlib import Path
 
 from attnrobust.console import Parser, run_command
 from attnrobust.data import own, prepare, shards, writing
+from attnrobust.disk import runs
 
 log = logging.getLogger("attnrobust")
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.description = __doc__
     options = _with_options(parser).parse_args(argv)
     if options.name != NAME and options.out == parser.get_default("out"):
-        options.out = options.out.with_name(options.name)
+        options.out = options.out.with_name(runs.safe_name(options.name))
 
     def work() -> None:
         how = prepare.preparation(options)

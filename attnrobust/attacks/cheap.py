@@ -13,6 +13,7 @@ from tensorflow import keras
 
 from attnrobust.attacks.border import SLACK
 from attnrobust.attacks.pool import Pool, Pooled
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 # (the full attack, its model, a model to a pool of its kind) to the cheaper attack.
@@ -59,7 +60,14 @@ def in_bfloat16(replicas: Replicas) -> Replicas:
         lowers = layer.name not in kept
         if lowers and not isinstance(layer, keras.layers.InputLayer):
             settings["dtype"] = policy
-        return layer.__class__.from_config(settings)
+        try:
+            return layer.__class__.from_config(settings)
+        except (TypeError, NotImplementedError) as error:
+            # Only in a model that was trained elsewhere.
+            raise UserError(
+                f"attack.first_passes = bfloat16: layer '{layer.name}' cannot be made anew in "
+                "bfloat16; leave that first pass out"
+            ) from error
 
     with replicas.strategy.scope():
         copy = keras.models.clone_model(model, clone_function=lowered)

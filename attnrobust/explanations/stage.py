@@ -104,9 +104,10 @@ def require(model: keras.Model, setting: config.Explanation) -> None:
 
 
 def _require_layer(model: keras.Model, layer: str, method: str) -> None:
-    if not any(isinstance(each, keras.layers.Conv2D) for each in model.layers):
-        raise UserError(f"explanation.methods '{method}': the network has no convolution")
     names = [each.name for each in model.layers]
+    convolution = any(isinstance(each, keras.layers.Conv2D) for each in model.layers)
+    if not convolution and "features" not in names:
+        raise UserError(f"explanation.methods '{method}': the network has no convolution in sight")
     if layer not in names:
         ends = ("_out", "_ac", "_relu")
         maps = [name for name in names if name.endswith(ends)]

@@ -66,6 +66,8 @@ def activations(model: keras.Model) -> int:
         if isinstance(layer, keras.Model):
             total += activations(layer)
             continue
+        if not layer.inbound_nodes:
+            continue  # a model that was trained elsewhere calls it in Python: its size is not known
         for tensor in tf.nest.flatten(layer.output):
             sizes = [size or 1 for size in tensor.shape[1:]]
             total += math.prod(sizes) * tensor.dtype.size

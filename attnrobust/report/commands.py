@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnrobust.disk.places import RUNS
 from attnrobust.disk.runs import Run, attack_file
 from attnrobust.report.results import Result, grouped, once
 
-# Where runs are kept unless --runs says otherwise.
-RUNS = Path("runs")
 PROGRAM = ("python", "-m", "attnrobust")
 
 

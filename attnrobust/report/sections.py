@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from attnrobust.errors import UserError
 from attnrobust.report import (
     calibration,
+    checklist,
     comparison,
     confusion,
     corruptions,
@@ -63,6 +64,7 @@ SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
     galleries.side_by_side,
     comparison.section,
     provenance.section,
+    checklist.section,
     limits.section,
 )
 

@@ -11,24 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from attnrobust import config
 from attnrobust.disk import runs, schemas
+from attnrobust.disk.places import RECORDS, REPORTS, RUNS, records_of
 from attnrobust.disk.runs import ORIGINS, Run
 from attnrobust.errors import UserError
 
+# Stages and commands know places by this module.
+__all__ = ["RECORDS", "REPORTS", "RUNS", "Context", "records_of"]
+
 log = logging.getLogger("attnrobust")
-
-RECORDS, RUNS, REPORTS = Path("tfrecords/shards"), Path("runs"), Path("reports")
-
-
-def records_of(given: Path | None, data: config.Data) -> Path:
-    """A data set's records: the folder given, what lies below it by the data set's name, or theirs.
-
-    Args:
-        given: Folder of the records or of several data sets'; None: where prepare puts them.
-        data: What is read.
-    """
-    below = (given or RECORDS) / data.folder
-    return given if given and not below.is_dir() and given != RECORDS else below
-
 
 if TYPE_CHECKING:
     from tensorflow import keras

@@ -109,10 +109,12 @@ def _class(features: Mapping[str, tf.Tensor], label_map: Sequence[int], size: in
 
 
 def _map(features: Mapping[str, tf.Tensor], label_map: Sequence[int], size: int) -> tf.Tensor:
-    """The class map (size, size); a pixel takes the class of the nearest one."""
+    """The class map (size, size), as stored for 0; a pixel takes the class of the nearest one."""
     label = tf.io.decode_png(features["label_map"], channels=1)
-    label = tf.image.resize(label, (size, size), method="nearest")
-    label = tf.ensure_shape(tf.cast(label[..., 0], tf.int64), (size, size))
+    if size:
+        label = tf.image.resize(label, (size, size), method="nearest")
+        label = tf.ensure_shape(label, (size, size, 1))
+    label = tf.cast(label[..., 0], tf.int64)
     return tf.gather(tf.constant(label_map, tf.int64), label) if label_map else label
 
 

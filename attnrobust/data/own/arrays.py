@@ -50,12 +50,15 @@ def from_arrays(
     names, order = _named(labels, len(pixels), classes, "labels")
     if groups is not None and len(groups) != len(pixels):
         raise UserError(f"groups: {len(groups):,} for {len(pixels):,} images")
+    patients = None if groups is None else [_text(group) for group in groups]
+    for place, patient in enumerate(patients or []):
+        if patient.lower() in ("", "nan", "none", "<na>"):
+            raise UserError(f"groups: empty at {place}; its split would be a guess")
     examples = [
         (f"{place:06d}", image, label, "")
         for place, (image, label) in enumerate(zip(pixels, names, strict=True))
     ]
     said = f"arrays: {len(pixels):,} images of {_sides(pixels)}"
-    patients = None if groups is None else [str(group) for group in groups]
     return _staged(examples, order, classes, said, total=len(pixels), groups=patients)
 
 
@@ -230,7 +233,8 @@ def _staged(
         raise
     held = _Held()
     weakref.finalize(held, shutil.rmtree, folder, ignore_errors=True)
-    return Found(rows, rejects, named, layout, [source] if source else [], held=held)
+    sources = [source] if source else []
+    return Found(rows, rejects, named, layout, sources, name="arrays", held=held)
 
 
 class _Held:

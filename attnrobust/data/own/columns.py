@@ -63,7 +63,10 @@ def header(path: Path) -> list[str]:
         return list(_json(path).columns)
     first = next((line for line in tables.read_text(path).split("\n") if line.strip()), "")
     tabs = first.count("\t") > first.count(",")
-    fields = next(csv.reader([first], delimiter="\t" if tabs else ","), [])
+    try:
+        fields = next(csv.reader([first], delimiter="\t" if tabs else ","), [])
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable CSV (header: {error})") from None
     return [" ".join(name.split()) for name in fields if name.strip()]
 
 

@@ -75,7 +75,7 @@ def read(listing: Listing, classes: Sequence[str]) -> Found | None:
     layout = f"{where}: a folder a class" + (
         f", in folders of splits ({_said(splits)})" if splits else ""
     )
-    return Found(rows, rejects, order, layout, [listing.root])
+    return Found(rows, rejects, order, layout, [listing.root], listing.root.name)
 
 
 def _around(paths: Sequence[tuple[str, ...]]) -> int:

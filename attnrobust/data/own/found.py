@@ -41,7 +41,7 @@ class Found:
     classes: tuple[str, ...]
     layout: str
     source: list[Path]
-    name: str = "own"
+    name: str
     held: object = dataclasses.field(default=None, repr=False, compare=False)
 
     def lines(self) -> list[str]:
@@ -91,6 +91,9 @@ def ordered(
     if len(set(given)) < len(given):
         raise UserError(f"--classes {' '.join(given)}: one stands twice")
     labels = {row.label for row in rows}
+    for name in sorted({*labels, *given}):
+        if not name.isprintable():
+            raise UserError(f"{what}: class {name!r}: signs that cannot be written; rename it")
     if given:
         return *_as_given(rows, rejects, given, what), tuple(given)
     if len(labels) == 1:
@@ -137,7 +140,7 @@ def label_reason(label: str) -> str:
     if any(sign in label for sign in SEVERAL):
         return f"several labels, '{label}'; expected one class an image"
     if not label.isprintable():
-        return f"label {label!r} holds signs that cannot be written"
+        return f"label {label!r}: signs that cannot be written"
     return ""
 
 

@@ -46,8 +46,9 @@ class Table:
 
 def is_one(path: Path, asked: Columns) -> bool:
     """Whether a file has the columns that a table of images and classes needs."""
+    names = columns.header(path)
     try:
-        known = columns.chosen(path, columns.header(path), asked)
+        known = columns.chosen(path, names, asked)
     except UserError:
         return False
     if not known.file or known.label:
@@ -101,7 +102,7 @@ def read(
     said += [f"masks by {known.mask}"] if known.mask else []
     paths = " and ".join(str(table.path) for table in tables)
     sources = [*(table.path for table in tables), *(table.listing.root for table in tables)]
-    return Found(rows, rejects, named, f"{paths}: {', '.join(said)}", sources)
+    return Found(rows, rejects, named, f"{paths}: {', '.join(said)}", sources, first.stem)
 
 
 def _no_column(path: Path, names: Sequence[str], what: str, kind: str) -> UserError:

@@ -48,7 +48,7 @@ def read(
         split_column: Of the split.
         mask_column: Of the mask.
         split_by: `group`, or `image`: groups are not heeded.
-        name: Of the data set.
+        name: Of the data set; None: that of the folder or file.
 
     Raises:
         UserError: One line: nothing recognised, two tables, no column of labels, labels that are
@@ -61,8 +61,10 @@ def read(
         split=split_column or "",
         mask=mask_column or "",
     )
-    found = _recognised(Path(source), csv, tuple(classes), asked, grouped=split_by == "group")
-    return dataclasses.replace(found, name=name or found.name)
+    source = Path(source)
+    found = _recognised(source, csv, tuple(classes), asked, grouped=split_by == "group")
+    place = source.resolve()
+    return dataclasses.replace(found, name=name or (place.stem if source.is_file() else place.name))
 
 
 def _recognised(
@@ -96,7 +98,7 @@ def _recognised(
     except UserError as error:
         raise UserError(f"{error}{_seen_words(seen)}") from None
     if found:
-        return found
+        return dataclasses.replace(found, layout=f"{found.layout}{_seen_words(seen)}")
     raise UserError(
         f"{source}: no class folders and no table of classes found; there are "
         f"{len(listing.files):,} images{_instead(listing)}{_seen_words(seen)}; {EXPECTED}"

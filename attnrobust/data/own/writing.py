@@ -15,6 +15,9 @@ from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
 
+# Images for which another process is worth its start.
+WORTH = 200
+
 
 def write(
     found: Found,
@@ -42,6 +45,8 @@ def write(
     Raises:
         UserError: As `data.writing.write` says; a class of one image; no test split to test on.
     """
+    # Another process costs seconds before its first image.
+    how = dataclasses.replace(how, workers=min(how.workers, 1 + len(found.rows) // WORTH))
     if test_only:
         rows = _for_test(found.rows, everything=everything)
         how = dataclasses.replace(how, fractions=(0.0, 0.0, 1.0))

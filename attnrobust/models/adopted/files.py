@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import re
 import sys
 from pathlib import Path
@@ -71,14 +72,23 @@ def _unreadable(path: Path, error: Exception, version: str, again: str) -> UserE
     remedy = f"; {again}" if again else ""
     if version and not version.startswith("2."):
         return UserError(
-            f"{path}: written by Keras {version}, and {keras.__version__} cannot read it; there, "
+            f"{path}: written by Keras {version}, and {_ours()} cannot read it; there, "
             "write a SavedModel (model.export('folder')) and give that folder, or give "
             f"package.module:function that builds the network{remedy}"
         )
     name = UNKNOWN.search(line)
+    if name and name[1] == "function":
+        return UserError(
+            f"{path}: names a function of its author's own, which Keras {_ours()} cannot read from "
+            f"an .h5 file; {safety.KERAS}{remedy}"
+        )
     if name:
         return safety.unknown(path, name[1])
     return UserError(f"{path}: Keras cannot read it ({line[:300]}){remedy}")
+
+
+def _ours() -> str:
+    return importlib.metadata.version("keras")
 
 
 def _is_function(file: str) -> bool:

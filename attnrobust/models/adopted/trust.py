@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,16 @@ def require_finite_weights(model: keras.Model, file: str) -> None:
                     f"not finite ({weight.name}); expected those of a training that did not break "
                     "down"
                 )
+
+
+def in_replica(function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
+    """What a function gives where attacks call it: inside a replica of the strategy in scope.
+
+    The functions of a SavedModel that was loaded in a strategy's scope run nowhere else.
+    """
+    strategy = tf.distribute.get_strategy()
+    results = strategy.run(function, args=(images,))
+    return tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], results)
 
 
 def unsteady(
@@ -62,17 +73,20 @@ def unsteady(
 
 def gives_gradients(model: keras.Model, images: tf.Tensor) -> bool:
     """Whether TensorFlow derives the logits by the images, and not to 0 throughout."""
-    images = tf.convert_to_tensor(images)
-    try:
+
+    def slopes(images: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits = model(images, training=False)
             score = tf.reduce_sum(logits[:, 0] - logits[:, -1])
-        slopes = tape.gradient(score, images)
+        return tape.gradient(score, images, unconnected_gradients="zero")
+
+    try:
+        found = in_replica(slopes, tf.convert_to_tensor(images))
     except (LookupError, TypeError, ValueError, tf.errors.OpError):
         # An operation without a derivative.
         return False
-    return slopes is not None and bool(tf.reduce_any(slopes != 0))
+    return bool(tf.reduce_any(found != 0))
 
 
 def half_layers(model: keras.Model) -> list[keras.layers.Layer]:

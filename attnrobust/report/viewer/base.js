@@ -127,7 +127,8 @@ function choose(wish) {
   state.key = keys.find(near) ?? keys[Math.min(keys.length - 1, Math.ceil(keys.length / 2))];
   state.image = wish.image === undefined ? -1 : state.set.ids.indexOf(wish.image);
   if (!state.a.row.has(state.image)) state.image = state.a.samples[0] ?? state.a.images[0];
-  state.label = wish.class ?? "";
+  const held = state.a.images.some((image) => name(state.set.labels[image]) === wish.class);
+  state.label = held ? wish.class : "";
   const known = Object.hasOwn(SHOW, wish.show ?? "") && (state.b || !SHOW[wish.show].pair);
   state.show = known ? wish.show : "all";
   state.sort = Object.hasOwn(SORT, wish.sort ?? "") ? wish.sort : "pictures";

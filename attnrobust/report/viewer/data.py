@@ -193,10 +193,14 @@ def _level(arrays: dict[str, np.ndarray], places: Sequence[str], aim: int | None
 
 def _pictures(
     clean: np.ndarray, arrays: dict[str, np.ndarray], ids: Sequence[str], store: encoded.Store
-) -> list[tuple[int, int, float, str] | None]:
-    """Of each sample its image, its perturbation, and the largest change, also times 255."""
+) -> list[tuple[int, int, bool, str, str] | None]:
+    """Of each sample what the page shows of it.
+
+    Its image, its perturbation, whether the image is the clean one because no more can be seen, the
+    largest change times 255, and how many times larger it is shown than it is (empty: not at all).
+    """
     row = {str(each): number for number, each in enumerate(arrays["sample_id"])}
-    found: list[tuple[int, int, float, str] | None] = []
+    found: list[tuple[int, int, bool, str, str] | None] = []
     for image, name in zip(clean, ids, strict=True):
         if name not in row:
             found.append(None)
@@ -204,23 +208,31 @@ def _pictures(
         perturbed = arrays["sample_image"][row[name]]
         change = perturbed.astype(np.float32) - image
         largest = float(np.abs(change).max())
-        seen = perturbed if largest >= STEP else image
+        hidden = 0 < largest < STEP
+        grey, factor = shown_change(change)
         numbers = (
-            store.add(encoded.levels(seen), IMAGE),
-            store.add(encoded.levels(shown_change(change)), CHANGE),
+            store.add(encoded.levels(image if hidden else perturbed), IMAGE),
+            store.add(encoded.levels(grey), CHANGE),
         )
-        found.append((*numbers, largest, number(255 * largest, 3)))
+        words = number(255 * largest, 3), f"{factor:,.0f}" if factor else ""
+        found.append((*numbers, hidden, *words))
     return found
 
 
-def shown_change(change: np.ndarray) -> np.ndarray:
-    """A perturbation (H, W, 3) as grey (H, W) in [0, 1]: mean of the channels, 0.5 where it is 0.
+def shown_change(change: np.ndarray) -> tuple[np.ndarray, float]:
+    """A perturbation as grey: the mean of its channels, 0.5 where that is 0, by its own maximum.
 
-    Scaled by its own largest value.
+    Args:
+        change: float32 (H, W, 3).
+
+    Returns:
+        Grey (H, W) in [0, 1], and how many times larger it shows the mean than it is; 0: no change.
     """
     mean = change.mean(axis=-1)
     peak = float(np.abs(mean).max())
-    return np.asarray(0.5 + mean / (2 * peak) if peak > 0 else np.full_like(mean, 0.5))
+    if peak == 0:
+        return np.full_like(mean, 0.5), 0.0
+    return np.asarray(0.5 + mean / (2 * peak)), 1 / (2 * peak)
 
 
 def _heatmaps(

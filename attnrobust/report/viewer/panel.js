@@ -92,7 +92,7 @@ class Panel {
     this.row.hidden = !made;
     this.none.hidden = Boolean(made) || !found;
     if (!made) return;
-    const [image, change, largest, scaled] = made;
+    const [image, change, hidden, largest, factor] = made;
     const maps = view.heatmaps[state.method]?.[found.level];
     const map = maps ? maps[sample] : undefined;
     const [seen, grey, heat] = await Promise.all(
@@ -105,10 +105,9 @@ class Panel {
     third.figure.hidden = map === undefined;
     if (heat) coloured(third.canvas, heat, HEAT, seen);
     else if (map === null) third.canvas.getContext("2d").clearRect(0, 0, third.canvas.width, third.canvas.height);
-    const plain = state.key === "0" || scaled === "0";
-    const same = !plain && largest < 1 / 255 ? "; shown is the clean one, which looks the same" : "";
-    this.tell(first, plain ? "image, unchanged" : `image, attacked${same}`);
-    this.tell(second, plain ? "no perturbation" : `perturbation, largest ${scaled} of 255; shown ×${Math.round(0.5 / largest).toLocaleString("en")}`);
+    const same = hidden ? "; shown is the clean one, which looks the same" : "";
+    this.tell(first, factor ? `image, attacked${same}` : "image, unchanged");
+    this.tell(second, factor ? `perturbation, largest ${largest} of 255; mean of the channels, shown ×${factor}` : "no perturbation");
     this.tell(third, `${state.method}${map === null ? ": map is zero" : ""}, of ${view.explains === "prediction" ? "the predicted class" : view.explains === "label" ? "the true class" : view.explains}`);
     this.root.dataset.shown = `${state.set.ids[state.image]} ${state.key} ${state.method}`;
   }

@@ -1,0 +1,1 @@
+"""The demo on drawn images, sized for a laptop."""
