@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,13 @@ def test_records_and_network_of_two_tasks_are_told_apart(drawn: records.Dataset)
     sampled = config.with_settings(EXPERIMENT, changes)
     with pytest.raises(UserError, match=r"training.sampling = oversample: it draws"):
         balance.ready(drawn, sampled)
+
+
+def test_heatmaps_of_class_maps_are_refused_before_training(drawn: records.Dataset, tmp_path: Path):
+    context = Context(Run.of(EXPERIMENT, tmp_path), drawn.root)
+    with pytest.raises(UserError, match=r"explain: heatmaps .* unet gives every pixel one"):
+        pipeline.run_stages(context, ["train", "explain"])
+    assert not context.run.path("train").exists()
 
 
 @pytest.fixture(scope="module")

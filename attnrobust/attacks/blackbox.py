@@ -221,7 +221,7 @@ def _answers(judges: Judges, name: str, images: np.ndarray) -> dict[str, np.ndar
 
 def _named(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     words = {name: np.array([each.decode() for each in batch[name]]) for name in ("id", "group")}
-    return {**words, "label": batch["label"]}
+    return {**words, "label": task.kept_labels(batch["label"])}
 
 
 def _joined(found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -109,7 +109,7 @@ def _judged(
             ids = [id_.decode() for id_ in batch["id"]]
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
-            row = {"id": np.array(ids), "label": batch["label"]}
+            row = {"id": np.array(ids), "label": task.kept_labels(batch["label"])}
             if attack is not None:
                 padded = ids + ids[:1] * (size - number)
                 made, _ = attack(tf.constant(images), tf.constant(labels), padded, epsilon, 0)

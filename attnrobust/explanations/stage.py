@@ -53,9 +53,14 @@ def ready(
 
     Raises:
         UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
-            map, for a method that needs one; no soft attention for one that shows it.
+            map, for a method that needs one; no soft attention for one that shows it; a segmenter.
     """
     rows = [config.lookup("explanation.methods", EXPLANATIONS, name) for name in setting.methods]
+    if networks.kind_of(model.backbone) == "segment":
+        raise UserError(
+            f"explain: heatmaps tell why an image has its class; model.backbone = {model.backbone} "
+            "gives every pixel one"
+        )
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
     if setting.target not in (OWN, TRUE):
         class_of(setting.target, classes)

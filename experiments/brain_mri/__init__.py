@@ -1,0 +1,1 @@
+"""Experiments on brain scans."""

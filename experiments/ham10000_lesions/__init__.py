@@ -1,0 +1,1 @@
+"""Experiments on the lesions of HAM10000."""
