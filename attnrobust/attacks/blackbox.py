@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks import checks, similarity
 from attnrobust.attacks.methods import row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
@@ -113,7 +113,8 @@ def as_found(setting: config.Attack) -> config.Attack:
 def clean(judges: Judges, place: Path) -> None:
     """Write what every model sees without an attack, unless it is there.
 
-    Arrays: id, label, group, and for each model `logits-<name>` (N, K), `embedding-<name>` (N, D).
+    Arrays: id, label, group, and for each model `logits-<name>` (N, K), `embedding-<name>` (N, D);
+    of models that segment `prediction-<name>` (N, H, W) alone.
     """
     if place.exists():
         return
@@ -123,10 +124,9 @@ def clean(judges: Judges, place: Path) -> None:
         found: list[dict[str, np.ndarray]] = []
         for batch in batches.as_numpy_iterator():
             images = Replicas.padded(batch["image"], size)
-            row = {
-                f"logits-{name}": judges.logits(name, images),
-                f"embedding-{name}": judges.embedded(name, images),
-            }
+            row = _answers(judges, name, images)
+            if judges.dataset.kind == "classify":
+                row[f"embedding-{name}"] = judges.embedded(name, images)
             found.append(
                 _named(batch) | {key: each[: len(batch["id"])] for key, each in row.items()}
             )
@@ -143,16 +143,18 @@ def craft(
     *,
     seed: int,
     samples: Sequence[str],
+    noise: similarity.Noise = similarity.GAUSSIAN,
 ) -> None:
     """Attack the test split on one model, make its noisy twin, and ask all models what they see.
 
-    The twin of an adversarial is its image under Gaussian noise, with the same SSIM. Images that
+    The twin of an adversarial is its image under noise, with the same SSIM. Images that
     the model has wrong are attacked like all others where the attack does so.
 
     Writes, unless it is there: id, label, group; for each model `logits-<name>` and
     `noisy-<name>` (N, K); `ssim` and `noisy_ssim`, `linf` and `l2` of the adversarials (N,);
     `embedding` and `noisy_embedding` (N, D) of the source; of the samples `sample_id`,
-    `sample_clean`, `sample_image`, `sample_noisy`.
+    `sample_clean`, `sample_image`, `sample_noisy`. Of models that segment there are no embeddings,
+    and class maps (N, H, W), `prediction-<name>` and `noisy-<name>`.
 
     Args:
         source: The model that is attacked.
@@ -162,6 +164,7 @@ def craft(
         place: The file.
         seed: Of attack and noise.
         samples: Ids of images that are kept.
+        noise: Of the twins.
     """
     if place.exists():
         log.info("%s on %s: done before, kept", head, source)
@@ -177,9 +180,8 @@ def craft(
             ids = [*named["id"], *[named["id"][0]] * (size - number)]
             images, labels = (Replicas.padded(batch[key], size) for key in ("image", "label"))
             made, _ = attack(tf.constant(images), tf.constant(labels), ids, epsilon, 0)
-            seen = _seen(
-                judges, source, images, np.asarray(made), ids=ids, key=(seed, source, head)
-            )
+            key = (seed, source, head)
+            seen = _seen(judges, source, images, np.asarray(made), ids=ids, key=key, noise=noise)
             row = {**named, **{name: each[:number] for name, each in seen.items()}}
             shown = np.isin(named["id"], list(samples))
             for name in [name for name in row if name.startswith("sample_")]:
@@ -197,23 +199,31 @@ def _seen(
     *,
     ids: Sequence[str],
     key: object,
+    noise: similarity.Noise,
 ) -> dict[str, np.ndarray]:
     """What all models see in adversarials (N, H, W, 3) and their noisy twins, and how alike."""
     alike = similarity.ssim(images, made)
-    noisy, reached = similarity.matched_noise(images, alike, ids, key=key)
+    noisy, reached = similarity.matched_noise(images, alike, ids, key=key, noise=noise)
     sizes = checks.norms(made - images)
     row = {"ssim": alike, "noisy_ssim": reached, "linf": sizes["linf"], "l2": sizes["l2"]}
     for name in judges.models:
-        row[f"logits-{name}"] = judges.logits(name, made)
-        row[f"noisy-{name}"] = judges.logits(name, noisy)
-    row["embedding"] = judges.embedded(source, made)
-    row["noisy_embedding"] = judges.embedded(source, noisy)
+        row |= _answers(judges, name, made)
+        (row[f"noisy-{name}"],) = _answers(judges, name, noisy).values()
+    if judges.dataset.kind == "classify":
+        row["embedding"] = judges.embedded(source, made)
+        row["noisy_embedding"] = judges.embedded(source, noisy)
     return {**row, "sample_clean": images, "sample_image": made, "sample_noisy": noisy}
+
+
+def _answers(judges: Judges, name: str, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What a file keeps of what a model sees: `<scores>-<name>`."""
+    kept = task.kept(judges.logits(name, images))
+    return {f"{scores}-{name}": values for scores, values in kept.items()}
 
 
 def _named(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     words = {name: np.array([each.decode() for each in batch[name]]) for name in ("id", "group")}
-    return {**words, "label": batch["label"]}
+    return {**words, "label": task.kept_labels(batch["label"])}
 
 
 def _joined(found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def clean(loader: Loader, replicas: Replicas, labels: np.ndarray, samples: np.nd
     return {
         "id": np.array(ids),
         "group": np.array([group.decode() for group in groups]),
-        "label": labels,
+        "label": task.kept_labels(labels),
         **{name: np.concatenate(parts) for name, parts in kept.items()},
         **dict.fromkeys(NORMS, nothing),
         "queries": np.zeros(total, np.int64),

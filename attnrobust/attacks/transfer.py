@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import config, task
-from attnrobust.attacks import checks
+from attnrobust.attacks import checks, similarity
 from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
-from attnrobust.attacks.segmentation import rician
 from attnrobust.console import progress
 from attnrobust.data import inputs
 from attnrobust.data.records import Dataset
@@ -70,8 +69,8 @@ def craft(
 
     Writes `<source>-<epsilon>.npz`: id, label, and `logits-<model>` (N, K) for each model, or
     `prediction-<model>` (N, H, W) where they segment. There also `noisy-<model>`, what each sees in
-    the image under Rician noise with the SSIM of the adversarial, and `ssim`, `noisy_ssim` (N,).
-    Files that are there already are kept.
+    the image under noise (Rician where it is grey) of the same SSIM as the adversarial, and `ssim`,
+    `noisy_ssim` (N,). Files that are there already are kept.
 
     Args:
         source: Key of the model that is attacked.
@@ -110,12 +109,12 @@ def _judged(
             ids = [id_.decode() for id_ in batch["id"]]
             images = Replicas.padded(batch["image"], size)
             labels = Replicas.padded(batch["label"], size)
-            row = {"id": np.array(ids), "label": batch["label"]}
+            row = {"id": np.array(ids), "label": task.kept_labels(batch["label"])}
             if attack is not None:
                 padded = ids + ids[:1] * (size - number)
                 made, _ = attack(tf.constant(images), tf.constant(labels), padded, epsilon, 0)
                 made = np.asarray(made)
-                if dataset.kind == "segment" and min(images.shape[1:3]) >= rician.WINDOW:
+                if dataset.kind == "segment" and min(images.shape[1:3]) >= similarity.WINDOW:
                     twins = _twins(models, images, made, padded, (key, epsilon))
                     row |= {name: values[:number] for name, values in twins.items()}
                 images = made
@@ -136,9 +135,11 @@ def _twins(
     ids: Sequence[str],
     key: object,
 ) -> dict[str, np.ndarray]:
-    """What every model sees in images under Rician noise that is as visible as adversarials are."""
-    alike = rician.ssim(images, made)
-    noisy, reached = rician.matched(images, alike, ids, key=key)
+    """What every model sees in images under noise that is as visible as adversarials are."""
+    alike = similarity.ssim(images, made)
+    noisy, reached = similarity.matched_noise(
+        images, alike, ids, key=key, noise=similarity.fitting(images)
+    )
     row = {"ssim": alike, "noisy_ssim": reached}
     for name, replicas in models.items():
         (row[f"noisy-{name}"],) = task.kept(replicas.forward(noisy).numpy()).values()

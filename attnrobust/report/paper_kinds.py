@@ -200,7 +200,10 @@ class Parameters(Part, frozen=True):
 
 
 class Judged(Part, frozen=True):
-    """A model and what it keeps, as shares of 1: `accuracy` by attack, of each model's in order."""
+    """A model and what it keeps, as shares of 1: `accuracy` by attack, of each model's in order.
+
+    Of models that segment, Dice.
+    """
 
     name: str
     backbone: str
@@ -219,11 +222,13 @@ class Transfer(Part, frozen=True):
             drawn.
         models: In the order of the tables' columns.
         note: Below the tables.
+        noise: Of the images that are as visible as adversarials: `gaussian` or `rician`.
     """
 
     attacks: dict[str, list[str]]
     models: list[Judged]
     note: str = ""
+    noise: Literal["gaussian", "rician"] = "gaussian"
 
 
 class Paper(Part, frozen=True):
@@ -241,3 +246,4 @@ class Paper(Part, frozen=True):
     sections: list[Chapter] = []
     statements: Statements | None = None
     transfer: Transfer | None = None
+    segmentation: Transfer | None = None

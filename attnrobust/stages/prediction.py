@@ -92,6 +92,6 @@ def _said(
             rows["id"].append(ids)
             rows["group"].append(np.array([group.decode() for group in batch["group"].numpy()]))
             label = batch["label"].numpy()
-            rows["label"].append(label if label.ndim == 1 else label.astype(np.uint8))
+            rows["label"].append(task.kept_labels(label))
             bar.update(len(ids))
     return {key: np.concatenate(parts) for key, parts in rows.items()}

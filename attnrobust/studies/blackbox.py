@@ -13,11 +13,12 @@ import pandas as pd
 from attnrobust import config, task
 from attnrobust.disk import folders, runs, schemas, stamps
 from attnrobust.disk.runs import Run
+from attnrobust.errors import UserError
 from attnrobust.report import papers
 from attnrobust.report.paper_kinds import Paper, Transfer
 from attnrobust.stages.context import Context, records_of
 from attnrobust.studies import blackbox_tables as tables
-from attnrobust.studies.transfer import named
+from attnrobust.studies.transfer import ALIKE, named
 
 log = logging.getLogger("attnrobust")
 
@@ -48,18 +49,19 @@ def blackbox(
     from attnrobust.attacks import blackbox as crafting
     from attnrobust.attacks import checks, similarity
 
-    known = {name: each for name, each in papers.read().items() if each.transfer}
+    every = papers.read().items()
+    known = {name: each for name, each in every if each.transfer or each.segmentation}
     found = config.lookup("paper with transfer tables", known, paper)
-    assert found.transfer
     names = named(chosen)
     contexts = [Context(run, records_of(records, run.experiment.data)) for run in chosen]
     dataset = contexts[0].dataset()
+    kind, theirs = dataset.kind, _theirs(found, chosen, dataset.kind)
     attacks = {
         head: crafting.as_found(_attack(chosen[0].experiment, words, settings))
-        for head, words in found.transfer.attacks.items()
+        for head, words in theirs.attacks.items()
     }
     for attack in attacks.values():
-        checks.ready(attack, dataset.classes)
+        checks.ready(attack, dataset.classes, kind)
     for run in chosen:
         similarity.require(run.experiment.data.image_size)
     asked = config.with_settings(chosen[0].experiment, settings)
@@ -85,29 +87,50 @@ def blackbox(
         next(iter(attacks.values())).batch_size,
     )
     crafting.clean(judges, out / "clean.npz")
-    clean = schemas.load_npz(out / "clean.npz", schemas.judged(names))
+    clean = schemas.load_npz(out / "clean.npz", schemas.judged(names, kind))
+    noise = similarity.NOISES[theirs.noise]
     for name in names:
-        samples = _samples(clean, name)
+        samples = _samples(clean, name, kind)
         for head, attack in attacks.items():
             place = tables.file_of(out, name, head)
-            crafting.craft(name, head, attack, judges, place, seed=seed, samples=samples)
-    heads = _heads(dict(zip(names, chosen, strict=True)), found.transfer)
-    measured = tables.measure(out, names, list(attacks))
+            crafting.craft(
+                name, head, attack, judges, place, seed=seed, samples=samples, noise=noise
+            )
+    heads = _heads(dict(zip(names, chosen, strict=True)), theirs)
+    measured = tables.measure(out, names, list(attacks), kind)
     readings = {head: crafting.reading(attack) for head, attack in attacks.items()}
-    similar = tables.likeness(out, names, readings)
+    similar = tables.likeness(out, names, readings, kind)
     made = {
-        "table-1": tables.table_1(measured, heads, found.transfer),
-        "table-2": tables.table_2(measured, heads, list(attacks), found.transfer),
+        "table-1": tables.table_1(measured, heads, theirs),
+        "table-2": tables.table_2(measured, heads, list(attacks), theirs),
         "likeness": similar.assign(source=similar["source"].map(heads)),
-        "embedding": _draw(out, heads, list(attacks), classes=dataset.classes, seed=seed),
     }
+    if task.TASKS[kind].graded:
+        _draw_maps(out, names, list(attacks), kind)
+    else:
+        drawn = _draw(out, heads, list(attacks), classes=dataset.classes, seed=seed)
+        made["embedding"] = drawn
     for name, table in {"measured": measured, **made}.items():
         with runs.atomic(out / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
-    text = _page(made, heads, found, count=len(clean["label"]))
+    text = _page(made, heads, found.short, theirs.note, count=len(clean["label"]))
     runs.save_text(out / "tables.md", text)
     log.info("%s\ntransfer: %s, %s", text, out / "tables.md", out / "measured.csv")
     return measured
+
+
+def _theirs(found: Paper, chosen: Sequence[Run], kind: str) -> Transfer:
+    """The paper's tables of models of that task.
+
+    Raises:
+        UserError: It has none; class maps of different sizes.
+    """
+    theirs = found.segmentation if kind == "segment" else found.transfer
+    if theirs is None:
+        raise UserError(f"{found.short}: no transfer tables of models that {kind}")
+    if kind == "segment":
+        named(chosen, alike=(*ALIKE, "image_size"))
+    return theirs
 
 
 def _attack(
@@ -126,9 +149,15 @@ def _heads(chosen: Mapping[str, Run], paper: Transfer) -> dict[str, str]:
     }
 
 
-def _samples(clean: Mapping[str, np.ndarray], name: str) -> list[str]:
-    """Images for the figure of examples: right, each of another class, as far as there are such."""
+def _samples(clean: Mapping[str, np.ndarray], name: str, kind: str) -> list[str]:
+    """Images for the figure of examples: right, each of another class, as far as there are such.
+
+    Of class maps those with the most structures.
+    """
     labels = clean["label"]
+    if task.TASKS[kind].graded:
+        number = [len(np.unique(each)) for each in labels]
+        return [str(id_) for id_ in clean["id"][np.argsort(number, kind="stable")[::-1][:SAMPLES]]]
     right = np.flatnonzero(task.right(clean[f"logits-{name}"], labels))
     first = {labels[place]: place for place in right[::-1]}
     places = sorted(first.values())[:SAMPLES] or range(min(SAMPLES, len(labels)))
@@ -168,15 +197,43 @@ def _draw(
     return pd.DataFrame(rows, columns=["model", "attack", "noise", "adversarial"])
 
 
+def _draw_maps(out: Path, names: Sequence[str], attacks: Sequence[str], kind: str) -> None:
+    """The figure of each model: what it makes of noise and of each attack."""
+    from attnrobust.studies import blackbox_figures as figures
+
+    clean = schemas.load_npz(out / "clean.npz", schemas.judged(names, kind))
+    for name in names:
+        found = {
+            attack: schemas.load_npz(
+                tables.file_of(out, name, attack), schemas.crafted(names, kind)
+            )
+            for attack in attacks
+        }
+        figures.maps(clean, found, name, out / f"maps-{runs.safe_name(name)}.png")
+
+
 def _page(
-    made: Mapping[str, pd.DataFrame], heads: Mapping[str, str], paper: Paper, *, count: int
+    made: Mapping[str, pd.DataFrame],
+    heads: Mapping[str, str],
+    short: str,
+    note: str,
+    *,
+    count: int,
 ) -> str:
     """The tables as one Markdown page."""
-    assert paper.transfer
-    models = "\n".join(f"- {head}: {name}" for name, head in heads.items())
-    return f"""# Adversarials of each model, judged by all: as in {paper.short}
+    moved = ""
+    if "embedding" in made:
+        moved = f"""
+## How far embeddings are moved
 
-{count:,} test images. Rows marked “paper” are not ours. {paper.transfer.note}
+Median, as a share of the median distance between images of two classes.
+
+{tables.markdown(made["embedding"])}
+"""
+    models = "\n".join(f"- {head}: {name}" for name, head in heads.items())
+    return f"""# Adversarials of each model, judged by all: as in {short}
+
+{count:,} test images. Rows marked “paper” are not ours. {note}
 
 {models}
 
@@ -198,10 +255,4 @@ how far a noisy twin's is from it at most; sizes as medians, in [0, 1] pixel sca
 is read “as found” stops at the border of its own model, and leaves alone what is wrong already.
 
 {tables.markdown(made["likeness"])}
-
-## How far embeddings are moved
-
-Median, as a share of the median distance between images of two classes.
-
-{tables.markdown(made["embedding"])}
-"""
+{moved}"""

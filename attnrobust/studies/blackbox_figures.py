@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
+from attnrobust import task
 from attnrobust.disk import runs
 from attnrobust.measures import metrics
 from attnrobust.report.figures import COLOURS, GREY, INK, plain
@@ -72,6 +73,48 @@ def examples(
             _difference(middle, image - original)
             _bars(below, metrics.probabilities(logits[None])[0], label, classes)
             for each in (above, middle):
+                each.set_axis_off()
+    with runs.atomic(file) as temporary:
+        temporary.write_bytes(png(render(figure)))
+
+
+def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, file: Path) -> None:
+    """Write a PNG: of each sample image the label, and what a segmenter makes of it.
+
+    Columns are the label, the image itself, its noisy twin and each attack's adversarial; images
+    above, class maps with their Dice below.
+
+    Args:
+        clean: What the models see without an attack.
+        found: What they see of the adversarials on this model, by the attack's name.
+        name: Of the model.
+        file: PNG.
+    """
+    first = next(iter(found.values()))
+    samples = [int(np.flatnonzero(clean["id"] == id_)[0]) for id_ in first["sample_id"]]
+    heads = ["label", "no attack", "noise", *found]
+    figure = Figure(figsize=(1.9 * len(heads), 4.2 * len(samples)))
+    axes = figure.subplots(2 * len(samples), len(heads), squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.96, wspace=0.05, hspace=0.12)
+    most = max(int(clean["label"].max()), 1)
+    for row, place in enumerate(samples):
+        label, original = clean["label"][place], first["sample_clean"][row]
+        cells = [
+            (original, label),
+            (original, clean[f"prediction-{name}"][place]),
+            (first["sample_noisy"][row], first[f"noisy-{name}"][place]),
+            *(
+                (part["sample_image"][row], part[f"prediction-{name}"][place])
+                for part in found.values()
+            ),
+        ]
+        for column, (head, (image, seen)) in enumerate(zip(heads, cells, strict=True)):
+            above, below = axes[2 * row : 2 * row + 2, column]
+            above.imshow(image)
+            below.imshow(seen, cmap="nipy_spectral", vmin=0, vmax=most, interpolation="nearest")
+            above.set_title(head, fontsize=9, color=INK)
+            below.set_title(f"Dice {task.score(seen[None], label[None])[0]:.2f}", fontsize=8)
+            for each in (above, below):
                 each.set_axis_off()
     with runs.atomic(file) as temporary:
         temporary.write_bytes(png(render(figure)))

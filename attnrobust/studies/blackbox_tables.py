@@ -26,8 +26,10 @@ def file_of(folder: Path, source: str, attack: str) -> Path:
     return folder / f"{runs.safe_name(source)}-{runs.safe_name(attack)}.npz"
 
 
-def measure(folder: Path, names: Sequence[str], attacks: Sequence[str]) -> pd.DataFrame:
-    """Accuracy of every model on clean, noisy and adversarial images, with 95 % intervals.
+def measure(
+    folder: Path, names: Sequence[str], attacks: Sequence[str], kind: str = "classify"
+) -> pd.DataFrame:
+    """Accuracy or mean Dice of every model on clean, noisy and adversarial images, with intervals.
 
     As in such papers' tables, an image that is wrong without an attack may be right under one.
 
@@ -35,31 +37,31 @@ def measure(folder: Path, names: Sequence[str], attacks: Sequence[str]) -> pd.Da
         folder: With the files that `attacks/blackbox.py` writes.
         names: Of the models.
         attacks: What the paper calls its attacks.
+        kind: Row of TASKS.
 
     Returns:
         A row for each target, images, attack and source, and for the `average` over all attacks
         and sources, and over those of other models (`black box`).
     """
-    base = schemas.load_npz(folder / f"{CLEAN}.npz", schemas.judged(names))
+    row = task.TASKS[kind]
+    base = schemas.load_npz(folder / f"{CLEAN}.npz", schemas.judged(names, kind))
     groups, labels = base.get("group"), base["label"]
     rows: list[list[Any]] = []
     kept: dict[tuple[str, str], list[tuple[bool, np.ndarray]]] = {}
     for target in names:
-        right = task.right(base[f"logits-{target}"], labels)
-        value = metrics.proportion(right, groups=groups)
-        rows.append([CLEAN, "", "", target, *_cells(value, right)])
+        cells, _ = _cells(row, base[f"{row.scores}-{target}"], labels, groups)
+        rows.append([CLEAN, "", "", target, *cells])
     for attack in attacks:
         for source in names:
             place = file_of(folder, source, attack)
-            found = schemas.load_npz(place, schemas.crafted(names))
+            found = schemas.load_npz(place, schemas.crafted(names, kind))
             if not np.array_equal(found["id"], base["id"]):
                 raise schemas.damaged(place, f"other images than in {CLEAN}.npz")
             for target in names:
-                for images, key in ((ADVERSARIAL, "logits"), (NOISE, "noisy")):
-                    right = task.right(found[f"{key}-{target}"], labels)
-                    value = metrics.proportion(right, groups=groups)
-                    rows.append([images, attack, source, target, *_cells(value, right)])
-                    kept.setdefault((images, target), []).append((source != target, right))
+                for images, key in ((ADVERSARIAL, row.scores), (NOISE, "noisy")):
+                    cells, each = _cells(row, found[f"{key}-{target}"], labels, groups)
+                    rows.append([images, attack, source, target, *cells])
+                    kept.setdefault((images, target), []).append((source != target, each))
     for (images, target), parts in kept.items():
         for name, chosen in (
             ("average", [right for _, right in parts]),
@@ -67,21 +69,34 @@ def measure(folder: Path, names: Sequence[str], attacks: Sequence[str]) -> pd.Da
         ):
             share = np.mean(chosen, axis=0)
             value = metrics.mean(share, groups=groups)
-            rows.append([images, name, "", target, *_cells(value, share)])
+            rows.append([images, name, "", target, *_told(row, value, share)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _cells(measured: metrics.Measured, each: np.ndarray) -> list[Any]:
-    return ["accuracy", measured.value, measured.low, measured.high, len(each)]
+def _cells(
+    row: task.Task, scores: np.ndarray, labels: np.ndarray, groups: np.ndarray | None
+) -> tuple[list[Any], np.ndarray]:
+    """Metric, value, interval and n; and what each image adds (N,)."""
+    each = row.score(scores, labels) if row.graded else row.right(scores, labels)
+    measure_of = metrics.mean if row.graded else metrics.proportion
+    return _told(row, measure_of(each, groups=groups), each), each
 
 
-def likeness(folder: Path, names: Sequence[str], attacks: Mapping[str, str]) -> pd.DataFrame:
+def _told(row: task.Task, measured: metrics.Measured, each: np.ndarray) -> list[Any]:
+    metric = "dice" if row.graded else "accuracy"
+    return [metric, measured.value, measured.low, measured.high, len(each)]
+
+
+def likeness(
+    folder: Path, names: Sequence[str], attacks: Mapping[str, str], kind: str = "classify"
+) -> pd.DataFrame:
     """How visible adversarials and their noisy twins are.
 
     Args:
         folder: As for `measure`.
         names: Of the models.
         attacks: How each attack's adversarials are read, by its name.
+        kind: Row of TASKS.
 
     Returns:
         For each attack and source the share of images that were changed (an attack for the least
@@ -92,7 +107,7 @@ def likeness(folder: Path, names: Sequence[str], attacks: Mapping[str, str]) -> 
     rows = []
     for attack, reading in attacks.items():
         for source in names:
-            found = schemas.load_npz(file_of(folder, source, attack), schemas.crafted(names))
+            found = schemas.load_npz(file_of(folder, source, attack), schemas.crafted(names, kind))
             changed = found["linf"] > 0
             numbers = [np.nan] * 6
             if changed.any():

@@ -127,6 +127,11 @@ def kept(logits: np.ndarray) -> dict[str, np.ndarray]:
     return {row.scores: row.keep(logits)}
 
 
+def kept_labels(labels: np.ndarray) -> np.ndarray:
+    """What a file keeps of labels: themselves, and class maps in a byte a pixel."""
+    return labels if labels.ndim == 1 else labels.astype(np.uint8)
+
+
 def _class(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores.argmax(axis=-1))
 

@@ -53,14 +53,16 @@ def _of_its_task(kind: Arrays, arrays: Mapping[str, np.ndarray]) -> Arrays:
     return {**rest, **next(found, named)}
 
 
-def crafted(names: Sequence[str]) -> Arrays:
+def crafted(names: Sequence[str], task: str = "classify") -> Arrays:
     """The kind of files that `transfer --paper` writes: adversarials and their noisy twins."""
-    noisy = {f"noisy-{name}": "f N K" for name in names}
+    row = TASKS[task]
+    noisy = {f"noisy-{name}": row.stored[row.scores] for name in names}
     measured = dict.fromkeys(("ssim", "noisy_ssim", "linf", "l2"), "f N")
     embedded = dict.fromkeys(("embedding", "noisy_embedding"), "f N D")
     samples = {f"sample_{name}": "p S H W 3" for name in ("clean", "image", "noisy")}
     shown = {"id": "U N", "sample_id": "U S", **samples}
-    return {**judged(names), **noisy, **measured, **embedded, **shown}
+    found = {**judged(names, task), **noisy, **measured, **shown}
+    return found if row.graded else {**found, **embedded}
 
 
 KINDS = {"U": "U", "i": "iu", "f": "f", "b": "b", "p": "f"}
