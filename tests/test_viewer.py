@@ -223,6 +223,15 @@ def test_three_models_at_nine_radii_with_three_methods_are_below_15_mb(tmp_path:
     assert total + page.PHOTO_BYTES * 4 / 3 < 14e6
 
 
+def test_images_that_look_clean_take_no_bytes_from_the_others(tmp_path: Path) -> None:
+    run = make_run(tmp_path, epsilons=(0.001, 0.002, 0.1))
+    run.experiment = dataclasses.replace(run.experiment, data=config.Data("demo", image_size=1000))
+    (result,) = reading.read([run])
+    # Two images can be seen, four perturbations and four heatmaps; 3 samples.
+    wanted = 3 * 1000**2 * (2 * data.IMAGE + 4 * (data.CHANGE + data.HEATMAP))
+    assert data.shares([result]) == (pytest.approx(data.BYTES / wanted), 3)
+
+
 def test_more_runs_than_fit_show_fewer_images(tmp_path: Path) -> None:
     (result,) = reading.read([make_run(tmp_path)])
     many = [dataclasses.replace(result, setting=config.Attack(samples=16))] * 20

@@ -118,11 +118,7 @@ def _set_of(result: Result, sets: dict[str, Images]) -> str:
 
 def shares(results: Sequence[Result]) -> tuple[float, int]:
     """What part of its bytes each picture gets, and how many images of a run are shown."""
-    pixels = [result.run.experiment.data.image_size**2 for result in results]
-    needed = sum(
-        size * result.setting.samples * (1 + len(result.epsilons)) * _bytes_a_pixel(result)
-        for size, result in zip(pixels, results, strict=True)
-    )
+    needed = sum(result.setting.samples * _wanted(result) for result in results)
     most = max((result.setting.samples for result in results), default=0)
     share = min(1.0, BYTES / max(1.0, needed))
     if share >= LEAST:
@@ -131,8 +127,13 @@ def shares(results: Sequence[Result]) -> tuple[float, int]:
     return min(LEAST, share * most / max(1, count)), count
 
 
-def _bytes_a_pixel(result: Result) -> float:
-    return IMAGE + CHANGE + HEATMAP * len(result.explanation.methods)
+def _wanted(result: Result) -> float:
+    """Bytes that one sample's pictures may take at all epsilons."""
+    # The attacked image is a picture of its own only where its change can be seen.
+    seen = sum(result.norm != "linf" or epsilon >= STEP for epsilon in result.epsilons)
+    levels = 1 + len(result.epsilons)
+    a_pixel = (1 + seen) * IMAGE + levels * (CHANGE + HEATMAP * len(result.explanation.methods))
+    return result.run.experiment.data.image_size**2 * a_pixel
 
 
 def _view(result: Result, known: Images, store: encoded.Store, count: int) -> dict[str, Any]:
