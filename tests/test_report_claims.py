@@ -163,7 +163,7 @@ def test_the_page_lists_them_first_and_writes_them_for_other_pages(tmp_path: Pat
     assert (mine_of_it["verdict"], mine_of_it["n"]) == (OPEN, N)
     assert (mine_of_it["only_first"], mine_of_it["only_second"]) == (8, 2)
     lines = (page.parent / "tables" / "claims.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("| Claim | By |")
+    assert lines[0].startswith("| Claim | Verdict |")
     assert sum("Nobody, page 3" in line for line in lines) == 1
     assert {line.count("|") for line in lines} == {9}
     repeated = commands.repeating(reading.read(run_list), tmp_path / "out", claims=mine)[-1]

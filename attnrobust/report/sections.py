@@ -48,9 +48,9 @@ def read(results: Sequence[Result], asked: Asked) -> list[Section]:
 
 
 SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
-    verdicts.section,
     live.section,
     robustness.section,
+    verdicts.section,
     differences.section,
     trust.section,
     tables.section,

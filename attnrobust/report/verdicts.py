@@ -15,13 +15,13 @@ from attnrobust.report.results import NOTHING, Result
 WORDS = (
     "What papers and we claim, as the files of experiments/claims/ state it, asked of these runs. "
     "A claim holds if the whole 95 % interval of the difference agrees with it, and does not hold "
-    "if none of it does. Else these images cannot tell; the last column is how many would, four "
+    "if none of it does. Else these images cannot tell; “n to tell” is how many would, four "
     "times of five, if models and images are as here (by simulation). With one seed of each a "
     "verdict is on these two networks, not on their kinds; p and intervals are not corrected for "
     "the number of claims. A run in small is not the paper’s: what does not hold here may hold "
     "there."
 )
-HEADS = ("Claim", "By", "Asked of", "Verdict", "First less second", "p", "n", "n to tell")
+HEADS = ("Claim", "Verdict", "First less second", "p", "n", "n to tell", "By", "Asked of")
 
 
 def section(results: Sequence[Result], asked: Asked) -> Section | None:
@@ -71,13 +71,13 @@ def _cells(found: Verdict) -> tuple[str, ...]:
     known = not found.problem
     return (
         claim.words,
-        f"{found.short}, {claim.source}" if claim.source else found.short,
-        f"{found.names[0]} and {found.names[1]} ({', '.join(found.place)})",
         found.verdict if known else f"{found.verdict}: {found.problem}",
         signed(found.found) if known else NOTHING,
         chance(found.found.p),
         f"{found.found.n:,}" if known else NOTHING,
         f"{found.needed:,}" if found.needed else NOTHING,
+        f"{found.short}, {claim.source}" if claim.source else found.short,
+        f"{found.names[0]} and {found.names[1]} ({', '.join(found.place)})",
     )
 
 
