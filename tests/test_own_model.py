@@ -64,7 +64,20 @@ def test_it_says_what_its_author_s_code_says(name, bundles):
     assert told.stripped == (bundle.settings.get("ends") != "softmax")
 
 
-@pytest.mark.parametrize("name", BUNDLES)
+# One of each end and each way to be called; the others in the slow run.
+FAST = {
+    "functional, logits",
+    "sequential, one sigmoid, h5",
+    "nested, softmax, [-1, 1]",
+    "subclassed, softmax, torch, SavedModel",
+    "mixed precision, softmax",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each not in FAST)) for each in BUNDLES],
+)
 def test_pgd_fells_the_images_that_stock_foolbox_fells(name, bundles):
     bundle = bundles(name)
     model = loaded(bundle)
