@@ -40,6 +40,7 @@ NO_CHOICE = {
     "models.segmenters.segnet.ROWS": SEGMENTER,
     "models.segmenters.unet.ROWS": SEGMENTER,
     "attacks.doubts.DOUBTS": "one for each task",
+    "attacks.similarity.NOISES": "a word of a paper's file",
     "attacks.segmentation.dag.STEP_NORMS": "words of attack.step_norm, among the settings",
     "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",
     "studies.panel_figure.STYLES": "choices of one command, in its help",
