@@ -15,9 +15,6 @@ from attnrobust.stages.context import RECORDS, RUNS, Context, records_of
 from attnrobust.stages.pipeline import STAGES, in_order, run_stages
 from attnrobust.studies import search
 
-# A model that was trained elsewhere has a command of its own: attnrobust test.
-EXPERIMENTAL = {name: stage for name, stage in STAGES.items() if name != "adopt"}
-
 
 def main(
     experiment: config.Experiment,
@@ -57,20 +54,22 @@ def main(
 
 def _parser(prog: str, about: str | None) -> Parser:
     """All that can be said after an experiment's name."""
+    # A model that was trained elsewhere has a command of its own: attnrobust test.
+    stages = {name: stage for name, stage in STAGES.items() if name != "adopt"}
     parser = Parser(
         prog=prog,
         description=about,
         formatter_class=argparse.RawTextHelpFormatter,
         epilog="\n".join(
             f"{name:<10}{stage.__doc__}"
-            for name, stage in {**EXPERIMENTAL, "search": search.search}.items()
+            for name, stage in {**stages, "search": search.search}.items()
         ),
     )
     add = parser.add_argument
     add(
         "stage",
         nargs="+",
-        choices=[*EXPERIMENTAL, "all", "search"],
+        choices=[*stages, "all", "search"],
         help="what to do, one or several; 'all' walks them in this order; 'search' goes alone",
     )
     add(

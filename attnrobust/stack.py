@@ -74,6 +74,11 @@ def keras() -> str:
     return f"{KERAS} {version(KERAS)}"
 
 
+def inside_keras(name: str) -> ModuleType:
+    """A module of the Keras at work that `tensorflow.keras` does not show, as `protobuf`."""
+    return importlib.import_module(f"{KERAS.replace('-', '_')}.{name}")
+
+
 def version(name: str) -> str:
     """Of an installed package; else `not installed`."""
     try:

@@ -20,6 +20,7 @@ BASE = Experiment(
         min_delta=0.0,
         augmentation=("flip", "rotate", "zoom", "shift", "wu_shear"),
     ),
+    # Of the paper's SSIM, 0.97 to 0.99, on skin lesions.
     attack=Attack(name="fgsm", epsilons=(1.5 / 255,)),
 )
 

@@ -20,7 +20,7 @@ FULL = Experiment(
         min_delta=0.0,
         augmentation=(),
     ),
-    attack=Attack(name="sea", epsilons=(1 / 255, 2 / 255, 4 / 255, 8 / 255)),
+    attack=Attack(name="sea", epsilons=(0.5 / 255, 1 / 255, 2 / 255, 4 / 255), batch_size=16),
 )
 SMALL = (
     "data.image_size=64",

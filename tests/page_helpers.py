@@ -56,4 +56,8 @@ def answered(
         for epsilon, hits in right.items():
             place = run.attacked(attack) / attack_file(setting.name, epsilon)
             size = np.full(n, epsilon)
-            save_npz(place, **arrays, logits=logits(hits), linf=size, l2=size)
+            shown = {
+                "sample_id": arrays["id"][:3],
+                "sample_image": np.full((3, 16, 16, 3), 0.5 + epsilon, np.float32),
+            }
+            save_npz(place, **arrays, **shown, logits=logits(hits), linf=size, l2=size)

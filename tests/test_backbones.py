@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.errors import UserError
 from attnrobust.models.backbones import (
     BACKBONES,
@@ -290,8 +290,7 @@ def test_failed_download_names_the_file_and_the_way_out(
     def no_network(name: str, origin: str, **_: object) -> str:
         raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] unknown host")
 
-    at_work = keras.Model.__module__.partition(".")[0]
-    monkeypatch.setattr(f"{at_work}.src.utils.data_utils.get_file", no_network)
+    monkeypatch.setattr(stack.inside_keras("src.utils.data_utils"), "get_file", no_network)
     with pytest.raises(UserError) as caught:
         BACKBONES[name].build(keras.Input((128, 128, 3)), width, "imagenet")
     message = str(caught.value)
@@ -304,7 +303,7 @@ def test_other_errors_of_keras_pass_unchanged(monkeypatch: pytest.MonkeyPatch) -
     def damaged(name: str, origin: str, **_: object) -> str:
         raise ValueError("hash differs")
 
-    monkeypatch.setattr("keras.src.utils.data_utils.get_file", damaged)
+    monkeypatch.setattr(stack.inside_keras("src.utils.data_utils"), "get_file", damaged)
     with pytest.raises(ValueError, match="hash differs"):
         BACKBONES["mobilenet"].build(keras.Input((128, 128, 3)), 0.25, "imagenet")
 
@@ -339,7 +338,9 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stock(imagenet: Path, monkeypatch: pytest.MonkeyPatch) -> keras.Model:
     """Keras' own network from that file, in place of a download."""
-    monkeypatch.setattr("keras.src.utils.data_utils.get_file", lambda *_, **__: str(imagenet))
+    monkeypatch.setattr(
+        stack.inside_keras("src.utils.data_utils"), "get_file", lambda *_, **__: str(imagenet)
+    )
     return keras.applications.EfficientNetB0(False, weights="imagenet", input_shape=(64, 64, 3))
 
 

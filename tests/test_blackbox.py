@@ -27,6 +27,7 @@ from experiments.demo import resnet18_gap, resnet18_soft_attention
 
 PAPER = papers.read()["paschali"].transfer
 ATTACK_NAMES = list(PAPER.attacks)
+SETTINGS = ["attack.epsilons=0.02", "attack.gamma=0.05", "data.limit=20"]
 NAMES = ["resnet18_gap-smoke", "resnet18_soft_attention-smoke"]
 
 
@@ -39,7 +40,7 @@ def made(one_device, records_folder, tmp_path_factory):
     train(resnet18_soft_attention, records_folder, folder / "runs", *more)
     words = ["transfer", str(folder / "runs"), "--records", str(records_folder.parent)]
     words += ["--paper", "paschali", "--out", str(folder / "out")]
-    assert cli.main([*words, "--set", "attack.epsilons=0.02", "--set", "attack.gamma=0.05"]) == 0
+    assert cli.main([*words, *(word for each in SETTINGS for word in ("--set", each))]) == 0
     return folder / "out"
 
 
@@ -49,12 +50,14 @@ def test_one_command_makes_both_tables_and_the_figures(made):
     assert list(one["model"]) == list(two["model"]) == NAMES, "no network of the paper's is ours"
     assert list(two.columns[2:]) == [f"{a} {name}" for a in ATTACK_NAMES for name in NAMES]
     measured = pd.read_csv(made / "measured.csv", keep_default_na=False)
+    assert set(measured["n"]) == {20}
     value = measured.set_index(["images", "attack", "source", "target"])["value"]
     for name in NAMES:
         clean = value["clean", "", "", name]
-        assert clean > 0.3
+        assert clean > 0.2
         for attack in ATTACK_NAMES:
-            assert value["adversarial", attack, name, name] < clean, "its own attack"
+            assert value["adversarial", attack, name, name] <= clean
+        assert value["adversarial", "DF", name, name] == 0, "found for all that were right"
         row = one.set_index("model").loc[name]
         cells = two.set_index("model").loc[name].drop("whose").to_numpy(float)
         assert row["average"] == pytest.approx(cells.mean())
@@ -76,7 +79,7 @@ def test_each_adversarial_has_a_noisy_twin_of_the_same_ssim(made):
             found = schemas.load_npz(tables.file_of(made, name, attack), schemas.crafted(NAMES))
             np.testing.assert_allclose(found["noisy_ssim"], found["ssim"], atol=2e-4)
             assert 1 <= len(found["sample_id"]) <= 3
-            assert (found["ssim"] < 0.9999).any()
+            assert name != NAMES[0] or (found["ssim"] < 0.9999).any()
     fgsm = schemas.load_npz(tables.file_of(made, NAMES[0], "FGSM"), schemas.crafted(NAMES))
     np.testing.assert_allclose(fgsm["linf"], 0.02, atol=1e-6)
 
@@ -84,10 +87,9 @@ def test_each_adversarial_has_a_noisy_twin_of_the_same_ssim(made):
 @pytest.mark.slow
 def test_what_has_been_made_is_kept_and_other_settings_are_refused(made, records_folder):
     chosen = find_runs([made.parent / "runs"])
-    settings = ["attack.epsilons=0.02", "attack.gamma=0.05"]
     file = tables.file_of(made, NAMES[0], "SMA")
     stamp = file.stat().st_mtime_ns
-    again = blackbox(chosen, records_folder.parent, made, settings, "paschali")
+    again = blackbox(chosen, records_folder.parent, made, SETTINGS, "paschali")
     assert len(again) == 2 + 2 * (3 * 2 * 2) + 2 * 2 * 2
     assert file.stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="results of other runs or settings"):
@@ -185,7 +187,7 @@ def _save(path, label, *, seen, noisy=None, **more):
     arrays = {f"logits-{name}": np.eye(3)[each] for name, each in seen.items()}
     if noisy:
         arrays |= {f"noisy-{name}": np.eye(3)[each] for name, each in noisy.items()}
-        arrays |= {key: np.full(size, 0.5) for key in ("linf", "l2")}
+        arrays |= {key: np.array([0, 0.5, 0.5, 0.5]) for key in ("linf", "l2")}
         arrays |= {key: np.zeros((size, 2)) for key in ("embedding", "noisy_embedding")}
         arrays |= {f"sample_{key}": np.zeros((1, 4, 4, 3)) for key in ("clean", "image", "noisy")}
         arrays["sample_id"] = np.array(["0"])
@@ -230,9 +232,9 @@ def test_tables_hold_what_stands_in_the_files(by_hand):
     assert list(one.loc["A", columns]) == [1, 7 / 8, 1 / 2, 50, 3 / 4]
     assert list(one.loc["B", columns]) == [3 / 4, 5 / 8, 3 / 8, 37.5, 3 / 4]
     found = tables.likeness(by_hand, ["a", "b"], {"X": "as found"}).set_index("source")
-    assert found.loc["a", "ssim"] == pytest.approx(0.985)
+    assert found.loc["a", "ssim"] == pytest.approx(0.98), "of three that were changed"
     assert found.loc["a", "noise_apart"] == pytest.approx(5e-5)
-    assert found.loc["b", "changed"] == 1
+    assert found.loc["a", "changed"] == 3 / 4
 
 
 def test_other_images_than_the_clean_ones_are_damage(by_hand):

@@ -22,7 +22,7 @@ from attnrobust import cli, config, run
 from attnrobust.corruptions import __main__ as sheet
 from attnrobust.data import corrupted, prepare, records
 from attnrobust.errors import UserError
-from tfrecords import own, synthetic
+from tfrecords import brain_mri, own, synthetic
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -142,6 +142,8 @@ def parse(words: Sequence[str]) -> None:
             parse_attnrobust(["prepare", module.removeprefix("tfrecords."), *arguments])
         else:
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    elif program == "python" and rest[0].endswith(".py"):
+        assert (ROOT / rest[0]).is_file()
     elif program == "make":
         made = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in rest if "=" not in word} <= set(made)
@@ -152,7 +154,7 @@ def parse(words: Sequence[str]) -> None:
 @pytest.fixture
 def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are parsed; what they would then do is left out."""
-    for module in (cli, run, prepare, own, corrupted, sheet):
+    for module in (cli, run, prepare, own, brain_mri, corrupted, sheet):
         monkeypatch.setattr(module, "run_command", lambda work, **how: 0)
     monkeypatch.setattr(synthetic, "write_dataset", lambda *place, **how: None)
 

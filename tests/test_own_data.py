@@ -398,6 +398,20 @@ def test_a_class_that_cannot_be_written_is_named(folders: Path) -> None:
     assert r"class 'd\udcff': signs that cannot be written" in said(folders)
 
 
+def test_images_of_two_splits_are_two_however_they_are_numbered(tmp_path: Path) -> None:
+    names = ["train/x/1.png", "train/y/Im 2.png", "test/x/001.png", "test/y/im 02.png"]
+    draw_all(tmp_path / "d", names)
+    found = own.read(tmp_path / "d")
+    assert {row.id for row in found.rows} == {
+        "train@x@1",
+        "train@y@Im 2",
+        "test@x@001",
+        "test@y@im 02",
+    }
+    dataset = own.write(found, tmp_path / "out", how=HOW, test_only=True)
+    assert splits(dataset) == {"train": 2, "validation": 0, "test": 2}
+
+
 def test_an_image_twice_in_a_table(tabled: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "attnrobust")
     lines = ["a,x", "a.png,x", "b,y", "c,x", "images/c.png,y", "d,y"]

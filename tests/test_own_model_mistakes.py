@@ -14,7 +14,7 @@ from tensorflow import keras
 from attnrobust.config.adopted import Adopted
 from attnrobust.errors import UserError
 from attnrobust.measures import class_order
-from attnrobust.models.adopted import adopting, diagnosis, ends
+from attnrobust.models.adopted import adopting, classes, diagnosis, ends, trust
 
 L = keras.layers
 # Two are each other's with red and blue exchanged; greys so near that a wrong scale misses them.
@@ -54,9 +54,9 @@ def of_colours(fed, order=NAMES, end="logits", path=None):
     return str(path)
 
 
-def refused(adopted, classes=own_models.CLASSES, **options):
+def refused(adopted, names=own_models.CLASSES, **options):
     with pytest.raises(UserError) as error:
-        adopting.load(adopted, classes=classes, **options)
+        adopting.load(adopted, classes=names, **options)
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -240,8 +240,36 @@ def test_a_model_that_answers_differently_is_refused_unless_asked_for(layer, sai
     assert not adopting.told(model).steady
 
 
+def test_a_sigmoid_s_saturation_is_told():
+    images = keras.Input((1, 1, 1))
+    unit = L.Flatten()(images)
+    model = keras.Model(images, ends.Ending("sigmoid", name="logits")(unit))
+    values = np.array([0, 1e-6, 0.5, 1 - 1e-6, 1], np.float32)[:, None, None, None]
+    logits = model(values).numpy()
+    np.testing.assert_allclose(logits[1:4, 1], [-13.8, 0, 13.8], atol=0.1)
+    assert not logits[:, 0].any()
+    assert ends.saturation(model, logits) == 0.4
+    plain = keras.Model(images, ends.Ending(name="logits")(unit))
+    assert ends.saturation(plain, logits) == 0
+
+
+def test_columns_go_to_the_classes_by_name():
+    order = classes.order("bca", "abc", outputs=3, file="m")
+    assert order == [2, 0, 1]
+    logits = ends.Ending(order=order)(tf.constant([[1.0, 2.0, 3.0]])).numpy()
+    assert dict(zip("abc", logits[0], strict=True)) == {"b": 1, "c": 2, "a": 3}
+
+
+def test_a_derivative_of_zero_is_none():
+    images = keras.Input((2, 2, 3))
+    flat = L.Flatten()(images)
+    noise = np.random.default_rng(0).random((2, 2, 2, 3))
+    assert trust.gives_gradients(keras.Model(images, L.Dense(2)(flat)), noise)
+    assert not trust.gives_gradients(keras.Model(images, L.Dense(2)(tf.round(flat))), noise)
+
+
 @pytest.mark.parametrize(
-    ("settings", "classes", "said"),
+    ("settings", "classes_", "said"),
     [
         ({"classes": ("ant", "bea", "cat")}, "", "no 'bea' (did you mean 'bee'?)"),
         ({"classes": ("ant", "bee")}, "", "lacks cat"),
@@ -252,9 +280,9 @@ def test_a_model_that_answers_differently_is_refused_unless_asked_for(layer, sai
         ({"ends": "sigmoid"}, "", "no sigmoid"),
     ],
 )
-def test_settings_that_do_not_fit_are_named(settings, classes, said, plain):
+def test_settings_that_do_not_fit_are_named(settings, classes_, said, plain):
     adopted = Adopted(plain, **{"preprocess": "unit", **settings})
-    assert said in refused(adopted, classes or own_models.CLASSES)
+    assert said in refused(adopted, classes_ or own_models.CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -311,5 +339,5 @@ def test_an_average_of_softmaxes_is_undone_and_its_saturation_told(tmp_path):
     dark, bright = (np.full((1, SIDE, SIDE, 3), value, np.float32) for value in (0.001, 1))
     both = np.concatenate([dark, bright])
     np.testing.assert_allclose(tf.nn.softmax(adopted(both)), model(both), atol=1e-6)
-    assert ends.saturation(adopted, both) == 0.5
+    assert ends.saturation(adopted, adopted(both).numpy()) == 0.5
     assert re.search("undone by a log", " ".join(adopting.told(adopted).notes))

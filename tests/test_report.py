@@ -224,7 +224,7 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     anchors = [a["href"] for tag, a in tags if tag == "a"]
     sections = [f"#{a['id']}" for tag, a in tags if tag == "section"]
     assert sections == [a for a in anchors if a and a.startswith("#")]
-    assert len(sections) == 10
+    assert len(sections) == 11
     for word in (
         "Table 1.",
         "Table 6.",

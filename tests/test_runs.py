@@ -20,7 +20,7 @@ import run_helpers
 
 from attnrobust import config
 from attnrobust.attacks.methods import settled
-from attnrobust.disk import provenance, runs
+from attnrobust.disk import places, provenance, runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.report import page
@@ -735,3 +735,14 @@ def test_a_killed_process_lets_go_and_its_half_written_files_are_removed(run: Ru
         assert found is None
     assert not half.exists()
     assert (folder / ".mine").exists()
+
+
+def test_records_lie_below_the_folder_given_or_are_it(tmp_path: Path) -> None:
+    data = config.Data("skin")
+    assert places.records_of(None, data) == places.RECORDS / "skin"
+    assert places.records_of(tmp_path, data) == tmp_path, "its own folder"
+    (tmp_path / "skin").mkdir()
+    assert places.records_of(tmp_path, data) == tmp_path / "skin", "one of several"
+    (tmp_path / "copy").mkdir()
+    other = config.Data("skin", records="copy")
+    assert places.records_of(tmp_path, other) == tmp_path / "copy"

@@ -303,7 +303,9 @@ def test_a_name_from_a_file_is_neither_a_path_nor_a_tag(
     text = page.write([Run.open(run.root)], tmp_path / "out").read_text()
     assert label.is_dir()
     assert all(file.startswith("out/") for file in set(contents(tmp_path)) - before)
-    assert "<script" not in text
+    assert SCRIPT not in text
+    ours = {"<script>", '<script type="application/json" id="viewer-data">'}
+    assert set(re.findall(r"<script[^>]*>", text)) == ours
     assert len(list((tmp_path / "out").glob("*"))) == 4
 
 

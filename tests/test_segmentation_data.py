@@ -14,7 +14,7 @@ from PIL import Image
 from segmentation_helpers import CLASSES, SIZE, drawing, make_rows, write_drawn
 
 from attnrobust import config
-from attnrobust.data import folds, images, inputs, label_maps, records, shards, writing
+from attnrobust.data import corrupted, folds, images, inputs, label_maps, records, shards, writing
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
@@ -213,3 +213,13 @@ def test_a_map_that_does_not_decode_is_named(drawn: records.Dataset, tmp_path: P
     id_ = example.features.feature["id"].bytes_list.value[0].decode()
     with pytest.raises(UserError, match=f"of {id_} does not decode"):
         inputs.check_decoding(copy)
+
+
+def test_corrupted_copies_keep_their_maps(drawn: records.Dataset, tmp_path: Path):
+    how = {"names": ["gaussian_noise"], "levels": [5], "workers": 1}
+    made = corrupted.write(drawn.root, tmp_path / "made", seed=0, splits=["test"], **how)
+    np.testing.assert_array_equal(inputs.labels(made, "test"), inputs.labels(drawn, "test"))
+    with pytest.raises(UserError, match="--oversample repeats images by their class"):
+        corrupted.write(
+            drawn.root, tmp_path / "b", seed=0, splits=["train"], oversample=True, **how
+        )

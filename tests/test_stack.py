@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +25,7 @@ from attnrobust import config, corruptions, doctor, stack
 from attnrobust.data.warping import warped
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
+from attnrobust.models.adopted import files
 from attnrobust.training.kappa import Kappa, kappa
 from tfrecords import synthetic_drawing, synthetic_lesions
 
@@ -145,6 +148,21 @@ def test_a_model_of_keras_3_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="made with Keras 3, expected Keras 2") as refused:
         attnrobust.test(third, np.zeros((2, 8, 8, 3)), [0, 1], preprocess="unit")
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_keras_3_is_refused_by_both_versions(tmp_path: Path) -> None:
+    layers = [{"module": "keras.layers", "class_name": "InputLayer", "registered_name": None}]
+    layers[0] |= {"config": {"batch_shape": [None, 8, 8, 3], "dtype": "float32", "name": "i"}}
+    third = {"module": "keras", "class_name": "Sequential", "registered_name": None}
+    third |= {"config": {"name": "s", "layers": layers}}
+    with zipfile.ZipFile(tmp_path / "third.keras", "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
+        archive.writestr("config.json", json.dumps(third))
+        archive.writestr("model.weights.h5", b"")
+    asked = config.Adopted(file=str(tmp_path / "third.keras"))
+    said = rf"written by Keras 3.15.1, and {stack.keras()} cannot read it; there, .*model.export"
+    with pytest.raises(UserError, match=said):
+        files.opened(asked)
 
 
 OTHERS = {"tensorflow": "2.30.0", "keras": "4.0.0"}

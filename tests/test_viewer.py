@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -211,14 +212,24 @@ def test_three_models_at_nine_radii_with_three_methods_are_below_15_mb(tmp_path:
     share, count = data.shares(results)
     assert count == 16
     rng = np.random.default_rng(0)
-    store = encoded.Store(share)
     sizes = {}
     for kind, wanted in (("image", data.IMAGE), ("change", data.CHANGE), ("map", data.HEATMAP)):
         shape = (224, 224, 3) if kind == "image" else (224, 224)
-        store.add(rng.integers(0, 256, shape, dtype=np.uint8), wanted)
-        sizes[kind] = len(store.pictures[-1])
+        with ThreadPoolExecutor(1) as pool:
+            store = encoded.Store(share, pool)
+            store.add(rng.integers(0, 256, shape, dtype=np.uint8), wanted)
+            sizes[kind] = len(store.pictures()[0])
     total = 3 * 16 * 9 * (sizes["image"] + sizes["change"] + 3 * sizes["map"])
     assert total + page.PHOTO_BYTES * 4 / 3 < 14e6
+
+
+def test_images_that_look_clean_take_no_bytes_from_the_others(tmp_path: Path) -> None:
+    run = make_run(tmp_path, epsilons=(0.001, 0.002, 0.1))
+    run.experiment = dataclasses.replace(run.experiment, data=config.Data("demo", image_size=1000))
+    (result,) = reading.read([run])
+    # Two images can be seen, four perturbations and four heatmaps; 3 samples.
+    wanted = 3 * 1000**2 * (2 * data.IMAGE + 4 * (data.CHANGE + data.HEATMAP))
+    assert data.shares([result]) == (pytest.approx(data.BYTES / wanted), 3)
 
 
 def test_more_runs_than_fit_show_fewer_images(tmp_path: Path) -> None:

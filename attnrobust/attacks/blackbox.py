@@ -70,13 +70,15 @@ class Judges:
         return np.asarray(self.models[name].forward(images))
 
     def embedded(self, name: str, images: np.ndarray) -> np.ndarray:
-        """What a model's last layer receives of images of its own size: (N, D)."""
+        """What a model's last dense layer receives of images of its own size: (N, D)."""
         replicas = self.models[name]
 
         def embedding() -> Any:
             model = replicas.model
+            dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+            last = dense[-1] if dense else model.get_layer("logits")
             with replicas.strategy.scope():
-                below = keras.Model(model.input, model.get_layer("logits").input)
+                below = keras.Model(model.input, keras.layers.Flatten()(last.input))
             return replicas.map(lambda images: below(images, training=False))
 
         return np.asarray(replicas.once("embedding", embedding)(images))

@@ -70,7 +70,7 @@ def write(
 
     Raises:
         UserError: No such corruption, split or level; `out` is there already; no records in
-            `source`, or damaged ones.
+            `source`, or damaged ones; or images to be segmented are to be oversampled.
     """
     out = files.with_a_name(out)
     _check(source, out, names, levels, splits)
@@ -79,6 +79,8 @@ def write(
     names, levels = list(dict.fromkeys(names)), sorted(set(levels))
     splits = [split for split in SPLITS if split in splits]
     described = records.described_in(source)
+    if oversample and described.get("task") == records.SEGMENTATION:
+        raise UserError("--oversample repeats images by their class; here each pixel has its own")
     with lock.alone(out):
         return _write(
             source,

@@ -124,12 +124,16 @@ def _joined(together: Iterable[Sequence[str]]) -> Callable[[str], str]:
     return root
 
 
+def spelling(group: str) -> str:
+    """What all spellings of a group have in common: case, spaces and leading zeros are gone."""
+    return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"\s+", "", group.casefold()))
+
+
 def _spellings(groups: Iterable[str]) -> list[list[str]]:
     """Names that are one group's, in order; where there is but one, nothing is said of it."""
     by_key: dict[str, list[str]] = {}
     for group in sorted(set(groups)):
-        key = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"\s+", "", group.casefold()))
-        by_key.setdefault(key, []).append(group)
+        by_key.setdefault(spelling(group), []).append(group)
     several = [names for names in by_key.values() if len(names) > 1]
     if several:
         log.info(

@@ -59,7 +59,7 @@ def ready(
     if networks.kind_of(model.backbone) == "segment":
         raise UserError(
             f"explain: heatmaps tell why an image has its class; model.backbone = {model.backbone} "
-            "gives every pixel one"
+            "gives every pixel one; name the stages without explain"
         )
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
     if setting.target not in (OWN, TRUE):

@@ -93,6 +93,11 @@ def _images(command: Parser) -> None:
         ("split", "of splits"),
     ):
         add(f"--{column}-column", metavar="NAME", help=what)
+    add(
+        "--everything",
+        action="store_true",
+        help="all images are test images, whatever split the data puts them in",
+    )
     add("--dataset", default="", metavar="NAME", help="what they are called (their folder's name)")
     add(
         "--store-size", type=int, default=0, metavar="N", help="pixels to store them at (their own)"
@@ -105,14 +110,16 @@ def work(given: argparse.Namespace) -> None:
     from attnrobust.own_model import testing
     from attnrobust.report import page
 
+    classes = tuple(name.strip() for name in given.classes.split(",") if name.strip())
     found = own.read(
         given.images,
         csv=given.csv,
+        classes=classes,
         file_column=given.file_column,
         label_column=given.label_column,
         group_column=given.group_column,
         split_column=given.split_column,
-        name=given.dataset or given.images.resolve().stem,
+        name=given.dataset or None,
     )
     for line in found.lines():
         log.info("%s", line)
@@ -123,7 +130,7 @@ def work(given: argparse.Namespace) -> None:
             bgr=given.bgr,
             ends=given.ends,
             output=given.output,
-            classes=tuple(name.strip() for name in given.classes.split(",") if name.strip()),
+            classes=classes,
             custom=tuple(given.custom),
             allow_code=given.allow_code,
         ),
@@ -132,6 +139,7 @@ def work(given: argparse.Namespace) -> None:
         dataset=given.dataset,
         image_size=given.size,
         stored_size=given.store_size,
+        everything=given.everything,
         settings=_settings(given),
         records=given.records,
         runs=given.runs,

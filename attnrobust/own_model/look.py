@@ -62,8 +62,17 @@ def look(context: Context) -> None:
     counts = confusion(labels, said, len(dataset.classes))
     for line in confusion_lines(counts, dataset.classes):
         log.info("%s", line)
-    if note := adopted.order_note(counts, dataset.classes):
+    given = context.experiment.adopted.classes
+    if note := adopted.order_note(counts, dataset.classes, given):
         log.warning("warning: %s", note)
+    share = adopted.saturation(context.trained(dataset).model, found["logits"])
+    if share:
+        log.warning(
+            "warning: for %.1f %% of the images a probability has rounded to 0 or 1 (float32): a "
+            "log cannot undo it, and gradient attacks on them say nothing; save the model with "
+            "logits for its outputs",
+            100 * share,
+        )
     right, most = int(np.trace(counts)), int(counts.sum(axis=1).max())
     balanced = float(np.mean([row[i] / row.sum() for i, row in enumerate(counts) if row.sum()]))
     chance = 1 / max(1, int((counts.sum(axis=1) > 0).sum()))

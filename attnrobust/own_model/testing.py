@@ -46,6 +46,7 @@ class Asked:
         dataset: Name of the records; made from where the images are where empty.
         image_size: Height and width that the model sees; None: what its file demands.
         stored_size: Height and width that images are stored at; 0: their own.
+        everything: Test images of all splits that the data has.
         settings: `key=value`, as `--set` reads them.
         records: Folder of the records of all data sets.
         runs: Where runs are kept.
@@ -60,6 +61,7 @@ class Asked:
     dataset: str = ""
     image_size: int | None = None
     stored_size: int = 0
+    everything: bool = False
     settings: Sequence[str] = ()
     records: Path = RECORDS
     runs: Path = RUNS
@@ -131,19 +133,19 @@ def _stem(asked: Asked) -> str:
 
 def _records(asked: Asked, dataset: str) -> Path:
     """The records of these images: those that were written before, if nothing has changed."""
-    from attnrobust.data import own, shards
+    from attnrobust.data import own, raw, shards
 
     found = asked.found
-    lines = [
-        f"{row.id} {row.label} {row.group} {row.split} {_file(row.path)}" for row in found.rows
-    ]
-    words = "\n".join([str(asked.stored_size), *found.classes, *lines])
+    # Those of arrays lie in a folder that is another each time.
+    told = raw.content_hash if found.held else _file
+    lines = [f"{row.id} {row.label} {row.group} {row.split} {told(row.path)}" for row in found.rows]
+    words = "\n".join([f"{asked.stored_size} {asked.everything}", *found.classes, *lines])
     place = asked.records / f"{dataset}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
     if (place / "dataset.json").is_file():
         log.info("records: %s, written before", place)
     else:
         how = shards.Preparation(size=asked.stored_size)
-        own.write(found, place, name=dataset, how=how, test_only=True)
+        own.write(found, place, name=dataset, how=how, test_only=True, everything=asked.everything)
     return place
 
 

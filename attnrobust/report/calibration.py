@@ -17,6 +17,7 @@ from attnrobust import task
 from attnrobust.disk import schemas
 from attnrobust.measures import calibration as measures
 from attnrobust.measures import metrics
+from attnrobust.report import wording
 from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.commands import again
 from attnrobust.report.figures import GREY, INK, RULE, Look, colours, plain
@@ -232,9 +233,10 @@ def draw(diagrams: Sequence[Diagram], look: Look) -> Picture:
         pixels=render(figure),
         drawing=figure,
         alt="Reliability diagrams: accuracy against confidence. " + _in_words(shown),
-        caption="Accuracy of the test images in 15 bins of confidence, with 95 % intervals. On "
-        "the dotted line a model is calibrated, below it too sure. Bars: how many images a bin "
-        "holds; bins of few say little." + left_out,
+        caption="Accuracy of the test images in 15 bins of confidence, with 95 % intervals"
+        f"{wording.made_by([each.result for each in shown])}. On the dotted line a model is "
+        "calibrated, below it too sure. Bars: how many images a bin holds; bins of few say little."
+        + left_out,
         width=round(size[0] * 100),
     )
 

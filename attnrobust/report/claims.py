@@ -23,6 +23,7 @@ from attnrobust.measures import paired, power
 from attnrobust.measures.paired import Paired
 from attnrobust.report import answers, papers
 from attnrobust.report.answers import CLEAN, Answers, Condition
+from attnrobust.report.pairs import named
 from attnrobust.report.paper_kinds import Part, Where
 from attnrobust.report.results import Result, grouped, key
 
@@ -95,7 +96,7 @@ class Verdict(NamedTuple):
     Attributes:
         short: Who claims it.
         claim: The claim.
-        names: Of the experiments, first and second.
+        names: Of the experiments, first and second, with their seeds.
         place: Data set, backbone, and the attack where there is one.
         verdict: HOLDS, FAILS or OPEN.
         found: First less second; NaN where they cannot be compared.
@@ -222,7 +223,7 @@ def _verdict(
     sides = [held.get(each[0].group, []) for each in (first, second)]
     attacked = bool(claim.first.epsilon or claim.second.epsilon)
     place = (*first[0].architecture, *([first[0].named] if attacked else []))
-    names = (first[0].group[1], second[0].group[1])
+    names = (named(first), named(second))
     if any(len(side) < len(each) for side, each in zip(sides, (first, second), strict=True)):
         problem = "predictions of single images are not there"
         return Verdict(short, claim, names, place, OPEN, NOTHING, None, problem)

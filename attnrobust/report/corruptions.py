@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from attnrobust.corruptions import CORRUPTIONS
 from attnrobust.errors import UserError
 from attnrobust.measures.corruption_error import corruption_errors
+from attnrobust.report import wording
 from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.commands import again
 from attnrobust.report.figures import (
@@ -176,8 +177,8 @@ def _table(members: Sequence[Result], baseline: str | None) -> Table:
         columns=("Corruption", "Severities", *(head for head, _ in columns)),
         rows=tuple(rows),
         frame=frame,
-        note=f"{note}In brackets: 95 % interval, images resampled. The same by severity: "
-        f"tables/corruptions-{dataset}-severities.csv.",
+        note=f"{note}In brackets: 95 % interval{wording.made_by(members, 'mean_accuracy')}. The "
+        f"same by severity: tables/corruptions-{dataset}-severities.csv.",
     )
 
 
@@ -266,7 +267,8 @@ def _figure(members: Sequence[Result], look: Look) -> Picture:
         drawing=figure,
         alt="Line plots of accuracy against severity. " + _in_words(members),
         caption=f"Accuracy against the severity of each corruption, {dataset}; at 0 without it. "
-        "Shaded: 95 % interval. Grey, dotted: majority rate." + (SEEDS if seeds else ""),
+        f"Shaded: 95 % interval{wording.made_by(members)}. Grey, dotted: majority rate."
+        + (SEEDS if seeds else ""),
         width=round(size[0] * 100),
     )
 

@@ -122,7 +122,8 @@ def _body(model: Mapping[str, Any]) -> tuple[Any, ...]:
     return model["backbone"], model["width"], model["weights"]
 
 
-def _named(seeds: Sequence[Result]) -> str:
+def named(seeds: Sequence[Result]) -> str:
+    """An experiment's name, with its seeds where it has several."""
     return f"{seeds[0].group[1]}{of_seeds(seeds)}"
 
 
@@ -133,7 +134,7 @@ def _pair(
     held: Mapping[tuple[str, str], list[Answers]],
 ) -> Pair:
     sides = [held.get(each[0].group, []) for each in (first, second)]
-    names = (_named(first), _named(second))
+    names = (named(first), named(second))
     ends = (first[0], second[0])
     if any(len(side) < len(each) for side, each in zip(sides, (first, second), strict=True)):
         return Pair(names, why, [], "predictions of single images are not there", [], ends)

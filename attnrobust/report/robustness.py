@@ -77,7 +77,8 @@ def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
         alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
         caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
         "and in steps of a 0–255 pixel above. The axis is logarithmic, with 0 set apart. Shaded: "
-        "95 % interval. Dashed, in the model’s colour: its accuracy without an attack"
+        f"95 % interval{wording.made_by(results)}. Dashed, in the model’s colour: its accuracy "
+        "without an attack"
         + (", mean of its seeds" if seeds else "")
         + ". Grey, dotted: majority rate."
         + (SEEDS if seeds else ""),

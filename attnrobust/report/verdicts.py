@@ -16,8 +16,10 @@ WORDS = (
     "What papers and we claim, as the files of experiments/claims/ state it, asked of these runs. "
     "A claim holds if the whole 95 % interval of the difference agrees with it, and does not hold "
     "if none of it does. Else these images cannot tell; the last column is how many would, four "
-    "times of five, if models and images are as here (by simulation). A run in small is not the "
-    "paper’s: what does not hold here may hold there."
+    "times of five, if models and images are as here (by simulation). With one seed of each a "
+    "verdict is on these two networks, not on their kinds; p and intervals are not corrected for "
+    "the number of claims. A run in small is not the paper’s: what does not hold here may hold "
+    "there."
 )
 HEADS = ("Claim", "By", "Asked of", "Verdict", "First less second", "p", "n", "n to tell")
 

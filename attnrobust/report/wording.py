@@ -146,14 +146,25 @@ def _robust(seeds: Sequence[Estimates], under: Mapping[float, str]) -> str:
     return f"robust accuracy {' and '.join(said)}"
 
 
+def _kinds(results: Sequence[Result], metric: str = "") -> set[str]:
+    """What intervals are made by, of one metric or of all."""
+    frames = [each.frame for each in once(results) if "interval" in each.frame]
+    mine = [each[each["metric"] == metric] if metric else each for each in frames]
+    return {kind for each in mine for kind in each["interval"]}
+
+
+def made_by(results: Sequence[Result], metric: str = "accuracy") -> str:
+    """What intervals of a metric are made by, after a comma; nothing for old measurements."""
+    kinds = _kinds(results, metric)
+    if "group_bootstrap" in kinds:
+        return ", whole groups resampled where a patient or lesion has several images"
+    names = {"bootstrap": ", images resampled", "wilson": ", Wilson’s"}
+    return next((said for kind, said in names.items() if kind in kinds), "")
+
+
 def intervals(results: Sequence[Result]) -> str:
     """What the intervals of the page are made by."""
-    kinds = {
-        kind
-        for result in once(results)
-        if "interval" in result.frame
-        for kind in result.frame["interval"]
-    }
+    kinds = _kinds(results)
     if "group_bootstrap" in kinds:
         return (
             "Where a patient or lesion has several test images, these are not independent: "

@@ -36,7 +36,7 @@ def blackbox(
             adversarials resized for the others.
         records: Folder of the records, or of several data sets' records.
         out: Folder; goes on where it was cut off.
-        settings: `key=value` changes of every attack.
+        settings: `key=value` changes of every attack; `seed` and `data.limit`, too.
         paper: Whose attacks and tables these are, by the name of its file.
 
     Returns:
@@ -64,11 +64,13 @@ def blackbox(
         checks.ready(attack, dataset.classes, kind)
     for run in chosen:
         similarity.require(run.experiment.data.image_size)
-    seed = chosen[0].experiment.seed
+    asked = config.with_settings(chosen[0].experiment, settings)
+    seed, limit = asked.seed, asked.data.limit
     used = {
         "attacks": {head: dataclasses.asdict(each) for head, each in attacks.items()},
         "paper": paper,
         "seed": seed,
+        "limit": limit,
         "version": stamps.version("attack"),
         "models": {
             name: context.weights_digest() for name, context in zip(names, contexts, strict=True)
@@ -77,7 +79,10 @@ def blackbox(
     folders.claim(out, "transfer", used, inputs=[run.root for run in chosen])
     judges = crafting.Judges(
         {name: context.trained(dataset) for name, context in zip(names, contexts, strict=True)},
-        {name: run.experiment.data for name, run in zip(names, chosen, strict=True)},
+        {
+            name: dataclasses.replace(run.experiment.data, limit=limit)
+            for name, run in zip(names, chosen, strict=True)
+        },
         dataset,
         next(iter(attacks.values())).batch_size,
     )
@@ -245,9 +250,9 @@ Median, as a share of the median distance between images of two classes.
 
 ## How visible the adversarials are
 
-SSIM as median, 5 % and 95 %; `noise_apart`, how far the noisy twins' is from it at most; the share
-of images that were changed; sizes as medians, in [0, 1] pixel scale. An attack that is read “as
-found” stops at the border of its own model.
+The share of images that were changed, and of these: SSIM as median, 5 % and 95 %; `noise_apart`,
+how far a noisy twin's is from it at most; sizes as medians, in [0, 1] pixel scale. An attack that
+is read “as found” stops at the border of its own model, and leaves alone what is wrong already.
 
 {tables.markdown(made["likeness"])}
 {moved}"""

@@ -48,7 +48,7 @@ def examples(
         squeeze=False,
         gridspec_kw={
             "height_ratios": [3, 3, 2] * len(samples),
-            "hspace": 0.3,
+            "hspace": 0.42,
             "wspace": 0.25,
             "left": 0.05,
             "right": 0.99,
@@ -124,7 +124,8 @@ def _difference(ax: Axes, change: np.ndarray) -> None:
     largest = float(np.abs(change).max())
     factor = 0.5 / largest if largest else 1.0
     ax.imshow(np.clip(0.5 + factor * change, 0, 1))
-    ax.set_title(f"added, {factor:.3g} times" if largest else "", fontsize=9, color=GREY)
+    said = f"added, {factor:.3g} times" if largest else "nothing added"
+    ax.set_title(said, fontsize=9, color=GREY)
 
 
 def _bars(ax: Axes, probabilities: np.ndarray, label: int, classes: Sequence[str]) -> None:
@@ -184,7 +185,7 @@ def embedding(
     moved = _moved(parts, labels)
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     panels = zip(
-        figure.subplots(1, 2),
+        figure.subplots(1, 2, sharex=True, sharey=True),
         others,
         ("noise of the same SSIM", attack),
         moved.values(),
@@ -197,8 +198,8 @@ def embedding(
             ax.scatter(*own[of].T, s=12, color=colour, label=classes[class_])
             look = {"facecolors": "none", "edgecolors": colour} if marker == "o" else {"c": colour}
             ax.scatter(*theirs[of].T, s=34, marker=marker, linewidths=0.9, **look)
-        title = f"{what} ({marker}): moved by {far:.2f} of the distance between classes"
-        ax.set_title(title, fontsize=9)
+        by = f": moved by {far:.2f} of the distance between classes" if np.isfinite(far) else ""
+        ax.set_title(f"{what} ({marker}){by}", fontsize=9)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.legend(fontsize=8, frameon=False)

@@ -17,6 +17,8 @@ from attnrobust.report.paper_kinds import Judged, Transfer
 COLUMNS = ("images", "attack", "source", "target", "metric", "value", "low", "high", "n")
 CLEAN, NOISE, ADVERSARIAL = "clean", "noise", "adversarial"
 OURS, PAPERS = "ours", "paper"
+# Columns that live close to 0 or 1.
+FINE = ("ssim", "low", "high", "noise_apart", "linf")
 
 
 def file_of(folder: Path, source: str, attack: str) -> Path:
@@ -97,20 +99,26 @@ def likeness(
         kind: Row of TASKS.
 
     Returns:
-        For each attack and source the SSIM's median and its 5 % and 95 % quantiles, the largest
-        difference between an adversarial's and its twin's, the share of images that were changed,
-        and the perturbation's median sizes.
+        For each attack and source the share of images that were changed (an attack for the least
+        perturbation leaves those alone that are wrong already), and of these: the SSIM's median
+        and its 5 % and 95 % quantiles, the largest difference between an adversarial's and its
+        twin's, the perturbation's median sizes. NaN where none was changed.
     """
     rows = []
     for attack, reading in attacks.items():
         for source in names:
             found = schemas.load_npz(file_of(folder, source, attack), schemas.crafted(names, kind))
-            low, middle, high = np.quantile(found["ssim"], [0.05, 0.5, 0.95])
             changed = found["linf"] > 0
-            sizes = [float(np.median(found[norm])) for norm in ("linf", "l2")]
-            apart = float(np.abs(found["ssim"] - found["noisy_ssim"]).max())
-            rows.append([attack, reading, source, middle, low, high, apart, changed.mean(), *sizes])
-    columns = "attack reading source ssim low high noise_apart changed linf l2"
+            numbers = [np.nan] * 6
+            if changed.any():
+                ssim, noisy, *sizes = (
+                    found[key][changed] for key in ("ssim", "noisy_ssim", "linf", "l2")
+                )
+                quantiles = np.quantile(ssim, [0.5, 0.05, 0.95])
+                medians = [float(np.median(size)) for size in sizes]
+                numbers = [*quantiles, float(np.abs(ssim - noisy).max()), *medians]
+            rows.append([attack, reading, source, changed.mean(), *numbers])
+    columns = "attack reading source changed ssim low high noise_apart linf l2"
     return pd.DataFrame(rows, columns=columns.split())
 
 
@@ -189,12 +197,12 @@ def _foreign(paper: Transfer | None, theirs: Judged) -> float:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown, numbers with three digits after the point, `drop` with one."""
+    """A table as Markdown: three digits after the point, four of SSIM and sizes, `drop` one."""
 
     def said(column: str, value: Any) -> str:
         if not isinstance(value, float):
             return str(value)
-        digits = 1 if column == "drop" else 3
+        digits = 1 if column == "drop" else 4 if column in FINE else 3
         return "" if np.isnan(value) else f"{value:.{digits}f}"
 
     lines = [list(table.columns), ["---"] * len(table.columns)]

@@ -67,7 +67,7 @@ def unfreeze(
 
     Returns:
         A row for each number of groups (0: the run itself; none: the standard one) and epsilon (0:
-        no attack): accuracy with Wilson's 95 % interval.
+        no attack): accuracy with its 95 % interval, as `metrics.proportion` makes it.
 
     Raises:
         UserError: Not trained yet, settings that do not fit, a standard run on other data, or

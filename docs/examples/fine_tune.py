@@ -1,4 +1,7 @@
-"""Fine-tune a MobileNet on HAM10000 in plain Keras: fine_tune.py RAW OUT [WEIGHTS]."""
+"""Fine-tune a MobileNet on HAM10000 in plain Keras: fine_tune.py RAW OUT [WEIGHTS].
+
+On Python 3.12 and newer with TF_USE_LEGACY_KERAS=1: files of Keras 2 are read by attnrobust.
+"""
 
 import sys
 from pathlib import Path

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from attnrobust.data import images, places, raw
+from attnrobust.data import images, places, raw, splits
 
 UNSAFE = re.compile(r"[^A-Za-z0-9 ._@()-]")
 
@@ -31,10 +31,14 @@ class Listing:
 
     @cached_property
     def ids(self) -> dict[str, str]:
-        """A safe id for each image: its name where no other has it, else its path with `@`."""
+        """A safe id for each image: its name where no other has it, else its path with `@`.
+
+        Names count as one where groups would (`1` and `001`): an image may be its own group.
+        """
         names = {path: _safe(raw.bare_ids([path.rpartition("/")[2]])[0]) for path in self.files}
-        counts = Counter(names.values())
-        found = {path: name for path, name in names.items() if counts[name] == 1}
+        keys = {path: splits.spelling(raw.whole_number(name)) for path, name in names.items()}
+        counts = Counter(keys.values())
+        found = {path: name for path, name in names.items() if counts[keys[path]] == 1}
         taken = set(found.values())
         for path in self.files:
             whole = _safe(path.replace("/", "@"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import re
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models.adopted import memory, safety, served
@@ -40,6 +39,8 @@ def opened(adopted: config.Adopted, again: str = "") -> keras.Model:
     path = Path(adopted.file).expanduser()
     kind = safety.kind_of(path)
     own = _own(adopted.custom)
+    if kind in ("saved_model", "served"):
+        safety.require_graph(path, adopted)
     if kind == "served":
         return served.opened(path)
     descriptions, version = safety.described(path, kind)
@@ -72,23 +73,19 @@ def _unreadable(path: Path, error: Exception, version: str, again: str) -> UserE
     remedy = f"; {again}" if again else ""
     if version and not version.startswith("2."):
         return UserError(
-            f"{path}: written by Keras {version}, and {_ours()} cannot read it; there, "
+            f"{path}: written by Keras {version}, and {stack.keras()} cannot read it; there, "
             "write a SavedModel (model.export('folder')) and give that folder, or give "
             f"package.module:function that builds the network{remedy}"
         )
     name = UNKNOWN.search(line)
     if name and name[1] == "function":
         return UserError(
-            f"{path}: names a function of its author's own, which Keras {_ours()} cannot read from "
+            f"{path}: names a function of its author's own, which {stack.keras()} cannot read from "
             f"an .h5 file; {safety.KERAS}{remedy}"
         )
     if name:
         return safety.unknown(path, name[1])
     return UserError(f"{path}: Keras cannot read it ({line[:300]}){remedy}")
-
-
-def _ours() -> str:
-    return importlib.metadata.version("keras")
 
 
 def _is_function(file: str) -> bool:

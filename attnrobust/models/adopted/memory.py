@@ -16,11 +16,13 @@ _HELD: weakref.WeakValueDictionary[str, keras.Model] = weakref.WeakValueDictiona
 
 
 def hold(model: keras.Model) -> str:
-    """A name for the model as it is now, by its weights; it can be adopted as a file can.
+    """A name for the model as it is now, by layers and weights; it can be adopted as a file can.
 
-    The name is the same for the same weights, so that a test that was cut off goes on.
+    The name is the same for the same model, so that a test that was cut off goes on.
     """
-    content = hashlib.sha256()
+    # The same weights may be followed by a softmax, or not.
+    layers = model.to_json() if flat.is_graph(model) else type(model).__name__
+    content = hashlib.sha256(layers.encode())
     for weight in model.weights:
         content.update(f"{weight.name} {weight.shape}".encode() + weight.numpy().tobytes())
     name = PREFIX + content.hexdigest()[:16]

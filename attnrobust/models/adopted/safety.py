@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 from tensorflow import keras
 
-from attnrobust import config
+from attnrobust import config, stack
 from attnrobust.errors import UserError
 
 # What saves models in another form, by the ending of its files, and what to do.
@@ -34,6 +34,8 @@ METADATA = "keras_metadata.pb"
 # Where TensorFlow's functions do more than compute.
 ACTS = {"io", "raw_ops", "py_function", "numpy_function", "load_library", "load_op_library"}
 ACTS |= {"saved_model", "train", "data", "summary", "keras", "sysconfig", "profiler", "config"}
+# The same in the graph of a SavedModel; SaveV2 is there in every one.
+OPERATIONS = {"WriteFile", "ReadFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 def kind_of(path: Path) -> str:
@@ -80,9 +82,7 @@ def described(path: Path, kind: str) -> tuple[list[Any], str]:
                 f"{path}: weights alone, without the network; {KERAS}, or give "
                 "package.module:function that builds the network and loads them"
             )
-        from keras.protobuf import saved_metadata_pb2
-
-        metadata = saved_metadata_pb2.SavedMetadata()
+        metadata = stack.inside_keras("protobuf.saved_metadata_pb2").SavedMetadata()
         metadata.ParseFromString((path / METADATA).read_bytes())
         return [json.loads(node.metadata) for node in metadata.nodes if node.metadata], ""
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -129,6 +129,30 @@ def _require_known(path: Path, owner: str, part: dict[str, Any], own: dict[str, 
             return
     if name not in own:
         raise unknown(path, name, f"layer '{owner}'", "module" if module == "builtins" else module)
+
+
+def require_graph(path: Path, adopted: config.Adopted) -> None:
+    """Raise a UserError unless the graph of a SavedModel computes and does nothing else."""
+    if adopted.allow_code:
+        return
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    except Exception as error:
+        if type(error).__name__ != "DecodeError":
+            raise
+        raise UserError(f"{path}: saved_model.pb is damaged") from error
+    graphs = [each.graph_def for each in saved.meta_graphs]
+    bodies = [graph.node for graph in graphs]
+    bodies += [function.node_def for graph in graphs for function in graph.library.function]
+    found = sorted({node.op for body in bodies for node in body} & OPERATIONS)
+    if found:
+        raise UserError(
+            f"{path}: its graph reads or writes files, or calls Python ({', '.join(found)}); "
+            "expected a model without, or --allow-code where its author is trusted"
+        )
 
 
 def unknown(path: Path, name: str, where: str = "", module: str = "module") -> UserError:

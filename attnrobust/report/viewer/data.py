@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from attnrobust.report.viewer import encoded
 BYTES = 6_500_000
 IMAGE, CHANGE, HEATMAP = 0.35, 0.6, 0.12
 LEAST = 0.2
+WORKERS = 2
 # Images of a run whose logits the page keeps.
 IMAGES = 2000
 # A change below this cannot be seen in a picture of 8 bits: the clean one is shown.
@@ -71,19 +73,21 @@ def read(results: Sequence[Result]) -> dict[str, Any] | None:
         UserError: A damaged file, or heatmaps of other images than the attack kept.
     """
     shown = [each for each in results if _attacked(each)]
-    share, count = shares(shown)
-    store = encoded.Store(share)
-    sets: dict[str, Images] = {}
-    for result in shown:
-        known = sets.setdefault(_set_of(result, sets), Images(result.classes))
-        known.views.append(_view(result, known, store, count))
-        for epsilon in (0.0, *result.epsilons):
-            known.levels[key(epsilon)] = (number(epsilon), of_255(result, epsilon))
-    if not any(known.views for known in sets.values()):
+    if not shown:
         return None
+    share, count = shares(shown)
+    sets: dict[str, Images] = {}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        store = encoded.Store(share, pool)
+        for result in shown:
+            known = sets.setdefault(_set_of(result, sets), Images(result.classes))
+            known.views.append(_view(result, known, store, count))
+            for epsilon in (0.0, *result.epsilons):
+                known.levels[key(epsilon)] = (number(epsilon), of_255(result, epsilon))
+        pictures = store.pictures()
     return {
         "colours": {name: _ramp(colours) for name, colours in COLOURS.items()},
-        "pictures": store.pictures,
+        "pictures": pictures,
         "sets": [
             {
                 "name": name,
@@ -114,11 +118,7 @@ def _set_of(result: Result, sets: dict[str, Images]) -> str:
 
 def shares(results: Sequence[Result]) -> tuple[float, int]:
     """What part of its bytes each picture gets, and how many images of a run are shown."""
-    pixels = [result.run.experiment.data.image_size**2 for result in results]
-    needed = sum(
-        size * result.setting.samples * (1 + len(result.epsilons)) * _bytes_a_pixel(result)
-        for size, result in zip(pixels, results, strict=True)
-    )
+    needed = sum(result.setting.samples * _wanted(result) for result in results)
     most = max((result.setting.samples for result in results), default=0)
     share = min(1.0, BYTES / max(1.0, needed))
     if share >= LEAST:
@@ -127,8 +127,13 @@ def shares(results: Sequence[Result]) -> tuple[float, int]:
     return min(LEAST, share * most / max(1, count)), count
 
 
-def _bytes_a_pixel(result: Result) -> float:
-    return IMAGE + CHANGE + HEATMAP * len(result.explanation.methods)
+def _wanted(result: Result) -> float:
+    """Bytes that one sample's pictures may take at all epsilons."""
+    # The attacked image is a picture of its own only where its change can be seen.
+    seen = sum(result.norm != "linf" or epsilon >= STEP for epsilon in result.epsilons)
+    levels = 1 + len(result.epsilons)
+    a_pixel = (1 + seen) * IMAGE + levels * (CHANGE + HEATMAP * len(result.explanation.methods))
+    return result.run.experiment.data.image_size**2 * a_pixel
 
 
 def _view(result: Result, known: Images, store: encoded.Store, count: int) -> dict[str, Any]:

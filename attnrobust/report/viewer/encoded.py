@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from concurrent.futures import Executor, Future
 
 import numpy as np
 
@@ -49,14 +50,18 @@ class Store:
     """Pictures by number: the same pixels have the same number and are kept once.
 
     Attributes:
-        pictures: Each as WebP in base64.
         share: What part of the bytes that are asked for a picture gets.
     """
 
-    def __init__(self, share: float = 1.0) -> None:
-        self.pictures: list[str] = []
+    def __init__(self, share: float, pool: Executor) -> None:
         self.share = share
+        self._pool = pool  # Pillow encodes without holding Python's lock.
+        self._made: list[Future[bytes]] = []
         self._numbers: dict[bytes, int] = {}
+
+    def pictures(self) -> list[str]:
+        """Each as WebP in base64, in the order of their numbers."""
+        return [text(each.result()) for each in self._made]
 
     def add(self, pixels: np.ndarray, bytes_a_pixel: float) -> int:
         """The number of a picture, uint8 RGB (H, W, 3) or grey (H, W).
@@ -68,8 +73,8 @@ class Store:
         seen = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
         if seen not in self._numbers:
             limit = int(self.share * bytes_a_pixel * pixels.shape[0] * pixels.shape[1]) + HEAD
-            self._numbers[seen] = len(self.pictures)
-            self.pictures.append(text(webp(pixels, limit)))
+            self._numbers[seen] = len(self._made)
+            self._made.append(self._pool.submit(webp, pixels, limit))
         return self._numbers[seen]
 
 
