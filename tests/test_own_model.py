@@ -109,7 +109,7 @@ def test_grad_cam_of_a_nested_model_is_that_of_its_inside(bundles):
     with tf.GradientTape() as tape:
         features = theirs.get_layer("base")(fed, training=False)
         tape.watch(features)
-        logits = theirs.get_layer("conv")(theirs.get_layer("flatten")(features))
+        logits = theirs.get_layer("conv")(L.Flatten()(features))
         score = tf.gather(logits, BATCH.targets, axis=1, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()

@@ -17,7 +17,7 @@ from tensorflow import keras
 from attnrobust import stack
 from attnrobust.config.adopted import Adopted
 from attnrobust.errors import UserError
-from attnrobust.models.adopted import adopting, files, safety, seen, served
+from attnrobust.models.adopted import adopting, files, memory, safety, seen, served
 
 L = keras.layers
 IMAGES = noise(4)
@@ -279,3 +279,19 @@ def test_any_size_is_any_size(tmp_path):
     assert seen.taken(files.opened(adopted), "").channels == 1
     with pytest.raises(UserError, match="the model takes grey images"):
         loaded(tmp_path / "m.keras", preprocess="torch")
+
+
+def test_a_model_in_memory_is_adopted_and_left_as_it_is():
+    images = keras.Input((SIDE, SIDE, 3))
+    last = L.Dense(3, "softmax", name="last")
+    model = keras.Model(images, last(body(images)))
+    before, name = model(IMAGES).numpy(), memory.hold(model)
+    found = loaded(name)
+    np.testing.assert_allclose(tf.nn.softmax(found(IMAGES)), before, atol=1e-5)
+    np.testing.assert_array_equal(model(IMAGES), before)
+    assert last.activation is keras.activations.softmax
+    assert memory.hold(model) == name
+    # The same weights with another function behind them are another model.
+    last.activation = keras.activations.linear
+    assert memory.hold(model) != name
+    assert "of another process" in refused("memory:none")
