@@ -283,6 +283,8 @@ def test_page(run, tmp_path):
     ]
     assert sum(isinstance(block, Picture) for block in blocks) >= 3
     assert "trust" in [section.anchor for section in made]
+    card = (place.parent / "model-card.md").read_text()
+    assert f"dice {results[0].clean['dice']}; n = " in card
 
 
 @pytest.mark.slow

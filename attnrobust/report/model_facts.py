@@ -15,7 +15,8 @@ from attnrobust.report.limits import attacks
 def model(run: Held) -> Answer | None:
     """The network."""
     found, made = run.result.provenance, run.result.run.experiment.model
-    text = f"{made.backbone}, width {made.width:g}, cut {made.cut}, head {made.head}"
+    text = f"{made.backbone}, width {made.width:g}"
+    text += f", cut {made.cut}, head {made.head}" if made.head else ""
     text += f", variant {made.variant}" if made.head.startswith("soft_attention") else ""
     files: tuple[Path, ...] = (run.file("config.json"),)
     if "parameters" in found:
@@ -130,13 +131,15 @@ def intervals(run: Held) -> Answer | None:
 
 
 def performance(run: Held) -> Answer | None:
-    """Accuracies without an attack."""
+    """The first numbers without an attack: accuracies, or Dice of a network that segments."""
+    first = run.result.headline
+    titles = {name: row.title for name, row in METRICS.items() if row.headline}
     told = [
-        f"{row.title.lower()} {run.result.clean[name]}"
-        for name, row in METRICS.items()
-        if row.headline and name in run.result.clean
+        f"{titles.get(name, name).lower()} {run.result.clean[name]}"
+        for name in dict.fromkeys((first, *titles))
+        if name in run.result.clean
     ]
-    n = run.result.clean["accuracy"].n
+    n = run.result.clean[first].n
     return Answer(f"{'; '.join(told)}; n = {n:,} test images", _measured(run))
 
 

@@ -74,4 +74,5 @@ SEGMENTATION_SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
     trust.section,
     training.section,
     provenance.section,
+    checklist.section,
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from attnrobust.measures.paired import SEEDS
 from attnrobust.report import claims
 from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.claims import OPEN, Verdict
@@ -53,17 +54,19 @@ def sentence(found: Verdict) -> str:
     head = f"Claim ({whose}): {claim.words} {' and '.join(found.names)}"
     if found.problem:
         return f"{head}: {found.verdict}, {found.problem}."
-    need = ""
-    if found.verdict == OPEN:
-        need = (
-            f"; about {found.needed:,} images would tell"
-            if found.needed
-            else "; no number of images would tell so small a difference, or these few seeds"
-        )
+    need = f"; {_need(found)}" if found.verdict == OPEN else ""
     return (
         f"{head}: {found.verdict} with n\u00a0=\u00a0{found.found.n:,} (difference "
         f"{signed(found.found)}{need})."
     )
+
+
+def _need(found: Verdict) -> str:
+    if found.needed:
+        return f"about {found.needed:,} images would tell"
+    if found.found.interval == SEEDS:
+        return "not more images, but more seeds would tell, if anything"
+    return "no number of images would tell so small a difference"
 
 
 def _cells(found: Verdict) -> tuple[str, ...]:
