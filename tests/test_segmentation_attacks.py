@@ -125,13 +125,15 @@ def test_a_step_in_the_norm_of_the_batch_couples_its_images():
 
 
 def test_padding_does_not_weigh_in_the_norm_of_the_batch():
+    """Three images and a copy of the first: three gradients of length 1 count, not four."""
     images, labels = spots(9.5)
     attack, _ = made(
         "dag_background", helpers.bright(), abs_stepsize=STEP, steps=1, step_norm="batch_l2"
     )
     full = (tf.constant(np.repeat(each, 4, axis=0)) for each in (images, labels))
-    found, passes = attack(*full, ["a"] * 4, 1.0, 0)
-    assert np.abs(found - images).max(axis=(1, 2, 3)) == pytest.approx([STEP] * 4)
+    found, passes = attack(*full, ["a", "b", "c", "a"], 1.0, 0)
+    size = np.abs(found - images).max(axis=(1, 2, 3))
+    assert size == pytest.approx([STEP / math.sqrt(3)] * 4, rel=1e-4)
     np.testing.assert_array_equal(passes, [2] * 4)
 
 
