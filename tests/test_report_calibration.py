@@ -157,11 +157,13 @@ def test_at_most_six_diagrams_are_drawn_first_seeds_first() -> None:
         for seed in range(4)
     ]
     clean = {"ece": SimpleNamespace(value=0.4)}
+    measured = pd.DataFrame({"metric": ["accuracy"], "interval": ["group_bootstrap"]})
     for each in made:
-        each.clean = clean
+        each.clean, each.frame = clean, measured
     look = figures.colours(made)
     picture = calibration.draw([calibration.Diagram(each, found, None) for each in made], look)
     assert picture.caption.endswith("Not drawn: first seed 3, second seed 3.")
+    assert "95 % intervals, whole groups resampled where a patient" in picture.caption
     assert "second seed 2: expected calibration error 0.400." in picture.alt
 
 

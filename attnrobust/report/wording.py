@@ -148,7 +148,7 @@ def _robust(seeds: Sequence[Estimates], under: Mapping[float, str]) -> str:
 
 def _kinds(results: Sequence[Result], metric: str = "") -> set[str]:
     """What intervals are made by, of one metric or of all."""
-    frames = [each.frame for each in once(results) if "interval" in each.frame]
+    frames = [each.frame for each in results if "interval" in each.frame]
     mine = [each[each["metric"] == metric] if metric else each for each in frames]
     return {kind for each in mine for kind in each["interval"]}
 
