@@ -59,7 +59,6 @@ BEHIND = {
     "attnrobust.explanations.cams": "attnrobust.explanations.methods",
     "attnrobust.explanations.gradients": "attnrobust.explanations.methods",
     "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
-    "attnrobust.disk.places": "attnrobust.report.commands",
     "attnrobust.commands.handed_on": "attnrobust.commands",
     "attnrobust.commands.row": "attnrobust.commands",
     "attnrobust.commands.studies": "attnrobust.commands",
