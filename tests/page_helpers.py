@@ -58,6 +58,6 @@ def answered(
             size = np.full(n, epsilon)
             shown = {
                 "sample_id": arrays["id"][:3],
-                "sample_image": np.full((3, 16, 16, 3), 0.5 + epsilon, np.float32),
+                "sample_image": np.full((3, 16, 16, 3), min(1, 0.5 + epsilon), np.float32),
             }
             save_npz(place, **arrays, **shown, logits=logits(hits), linf=size, l2=size)

@@ -69,7 +69,7 @@ def test_the_stamp_of_a_check_holds_the_surrogates_weights(
     asked = []
     monkeypatch.setattr(Context, "trained", lambda *_: None)
     monkeypatch.setattr(Subject, "of_sweep", lambda *given: given)
-    monkeypatch.setattr(sanity, "check", lambda given, folder: asked.append(given[-1]))
+    monkeypatch.setattr(sanity, "check", lambda given, folder, _: asked.append(given[-1]))
 
     def stamped() -> dict[str, object]:
         pipeline.check(context)

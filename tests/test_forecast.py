@@ -80,14 +80,14 @@ def test_a_robust_step_is_measured_with_its_attack(tiny, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "message", "code"),
     [
-        ("demo.resnet18_gpa", "did you mean demo.resnet18_gap"),
-        ("demo.resnet18_gap", "no records there"),
+        ("demo.resnet18_gpa", "did you mean demo.resnet18_gap", 2),
+        ("demo.resnet18_gap", "no records there", 1),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(name, message, tmp_path, capsys):
-    assert program.main(["doctor", "--experiment", name, "--records", str(tmp_path)]) == 1
+def test_what_is_missing_is_named_in_one_line(name, message, code, tmp_path, capsys):
+    assert program.main(["doctor", "--experiment", name, "--records", str(tmp_path)]) == code
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -86,6 +86,9 @@ ALLOWED = {
     ("config/experiment.py", "CHECKS"): "words of attack.outputs",
     ("attacks/segmentation/climb.py", "PIXEL_LOSSES"): "SEA's three, which its paper names",
     ("attacks/methods.py", "CHECKS"): "words of attack.saliency",
+    ("own_model/testing.py", "EXPLANATIONS"): "what a given model is explained by, unless told",
+    ("report/model_facts.py", "METHODS"): "whether there was an inner attack",
+    ("report/pairs.py", "METHODS"): "which of two is the standard one",
 }
 
 

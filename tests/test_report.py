@@ -181,7 +181,7 @@ def _attack(run: Run, epsilon: float, heatmaps: bool) -> None:
         l2=np.full(40, epsilon),
         queries=np.full(40, 40),
         sample_id=ids[[4, 1, 7]],
-        sample_image=image + noise,
+        sample_image=np.clip(image + noise, 0, 1),
     )
     if heatmaps:
         heatmap = rng.random((3, 16, 16)).astype(np.float16)

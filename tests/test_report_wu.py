@@ -247,7 +247,7 @@ def test_the_success_rate_counts_all_predictions_that_changed(tmp_path: Path) ->
 def test_figures_are_there_for_what_was_attacked_as_wu_does(
     page: tuple[Path, str], tmp_path: Path
 ) -> None:
-    drawn = (page[0] / "figures").glob("wu-*")
+    drawn = (page[0] / "figures").glob("wu-*.png")
     assert {path.name for path in drawn} == {
         "wu-figure-5.png",
         "wu-figure-5-balanced.png",
@@ -405,7 +405,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 clean = load_npz(place / "clean.npz")
                 before = (clean["logits"].argmax(axis=1) == clean["label"]).mean()
                 assert mine.loc[row, "Accuracy drop"] == pytest.approx(before - right.mean())
-    assert {path.name for path in (out / "figures").glob("wu-*")} == {
+    assert {path.name for path in (out / "figures").glob("wu-*.png")} == {
         "wu-figure-5.png",
         "wu-figure-6.png",
     }

@@ -306,7 +306,7 @@ def test_a_name_from_a_file_is_neither_a_path_nor_a_tag(
     assert SCRIPT not in text
     ours = {"<script>", '<script type="application/json" id="viewer-data">'}
     assert set(re.findall(r"<script[^>]*>", text)) == ours
-    assert len(list((tmp_path / "out").glob("*"))) == 4
+    assert len(list((tmp_path / "out").glob("*"))) == 6
 
 
 @pytest.mark.parametrize("key", [("name",), ("data", "dataset")])

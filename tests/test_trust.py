@@ -10,12 +10,12 @@ import run_helpers
 
 from attnrobust.attacks import sanity
 from attnrobust.attacks.subject import Subject
+from attnrobust.cli import main
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.report import randomisation, trust
 from attnrobust.stages import pipeline
 from attnrobust.stages.context import Context
-from experiments.__main__ import main
 from experiments.demo import resnet18_gap
 
 ROWS = ("a pass", "b note", "c warn")
@@ -61,7 +61,7 @@ def check(context, *found):
         patch.setattr(Context, "trained", lambda *_: None)
         patch.setattr(Subject, "of_sweep", lambda *_: None)
         patch.setattr(
-            sanity, "check", lambda _, folder: runs.save_json(folder / "checks.json", value)
+            sanity, "check", lambda _, folder, __: runs.save_json(folder / "checks.json", value)
         )
         pipeline.check(context)
 
@@ -215,7 +215,7 @@ def test_what_the_page_advises_works(state, attacked, records_folder):
         assert not found.rows
         command = found.command
     python, option, module, *words = shlex.split(command)
-    assert (python, option, module) == ("python", "-m", "experiments")
+    assert (python, option, module) == ("python", "-m", "attnrobust")
     contexts = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(

@@ -76,9 +76,13 @@ class Sweep:
         if not len(labels):
             raise UserError(f"{dataset.root}: no example in the test split")
         self.labels = labels
-        # Which images the attack can do anything with.
-        self.others = np.ones(len(labels), bool) if self.target is None else labels != self.target
         self.samples = sample_positions(labels, self.setting.samples)
+
+    @property
+    def others(self) -> np.ndarray:
+        """Which images the attack can do anything with (N,): of other classes than it aims at."""
+        every = np.ones(len(self.labels), bool)
+        return every if self.target is None else self.labels != self.target
 
     def _restarts(self) -> int:
         """Restarts that are worth their while."""

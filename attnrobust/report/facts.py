@@ -15,7 +15,6 @@ import numpy as np
 
 from attnrobust.disk import schemas
 from attnrobust.disk.places import records_of
-from attnrobust.disk.runs import load_json
 from attnrobust.errors import UserError
 from attnrobust.report.results import Result, grouped
 
@@ -75,7 +74,7 @@ def _records(result: Result) -> tuple[Mapping[str, Any], Path] | None:
     folder = records_of(Path(given) if given else None, result.run.experiment.data)
     path = folder / "dataset.json"
     try:
-        found = schemas.records(load_json(path), path) if path.is_file() else {}
+        found = schemas.load_records(path) if path.is_file() else {}
     except UserError:  # Not ours to judge here.
         found = {}
     known = found.get("hash") == result.provenance.get("dataset_hash")

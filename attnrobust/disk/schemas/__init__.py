@@ -26,7 +26,14 @@ from attnrobust.disk.schemas.kinds import (
     Stamp,
     Written,
 )
-from attnrobust.disk.schemas.plain import checked, damaged, load_history, load_json, records
+from attnrobust.disk.schemas.plain import (
+    checked,
+    damaged,
+    load_history,
+    load_json,
+    load_records,
+    records,
+)
 from attnrobust.disk.schemas.tables import COMPARISON, MEASUREMENTS, load_table
 
 __all__ = [
@@ -54,6 +61,7 @@ __all__ = [
     "load_history",
     "load_json",
     "load_npz",
+    "load_records",
     "load_table",
     "records",
 ]

@@ -41,6 +41,15 @@ def load_json(path: Path, kind: type, again: str = AGAIN) -> Any:
     return checked(files.load_json(path, again), kind, path, again)
 
 
+def load_records(path: Path) -> dict[str, Any]:
+    """A `dataset.json` from its file.
+
+    Raises:
+        UserError: Damaged.
+    """
+    return records(files.load_json(path, AGAIN), path)
+
+
 def records(described: Any, path: Path) -> dict[str, Any]:
     """A `dataset.json`, checked, that its parts go together included.
 
