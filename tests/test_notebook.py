@@ -13,7 +13,10 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "own_model.ipynb"
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_notebook_runs_and_leaves_a_page(tmp_path: Path) -> None:
+def test_the_notebook_runs_and_leaves_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))  # Installed or not.
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(
         notebook,

@@ -27,7 +27,7 @@ def checked(value: Any, kind: type, path: Path, again: str = AGAIN) -> Any:
     """
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # JSON can hold half a sign.
         raise damaged(path, error, again) from None
     return value
 
