@@ -360,9 +360,6 @@ def test_every_reader_goes_through_the_schemas() -> None:
             assert "pd.read_csv" not in text or module.stem == "search", module
 
 
-@pytest.mark.parametrize(
-    "value", [{"\ud800": 1}, {"used": {}, "inputs": "\ud800", "finished": True}]
-)
-def test_half_a_sign_is_damage(value: dict[str, object]) -> None:
+def test_half_a_sign_is_damage() -> None:
     with pytest.raises(UserError, match=r"stage\.json: damaged"):
-        schemas.checked(value, schemas.Stamp, Path("stage.json"))
+        schemas.checked({"\ud800": 1}, schemas.Stamp, Path("stage.json"))
