@@ -1,1 +1,1 @@
-"""The demo on drawn images, sized for a laptop."""
+"""Images of your own, without a file for each experiment."""
