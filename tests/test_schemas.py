@@ -363,3 +363,20 @@ def test_every_reader_goes_through_the_schemas() -> None:
 def test_half_a_sign_is_damage() -> None:
     with pytest.raises(UserError, match=r"stage\.json: damaged"):
         schemas.checked({"\ud800": 1}, schemas.Stamp, Path("stage.json"))
+
+
+def test_the_sensitivity_of_a_map_of_zeros_is_not_defined_which_is_no_damage(
+    tmp_path: Path,
+) -> None:
+    scores = {"id": np.array(["a", "b"]), "deletion": np.ones(2), "insertion": np.ones(2)}
+    for value, whole_file in ((np.nan, True), (np.inf, False)):
+        runs.save_npz(tmp_path / "s.npz", **scores, max_sensitivity=np.array([0.5, value]))
+        if whole_file:
+            found = schemas.load_npz(tmp_path / "s.npz", schemas.SCORED)
+            assert np.isnan(found["max_sensitivity"]).tolist() == [False, True]
+        else:
+            with pytest.raises(UserError, match="max_sensitivity: not finite"):
+                schemas.load_npz(tmp_path / "s.npz", schemas.SCORED)
+    runs.save_npz(tmp_path / "s.npz", **scores | {"deletion": np.array([0.5, np.nan])})
+    with pytest.raises(UserError, match="deletion: not finite"):
+        schemas.load_npz(tmp_path / "s.npz", schemas.SCORED)

@@ -13,7 +13,8 @@ from attnrobust.disk.schemas.plain import damaged
 from attnrobust.task import TASKS
 
 # Of each array its kind, then its shape: a letter stands for one length in all arrays of a file.
-# Kinds are those of NumPy (U text, i whole, f real and finite, b truth), and p, a pixel in [0, 1].
+# Kinds are those of NumPy (U text, i whole, f real and finite, b truth), p, a pixel in [0, 1],
+# and n, a number or NaN, which stands for what is not defined.
 # A "?" behind the name: it may be missing. What a task keeps stands there as for `classify`; a
 # file of another task is held against that one's arrays.
 Arrays = Mapping[str, str]
@@ -32,7 +33,7 @@ EXPLAINED: Arrays = {
     "logit_difference?": "f N",
     "completeness_error?": "f N",
 }
-SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "f N"}
+SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "n N"}
 
 
 def judged(names: Sequence[str], task: str = "classify") -> Arrays:
@@ -65,7 +66,7 @@ def crafted(names: Sequence[str], task: str = "classify") -> Arrays:
     return found if row.graded else {**found, **embedded}
 
 
-KINDS = {"U": "U", "i": "iu", "f": "f", "b": "b", "p": "f"}
+KINDS = {"U": "U", "i": "iu", "f": "f", "b": "b", "p": "f", "n": "f"}
 
 
 def load_npz(path: Path, kind: Arrays, again: str = "") -> dict[str, np.ndarray]:
@@ -113,7 +114,8 @@ def _wrong(array: np.ndarray, type_: str, shape: Sequence[str], lengths: dict[st
         )
         return f"shape {array.shape}, expected ({sides})"
     lengths.update(zip(shape, array.shape, strict=True))
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    told = array[~np.isnan(array)] if type_ == "n" else array
+    if array.dtype.kind == "f" and not np.isfinite(told).all():
         return "not finite"
     if type_ == "p" and not (array.min() >= 0 and array.max() <= 1):
         return "expected values in [0, 1]"
