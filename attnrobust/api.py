@@ -94,7 +94,7 @@ def test(
     labels: np.ndarray | Sequence[int] | None = None,
     *,
     preprocess: str = "",
-    epsilons: Sequence[float] | None = None,
+    epsilons: Sequence[float] | float | None = None,
     attack: str = "linf_pgd",
     classes: Sequence[str] = (),
     groups: Sequence[str] | None = None,
@@ -148,6 +148,10 @@ def test(
     file = memory.hold(model) if isinstance(model, keras.Model) else str(model)
     more: dict[str, Any] = {"preprocess": preprocess, "bgr": bgr, "ends": ends, "output": output}
     more["classes"] = tuple(classes)
+    if isinstance(classes, str):
+        raise UserError(f"classes = {classes!r}: expected a list of names")
+    if isinstance(epsilons, int | float):
+        epsilons = [epsilons]
     radii = [f"attack.epsilons={','.join(map(str, epsilons))}"] if epsilons is not None else []
     asked = testing.Asked(
         adopted=testing.adopted_of(file, **more),
@@ -172,6 +176,8 @@ def _found(
 
     if isinstance(images, str | Path):
         return own.read(Path(images))
+    if labels is None and isinstance(images, np.ndarray):
+        raise UserError("labels: none given; expected a class number for each image of the array")
     if labels is None:
         return own.from_dataset(images, classes=tuple(classes))
     return own.from_arrays(images, np.asarray(labels), classes=tuple(classes), groups=groups)
@@ -181,6 +187,8 @@ def _listen(verbose: bool) -> None:
     """Say nothing unless asked; a warning's only listener would else be logging's last resort."""
     log = logging.getLogger("attnrobust")
     log.addHandler(logging.NullHandler())
+    if not verbose:  # TensorFlow's words on strategies are not the caller's.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if verbose and not any(type(each) is logging.StreamHandler for each in log.handlers):
         log.addHandler(logging.StreamHandler())
     if verbose:

@@ -225,3 +225,33 @@ def test_every_option_that_chooses_something_is_called_up_again() -> None:
     assert {k: v for k, v in vars(again).items() if k not in left_out} == {
         k: v for k, v in vars(given).items() if k not in left_out
     }
+
+
+def test_what_python_is_called_with_wrongly_is_one_line(
+    images: tuple[np.ndarray, np.ndarray], model: keras.Model
+) -> None:
+    with pytest.raises(attnrobust.UserError, match="labels: none given"):
+        attnrobust.test(model, images[0], preprocess="unit")
+    with pytest.raises(attnrobust.UserError, match="expected a list of names"):
+        attnrobust.test(model, *images, preprocess="unit", classes="a,b")
+
+
+def test_a_class_of_the_data_that_the_model_lacks_is_named(
+    saved: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(folder, "--preprocess", "minus_one_one", "--classes", "dork,lit") == 1
+    assert "the data has 'dark', too; is it 'dork'?" in capfd.readouterr().err
+
+
+def test_images_of_another_size_than_the_models_are_told(
+    saved: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in folder.rglob("*.png"):
+        larger = Path("larger", *file.parts[-2:])
+        larger.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(larger), cv2.resize(cv2.imread(str(file)), (20, 24)))
+    stages = ("--stages", "adopt", "predict")
+    assert call(folder, "--preprocess", "minus_one_one", *stages) == 0
+    assert "are resized" not in caplog.text
+    assert call(Path("larger"), "--preprocess", "minus_one_one", *stages) == 0
+    assert "has 20 x 24 pixels, the model takes 16 x 16: images are resized" in caplog.text

@@ -98,6 +98,13 @@ def _images(command: Parser) -> None:
         action="store_true",
         help="all images are test images, whatever split the data puts them in",
     )
+    add(
+        "--max-rejects",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of the images may be unusable (0.01)",
+    )
     add("--dataset", default="", metavar="NAME", help="what they are called (their folder's name)")
     add(
         "--store-size", type=int, default=0, metavar="N", help="pixels to store them at (their own)"
@@ -121,6 +128,7 @@ def work(given: argparse.Namespace) -> None:
         split_column=given.split_column,
         name=given.dataset or None,
     )
+    testing.require_known(found, classes)
     for line in found.lines():
         log.info("%s", line)
     asked = testing.Asked(
@@ -140,6 +148,7 @@ def work(given: argparse.Namespace) -> None:
         image_size=given.size,
         stored_size=given.store_size,
         everything=given.everything,
+        max_rejects=given.max_rejects,
         settings=_settings(given),
         records=given.records,
         runs=given.runs,

@@ -77,11 +77,14 @@ def look(context: Context) -> None:
     balanced = float(np.mean([row[i] / row.sum() for i, row in enumerate(counts) if row.sum()]))
     chance = 1 / max(1, int((counts.sum(axis=1) > 0).sum()))
     if right <= most and balanced <= 1.15 * chance:
-        best = diagnose(context)
+        # Another order of the classes explains it better than other pixels would.
+        why = note or (
+            f"a diagnosis by their labels is best for {diagnose(context)}; --classes gives the "
+            "order of the model's classes"
+        )
         raise UserError(
             f"{context.experiment.adopted.file}: {right} of {len(labels)} images right, which is "
-            f"not above chance (the largest class has {most}); the diagnosis above is best for "
-            f"{best}; --classes gives the order of the model's classes"
+            f"not above chance (the largest class has {most}); {why}"
         )
 
 

@@ -5,7 +5,9 @@ records -> adopt -> predict -> first look -> attack -> check -> evaluate -> expl
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
 import hashlib
 import logging
 import re
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from attnrobust import config
 from attnrobust.disk import runs, schemas
@@ -47,6 +51,7 @@ class Asked:
         image_size: Height and width that the model sees; None: what its file demands.
         stored_size: Height and width that images are stored at; 0: their own.
         everything: Test images of all splits that the data has.
+        max_rejects: Largest share of images that may be unusable.
         settings: `key=value`, as `--set` reads them.
         records: Folder of the records of all data sets.
         runs: Where runs are kept.
@@ -62,6 +67,7 @@ class Asked:
     image_size: int | None = None
     stored_size: int = 0
     everything: bool = False
+    max_rejects: float = 0.01
     settings: Sequence[str] = ()
     records: Path = RECORDS
     runs: Path = RUNS
@@ -89,6 +95,7 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
             f"{asked.adopted.file}: takes images of any size; say the one it was trained at with "
             "--size"
         )
+    _say_resized(asked.found, size)
     dataset = asked.dataset or runs.safe_name(asked.found.name)
     folder = _records(asked, dataset)
     experiment = _experiment(asked, dataset=dataset, folder=folder.name, size=size)
@@ -113,6 +120,36 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
         rest = [name for name in rest if name not in ("check", "explain")]
     run_stages(context, rest)
     return Run.open(context.run.root)
+
+
+def require_known(found: Found, classes: Sequence[str]) -> None:
+    """Raise a UserError where the data has a class that is none of the model's.
+
+    Args:
+        found: As read with these classes: what has another is among the rejects.
+        classes: Of the model.
+    """
+    others = (each.reason for each in found.rejects if each.reason.startswith("class '"))
+    for name in sorted({reason.split("'")[1] for reason in others}):
+        near = difflib.get_close_matches(name, classes, n=1)
+        hint = f"; is it '{near[0]}'?" if near else ""
+        raise UserError(f"--classes {','.join(classes)}: the data has '{name}', too{hint}")
+
+
+def _say_resized(found: Found, size: int) -> None:
+    """Warn where images are of another size than the model takes."""
+    for row in found.rows[:20]:
+        with contextlib.suppress(OSError), Image.open(row.path) as image:
+            if image.size != (size, size):
+                log.warning(
+                    "warning: %s has %d x %d pixels, the model takes %d x %d: images are resized; "
+                    "was it trained on images resized so?",
+                    row.path.name,
+                    *image.size,
+                    size,
+                    size,
+                )
+                return
 
 
 def _experiment(asked: Asked, *, dataset: str, folder: str, size: int) -> config.Experiment:
@@ -144,7 +181,7 @@ def _records(asked: Asked, dataset: str) -> Path:
     if (place / "dataset.json").is_file():
         log.info("records: %s, written before", place)
     else:
-        how = shards.Preparation(size=asked.stored_size)
+        how = shards.Preparation(size=asked.stored_size, max_rejects=asked.max_rejects)
         own.write(found, place, name=dataset, how=how, test_only=True, everything=asked.everything)
     return place
 
@@ -165,8 +202,8 @@ def _require_preprocessing(context: Context) -> None:
     best = look.diagnose(context)
     raise UserError(
         f"{setting.file}: how are images prepared for it? Say it with --preprocess "
-        f"({', '.join(adopted.PREPROCESSING)}, or mean and deviation); the diagnosis above is "
-        f"best for {best}"
+        f"({', '.join(adopted.PREPROCESSING)}, or mean and deviation); a diagnosis by the "
+        f"labels is best for {best}"
     )
 
 
