@@ -142,28 +142,34 @@ def test(
     from attnrobust.models.adopted import memory
     from attnrobust.own_model import testing
 
-    scratch = Path(tempfile.mkdtemp(prefix="attnrobust-")) if out is None else None
-    folder = scratch or Path(str(out))
+    if isinstance(classes, str):
+        raise UserError(f"classes = {classes!r}: expected a list of names")
     # Held by this name, until this is done.
     file = memory.hold(model) if isinstance(model, keras.Model) else str(model)
     more: dict[str, Any] = {"preprocess": preprocess, "bgr": bgr, "ends": ends, "output": output}
     more["classes"] = tuple(classes)
-    if isinstance(classes, str):
-        raise UserError(f"classes = {classes!r}: expected a list of names")
     if isinstance(epsilons, int | float):
         epsilons = [epsilons]
     radii = [f"attack.epsilons={','.join(map(str, epsilons))}"] if epsilons is not None else []
+    wanted = {"check": check, "explain": explain}
+    stages = [stage for stage in testing.STAGES if wanted.get(stage, True)]
+    found = _found(images, labels, classes, groups)
+    scratch = Path(tempfile.mkdtemp(prefix="attnrobust-")) if out is None else None
+    folder = scratch or Path(str(out))
     asked = testing.Asked(
         adopted=testing.adopted_of(file, **more),
-        found=_found(images, labels, classes, groups),
+        found=found,
         name=name or runs.safe_name(str(getattr(model, "name", ""))),
         settings=[f"attack.name={attack}", *radii, *settings],
         records=folder / "records",
         runs=folder / "runs",
     )
-    wanted = {"check": check, "explain": explain}
-    stages = [stage for stage in testing.STAGES if wanted.get(stage, True)]
-    return Result(testing.run(asked, stages), scratch)
+    try:
+        return Result(testing.run(asked, stages), scratch)
+    except BaseException:
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
 
 
 def _found(
@@ -175,7 +181,7 @@ def _found(
     from attnrobust.data import own
 
     if isinstance(images, str | Path):
-        return own.read(Path(images))
+        return own.read(Path(images), classes=tuple(classes))
     if labels is None and isinstance(images, np.ndarray):
         raise UserError("labels: none given; expected a class number for each image of the array")
     if labels is None:
@@ -186,7 +192,8 @@ def _found(
 def _listen(verbose: bool) -> None:
     """Say nothing unless asked; a warning's only listener would else be logging's last resort."""
     log = logging.getLogger("attnrobust")
-    log.addHandler(logging.NullHandler())
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     if not verbose:  # TensorFlow's words on strategies are not the caller's.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if verbose and not any(type(each) is logging.StreamHandler for each in log.handlers):

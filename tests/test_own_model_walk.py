@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from tensorflow import keras
 import attnrobust
 from attnrobust import cli
 from attnrobust.disk import runs
+from attnrobust.models import adopted
 from attnrobust.own_model import command, look
 
 SIDE, NUMBER = 16, 36
@@ -206,8 +208,7 @@ def test_classes_in_another_order_than_the_models_are_noticed(
 
 
 def test_a_confusion_matrix_by_hand() -> None:
-    counts = look.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
-    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+    counts = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0]])
     lines = look.confusion_lines(counts, ["a", "b", "c"])
     assert lines[0] == "clean accuracy 0.500, 2 of 4 images"
     assert [line.split()[-1] for line in lines[2:]] == ["0.500", "1.000", "0.000"]
@@ -255,3 +256,34 @@ def test_images_of_another_size_than_the_models_are_told(
     assert "are resized" not in caplog.text
     assert call(Path("larger"), "--preprocess", "minus_one_one", *stages) == 0
     assert "has 20 x 24 pixels, the model takes 16 x 16: images are resized" in caplog.text
+
+
+def test_a_test_that_is_refused_leaves_no_scratch_folder(
+    images: tuple[np.ndarray, np.ndarray],
+    model: keras.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(attnrobust.UserError, match=r"no attack\.name 'none'"):
+        attnrobust.test(model, *images, preprocess="minus_one_one", attack="none")
+    assert list(tmp_path.glob("attnrobust-*/runs")) == []
+    assert list(tmp_path.glob("attnrobust-*/records")) == []
+
+
+def test_python_takes_a_folder_of_more_classes_than_the_model_has_as_the_command_does(
+    saved: Path, folder: Path
+) -> None:
+    with pytest.raises(attnrobust.UserError, match="the data has 'dark', too; is it 'dork'"):
+        attnrobust.test(saved, folder, preprocess="minus_one_one", classes=["dork", "lit"])
+
+
+def test_a_given_model_is_loaded_once_for_all_stages(
+    saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    real = adopted.load
+    monkeypatch.setattr(adopted, "load", lambda *a, **k: loads.append("") or real(*a, **k))
+    stages = ("--stages", "adopt", "predict", "attack", "explain")
+    assert call(folder, "--preprocess", "minus_one_one", *stages) == 0
+    assert len(loads) == 1

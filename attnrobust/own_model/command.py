@@ -128,7 +128,6 @@ def work(given: argparse.Namespace) -> None:
         split_column=given.split_column,
         name=given.dataset or None,
     )
-    testing.require_known(found, classes)
     for line in found.lines():
         log.info("%s", line)
     asked = testing.Asked(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from attnrobust.disk import schemas
 from attnrobust.errors import UserError
@@ -59,7 +60,7 @@ def look(context: Context) -> None:
     dataset = context.dataset()
     found = schemas.load_npz(context.run.path("predict", "clean.npz"), schemas.PREDICTED)
     labels, said = found["label"], found["logits"].argmax(axis=1)
-    counts = confusion(labels, said, len(dataset.classes))
+    counts = confusion_matrix(labels, said, labels=range(len(dataset.classes)))
     for line in confusion_lines(counts, dataset.classes):
         log.info("%s", line)
     given = context.experiment.adopted.classes
@@ -86,13 +87,6 @@ def look(context: Context) -> None:
             f"{context.experiment.adopted.file}: {right} of {len(labels)} images right, which is "
             f"not above chance (the largest class has {most}); {why}"
         )
-
-
-def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
-    """How many images of each class (row) are taken for each (column): (K, K) int64."""
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels, said), 1)
-    return counts
 
 
 def confusion_lines(counts: np.ndarray, classes: Sequence[str]) -> list[str]:

@@ -95,6 +95,7 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
             f"{asked.adopted.file}: takes images of any size; say the one it was trained at with "
             "--size"
         )
+    _require_known(asked.found, asked.adopted.classes)
     _say_resized(asked.found, size)
     dataset = asked.dataset or runs.safe_name(asked.found.name)
     folder = _records(asked, dataset)
@@ -122,7 +123,7 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
     return Run.open(context.run.root)
 
 
-def require_known(found: Found, classes: Sequence[str]) -> None:
+def _require_known(found: Found, classes: Sequence[str]) -> None:
     """Raise a UserError where the data has a class that is none of the model's.
 
     Args:
@@ -133,7 +134,7 @@ def require_known(found: Found, classes: Sequence[str]) -> None:
     for name in sorted({reason.split("'")[1] for reason in others}):
         near = difflib.get_close_matches(name, classes, n=1)
         hint = f"; is it '{near[0]}'?" if near else ""
-        raise UserError(f"--classes {','.join(classes)}: the data has '{name}', too{hint}")
+        raise UserError(f"classes {', '.join(classes)}: the data has '{name}', too{hint}")
 
 
 def _say_resized(found: Found, size: int) -> None:

@@ -46,7 +46,7 @@ def adopt(context: Context, classes: Sequence[str]) -> tuple[keras.Model, dict[s
         UserError: As `models.adopted.load`.
     """
     setting = context.experiment.adopted
-    model = adopted.load(setting, classes=classes, image_size=context.experiment.data.image_size)
+    model = context.adopted(classes).model
     said = list(adopted.told(model).notes)
     for line in said:
         log.info("%s", line)

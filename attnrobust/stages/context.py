@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,34 +88,59 @@ class Context:
             UserError: Neither trained nor adopted yet, its file has changed since, or a batch of
                 `attack.batch_size` cannot fit into memory.
         """
-        from attnrobust.models import build, memory, precision
+        from attnrobust.models import build
+
+        weights = self.run.require_model()
+        classes = tuple(dataset.classes if dataset else self.learned())
+        if self.experiment.adopted.file:
+            self._require_same_file()
+            return self.adopted(classes)
+        return self._over_all_devices(
+            (classes, runs.digest(weights)),
+            lambda: build.build(
+                dataclasses.replace(self.experiment.model, weights=str(weights)),
+                classes=len(classes),
+                image_size=self.experiment.data.image_size,
+                again="run 'train' again",
+            ),
+        )
+
+    def adopted(self, classes: Sequence[str]) -> Replicas:
+        """The given model as its file is now, also before it is adopted; loaded once for all.
+
+        Args:
+            classes: In the order that its logits shall have.
+
+        Raises:
+            UserError: As `models.adopted.load`, or a batch cannot fit into memory.
+        """
+        from attnrobust.models import adopted
+
+        setting, size = self.experiment.adopted, self.experiment.data.image_size
+        return self._over_all_devices(
+            (tuple(classes), adopted.digest(setting)),
+            lambda: adopted.load(setting, classes=classes, image_size=size),
+        )
+
+    def _over_all_devices(
+        self, key: tuple[tuple[str, ...], str], make: Callable[[], keras.Model]
+    ) -> Replicas:
+        from attnrobust.models import memory, precision
         from attnrobust.models.replicas import Replicas
         from attnrobust.training import strategy
 
         # Whatever training may do: what is measured is measured in float32.
         precision.tensor_float_32(allowed=False)
-        weights = self.run.require_model()
-        classes = tuple(dataset.classes if dataset else self.learned())
-        key = (classes, runs.digest(weights))
         if self._trained and self._trained[0] == key:
             return self._trained[1]
         spread = strategy.mirrored()
         with spread.scope():
-            model = (
-                self._adopted(classes)
-                if self.experiment.adopted.file
-                else build.build(
-                    dataclasses.replace(self.experiment.model, weights=str(weights)),
-                    classes=len(classes),
-                    image_size=self.experiment.data.image_size,
-                    again="run 'train' again",
-                )
-            )
+            model = make()
         replicas = Replicas(model, spread)
         size = replicas.batch(self.experiment.attack.batch_size)
         memory.require(model, size, "attack.batch_size")
         self._trained = (key, replicas)
-        return self._trained[1]
+        return replicas
 
     def learned(self) -> list[str]:
         """The classes that it was trained on or adopted with, in the order of its logits.
@@ -171,8 +196,8 @@ class Context:
             )
         return float(found)
 
-    def _adopted(self, classes: Sequence[str]) -> keras.Model:
-        """The given model, if it is still what was adopted."""
+    def _require_same_file(self) -> None:
+        """Raise a UserError unless the given model is still what was adopted."""
         from attnrobust.models import adopted
 
         setting, place = self.experiment.adopted, self.run.weights
@@ -182,12 +207,6 @@ class Context:
                 f"{setting.file}: another file than was adopted in {place}; adopt it under a name "
                 "of its own (--name), or all anew with --force"
             )
-        return adopted.load(
-            setting,
-            classes=classes,
-            image_size=self.experiment.data.image_size,
-            again="adopt it anew",
-        )
 
     def used(self, *sections: str) -> dict[str, Any]:
         """The part of the configuration that a stage's result depends on."""

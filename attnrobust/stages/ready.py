@@ -189,11 +189,7 @@ def explain(plan: Plan) -> None:
 
 
 def _given(context: Context) -> Callable[[], keras.Model]:
-    from attnrobust.models import adopted
-
-    setting, classes = context.experiment.adopted, context.dataset().classes
-    size = context.experiment.data.image_size
-    return lambda: adopted.load(setting, classes=classes, image_size=size)
+    return lambda: context.adopted(context.dataset().classes).model
 
 
 def report(plan: Plan) -> None:
