@@ -68,9 +68,19 @@ def _same(same: bool) -> str:
 
 def frozen(subject: Subject) -> Finding:
     """Five passes and the weights before and after an attack."""
-    before = [np.array(weight) for weight in subject.replicas.model.get_weights()]
     part = subject.images[: subject.replicas.batch(min(16, len(subject.images)))]
-    passes = np.stack([subject.logits(part) for _ in range(5)])
+    return unchanged(subject, lambda: subject.logits(part))
+
+
+def unchanged(subject: Any, answer: Callable[[], np.ndarray]) -> Finding:
+    """Whether a model answers alike each time, and holds the same weights after an attack.
+
+    Args:
+        subject: Of any task.
+        answer: What its model says of some images.
+    """
+    before = [np.array(weight) for weight in subject.replicas.model.get_weights()]
+    passes = np.stack([answer() for _ in range(5)])
     spread = float((passes.max(axis=0) - passes.min(axis=0)).max())
     subject.under(subject.setting.name, restarts=1)
     after = subject.replicas.model.get_weights()
@@ -98,11 +108,21 @@ def gradients(subject: Subject) -> Finding:
             )
         ]
     )
+    return vanishing(largest, subject.slack)
+
+
+def vanishing(largest: np.ndarray, slack: float) -> Finding:
+    """Whether gradients are there to climb.
+
+    Args:
+        largest: Of each image the largest absolute value of its gradient (n,).
+        slack: Share of the images that may have none.
+    """
     # Below the smallest normal number a device may round to zero, and an attack stands still.
     zero = int((largest < np.finfo(np.float32).tiny).sum())
     broken = int((~np.isfinite(largest)).sum())
     said = f"{zero} of {len(largest)} zero, {broken} not finite"
-    return not broken and zero <= subject.slack * len(largest), said
+    return not broken and zero <= slack * len(largest), said
 
 
 def reach(subject: Subject) -> Finding:

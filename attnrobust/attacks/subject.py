@@ -21,6 +21,22 @@ from attnrobust.disk import runs, schemas
 from attnrobust.models.replicas import Replicas
 
 
+def swept(
+    experiment: config.Experiment, dataset: Dataset, folder: Path
+) -> tuple[dict[float, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """A sweep's arrays by epsilon, and the examples, at most `checks.samples`, to attack again."""
+    name = experiment.attack.name
+    files = {
+        epsilon: schemas.load_npz(folder / runs.attack_file(name, epsilon), schemas.ATTACKED)
+        for epsilon in (0.0, *experiment.attack.epsilons)
+    }
+    every = [str(id_) for id_ in files[0.0]["id"]]
+    number = min(experiment.checks.samples, len(every))
+    chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
+    examples = inputs.read(dataset, "test", [every[i] for i in chosen], data=experiment.data)
+    return files, examples
+
+
 class Subject:
     """A model, part of the test split, and the sweep that is doubted.
 
@@ -73,16 +89,7 @@ class Subject:
         surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> Subject:
         """The sweep that was written to `folder`, with at most `checks.samples` of its images."""
-        name = experiment.attack.name
-        files = {
-            epsilon: schemas.load_npz(folder / runs.attack_file(name, epsilon), schemas.ATTACKED)
-            for epsilon in (0.0, *experiment.attack.epsilons)
-        }
-        every = [str(id_) for id_ in files[0.0]["id"]]
-        number = min(experiment.checks.samples, len(every))
-        chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
-        examples = inputs.read(dataset, "test", [every[i] for i in chosen], data=experiment.data)
-        return cls(experiment, replicas, files, examples, surrogate)
+        return cls(experiment, replicas, *swept(experiment, dataset, folder), surrogate)
 
     def found(self, epsilon: float) -> np.ndarray:
         """Logits (n, K) that the sweep found for these images."""

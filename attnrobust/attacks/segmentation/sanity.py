@@ -12,31 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust.attacks import checks, methods
-from attnrobust.attacks.checks import TOLERANCE, norms
+from attnrobust.attacks.checks import TOLERANCE
 from attnrobust.attacks.comparisons import Finding
 from attnrobust.attacks.losses import NONE_IS_ZERO
-from attnrobust.attacks.sanity import Row
+from attnrobust.attacks.sanity import Row, bounds, unchanged, vanishing
 from attnrobust.attacks.segmentation import losses
 from attnrobust.attacks.segmentation.methods import in_role
 from attnrobust.attacks.segmentation.subject import Subject
 
 # Steps of the ensemble that a check sets against the sweep.
 STEPS = 100
-
-
-def bounds(subject: Subject) -> Finding:
-    """The images that the sweep kept and its attack made anew, measured here; and its records."""
-    clean = subject.files[0.0]["sample_image"]
-    attacked = {epsilon: state for epsilon, state in subject.files.items() if epsilon}
-    pairs = [(epsilon, state["sample_image"], clean) for epsilon, state in attacked.items()]
-    pairs.append((subject.epsilon, subject.attacked[0], subject.images))
-    sizes = [(epsilon, norms(made - images)["linf"].max()) for epsilon, made, images in pairs]
-    sizes += [(epsilon, state["linf"].max()) for epsilon, state in attacked.items()]
-    beyond = float(np.max([size - epsilon for epsilon, size in sizes]))
-    low = float(np.min([made.min() for _, made, _ in pairs]))
-    high = float(np.max([made.max() for _, made, _ in pairs]))
-    held = low >= 0 and high <= 1 and beyond <= TOLERANCE
-    return held, f"at most {max(beyond, 0):.1g} beyond ε; pixels {low:g} to {high:g}"
 
 
 def clean_agrees(subject: Subject) -> Finding:
@@ -48,15 +33,8 @@ def clean_agrees(subject: Subject) -> Finding:
 
 def frozen(subject: Subject) -> Finding:
     """Five passes and the weights before and after an attack."""
-    before = [np.array(weight) for weight in subject.replicas.model.get_weights()]
     part = subject.batches(subject.images)[0][0][0]
-    passes = np.stack([subject.replicas.forward(part).numpy() for _ in range(5)])
-    spread = float((passes.max(axis=0) - passes.min(axis=0)).max())
-    subject.under(subject.setting.name, restarts=1)
-    after = subject.replicas.model.get_weights()
-    same = all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
-    said = f"five passes differ by at most {spread:.2g}; weights and statistics after it "
-    return same and spread < 1e-4, said + ("equal" if same else "not equal")
+    return unchanged(subject, lambda: subject.replicas.forward(part).numpy())
 
 
 def logits(subject: Subject) -> Finding:
@@ -85,10 +63,7 @@ def gradients(subject: Subject) -> Finding:
             for rows, number in subject.batches(subject.images, subject.labels)
         ]
     )
-    zero = int((largest < np.finfo(np.float32).tiny).sum())
-    broken = int((~np.isfinite(largest)).sum())
-    said = f"{zero} of {len(largest)} zero, {broken} not finite"
-    return not broken and zero <= subject.slack * len(largest), said
+    return vanishing(largest, subject.slack)
 
 
 def reach(subject: Subject) -> Finding:

@@ -13,9 +13,8 @@ from attnrobust.attacks import loader
 from attnrobust.attacks.methods import EVERY, of_another, settled
 from attnrobust.attacks.outputs import make
 from attnrobust.attacks.pool import Item
-from attnrobust.data import inputs
+from attnrobust.attacks.subject import swept
 from attnrobust.data.records import Dataset
-from attnrobust.disk import runs, schemas
 from attnrobust.models.replicas import Replicas
 
 
@@ -71,16 +70,7 @@ class Subject:
         surrogate: tuple[str, Callable[[], Replicas]] | None = None,
     ) -> Subject:
         """The sweep that was written to `folder`, with at most `checks.samples` of its images."""
-        name = experiment.attack.name
-        files = {
-            epsilon: schemas.load_npz(folder / runs.attack_file(name, epsilon), schemas.ATTACKED)
-            for epsilon in (0.0, *experiment.attack.epsilons)
-        }
-        every = [str(id_) for id_ in files[0.0]["id"]]
-        number = min(experiment.checks.samples, len(every))
-        chosen = np.sort(np.random.default_rng(experiment.seed).permutation(len(every))[:number])
-        examples = inputs.read(dataset, "test", [every[i] for i in chosen], data=experiment.data)
-        return cls(experiment, replicas, files, examples, surrogate)
+        return cls(experiment, replicas, *swept(experiment, dataset, folder), surrogate)
 
     @property
     def shares(self) -> dict[float, float]:
