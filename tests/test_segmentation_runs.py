@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -268,6 +269,10 @@ def test_transfer(dataset, tmp_path):
 
 def test_page(run, tmp_path):
     place = page.write([run], tmp_path / "page")
+    text = place.read_text(encoding="utf-8")
+    assert "Robust accuracy" not in text
+    assert "majority rate" not in text, "there is none of maps"
+    assert re.search(r"Dice [\d.]+ \(.*?\) without an attack, [\d.]+ \(.*?\) at ε", text), "first"
     assert "data:image" in place.read_text()
     assert (place.parent / "tables" / "segmentation.csv").is_file()
     results = reading.read([run])

@@ -70,17 +70,19 @@ def _curves(results: Sequence[Result], look: Look, name: str) -> Picture:
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     seeds = any(len(grouped(part, "group")) < len(part) for part in panels.values())
+    drawn = "Dice" if results[0].headline == "dice" else "Robust accuracy"
+    rated = any("majority_rate" in each.clean for each in results)
     return Picture(
         name=name,
         pixels=render(figure),
         drawing=figure,
-        alt="Line plot of robust accuracy against epsilon. " + _in_words(results),
-        caption="Robust accuracy against the perturbation radius ε, in [0, 1] pixel scale below "
+        alt=f"Line plot of {drawn[0].lower() + drawn[1:]} against epsilon. " + _in_words(results),
+        caption=f"{drawn} against the perturbation radius ε, in [0, 1] pixel scale below "
         "and in steps of a 0–255 pixel above. The axis is logarithmic, with 0 set apart. Shaded: "
-        f"95 % interval{wording.made_by(results)}. Dashed, in the model’s colour: its accuracy "
-        "without an attack"
+        f"95 % interval{wording.made_by(results)}. Dashed, in the model’s colour: without an "
+        "attack"
         + (", mean of its seeds" if seeds else "")
-        + ". Grey, dotted: majority rate."
+        + (". Grey, dotted: majority rate." if rated else ".")
         + (SEEDS if seeds else ""),
         width=round(size[0] * 100),
     )

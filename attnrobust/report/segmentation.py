@@ -39,7 +39,13 @@ SHOWN = 4
 def section(results: Sequence[Result], _: Asked) -> Section:
     """Curves of Dice against epsilon, tables, maps of the sample images."""
     said = [
-        f"{result.name}: Dice {result.clean['dice']} without an attack" for result in once(results)
+        f"{result.name}: Dice {result.clean['dice']} without an attack"
+        + "".join(
+            f", {found} at ε = {_radius(result, epsilon)} under {result.named}"
+            for epsilon in result.epsilons[-1:]
+            if (found := result.under("dice", epsilon))
+        )
+        for result in results
     ]
     return Section("segmentation", "Segmentation", _blocks(results), summary=tuple(said))
 
