@@ -8,10 +8,11 @@ Structures = dict[str, list[int]]
 # IBSR's tissues.
 TISSUES: Structures = {"background": [0], "csf": [1], "grey_matter": [2], "white_matter": [3]}
 
-# FreeSurfer's aseg, left and right in one: what is often scored.
+# FreeSurfer's aseg, left and right in one: what is often scored. Numbers as in its
+# distribution/FreeSurferColorLUT.txt.
 FREESURFER: Structures = {
-    "background": [0, 24, 30, 62, 72, 80, 85],
-    "white_matter": [2, 41, 77, 251, 252, 253, 254, 255],
+    "background": [0, 24, 30, 62, 72, 80, 81, 82, 85],
+    "white_matter": [2, 41, 77, 78, 79, 251, 252, 253, 254, 255],
     "cortex": [3, 42],
     "lateral_ventricle": [4, 43, 5, 44, 31, 63],
     "cerebellum_white_matter": [7, 46],
@@ -31,7 +32,8 @@ FREESURFER: Structures = {
 
 # MICCAI 2012's multi-atlas challenge (Neuromorphometrics' numbers), which Paschali's paper takes:
 # 29 structures, left and right apart, all else background. Which ones the paper scored it does not
-# say.
+# say. The numbers below 100 that the challenge's list marks as ignored are left out on purpose:
+# FreeSurfer's white matter, 2, is one, and its files must not pass for these.
 _RIGHT = {
     "cerebral_white_matter": 44,
     "lateral_ventricle": 51,
