@@ -68,6 +68,9 @@ BEHIND = {
     "attnrobust.data.dicom": "attnrobust.data.images",
     "attnrobust.attacks.segmentation.descent": "attnrobust.attacks.segmentation.methods",
     "attnrobust.attacks.segmentation.worst": "attnrobust.attacks.segmentation.climb",
+    "attnrobust.report.calibration": "attnrobust.report.sections",
+    "attnrobust.report.corruption_figures": "attnrobust.report.corruptions",
+    "attnrobust.report.sheets": "attnrobust.report.galleries",
     "attnrobust.report.segmentation": "attnrobust.report.sections",
     "attnrobust.stages.segmented": "attnrobust.stages.evaluation",
     "attnrobust.data.manifest": "attnrobust.data.writing",
@@ -79,7 +82,9 @@ BEHIND = {
     "attnrobust.models.precision": "attnrobust.stages.pipeline",
     "attnrobust.models.segmenters.base": "attnrobust.models.segmenters.fc_densenet",
     "attnrobust.models.segmenters.unet": "attnrobust.models.segmenters",
+    "attnrobust.disk.attacked": "attnrobust.disk.runs",
     "attnrobust.disk.stage": "attnrobust.disk.runs",
+    "attnrobust.training.logs": "attnrobust.training.fit",
     "attnrobust.training.augmix": "attnrobust.training.methods",
 }
 EXPERIMENTS = experiments.known()

@@ -23,7 +23,7 @@ from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, 
 from attnrobust.errors import UserError
 from attnrobust.measures import calibration as measures
 from attnrobust.measures import metrics
-from attnrobust.report import calibration, corruptions, figures, paper_tables, papers, reading
+from attnrobust.report import corruptions, figures, paper_tables, papers, reading, reliability
 from attnrobust.report.blocks import Asked, Section
 from attnrobust.report.page import write
 from attnrobust.report.results import Result
@@ -150,7 +150,7 @@ def test_a_temperature_that_means_nothing_is_said(tmp_path: Path) -> None:
 
 def test_at_most_six_diagrams_are_drawn_first_seeds_first() -> None:
     labels, probability = np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]])
-    found = calibration.bins(labels, probability)
+    found = reliability.bins(labels, probability)
     made = [
         SimpleNamespace(name=f"{model} seed {seed}", group=("demo", model), clean={})
         for model in ("first", "second")
@@ -161,7 +161,7 @@ def test_at_most_six_diagrams_are_drawn_first_seeds_first() -> None:
     for each in made:
         each.clean, each.frame = clean, measured
     look = figures.colours(made)
-    picture = calibration.draw([calibration.Diagram(each, found, None) for each in made], look)
+    picture = reliability.draw([reliability.Diagram(each, found, None) for each in made], look)
     assert picture.caption.endswith("Not drawn: first seed 3, second seed 3.")
     assert "95 % intervals, whole groups resampled where a patient" in picture.caption
     assert "second seed 2: expected calibration error 0.400." in picture.alt
@@ -418,7 +418,7 @@ def test_the_bins_of_a_diagram_know_the_groups() -> None:
     # Confidence 0.9, 8 of 12 right: patients of four images, two wholly right, one wholly wrong.
     labels, probability = np.repeat([0, 0, 1], 4), np.tile([0.9, 0.1], (12, 1))
     groups = np.arange(12) // 4
-    alone, together = (calibration.bins(labels, probability, each) for each in (None, groups))
+    alone, together = (reliability.bins(labels, probability, each) for each in (None, groups))
     full = int(np.flatnonzero(alone["count"])[0])
     assert alone["upper"][full] == pytest.approx(14 / 15), "from 13/15 = 0.867 on"
     assert alone["accuracy"][full] == pytest.approx(2 / 3)

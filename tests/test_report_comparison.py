@@ -17,6 +17,7 @@ from attnrobust.errors import UserError
 from attnrobust.explanations import comparison as stage
 from attnrobust.report import comparison, reading, statements
 from attnrobust.report.blocks import Table
+from attnrobust.report.compared import read
 from attnrobust.report.page import write
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -86,7 +87,7 @@ def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_full")
 def test_seeds_are_taken_together(tmp_path: Path) -> None:
     run_list = [compared(make_run(tmp_path, seed=seed)) for seed in range(2)]
-    held = comparison.read(reading.read(run_list))
+    held = read(reading.read(run_list))
     model, outcome = comparison.tables(held)
     assert "2 seeds" in model.caption
     assert all("±" in cell for cell in model.rows[0][2:4])
@@ -105,7 +106,7 @@ def test_maps_that_are_all_empty_leave_a_dash_and_a_line_at_zero(tmp_path: Path)
 
 def paper(run: Run) -> list[Table]:
     found = reading.read([run])
-    return statements.tables(found, comparison.read(found))
+    return statements.tables(found, read(found))
 
 
 def test_the_papers_numbers_stand_beside_the_same_condition(tmp_path: Path) -> None:

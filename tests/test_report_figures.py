@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attnrobust.report import figures, pictures, results, samples, sheets
+from attnrobust.report import cells, figures, pictures, results, samples
 
 
 def test_perturbation_is_scaled_by_its_own_maximum() -> None:
@@ -67,12 +67,12 @@ def test_photographs_shrink_to_the_limit_and_curves_do_not() -> None:
 
 
 def test_long_words_do_not_leave_their_cell() -> None:
-    row = sheets.Row(
+    row = cells.Row(
         (("word " * 40, "#000"), ("x" * 200, "#000")),
-        (sheets.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),),
+        (cells.Cell(np.zeros((8, 8, 3), np.float32), "n" * 99),),
     )
-    pixels, width = sheets.draw([row], ["head"], side=64)
+    pixels, width = cells.draw([row], ["head"], side=64)
     assert pixels.shape[1] == width
-    assert (pixels[:, -2 - sheets.MARGIN :] == 255).all()
-    edge = sheets.MARGIN + sheets.LEFT
+    assert (pixels[:, -2 - cells.MARGIN :] == 255).all()
+    edge = cells.MARGIN + cells.LEFT
     assert (pixels[:, edge - 8 : edge - 1] == 255).all()

@@ -29,7 +29,7 @@ from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, 
 from attnrobust.report import paper_figures, paper_tables, papers, pictures, reading
 from attnrobust.report.blocks import Section
 from attnrobust.report.results import Result
-from attnrobust.stages import evaluation, pipeline
+from attnrobust.stages import evaluation, origin
 from attnrobust.stages.context import RECORDS, Context
 from tfrecords import eyepacs
 
@@ -384,7 +384,7 @@ def test_from_records_to_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         experiment = config.with_settings(smoke(experiment), ["attack.steps=5"])
         run = graded(tmp_path / "runs", experiment=experiment, lost=lost)
         context = Context(run, RECORDS / experiment.data.folder)
-        pipeline._remember(context, context.dataset(), model, [])
+        origin.remember(context, context.dataset(), model, [])
     out = tmp_path / "report"
     assert program.main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
     for number, members in (

@@ -14,7 +14,17 @@ from PIL import Image
 from segmentation_helpers import CLASSES, SIZE, drawing, make_rows, write_drawn
 
 from attnrobust import config
-from attnrobust.data import corrupted, folds, images, inputs, label_maps, records, shards, writing
+from attnrobust.data import (
+    corrupted,
+    decoding,
+    folds,
+    images,
+    inputs,
+    label_maps,
+    records,
+    shards,
+    writing,
+)
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
 
@@ -202,7 +212,7 @@ def test_a_map_that_does_not_decode_is_named(drawn: records.Dataset, tmp_path: P
     for split in drawn.splits:
         for file in drawn.files(split):
             (tmp_path / Path(file).name).write_bytes(Path(file).read_bytes())
-    inputs.check_decoding(copy)
+    decoding.check(copy)
     file = Path(copy.files("train")[0])
     (first, *others) = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     example = tf.train.Example.FromString(first)
@@ -212,7 +222,7 @@ def test_a_map_that_does_not_decode_is_named(drawn: records.Dataset, tmp_path: P
             writer.write(content)
     id_ = example.features.feature["id"].bytes_list.value[0].decode()
     with pytest.raises(UserError, match=f"of {id_} does not decode"):
-        inputs.check_decoding(copy)
+        decoding.check(copy)
 
 
 def test_corrupted_copies_keep_their_maps(drawn: records.Dataset, tmp_path: Path):

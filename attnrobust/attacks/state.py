@@ -17,7 +17,7 @@ from attnrobust.attacks.checks import NORMS
 from attnrobust.attacks.judging import Arrays
 from attnrobust.attacks.loader import Attacked, Loader
 from attnrobust.attacks.progress import Progress
-from attnrobust.data import inputs
+from attnrobust.data import decoding
 from attnrobust.disk import schemas
 from attnrobust.models.replicas import Replicas
 
@@ -52,7 +52,7 @@ def clean(loader: Loader, replicas: Replicas, labels: np.ndarray, samples: np.nd
             groups += list(batch["group"])
             for position in samples[(samples >= start) & (samples < start + number)]:
                 images[position] = batch["image"][position - start]
-                masks[position] = inputs.decode_mask(
+                masks[position] = decoding.mask(
                     batch["mask"][position - start], loader.data.image_size
                 )
             bar.update(number)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from attnrobust import keyed
-from attnrobust.data import inputs, records
+from attnrobust.data import decoding, inputs, records
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -98,8 +98,8 @@ def _stored(dataset: Dataset) -> tuple[np.ndarray, list[str], np.ndarray]:
         Stored labels (N,), all 0 for images to be segmented; groups; and of which classes each
         image is an example, (N, K).
     """
-    shape = {"group": inputs.FEATURES["group"], **GRAPHS[dataset.kind].features}
-    examples = inputs.serialized(dataset, "train").map(
+    shape = {"group": decoding.FEATURES["group"], **GRAPHS[dataset.kind].features}
+    examples = decoding.serialized(dataset, "train").map(
         lambda example: tf.io.parse_single_example(example, shape)
     )
     found = list(examples.as_numpy_iterator())

@@ -16,22 +16,12 @@ import tensorflow as tf
 
 from attnrobust import config, keyed
 from attnrobust.corruptions import CORRUPTIONS, SEVERITIES
-from attnrobust.data import sampling
+from attnrobust.data import decoding, sampling
 from attnrobust.data.augmentation import AUGMENTATIONS, augment, augment_maps
 from attnrobust.data.corrupting import random_corruption
-from attnrobust.data.raw import SPLITS
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.keyed import batches as keys
-from attnrobust.task.graph import GRAPHS
-
-# Those of every record, beside what its task decodes the label from.
-FEATURES = {
-    "id": tf.io.FixedLenFeature([], tf.string),
-    "group": tf.io.FixedLenFeature([], tf.string, default_value=""),
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
-}
 
 
 def count(dataset: Dataset, split: str, limit: int | None = None) -> int:
@@ -130,14 +120,15 @@ def training_batches(
     number, done = divmod(epoch * share, every)
 
     def order(number: int) -> tf.data.Dataset:
-        examples, key = serialized(dataset, "train", data.limit), keyed.seed_of(seed, number)
+        examples = decoding.serialized(dataset, "train", data.limit)
+        key = keyed.seed_of(seed, number)
         if training.sampling == "none":
             size = min(every, sampling.SHUFFLE_BUFFER)
             return examples.shuffle(size, seed=key, reshuffle_each_iteration=False)
         counts = class_counts(dataset, data.limit)
         return sampling.balanced(
             examples,
-            lambda each: _features(each, dataset, data.image_size)["label"],
+            lambda each: decoding.features(each, dataset, data.image_size)["label"],
             counts,
             key,
             made,
@@ -149,7 +140,7 @@ def training_batches(
 
     @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
     def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = _parse(example, dataset, data.image_size)
+        parsed = decoding.parse(example, dataset, data.image_size)
         image = parsed["image"]
         if training.corruptions:
             id_ = parsed["id"]
@@ -194,11 +185,11 @@ def evaluation_batches(
         `label` (B,) or (B, H, W) int64, `mask` (B,) PNG bytes (empty where there is none).
     """
     count(dataset, split, data.limit)
-    examples = serialized(dataset, split, data.limit)
+    examples = decoding.serialized(dataset, split, data.limit)
     if chosen is not None:
-        examples = _only(examples, chosen)
+        examples = decoding.only(examples, chosen)
     parsed = examples.map(
-        lambda example: _parse(example, dataset, data.image_size),
+        lambda example: decoding.parse(example, dataset, data.image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return parsed.batch(batch_size).prefetch(tf.data.AUTOTUNE)
@@ -213,8 +204,8 @@ def labels(dataset: Dataset, split: str, limit: int | None = None, *, size: int 
 
 
 def _labels(dataset: Dataset, split: str, limit: int | None, size: int) -> Iterator[np.ndarray]:
-    examples = serialized(dataset, split, limit)
-    parsed = examples.map(lambda example: _features(example, dataset, size)["label"])
+    examples = decoding.serialized(dataset, split, limit)
+    parsed = examples.map(lambda example: decoding.features(example, dataset, size)["label"])
     found: Iterator[np.ndarray] = parsed.as_numpy_iterator()
     return found
 
@@ -233,11 +224,15 @@ def read(
     """
     wanted = {name: position for position, name in enumerate(ids)}
     table = tf.constant(list(ids))
-    examples = serialized(dataset, split, data.limit).filter(
-        lambda example: tf.reduce_any(tf.io.parse_single_example(example, FEATURES)["id"] == table)
+    examples = decoding.serialized(dataset, split, data.limit).filter(
+        lambda example: tf.reduce_any(
+            tf.io.parse_single_example(example, decoding.FEATURES)["id"] == table
+        )
     )
     found: dict[int, dict[str, Any]] = {}
-    for example in examples.map(lambda e: _parse(e, dataset, data.image_size)).as_numpy_iterator():
+    for example in examples.map(
+        lambda e: decoding.parse(e, dataset, data.image_size)
+    ).as_numpy_iterator():
         found[wanted[example["id"].decode()]] = example
     missing = [name for name in ids if wanted[name] not in found]
     if missing:
@@ -247,83 +242,8 @@ def read(
         "id": np.array(list(ids)),
         "image": np.stack([row["image"] for row in rows]),
         "label": np.array([row["label"] for row in rows]),
-        "mask": np.stack([decode_mask(row["mask"], data.image_size) for row in rows]),
+        "mask": np.stack([decoding.mask(row["mask"], data.image_size) for row in rows]),
     }
-
-
-def decode_mask(content: bytes, size: int) -> np.ndarray:
-    """A mask from its PNG bytes: bool (size, size), all False for no bytes."""
-    if not content:
-        return np.zeros((size, size), bool)
-    mask = tf.io.decode_png(content, channels=1)
-    return np.asarray(tf.image.resize(mask, (size, size), method="nearest")[..., 0] > 127)
-
-
-def check_decoding(dataset: Dataset) -> None:
-    """Decode every stored image and mask; a stage does so after an error that names none.
-
-    Raises:
-        UserError: The first that does not decode.
-    """
-    for split in SPLITS:
-        for file in dataset.files(split):
-            for example in tf.data.TFRecordDataset(file).as_numpy_iterator():
-                stored = tf.io.parse_single_example(example, FEATURES)
-                try:
-                    tf.io.decode_jpeg(stored["image"], channels=3)
-                    decode_mask(stored["mask"].numpy(), 8)
-                    _features(example, dataset, 8)
-                except tf.errors.OpError:
-                    raise UserError(
-                        f"{file}: the image or mask of {stored['id'].numpy().decode()} "
-                        "does not decode; make the records anew"
-                    ) from None
-
-
-def serialized(dataset: Dataset, split: str, limit: int | None = None) -> tf.data.Dataset:
-    """A split's examples as stored, in record order."""
-    files = dataset.files(split)
-    # Typed, since a split can be empty.
-    examples = tf.data.Dataset.from_tensor_slices(tf.constant(files, tf.string)).interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=max(1, min(len(files), 8)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    if split in dataset.members:
-        examples = _only(examples, dataset.members[split])
-    return examples.take(limit) if limit else examples
-
-
-def _only(examples: tf.data.Dataset, chosen: Sequence[bool] | np.ndarray) -> tf.data.Dataset:
-    """Those at the positions where `chosen` is true."""
-    table = tf.constant(chosen, tf.bool)
-    kept = examples.enumerate().filter(lambda index, _: tf.gather(table, index))
-    return kept.map(lambda _, example: example)
-
-
-def _features(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:
-    task = GRAPHS[dataset.kind]
-    parsed = tf.io.parse_single_example(example, {**FEATURES, **task.features})
-    parsed["label"] = task.decode(parsed, dataset.label_map, size)
-    # An image of no group is one by itself.
-    alone = tf.equal(parsed["group"], "")
-    return {**parsed, "group": tf.where(alone, parsed["id"], parsed["group"])}
-
-
-def _parse(example: tf.Tensor, dataset: Dataset, size: int) -> dict[str, tf.Tensor]:
-    parsed = _features(example, dataset, size)
-    # The accurate inverse DCT is the one other decoders use, so pixels agree with theirs.
-    image = tf.io.decode_jpeg(parsed["image"], channels=3, dct_method="INTEGER_ACCURATE")
-    image = tf.image.convert_image_dtype(image, tf.float32)
-    shape = tf.shape(image)
-    image = tf.cond(
-        tf.reduce_all(shape[:2] == size),
-        lambda: image,
-        lambda: tf.clip_by_value(tf.image.resize(image, (size, size), antialias=True), 0.0, 1.0),
-    )
-    image.set_shape((size, size, 3))
-    return {**parsed, "image": image}
 
 
 def _corrupted(image: tf.Tensor, id_: tf.Tensor, names: Sequence[str], seed: int) -> tf.Tensor:

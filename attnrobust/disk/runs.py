@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from attnrobust import config
-from attnrobust.disk import lock, schemas, stamps
+from attnrobust.disk import lock, schemas
+from attnrobust.disk.attacked import Attacked
 from attnrobust.disk.files import (
     atomic,
     clean,
@@ -24,7 +25,7 @@ from attnrobust.disk.files import (
     save_npz,
     save_text,
 )
-from attnrobust.disk.stage import Stage, Staged
+from attnrobust.disk.stage import Stage
 from attnrobust.errors import Unfinished, UserError
 
 # Stages know the run directory, and how its files are written, by this one module.
@@ -54,7 +55,7 @@ def attack_file(name: str, epsilon: float) -> str:
     return f"{safe_name(name)}-{epsilon:g}.npz"
 
 
-class Run(Staged):
+class Run(Attacked):
     """One experiment with one seed on disk.
 
     Attributes:
@@ -222,70 +223,6 @@ class Run(Staged):
         if not train or not predict or not weights.is_file():
             return False
         return bool(predict["inputs"] != digest(weights, train["inputs"]))
-
-    def place_of(self, stage: str, label: str) -> str:
-        """The folder, below the run, of the `attack` or `explain` stage of one attack.
-
-        `<stage>/<label>`; but `<stage>` itself in runs made when there was one attack a run.
-        """
-        only = self.stamp("attack")
-        before = only and stamps.attack(only, self.path("attack", "stage.json")).name == label
-        return stage if before else f"{stage}/{label}"
-
-    def attacks(self) -> dict[str, config.Attack]:
-        """Settings of every finished attack by its label, sorted, as its own stamp tells them.
-
-        Raises:
-            UserError: A stamp is damaged.
-        """
-        found = {}
-        for place in (self.path("attack", "stage.json"), *self.root.glob("attack/*/stage.json")):
-            folder = place.parent
-            stamp = self.stamp(str(folder.relative_to(self.root)))
-            if stamp and stamp["finished"]:
-                setting = stamps.attack(stamp, place)
-                below = folder != self.path("attack")
-                found[folder.name if below else setting.name] = setting
-        return dict(sorted(found.items()))
-
-    def outdated(self) -> list[str]:
-        """Labels of the finished attacks that an earlier version of the attacks made, sorted.
-
-        Their robust accuracies may be too high.
-        """
-        places = {label: self.place_of("attack", label) for label in self.attacks()}
-        return [
-            label
-            for label, place in places.items()
-            if stamps.outdated(self.stamp(place) or {}, place)
-        ]
-
-    def attacked(self, label: str) -> Path:
-        """The folder of a finished attack.
-
-        Raises:
-            UserError: It has not finished; the finished ones are named.
-        """
-        known = self.attacks()
-        if label not in known:
-            others = f", or name one of these with --as: {', '.join(known)}" if known else ""
-            raise UserError(f"{self.root}: run 'attack' first; '{label}' has not finished{others}")
-        return self.path(self.place_of("attack", label))
-
-    def norm(self, label: str) -> str:
-        """The norm that an attack's epsilons are radii in: `linf`, `l2` or `l0`.
-
-        Raises:
-            UserError: Its stamp names no such norm.
-        """
-        place = self.place_of("attack", label)
-        # L-inf attacks were all there was before stamps said which.
-        norm = (self.stamp(place) or {}).get("norm", "linf")
-        if norm not in ("linf", "l2", "l0"):
-            raise UserError(
-                f"{self.path(place, 'stage.json')}: norm = {norm!r}: expected linf, l2 or l0"
-            )
-        return str(norm)
 
     def measured(self) -> str:
         """Digest of the stamps that the measurements depend on: predict and every attack there is.

@@ -15,7 +15,7 @@ from attnrobust import config, task
 from attnrobust.attacks.judging import judged
 from attnrobust.attacks.loader import sample_positions
 from attnrobust.console import progress
-from attnrobust.data import inputs
+from attnrobust.data import decoding, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
 from attnrobust.errors import UserError
@@ -174,7 +174,7 @@ def unattacked(
         logits = np.concatenate(
             [judged(replicas, images[i : i + size], size) for i in range(0, len(images), size)]
         )
-        masks = np.stack([inputs.decode_mask(mask, data.image_size) for _, _, mask in found])
+        masks = np.stack([decoding.mask(mask, data.image_size) for _, _, mask in found])
         runs.save_npz(
             path,
             id=ids,

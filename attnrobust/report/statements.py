@@ -9,7 +9,7 @@ import pandas as pd
 
 from attnrobust.report import papers
 from attnrobust.report.blocks import Table
-from attnrobust.report.comparison import Compared
+from attnrobust.report.compared import Compared
 from attnrobust.report.paper_kinds import Model, Paper, Said, Statements
 from attnrobust.report.results import (
     NOTHING,

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from attnrobust.measures.metrics import METRICS
-from attnrobust.report import attacks, comparison, statements, wording
+from attnrobust.report import attacks, compared, statements, wording
 from attnrobust.report.blocks import Asked, Note, Section, Table
 from attnrobust.report.results import (
     NOTHING,
@@ -48,7 +48,7 @@ def section(results: Sequence[Result], _: Asked) -> Section:
         *robust(results),
         *attack(results),
         models(results),
-        *statements.tables(results, comparison.read(results)),
+        *statements.tables(results, compared.read(results)),
     )
     return Section("tables", "Tables", (note, *made))
 

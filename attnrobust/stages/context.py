@@ -73,10 +73,10 @@ class Context:
 
     def verify(self) -> None:
         """Raise a UserError that names a damaged shard or record, if there is one."""
-        from attnrobust.data import inputs, records
+        from attnrobust.data import decoding, records
 
         records.verify(self.dataset())
-        inputs.check_decoding(self.dataset())
+        decoding.check(self.dataset())
 
     def trained(self, dataset: Dataset | None = None) -> Replicas:
         """The model under test, over all devices; built and traced once for all stages of a run.

@@ -13,20 +13,14 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from attnrobust.console import log_to
 from attnrobust.disk import provenance, runs, stamps
 from attnrobust.disk.runs import ORIGINS, Run
 from attnrobust.explanations import UNATTACKED
-from attnrobust.stages import surrogate
+from attnrobust.stages import origin, surrogate
 from attnrobust.stages.context import Context
 from attnrobust.stages.ready import ready
-
-if TYPE_CHECKING:
-    from tensorflow import keras
-
-    from attnrobust.data.records import Dataset
 
 log = logging.getLogger("attnrobust")
 
@@ -59,7 +53,7 @@ def train(context: Context) -> None:
             log.info("training on %s, %d in all", ", ".join(devices), spread.num_replicas_in_sync)
             model = fit.train(context.experiment, dataset, folder, spread)
             if chief:
-                _remember(context, dataset, model, devices)
+                origin.remember(context, dataset, model, devices)
     if chief:
         # Not before the stage is stamped: until then a kill would lose all epochs with it.
         shutil.rmtree(context.run.path("train", "state"), ignore_errors=True)
@@ -80,46 +74,9 @@ def adopt(context: Context) -> None:
             from attnrobust.training import strategy
 
             model, found = adoption.adopt(context, dataset.classes)
-            _remember(context, dataset, model, strategy.devices(), found)
+            origin.remember(context, dataset, model, strategy.devices(), found)
             # Last: it says that all the rest is there.
             runs.save_json(folder / "adopted.json", found)
-
-
-def _remember(
-    context: Context,
-    dataset: Dataset,
-    model: keras.Model,
-    devices: list[str],
-    adopted: dict[str, Any] | None = None,
-) -> None:
-    """Write `provenance.json`: where the model comes from, and what it learned."""
-    from attnrobust.models import build
-
-    start = (context.run.stamp(context.run.origin) or {}).get("started", "")
-    origin = provenance.provenance(dataset_hash=dataset.hash, devices=devices, started=start)
-    described = {
-        "name": dataset.name,
-        "task": context.experiment.data.task,
-        "classes": list(dataset.classes),
-        "size": dataset.size,
-        "splits": {
-            split: {key: value[key] for key in ("count", "class_counts")}
-            for split, value in dataset.splits.items()
-        },
-        "corrupted": dataset.corrupted,
-    }
-    parameters, attention = build.count_parameters(model)
-    runs.save_json(
-        context.run.path("provenance.json"),
-        {
-            **origin,
-            "dataset": described,
-            "parameters": parameters,
-            "attention_parameters": attention,
-            "input_scale": build.input_scale(model),
-            **({"adopted": adopted} if adopted else {}),
-        },
-    )
 
 
 def predict(context: Context) -> None:

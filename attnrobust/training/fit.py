@@ -22,8 +22,8 @@ from attnrobust.data import corrupting, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.training import batchnorm, dropout, losses, optimizers, phases
-from attnrobust.training.adversarial import Adversarial, one_step_alone
+from attnrobust.training import batchnorm, dropout, logs, losses, optimizers, phases
+from attnrobust.training.adversarial import Adversarial
 from attnrobust.training.balance import class_weights, synthetic
 from attnrobust.training.methods import row_of
 from attnrobust.training.state import State
@@ -114,9 +114,9 @@ def _train(
             state.wait = 0
         _write(folder, model, state, strategy, new=True)
         if writer:
-            _tensorboard(writer, row)
-            log.info("%s", _line(row, setting.epochs, best=improved))
-    _say_end(state, setting)
+            logs.tensorboard(writer, row)
+            log.info("%s", logs.line(row, setting.epochs, best=improved))
+    logs.end(state, setting)
     wait_for_all(strategy)
     model.load_weights(folder / "weights.h5")
     wait_for_all(strategy)
@@ -200,25 +200,6 @@ def _learn(
                 groups, f"the last {groups} layer groups learn"
             ),
         )
-
-
-def _say_end(state: State, setting: config.Training) -> None:
-    last = state.history[-1]
-    overfitted = last if state.collapsed else state.kept
-    if state.collapsed or one_step_alone(state.kept):
-        log.warning(
-            "catastrophic overfitting in epoch %d: validation accuracy %.3f under the single step "
-            "of training, %.3f under PGD; %s; try a smaller training.inner_epsilon, or "
-            "training.method=adversarial",
-            overfitted["epoch"],
-            overfitted["val_one_step_accuracy"],
-            overfitted["val_robust_accuracy"],
-            "stopped, the best weights from before are kept"
-            if state.collapsed
-            else "its weights are the best there are, and are kept",
-        )
-    elif state.wait >= setting.patience:
-        log.info("no better validation loss for %d epochs: stopped", setting.patience)
 
 
 def _write(
@@ -310,27 +291,3 @@ def _one_epoch(
     seconds = round(time.monotonic() - start, 2)
     measured = {key: value for key, value in found.items() if not own or key in model.recorded}
     return {"epoch": epoch + 1, **measured, "seconds": seconds}
-
-
-def _line(row: dict[str, Any], epochs: int, *, best: bool) -> str:
-    said = ("loss", "accuracy", "robust_accuracy", "kappa", "dice")
-    trained, judged = (
-        "  ".join(
-            f"{name.replace('_', ' ')} {row[before + name]:.3f}"
-            for name in said
-            if before + name in row
-        )
-        for before in ("", "val_")
-    )
-    return (
-        f"epoch {row['epoch']:>3}/{epochs}  {trained}  validation {judged}"
-        f"  {row['seconds']:.1f} s{'  best' if best else ''}"
-    )
-
-
-def _tensorboard(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:
-    with writer.as_default(step=row["epoch"]):
-        for key, value in row.items():
-            if key != "epoch":
-                tf.summary.scalar(key, value)
-    writer.flush()
