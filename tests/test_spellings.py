@@ -124,6 +124,8 @@ def test_a_patient_written_in_four_ways_is_in_one_split(reader: ModuleType, tmp_
         "7,0",
         "7,",
         "007,00",
+        "٧",
+        "７",
     ],
 )
 def test_a_whole_number_has_one_spelling(text: str) -> None:
@@ -141,10 +143,27 @@ def test_other_names_stay_as_they_are(text: str) -> None:
 def test_large_numbers_lose_no_digit() -> None:
     assert raw.whole_number("12345678901234567891") == "12345678901234567891"
     assert raw.whole_number("1.2345e+16") == "12345000000000000"
+    assert raw.whole_number("0" * 5000 + "2" * 5000) == "2" * 5000
 
 
 @pytest.mark.parametrize(
-    "spellings", [("P7", "p7"), ("HAM_0000118", "HAM_118"), ("ANON 91", "ANON91"), ("a.07", "A.07")]
+    "spellings",
+    [
+        ("P7", "p7"),
+        ("HAM_0000118", "HAM_118"),
+        ("ANON 91", "ANON91"),
+        ("a.07", "A.07"),
+        ("P7", "P-7"),
+        ("P_7", "P–7"),
+        ("7", "'7"),
+        ("7", '="7"'),
+        ("P7", "P7.0"),
+        ("P007.00", "p 7"),
+        ("1234", "1,234"),
+        ("1234", "1,234.0"),
+        ("1-07", "1/7"),
+        ("#7", "7"),
+    ],
 )
 def test_groups_that_differ_in_form_alone_are_taken_as_one_and_said(
     spellings: tuple[str, str], caplog: pytest.LogCaptureFixture
@@ -159,6 +178,15 @@ def test_groups_that_differ_in_form_alone_are_taken_as_one_and_said(
     assert kept[0].group == kept[1].group
     assert len({row.group for row in kept}) == 4
     assert f"written in several ways and taken as one each: {min(spellings)} = " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names", [("1-23", "12-3"), ("P1", "P10"), ("1.5", "15"), ("a1b2", "a12b"), ("+", "-")]
+)
+def test_groups_that_differ_in_more_than_form_stay_two(names: tuple[str, str]) -> None:
+    rows = [Row(f"i{n}", Path("x"), "nv", group, n) for n, group in enumerate(names)]
+    kept, _, _ = splits.merge_duplicates(rows, ["", ""])
+    assert [row.group for row in kept] == list(names)
 
 
 def test_a_file_named_for_another_patient_is_rejected(tmp_path: Path) -> None:

@@ -78,17 +78,20 @@ def whole_number(text: str) -> str:
     """A whole number in one spelling: `7` for 7, 7.0, 7,0, 007, +7 and 7e0; other text as it is.
 
     Spreadsheets and pandas write whole numbers as floats where a column has a gap, some with a
-    comma, and drop or add leading zeros.
+    comma, and drop or add leading zeros. Digits of other scripts become those of ASCII.
     """
     plain = unicodedata.normalize("NFKC", text)
-    # Signs that nobody sees, such as a zero width space, part no patient from himself.
-    plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf").strip()
+    if not plain.isascii():
+        # Signs that nobody sees, such as a zero width space, part no patient from himself.
+        plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
+        plain = "".join(str(unicodedata.decimal(sign, sign)) for sign in plain)
+    plain = plain.strip()
     comma = COMMA.fullmatch(plain)
     text = comma[1] if comma else plain
     if not WHOLE.fullmatch(text):
         return plain
     number = Decimal(text)
-    return str(int(number)) if number == number.to_integral_value() else plain
+    return f"{number.to_integral_value():f}" if number == number.to_integral_value() else plain
 
 
 def read_table(

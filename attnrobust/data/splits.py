@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def merge_duplicates(
     """Make sure that one picture, or one patient, cannot stand in two splits.
 
     Rows with the same file content get one common group; where their labels differ, all are
-    rejected. So do groups whose names differ in case, spaces or leading zeros alone (`P7`,
-    `p 007`): taking two patients for one is harmless, the reverse is not.
+    rejected. So do groups whose names differ in case, signs or leading zeros alone (`P7`,
+    `p-007`): taking two patients for one is harmless, the reverse is not.
 
     Returns:
         Rows, rejects, and how many rows share their content with another one.
@@ -125,8 +126,16 @@ def _joined(together: Iterable[Sequence[str]]) -> Callable[[str], str]:
 
 
 def spelling(group: str) -> str:
-    """What all spellings of a group have in common: case, spaces and leading zeros are gone."""
-    return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"\s+", "", group.casefold()))
+    """What all spellings of a group have in common: letters, and numbers without leading zeros.
+
+    Case and all signs (`P-7`, `'7`, `="7"`) are gone, but one between two numbers, which parts
+    them; so are the zeros behind a last point (`P7.0`) and the comma of thousands.
+    """
+    plain = re.sub(r"(?<=[0-9])[.,]0*$", "", group.casefold().rstrip("'\" "))
+    plain = re.sub(r"(?<=[0-9])[,'](?=[0-9]{3}(?![0-9]))", "", plain)
+    words = "".join(sign if unicodedata.category(sign)[0] in "LMN" else " " for sign in plain)
+    words = re.sub(r"(?<![0-9]) | (?![0-9])", "", " ".join(words.split()))
+    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", words) or group
 
 
 def _spellings(groups: Iterable[str]) -> list[list[str]]:
