@@ -138,6 +138,7 @@ def test_records_of_a_folder_of_subjects(made: records.Dataset):
         "slices": 6,
         "left_out": 4,
     }
+    assert made.sides == dict.fromkeys(described["volumes"], 13.0)
     assert [made.count(split) for split in ("train", "validation", "test")] == [18, 6, 6]
     found = inputs.labels(made, "test")
     assert set(np.unique(found)) == {0, 1, 2, 3}

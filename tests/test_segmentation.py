@@ -17,7 +17,7 @@ from attnrobust.data import inputs, records
 from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
-from attnrobust.stages import pipeline
+from attnrobust.stages import pipeline, prediction
 from attnrobust.stages.context import Context
 from attnrobust.training import balance, losses, ready, strategy
 
@@ -172,6 +172,20 @@ def test_predictions_are_class_maps(walked: tuple[Context, records.Dataset]):
         expected = task.predict(model(batch["image"]).numpy())
         assert (found["prediction"] == expected).mean() > 0.999
         np.testing.assert_array_equal(found["id"], batch["id"].numpy().astype(str))
+
+
+def test_predictions_know_the_size_of_a_pixel_where_records_do(
+    walked: tuple[Context, records.Dataset], tmp_path: Path
+):
+    context, drawn = walked
+    before = schemas.load_npz(context.run.path("predict", "clean.npz"), schemas.PREDICTED)
+    assert "pixel" not in before
+    sides = {group: 40.0 + place for place, group in enumerate(np.unique(before["group"]))}
+    every = dict.fromkeys((f"g{number}" for number in range(10)), 1.0)
+    known = dataclasses.replace(drawn, sides={**every, **sides})
+    prediction.predict(context.experiment, known, tmp_path, context.trained(drawn))
+    found = schemas.load_npz(tmp_path / "clean.npz", schemas.PREDICTED)
+    assert found["pixel"] == pytest.approx([sides[group] / 16 for group in found["group"]])
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import surface_distance
 from sklearn.metrics import jaccard_score
 
 from attnrobust import task
@@ -13,12 +14,15 @@ from attnrobust.measures import segmentation
 from attnrobust.measures.segmentation import SEGMENTATION_METRICS
 
 PIXELS = (1.0, 1.0)
+# DeepMind's package takes functions of SciPy by their former names.
+former_names = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 
 
 def measured(
-    name: str, found: np.ndarray, labels: np.ndarray, classes: int = 2, spacing=PIXELS
+    name: str, found: np.ndarray, labels: np.ndarray, classes: int = 2, side: float = 1.0
 ) -> np.ndarray:
-    return SEGMENTATION_METRICS[name].function(found, labels, classes, spacing)
+    sides = np.full(len(labels), side)
+    return SEGMENTATION_METRICS[name].function(found, labels, classes, sides)
 
 
 def squares(*corners: int, side: int = 4, size: int = 16) -> np.ndarray:
@@ -52,10 +56,61 @@ def test_outlines_of_a_shifted_square_by_hand():
 
 
 def test_distances_are_in_units_of_the_spacing():
+    """Two columns apart: 2 pixels are 0.5 mm of small ones, of which all lie within 1 mm."""
     found, labels = squares(6), squares(4)
-    assert measured("hd95", found, labels, spacing=(1.0, 0.25))[0, 1] == pytest.approx(0.5)
-    assert measured("surface_dice", found, labels, spacing=(1.0, 0.25))[0, 1] == 1
-    assert measured("hd95", found, labels, spacing=(3.0, 3.0))[0, 1] == pytest.approx(6)
+    one, _ = segmentation.distances(labels[0] == 1, found[0] == 1, (1.0, 0.25))
+    assert sorted(one) == [0] * 4 + [0.25] * 4 + [0.5] * 4
+    assert measured("hd95", found, labels, side=0.25)[0, 1] == pytest.approx(0.5)
+    assert measured("surface_dice", found, labels, side=0.25)[0, 1] == 1
+    assert measured("hd95", found, labels, side=3.0)[0, 1] == pytest.approx(6)
+    assert measured("surface_dice", found, labels, side=3.0)[0, 1] == pytest.approx(4 / 12)
+    missed = measured("hd95", squares(4) * 0, labels, side=3.0)[0, 1]
+    assert missed == pytest.approx(3 * math.hypot(16, 16))
+
+
+def test_each_image_has_pixels_of_its_own():
+    found, labels = squares(6, 6), squares(4, 4)
+    far = segmentation.hausdorff(found, labels, 2, np.array([0.5, 2.0]))
+    assert far[:, 1] == pytest.approx([1, 4])
+
+
+def test_pixels_are_in_mm_where_a_file_knows_it():
+    known = {"label": np.zeros((2, 4, 4)), "pixel": np.array([0.5, 2.0])}
+    assert segmentation.Pixels.of(known).unit == "mm"
+    assert segmentation.Pixels.of(known).sides.tolist() == [0.5, 2.0]
+    sides, unit = segmentation.Pixels.of({"label": known["label"]})
+    assert (sides.tolist(), unit) == ([1, 1], "px")
+    names = {unit: SEGMENTATION_METRICS["hd95"].named("hd95", unit) for unit in ("mm", "px")}
+    assert names == {"mm": "hd95_mm", "px": "hd95_px"}
+    assert SEGMENTATION_METRICS["dice"].named("dice", "mm") == "dice"
+
+
+@former_names
+@pytest.mark.parametrize("shift", [1, 2, 3])
+@pytest.mark.parametrize("side", [0.5, 1.0, 1.7])
+def test_squares_against_deepmind(shift: int, side: float):
+    """Straight sides, which its outlines between the pixels and ours on them move alike."""
+    labels, found = squares(3, side=6, size=24), squares(3 + shift, side=6, size=24)
+    theirs = surface_distance.compute_surface_distances(labels[0] == 1, found[0] == 1, [side] * 2)
+    far = surface_distance.compute_robust_hausdorff(theirs, 95)
+    assert measured("hd95", found, labels, side=side)[0, 1] == pytest.approx(far)
+    assert far == pytest.approx(shift * side)
+
+
+@former_names
+def test_blobs_against_deepmind():
+    """Theirs lie between the pixels: no distance differs by more than the diagonal of one."""
+    rng, side = np.random.default_rng(0), 1.3
+    y, x = np.mgrid[:40, :40]
+    for _ in range(20):
+        (a, b), (c, d) = rng.uniform(14, 26, (2, 2))
+        radii = rng.uniform(5, 10, 4)
+        one = ((y - a) / radii[0]) ** 2 + ((x - b) / radii[1]) ** 2 < 1
+        two = ((y - c) / radii[2]) ** 2 + ((x - d) / radii[3]) ** 2 < 1
+        theirs = surface_distance.compute_surface_distances(one, two, [side, side])
+        far = surface_distance.compute_robust_hausdorff(theirs, 95)
+        ours = measured("hd95", two[None].astype(int), one[None].astype(int), side=side)[0, 1]
+        assert ours == pytest.approx(far, abs=side * math.sqrt(2))
 
 
 def test_distances_in_a_volume():

@@ -22,12 +22,13 @@ from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.measures import segmentation
+from attnrobust.measures.segmentation import Pixels
 from attnrobust.models.replicas import Replicas
 from attnrobust.report import page, reading, sections
 from attnrobust.report.blocks import Asked, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.run import main
-from attnrobust.stages import evaluation
+from attnrobust.stages import evaluation, segmented
 from attnrobust.studies import transfer_matrix
 
 EPSILONS = (0.05, 0.2, 0.4)
@@ -195,10 +196,22 @@ def test_measurements(run):
             task.score_in(states(run, name)[epsilon]) for name in ("pixel_pgd", "dag_background")
         ]
         assert worst == pytest.approx(np.min(every, axis=0).mean())
-    each = segmentation.dice(clean["prediction"], clean["label"], 3, (1, 1))
+    each = segmentation.dice(clean["prediction"], clean["label"], 3, np.ones(1))
     assert value("clean", "", "", "dice[disc]") == pytest.approx(np.nanmean(each[:, 1]))
     assert value("clean", "", "", "dice_volume") > 0.9
     assert set(table["interval"]) <= {"", "bootstrap", "group_bootstrap"}
+
+
+def test_distances_are_in_mm_where_the_records_know_it(run):
+    found, told = states(run, "pixel_pgd")[EPSILONS[1]], {}
+    for known in (found, {**found, "pixel": np.full(len(found["id"]), 2.5)}):
+        images = segmented.Images(("ground", "disc", "square"), found["group"], Pixels.of(known))
+        told |= {name: each.value for name, each, _ in segmented.measured(known, images)}
+    for end in ("", "_q75", "_worst", "[disc]"):
+        assert told[f"hd95_mm{end}"] == pytest.approx(2.5 * told[f"hd95_px{end}"])
+    assert told["hd95_px"] > 0
+    assert {"hd95", "dice_mm", "dice_px"}.isdisjoint(told)
+    assert told["surface_dice_mm"] < told["surface_dice_px"], "1 mm is less than a pixel of 2.5"
 
 
 def test_checks(run, dataset, tmp_path):
@@ -281,6 +294,8 @@ def test_page(run, tmp_path):
     blocks = list(made[0].blocks)
     tables = {block.name: block for block in blocks if isinstance(block, Table)}
     rows = tables["segmentation"].rows
+    heads = [head for head in tables["segmentation"].columns if "distance" in head]
+    assert heads == ["95 % Hausdorff distance (px)"], "these records know no mm"
     assert [row[1].split(",")[0] for row in rows] == [
         "no attack",
         *["dag_background"] * 3,

@@ -7,6 +7,7 @@ again in other ways, at the epsilon of the sweep where most is left to decide.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Mapping
@@ -172,6 +173,10 @@ class Row:
     find: Callable[[Any], Finding]
     title: str
     meaning: str
+
+    def of(self, find: Callable[[Any], Finding], **words: str) -> Row:
+        """The same check of another task: its own function, and the words that differ."""
+        return dataclasses.replace(self, find=find, **words)
 
 
 CHECKS: dict[str, Row] = {

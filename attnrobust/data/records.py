@@ -54,6 +54,7 @@ class Dataset:
         filter: Row of FILTERS that was put on the images before they were stored.
         kind: What a label is: row of task.TASKS. Of images to be segmented, `class_counts` says
             how many show each class.
+        sides: Of images to be segmented, by group, a stored one's side in mm; empty: not known.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Dataset:
     corrupted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     filter: str = "none"
     kind: str = "classify"
+    sides: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
@@ -146,6 +148,7 @@ def load(root: Path) -> Dataset:
         corrupted=described.get("corrupted", {}),
         filter=described.get("filter", "none"),
         kind=KINDS[described.get("task", "classification")],
+        sides={group: each["side"] for group, each in described.get("volumes", {}).items()},
     )
 
 

@@ -1,8 +1,9 @@
 """Measures of segmented images. NumPy and SciPy alone.
 
 A row of SEGMENTATION_METRICS takes predicted and true class maps (N, H, W), the number K of classes
-and the size of a pixel, and gives a number for each image and class (N, K). An image's number is
-the mean over its structures, the classes above 0; where it has none, that of the background.
+and the side of a pixel of each image (N,), and gives a number for each image and class (N, K). An
+image's number is the mean over its structures, the classes above 0; where it has none, that of the
+background.
 
 A class that an image does not have (no pixel of the label) is left out: NaN. A class that it has
 and that is not found at all has a Dice of 0 and the greatest distance there is, the diagonal of the
@@ -12,8 +13,9 @@ Dice of 0, and only one that neither has is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, stats
@@ -23,7 +25,9 @@ from attnrobust.measures.metrics import Measured
 from attnrobust.task import overlap
 
 Spacing = Sequence[float]
-# Distance that still counts as found, in units of the spacing (pixels where it is 1).
+# Units of lengths: mm where the size of a pixel is known, else pixels.
+MM, PX = "mm", "px"
+# Distance that still counts as found, 1 mm or 1 pixel.
 TOLERANCE = 1.0
 PERCENTILE = 95
 QUANTILES = (0.05, 0.25, 0.5, 0.75)
@@ -32,28 +36,54 @@ WORST = 0.05
 SIZES = ("small", "medium", "large")
 
 
+class Pixels(NamedTuple):
+    """How large the pixels of images are.
+
+    Attributes:
+        sides: Of each image (N,); pixels are square.
+        unit: MM or PX.
+    """
+
+    sides: np.ndarray
+    unit: str
+
+    @classmethod
+    def of(cls, found: Mapping[str, np.ndarray]) -> Pixels:
+        """Those of a file of predictions: its `pixel`, or 1 pixel each where it knows none."""
+        if "pixel" in found:
+            return cls(found["pixel"], MM)
+        return cls(np.ones(len(found["label"])), PX)
+
+
 @dataclass(frozen=True)
 class Row:
     """A measure of the table.
 
     Attributes:
-        function: (found, labels, number of classes, spacing) to numbers (N, K), NaN: left out.
+        function: (found, labels, number of classes, sides of pixels) to numbers (N, K), NaN: left
+            out.
         title: What it is called on a page.
         higher: Whether more is better.
+        length: Whether it depends on the unit of lengths, which then ends its name.
     """
 
-    function: Callable[[np.ndarray, np.ndarray, int, Spacing], np.ndarray]
+    function: Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
     title: str
     higher: bool = True
+    length: bool = False
+
+    def named(self, name: str, unit: str) -> str:
+        """What it is called in files: `hd95_mm`; `dice`, whatever the unit."""
+        return f"{name}_{unit}" if self.length else name
 
 
-def dice(found: np.ndarray, labels: np.ndarray, classes: int, spacing: Spacing) -> np.ndarray:
+def dice(found: np.ndarray, labels: np.ndarray, classes: int, sides: np.ndarray) -> np.ndarray:
     """2 |A and B| / (|A| + |B|) for the classes that the label has (N, K)."""
     return overlap.dice_by_class(found, labels, classes)
 
 
 def dice_strict(
-    found: np.ndarray, labels: np.ndarray, classes: int, spacing: Spacing
+    found: np.ndarray, labels: np.ndarray, classes: int, sides: np.ndarray
 ) -> np.ndarray:
     """Dice in which a class that is found where the label has none counts as 0 (N, K)."""
     made = overlap.dice_by_class(found, labels, classes)
@@ -63,22 +93,22 @@ def dice_strict(
     return made
 
 
-def iou(found: np.ndarray, labels: np.ndarray, classes: int, spacing: Spacing) -> np.ndarray:
+def iou(found: np.ndarray, labels: np.ndarray, classes: int, sides: np.ndarray) -> np.ndarray:
     """|A and B| / |A or B| (N, K), which is Dice / (2 - Dice)."""
     made = overlap.dice_by_class(found, labels, classes)
     return made / (2 - made)
 
 
 def surface_dice(
-    found: np.ndarray, labels: np.ndarray, classes: int, spacing: Spacing
+    found: np.ndarray, labels: np.ndarray, classes: int, sides: np.ndarray
 ) -> np.ndarray:
-    """Share of both outlines that lie within TOLERANCE of the other (Nikolov et al. 2021)."""
-    return _of_outlines(found, labels, classes, spacing, _near)
+    """Share of both outlines that lie within 1 mm or pixel of the other (Nikolov et al. 2021)."""
+    return _of_outlines(found, labels, classes, sides, _near)
 
 
-def hausdorff(found: np.ndarray, labels: np.ndarray, classes: int, spacing: Spacing) -> np.ndarray:
+def hausdorff(found: np.ndarray, labels: np.ndarray, classes: int, sides: np.ndarray) -> np.ndarray:
     """95th percentile of the distances between outlines, the larger of both ways (N, K)."""
-    return _of_outlines(found, labels, classes, spacing, _far)
+    return _of_outlines(found, labels, classes, sides, _far)
 
 
 def distances(one: np.ndarray, other: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, ...]:
@@ -108,17 +138,18 @@ def _of_outlines(
     found: np.ndarray,
     labels: np.ndarray,
     classes: int,
-    spacing: Spacing,
+    sides: np.ndarray,
     measure: Callable[[tuple[np.ndarray, ...], float], float],
 ) -> np.ndarray:
     """A measure of distances between outlines (N, K); of none where the class is not found."""
     made = np.full((len(labels), classes), np.nan)
-    longest = float(np.linalg.norm(np.multiply(labels.shape[1:], spacing)))
+    diagonals = float(np.linalg.norm(labels.shape[1:])) * sides
     for place, (one, true) in enumerate(zip(found, labels, strict=True)):
+        spacing = (sides[place], sides[place])
         for class_ in np.unique(true):
             mine = one == class_
             ways = distances(mine, true == class_, spacing) if mine.any() else ()
-            made[place, class_] = measure(ways, longest)
+            made[place, class_] = measure(ways, diagonals[place])
     return made
 
 
@@ -155,7 +186,7 @@ def summary(
     (at least one image), and the mean of each class over the images that have it.
 
     Args:
-        name: Of the metric.
+        name: Of the metric, with its unit.
         row: Of SEGMENTATION_METRICS.
         each: What it gives, (N, K).
         names: Of the classes.
@@ -216,6 +247,6 @@ SEGMENTATION_METRICS: dict[str, Row] = {
     "dice": Row(dice, "Dice"),
     "dice_strict": Row(dice_strict, "Dice with false alarms"),
     "iou": Row(iou, "IoU"),
-    "surface_dice": Row(surface_dice, "Surface Dice"),
-    "hd95": Row(hausdorff, "95 % Hausdorff distance", higher=False),
+    "surface_dice": Row(surface_dice, "Surface Dice", length=True),
+    "hd95": Row(hausdorff, "95 % Hausdorff distance", higher=False, length=True),
 }

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from attnrobust import task
 from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import safe_name
-from attnrobust.measures.segmentation import SEGMENTATION_METRICS, SIZES
+from attnrobust.measures.segmentation import MM, PX, SEGMENTATION_METRICS, SIZES
 from attnrobust.report import robustness
 from attnrobust.report.blocks import Asked, Block, Section, Table
 from attnrobust.report.figures import INK, colours
@@ -22,7 +22,8 @@ from attnrobust.report.results import NOTHING, Estimate, Result, key, number, of
 WORDS = (
     "Dice is the mean over the structures of each image, and then over images, with a 95 % "
     "bootstrap interval by subject; a structure that an image does not have is left out. Under an "
-    "attack the worse of the image with and without it counts. Distances are in pixels."
+    "attack the worse of the image with and without it counts. Distances are in pixels of the "
+    "model’s images (px) where the records do not know their size in mm."
 )
 # The first metric in more than one way, then all others.
 FIRST = next(iter(SEGMENTATION_METRICS))
@@ -31,7 +32,12 @@ COLUMNS = {
     f"{FIRST}_q05": "5 % quantile",
     f"{FIRST}_worst": "Worst 5 %",
     f"{FIRST}_volume": "By subject",
-    **{name: row.title for name, row in SEGMENTATION_METRICS.items() if name != FIRST},
+    **{
+        row.named(name, unit): f"{row.title} ({unit})" if row.length else row.title
+        for name, row in SEGMENTATION_METRICS.items()
+        for unit in (MM, PX)
+        if name != FIRST
+    },
 }
 SHOWN = 4
 
@@ -64,26 +70,27 @@ def _blocks(results: Sequence[Result]) -> Iterator[Block]:
 def conditions(results: Sequence[Result]) -> Table:
     """Every condition of every run."""
     rows, records = [], []
+    columns = [metric for metric in COLUMNS if any(metric in each.clean for each in results)]
     for result in once(results):
-        cells = [str(result.clean.get(metric, NOTHING)) for metric in COLUMNS]
+        cells = [str(result.clean.get(metric, NOTHING)) for metric in columns]
         rows.append((result.name, "no attack", *cells))
         records += _records(result, "clean", "", result.clean)
         for name, found in result.corrupted.items():
             for level in sorted({level for _, level in found if level}):
                 mine = {metric: value for (metric, at), value in found.items() if at == level}
-                cells = [str(mine.get(metric, NOTHING)) for metric in COLUMNS]
+                cells = [str(mine.get(metric, NOTHING)) for metric in columns]
                 rows.append((result.name, f"{name}, severity {level}", *cells))
                 records += _records(result, name, level, mine)
     for result in results:
         for epsilon in result.epsilons:
             mine = {m: v for (m, at), v in result.attacked.items() if at == key(epsilon)}
-            cells = [str(mine.get(metric, NOTHING)) for metric in COLUMNS]
+            cells = [str(mine.get(metric, NOTHING)) for metric in columns]
             rows.append((result.name, f"{result.named}, ε {_radius(result, epsilon)}", *cells))
             records += _records(result, result.named, key(epsilon), mine)
     return Table(
         name="segmentation",
         caption="Segmentation without and with attacks, on the test split.",
-        columns=("Model", "Condition", *COLUMNS.values()),
+        columns=("Model", "Condition", *(COLUMNS[metric] for metric in columns)),
         rows=tuple(rows),
         frame=pd.DataFrame(records),
     )

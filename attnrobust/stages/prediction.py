@@ -39,7 +39,8 @@ def predict(
 
     Each holds id (N,), group (N,), label (N,), logits (N, K) float32, in record order, and of class
     maps label and prediction (N, H, W), whole numbers, in their place; the group is the patient or
-    lesion, or the id where records know none. All are of the test split but
+    lesion, or the id where records know none; pixel (N,) is the side of a pixel in mm, where
+    records know it. All are of the test split but
     `validation.npz`, on which a temperature is fitted; a data set without a validation split has
     none. Chance in a corruption hangs on image, name and severity alone, so that all models see the
     same. Files that are there already are kept.
@@ -94,4 +95,8 @@ def _said(
             label = batch["label"].numpy()
             rows["label"].append(task.kept_labels(label))
             bar.update(len(ids))
-    return {key: np.concatenate(parts) for key, parts in rows.items()}
+    found = {key: np.concatenate(parts) for key, parts in rows.items()}
+    if dataset.sides.keys() >= set(found["group"]):
+        sides = np.array([dataset.sides[group] for group in found["group"]])
+        found["pixel"] = sides / data.image_size
+    return found

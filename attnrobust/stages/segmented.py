@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +12,28 @@ from attnrobust.disk import conditions
 from attnrobust.disk.runs import Run
 from attnrobust.measures import metrics, segmentation
 from attnrobust.measures.metrics import Measured
-from attnrobust.measures.segmentation import SEGMENTATION_METRICS
+from attnrobust.measures.segmentation import SEGMENTATION_METRICS, Pixels
+from attnrobust.task import overlap
 
 Arrays = dict[str, np.ndarray]
 # Metric, what was measured, over how many images.
 Measurement = tuple[str, Measured, int]
 # Condition, name, level, measurement: the columns of `measurements.csv` that differ by row.
 Told = tuple[str, str, Any, Measurement]
-# Distances are in pixels of the images that the model sees.
-PIXELS = (1.0, 1.0)
+
+
+class Images(NamedTuple):
+    """What all conditions share.
+
+    Attributes:
+        classes: Their names.
+        groups: Subjects (N,), where the file tells.
+        pixels: How large they are.
+    """
+
+    classes: Sequence[str]
+    groups: np.ndarray | None
+    pixels: Pixels
 
 
 def measurements(run: Run, clean: Arrays, classes: Sequence[str]) -> Iterator[Told]:
@@ -32,63 +45,60 @@ def measurements(run: Run, clean: Arrays, classes: Sequence[str]) -> Iterator[To
     of the image with and without it counts, by Dice, since the image itself lies in every ball.
     `dice_drop` is what a condition takes off the Dice of the same images, also for the third of the
     structures that are smallest, and `size_drop_rank` Spearman's correlation of a structure's
-    pixels with its drop. `mean_dice`, without a level, is the mean over all levels.
+    pixels with its drop. `mean_dice`, without a level, is the mean over all levels. The name of a
+    metric of lengths ends in its unit, `mm` where the size of a pixel is known, else `px`.
     """
     groups = clean.get("group")
-    for measurement in measured(clean, classes, groups):
+    images = Images(classes, groups, Pixels.of(clean))
+    for measurement in measured(clean, images):
         yield "clean", "", "", measurement
     levels: dict[str, list[np.ndarray]] = {}
     for name, severity, corrupted in conditions.corrupted(run, clean):
-        for measurement in harmed(clean, corrupted, classes, groups):
+        for measurement in harmed(clean, corrupted, images):
             yield "corruption", name, severity, measurement
         levels.setdefault(name, []).append(task.score_in(corrupted))
     for name, each in levels.items():
         yield "corruption", name, "", _mean(each, groups)
-    yield from _attacks(run, clean, classes, groups)
+    yield from _attacks(run, clean, images)
 
 
-def _attacks(
-    run: Run, clean: Arrays, classes: Sequence[str], groups: np.ndarray | None
-) -> Iterator[Told]:
+def _attacks(run: Run, clean: Arrays, images: Images) -> Iterator[Told]:
     for label, attack in run.attacks().items():
         norm, scores = run.norm(label), []
         for epsilon in (0.0, *attack.epsilons):
             found = conditions.attacked(run, label, epsilon, clean)
             worst = conditions.worst(clean, [found], norm)
-            for measurement in harmed(clean, worst, classes, groups):
+            for measurement in harmed(clean, worst, images):
                 yield "attack", label, epsilon, measurement
             for measurement in _sizes(found, norm):
                 yield "attack", label, epsilon, measurement
             scores.append(task.score_in(worst))
-        yield "attack", label, "", _mean(scores[1:], groups)
+        yield "attack", label, "", _mean(scores[1:], images.groups)
     for (norm, _), (epsilon, labels) in conditions.shared(run).items():
         several = [conditions.attacked(run, label, epsilon, clean) for label in labels]
         worst = conditions.worst(clean, several, norm)
-        for measurement in harmed(clean, worst, classes, groups):
+        for measurement in harmed(clean, worst, images):
             yield "worst_case", norm, epsilon, measurement
 
 
-def measured(
-    found: Arrays, classes: Sequence[str], groups: np.ndarray | None
-) -> Iterator[Measurement]:
+def measured(found: Arrays, images: Images) -> Iterator[Measurement]:
     """Every metric of one condition."""
     prediction, labels = found["prediction"], found["label"]
+    classes, groups, (sides, unit) = images
     for name, row in SEGMENTATION_METRICS.items():
-        each = row.function(prediction, labels, len(classes), PIXELS)
-        yield from segmentation.summary(name, row, each, classes, groups)
+        each = row.function(prediction, labels, len(classes), sides)
+        yield from segmentation.summary(row.named(name, unit), row, each, classes, groups)
     if groups is not None and len(np.unique(groups)) < len(groups):
         volumes = segmentation.of_volumes(prediction, labels, len(classes), groups)
         yield "dice_volume", metrics.mean(volumes), len(volumes)
 
 
-def harmed(
-    clean: Arrays, found: Arrays, classes: Sequence[str], groups: np.ndarray | None
-) -> Iterator[Measurement]:
+def harmed(clean: Arrays, found: Arrays, images: Images) -> Iterator[Measurement]:
     """Every metric of a condition, and what it takes off the Dice of the same images."""
-    yield from measured(found, classes, groups)
-    labels = clean["label"]
+    yield from measured(found, images)
+    labels, groups = clean["label"], images.groups
     before, after = (
-        segmentation.dice(each["prediction"], labels, len(classes), PIXELS)
+        overlap.dice_by_class(each["prediction"], labels, len(images.classes))
         for each in (clean, found)
     )
     drop = segmentation.of_images(before) - segmentation.of_images(after)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,10 +22,66 @@ from attnrobust.stages.context import Context, records_of
 from attnrobust.studies import blackbox_tables as tables
 from attnrobust.studies.transfer import ALIKE, named
 
+if TYPE_CHECKING:
+    from attnrobust.data.records import Dataset
+
 log = logging.getLogger("attnrobust")
 
 # Images in the figure of examples.
 SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a paper's tables ask of runs.
+
+    Attributes:
+        name: Of the paper's file.
+        paper: What stands in it.
+        theirs: Its tables of models of this task.
+        chosen: The runs, by the name of their model.
+        contexts: Likewise.
+        dataset: Records of the first run, whose classes all share.
+        attacks: Of the paper, each as it is found, by the paper's word.
+        seed: Of attacks and noise.
+        limit: At most so many images.
+    """
+
+    name: str
+    paper: Paper
+    theirs: Transfer
+    chosen: Mapping[str, Run]
+    contexts: Mapping[str, Context]
+    dataset: Dataset
+    attacks: Mapping[str, config.Attack]
+    seed: int
+    limit: int | None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the models."""
+        return list(self.chosen)
+
+    @property
+    def heads(self) -> list[str]:
+        """Of the attacks, as the paper calls them."""
+        return list(self.attacks)
+
+    @property
+    def kind(self) -> str:
+        """The row of task.TASKS that all models are of."""
+        return self.dataset.kind
+
+    def used(self) -> dict[str, object]:
+        """What the results depend on."""
+        return {
+            "attacks": {head: dataclasses.asdict(each) for head, each in self.attacks.items()},
+            "paper": self.name,
+            "seed": self.seed,
+            "limit": self.limit,
+            "version": stamps.version("attack"),
+            "models": {name: each.weights_digest() for name, each in self.contexts.items()},
+        }
 
 
 def blackbox(
@@ -46,6 +104,26 @@ def blackbox(
         UserError: No such paper, fewer than two runs, runs that do not go together, an attack that
             cannot be taken as it is found, results of other settings or other files in `out`.
     """
+    asked = _asked(chosen, records, settings, paper)
+    folders.claim(out, "transfer", asked.used(), inputs=[run.root for run in chosen])
+    number = _craft(asked, out)
+    made = _tables(asked, out)
+    for name, table in made.items():
+        with runs.atomic(out / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    heads = _heads(asked.chosen, asked.theirs)
+    text = tables.page(made, heads, asked.paper.short, asked.theirs.note, count=number)
+    runs.save_text(out / "tables.md", text)
+    log.info("%s\ntransfer: %s, %s", text, out / "tables.md", out / "measured.csv")
+    return made["measured"]
+
+
+def _asked(chosen: Sequence[Run], records: Path, settings: Sequence[str], paper: str) -> Asked:
+    """Everything that can be known before a model is loaded.
+
+    Raises:
+        UserError: As `blackbox`.
+    """
     from attnrobust.attacks import blackbox as crafting
     from attnrobust.attacks import checks, similarity
 
@@ -54,69 +132,77 @@ def blackbox(
     found = config.lookup("paper with transfer tables", known, paper)
     names = named(chosen)
     contexts = [Context(run, records_of(records, run.experiment.data)) for run in chosen]
-    dataset = contexts[0].dataset()
-    kind, theirs = dataset.kind, _theirs(found, chosen, dataset.kind)
+    dataset, first = contexts[0].dataset(), chosen[0].experiment
+    theirs = _theirs(found, chosen, dataset.kind)
     attacks = {
-        head: crafting.as_found(_attack(chosen[0].experiment, words, settings))
+        head: crafting.as_found(config.with_settings(first, [*words, *settings]).attack)
         for head, words in theirs.attacks.items()
     }
     for attack in attacks.values():
-        checks.ready(attack, dataset.classes, kind)
+        checks.ready(attack, dataset.classes, dataset.kind)
     for run in chosen:
         similarity.require(run.experiment.data.image_size)
-    asked = config.with_settings(chosen[0].experiment, settings)
-    seed, limit = asked.seed, asked.data.limit
-    used = {
-        "attacks": {head: dataclasses.asdict(each) for head, each in attacks.items()},
-        "paper": paper,
-        "seed": seed,
-        "limit": limit,
-        "version": stamps.version("attack"),
-        "models": {
-            name: context.weights_digest() for name, context in zip(names, contexts, strict=True)
-        },
-    }
-    folders.claim(out, "transfer", used, inputs=[run.root for run in chosen])
-    judges = crafting.Judges(
-        {name: context.trained(dataset) for name, context in zip(names, contexts, strict=True)},
-        {
-            name: dataclasses.replace(run.experiment.data, limit=limit)
-            for name, run in zip(names, chosen, strict=True)
-        },
+    asked = config.with_settings(first, settings)
+    return Asked(
+        paper,
+        found,
+        theirs,
+        dict(zip(names, chosen, strict=True)),
+        dict(zip(names, contexts, strict=True)),
         dataset,
-        next(iter(attacks.values())).batch_size,
+        attacks,
+        asked.seed,
+        asked.data.limit,
+    )
+
+
+def _craft(asked: Asked, out: Path) -> int:
+    """Attack every model and ask all of them, unless the files are there; the number of images."""
+    from attnrobust.attacks import blackbox as crafting
+    from attnrobust.attacks import similarity
+
+    judges = crafting.Judges(
+        {name: context.trained(asked.dataset) for name, context in asked.contexts.items()},
+        {
+            name: dataclasses.replace(run.experiment.data, limit=asked.limit)
+            for name, run in asked.chosen.items()
+        },
+        asked.dataset,
+        next(iter(asked.attacks.values())).batch_size,
     )
     crafting.clean(judges, out / "clean.npz")
-    clean = schemas.load_npz(out / "clean.npz", schemas.judged(names, kind))
-    noise = similarity.NOISES[theirs.noise]
-    for name in names:
-        samples = _samples(clean, name, kind)
-        for head, attack in attacks.items():
+    clean = schemas.load_npz(out / "clean.npz", schemas.judged(asked.names, asked.kind))
+    noise = similarity.NOISES[asked.theirs.noise]
+    for name in asked.names:
+        samples = _samples(clean, name, asked.kind)
+        for head, attack in asked.attacks.items():
             place = tables.file_of(out, name, head)
             crafting.craft(
-                name, head, attack, judges, place, seed=seed, samples=samples, noise=noise
+                name, head, attack, judges, place, seed=asked.seed, samples=samples, noise=noise
             )
-    heads = _heads(dict(zip(names, chosen, strict=True)), theirs)
-    measured = tables.measure(out, names, list(attacks), kind)
-    readings = {head: crafting.reading(attack) for head, attack in attacks.items()}
-    similar = tables.likeness(out, names, readings, kind)
+    return len(clean["label"])
+
+
+def _tables(asked: Asked, out: Path) -> dict[str, pd.DataFrame]:
+    """All tables by name, from the files in `out`; the figures are drawn."""
+    from attnrobust.attacks import blackbox as crafting
+
+    names, attacks, theirs = asked.names, asked.heads, asked.theirs
+    heads = _heads(asked.chosen, theirs)
+    measured = tables.measure(out, names, attacks, asked.kind)
+    readings = {head: crafting.reading(attack) for head, attack in asked.attacks.items()}
+    similar = tables.likeness(out, names, readings, asked.kind)
     made = {
+        "measured": measured,
         "table-1": tables.table_1(measured, heads, theirs),
-        "table-2": tables.table_2(measured, heads, list(attacks), theirs),
+        "table-2": tables.table_2(measured, heads, attacks, theirs),
         "likeness": similar.assign(source=similar["source"].map(heads)),
     }
-    if task.TASKS[kind].graded:
-        _draw_maps(out, names, list(attacks), kind)
-    else:
-        drawn = _draw(out, heads, list(attacks), classes=dataset.classes, seed=seed)
-        made["embedding"] = drawn
-    for name, table in {"measured": measured, **made}.items():
-        with runs.atomic(out / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
-    text = _page(made, heads, found.short, theirs.note, count=len(clean["label"]))
-    runs.save_text(out / "tables.md", text)
-    log.info("%s\ntransfer: %s, %s", text, out / "tables.md", out / "measured.csv")
-    return measured
+    if task.TASKS[asked.kind].graded:
+        _draw_maps(out, names, attacks, asked.kind)
+        return made
+    drawn = _draw(out, heads, attacks, classes=asked.dataset.classes, seed=asked.seed)
+    return {**made, "embedding": drawn}
 
 
 def _theirs(found: Paper, chosen: Sequence[Run], kind: str) -> Transfer:
@@ -131,12 +217,6 @@ def _theirs(found: Paper, chosen: Sequence[Run], kind: str) -> Transfer:
     if kind == "segment":
         named(chosen, alike=(*ALIKE, "image_size"))
     return theirs
-
-
-def _attack(
-    experiment: config.Experiment, words: Sequence[str], settings: Sequence[str]
-) -> config.Attack:
-    return config.with_settings(experiment, [*words, *settings]).attack
 
 
 def _heads(chosen: Mapping[str, Run], paper: Transfer) -> dict[str, str]:
@@ -210,49 +290,3 @@ def _draw_maps(out: Path, names: Sequence[str], attacks: Sequence[str], kind: st
             for attack in attacks
         }
         figures.maps(clean, found, name, out / f"maps-{runs.safe_name(name)}.png")
-
-
-def _page(
-    made: Mapping[str, pd.DataFrame],
-    heads: Mapping[str, str],
-    short: str,
-    note: str,
-    *,
-    count: int,
-) -> str:
-    """The tables as one Markdown page."""
-    moved = ""
-    if "embedding" in made:
-        moved = f"""
-## How far embeddings are moved
-
-Median, as a share of the median distance between images of two classes.
-
-{tables.markdown(made["embedding"])}
-"""
-    models = "\n".join(f"- {head}: {name}" for name, head in heads.items())
-    return f"""# Adversarials of each model, judged by all: as in {short}
-
-{count:,} test images. Rows marked “paper” are not ours. {note}
-
-{models}
-
-## Table 1: clean, noisy and adversarial images
-
-`noise` is the mean over a noisy twin of every adversarial, of the same SSIM; `drop` is in points;
-`others` is the average without the attacks on the model itself.
-
-{tables.markdown(made["table-1"])}
-
-## Table 2: each model (rows) under each attack made on each model (columns)
-
-{tables.markdown(made["table-2"])}
-
-## How visible the adversarials are
-
-The share of images that were changed, and of these: SSIM as median, 5 % and 95 %; `noise_apart`,
-how far a noisy twin's is from it at most; sizes as medians, in [0, 1] pixel scale. An attack that
-is read “as found” stops at the border of its own model, and leaves alone what is wrong already.
-
-{tables.markdown(made["likeness"])}
-{moved}"""

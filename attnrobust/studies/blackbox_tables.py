@@ -208,3 +208,57 @@ def markdown(table: pd.DataFrame) -> str:
     lines = [list(table.columns), ["---"] * len(table.columns)]
     lines += [[said(*cell) for cell in row.items()] for row in table.to_dict("records")]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def page(
+    made: Mapping[str, pd.DataFrame],
+    heads: Mapping[str, str],
+    short: str,
+    note: str,
+    *,
+    count: int,
+) -> str:
+    """The tables as one Markdown page.
+
+    Args:
+        made: By name, as they are written.
+        heads: What each model is called.
+        short: The paper's name.
+        note: What is to be known of its numbers.
+        count: Images.
+    """
+    moved = ""
+    if "embedding" in made:
+        moved = f"""
+## How far embeddings are moved
+
+Median, as a share of the median distance between images of two classes.
+
+{markdown(made["embedding"])}
+"""
+    models = "\n".join(f"- {head}: {name}" for name, head in heads.items())
+    return f"""# Adversarials of each model, judged by all: as in {short}
+
+{count:,} test images. Rows marked “paper” are not ours. {note}
+
+{models}
+
+## Table 1: clean, noisy and adversarial images
+
+`noise` is the mean over a noisy twin of every adversarial, of the same SSIM; `drop` is in points;
+`others` is the average without the attacks on the model itself.
+
+{markdown(made["table-1"])}
+
+## Table 2: each model (rows) under each attack made on each model (columns)
+
+{markdown(made["table-2"])}
+
+## How visible the adversarials are
+
+The share of images that were changed, and of these: SSIM as median, 5 % and 95 %; `noise_apart`,
+how far a noisy twin's is from it at most; sizes as medians, in [0, 1] pixel scale. An attack that
+is read “as found” stops at the border of its own model, and leaves alone what is wrong already.
+
+{markdown(made["likeness"])}
+{moved}"""

@@ -15,7 +15,7 @@ from attnrobust.attacks import checks, methods
 from attnrobust.attacks.checks import TOLERANCE
 from attnrobust.attacks.comparisons import Finding
 from attnrobust.attacks.losses import NONE_IS_ZERO
-from attnrobust.attacks.sanity import Row, bounds, unchanged, vanishing
+from attnrobust.attacks.sanity import CHECKS, Row, bounds, unchanged, vanishing
 from attnrobust.attacks.segmentation import losses
 from attnrobust.attacks.segmentation.methods import in_role
 from attnrobust.attacks.segmentation.subject import Subject
@@ -162,72 +162,32 @@ def _against(subject: Subject, other: np.ndarray, what: str) -> Finding:
     return extra <= subject.slack, said
 
 
+# Of a check that classification has as well the words stand there, but for what differs.
 SEGMENTATION_CHECKS: dict[str, Row] = {
-    "bounds": Row(
-        bounds,
-        "Every adversarial is inside its ball and box",
-        "The attack was allowed more than ε, so the Dice it left is too low.",
+    "bounds": CHECKS["bounds"].of(
+        bounds, meaning="The attack was allowed more than ε, so the Dice it left is too low."
     ),
-    "clean_agrees": Row(
-        clean_agrees,
-        "Clean maps are the same before and after",
-        "The model or the images are not those the sweep attacked.",
+    "clean_agrees": CHECKS["clean_agrees"].of(
+        clean_agrees, title="Clean maps are the same before and after"
     ),
-    "frozen": Row(
-        frozen,
-        "Dropout and BatchNorm are frozen",
-        "The model answers by chance or changes under attack; gradients mislead.",
-    ),
-    "logits": Row(
-        logits,
-        "The attack sees logits",
-        "Probabilities saturate; their gradients vanish and flatter the model.",
-    ),
-    "gradients": Row(
+    "frozen": CHECKS["frozen"].of(frozen),
+    "logits": CHECKS["logits"].of(logits),
+    "gradients": CHECKS["gradients"].of(
         gradients,
-        "Gradients are neither zero nor broken",
-        "Where the gradient is zero an attack stands still: the Dice it left is too high.",
+        meaning="Where the gradient is zero an attack stands still: the Dice it left is too high.",
     ),
-    "reach": Row(
-        reach,
-        "The steps can reach the edge of the ball",
-        "The attack cannot use its ε: the Dice it left is too high.",
+    "reach": CHECKS["reach"].of(
+        reach, meaning="The attack cannot use its ε: the Dice it left is too high."
     ),
-    "monotone": Row(
-        monotone,
-        "Dice falls as ε grows",
-        "The attack fails at a radius where a smaller one succeeds: it is too weak.",
+    "monotone": CHECKS["monotone"].of(monotone, title="Dice falls as ε grows"),
+    "huge": CHECKS["huge"].of(huge),
+    "one_step": CHECKS["one_step"].of(one_step),
+    "converged": CHECKS["converged"].of(
+        converged, meaning="The attack has not converged: the Dice it left is too high."
     ),
-    "huge": Row(
-        huge,
-        "Nothing is left at a huge ε",
-        "Where any image may become grey, a model that stands hides its gradients.",
-    ),
-    "one_step": Row(
-        one_step,
-        "A single step finds nothing more",
-        "A single step should never win: gradients are masked or steps badly set.",
-    ),
-    "converged": Row(
-        converged,
-        "More steps and starts hardly help",
-        "The attack has not converged: the Dice it left is too high.",
-    ),
-    "noise": Row(
-        noise,
-        "Random noise finds nothing more",
-        "Noise finds what the gradient does not: gradients are masked.",
-    ),
-    "black_box": Row(
-        black_box,
-        "A black-box attack finds nothing more",
-        "Queries find what the gradient does not: gradients are masked.",
-    ),
-    "transfer": Row(
-        transfer,
-        "Adversarials of another model find nothing more",
-        "What was made for another model finds more: gradients are masked.",
-    ),
+    "noise": CHECKS["noise"].of(noise),
+    "black_box": CHECKS["black_box"].of(black_box),
+    "transfer": CHECKS["transfer"].of(transfer),
     "ensemble": Row(
         ensemble,
         "An ensemble of losses finds nothing more",
@@ -238,9 +198,5 @@ SEGMENTATION_CHECKS: dict[str, Row] = {
         "Pixels that the model is sure of fall no more easily to another loss",
         "The loss rounds to nothing where the model is sure: take attack.loss=log_odds.",
     ),
-    "rounding": Row(
-        rounding,
-        "Rounding to 8 bits does not save the model",
-        "The perturbations live below one grey level; an image file would lose them.",
-    ),
+    "rounding": CHECKS["rounding"].of(rounding),
 }

@@ -156,6 +156,12 @@ class Task(Struct):
     of: list[Count]
 
 
+class Volume(Struct):
+    """What is known of a scan in mm."""
+
+    side: Positive
+
+
 class Records(Struct):
     """`dataset.json`; of segmented images, a class counts those that show it."""
 
@@ -168,6 +174,7 @@ class Records(Struct):
     corrupted: Corrupted = msgspec.field(default_factory=Corrupted)
     filter: str = "none"
     task: Literal["classification", "segmentation"] = "classification"
+    volumes: dict[str, Volume] = {}
 
 
 class Reject(Struct):
