@@ -21,7 +21,7 @@ log = logging.getLogger("attnrobust")
 RAW = Path("tfrecords/raw/demo")
 EXPERIMENTS = ("demo.resnet18_gap", "demo.resnet18_soft_attention")
 # Every model learns before the first is checked, so that each has another one's adversarials.
-STAGES = (("train",), ("predict", "attack", "check", "evaluate", "explain"))
+STAGES = (("train",), ("predict", "attack", "check", "explain", "evaluate"))
 
 
 def demo(*, images: int) -> Path:

@@ -1,8 +1,7 @@
-"""Heatmaps in numbers: hand-computed values, NumPy and SciPy as judges, and `comparison.csv`."""
+"""Heatmaps in numbers: hand-computed values, NumPy and SciPy as judges, the tables of a run."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import subprocess
 import sys
@@ -15,11 +14,13 @@ import pytest
 from scipy import stats
 
 from attnrobust import config
-from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run, load_json, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
-from attnrobust.explanations import comparison
+from attnrobust.explanations import comparison, measured
 from attnrobust.measures import heatmaps, maps, metrics
 from attnrobust.measures.heatmaps import HEATMAP_METRICS, Pair
+from attnrobust.measures.maps import MAP_METRICS
 
 SIDE = 10
 RAMP = np.arange(SIDE * SIDE, dtype=np.float16).reshape(SIDE, SIDE)
@@ -70,9 +71,7 @@ def test_numpy_and_scipy_agree(seed: int) -> None:
     assert heatmaps.correlation(pair(clean, attacked)) == pytest.approx(judged.statistic)
     share = clean.ravel().astype(float) / clean.astype(float).sum()
     expected = stats.entropy(share, base=SIDE * SIDE)
-    one, other = pair(clean, attacked), pair(attacked, clean)
-    assert HEATMAP_METRICS["entropy_clean"](one) == pytest.approx(expected)
-    assert HEATMAP_METRICS["entropy_attacked"](other) == pytest.approx(expected)
+    assert maps.entropy(clean) == pytest.approx(expected)
     clear = np.random.default_rng(seed).permutation(SIDE * SIDE)
     top = set(np.argsort(clear)[-20:]) & set(range(80, 100))
     found = heatmaps.top_overlap(pair(RAMP, clear.reshape(SIDE, SIDE)))
@@ -93,8 +92,8 @@ def test_energy_and_heat_inside_half_a_mask() -> None:
     assert heatmaps.energy_inside(found) == pytest.approx(0.5)
     assert heatmaps.concentration(found) == pytest.approx(1)
     # 0 to 49 of 0 to 99: 1225 of 4950.
-    assert HEATMAP_METRICS["heat_inside_clean"](found) == pytest.approx(1225 / 4950)
-    assert HEATMAP_METRICS["heat_inside_attacked"](found) == 1
+    assert maps.measure("heat_inside", RAMP, TOP_HALF) == pytest.approx(1225 / 4950)
+    assert maps.measure("heat_inside", np.where(TOP_HALF, 1, 0), TOP_HALF) == 1
     # Twice the change is four times the energy: 4 of 5 parts inside.
     drawn_in = pair(perturbation=np.where(TOP_HALF[..., None], 0.02, -0.01), mask=TOP_HALF)
     assert heatmaps.energy_inside(drawn_in) == pytest.approx(0.8)
@@ -109,10 +108,6 @@ def test_contract_of_every_heatmap_metric(name: str) -> None:
     metric = HEATMAP_METRICS[name]
     noise = np.random.default_rng(3).normal(size=(SIDE, SIDE, 3))
     whole = pair(drawn(1), drawn(2), noise, TOP_HALF)
-    if metric.scored:
-        assert math.isnan(metric(whole)), "where the model was not asked"
-        assert metric(dataclasses.replace(whole, scores={name: 0.25})) == 0.25
-        return
     assert -1 <= metric(whole) <= 2
     scaled = pair(drawn(1) * 8, drawn(2) / 4, noise * 0.01, TOP_HALF)
     assert metric(scaled) == pytest.approx(metric(whole), rel=1e-3)
@@ -182,8 +177,7 @@ def test_comparison_holds_means_by_outcome(tmp_path: Path) -> None:
     assert tuple(table.columns) == comparison.COLUMNS
     pd.testing.assert_frame_equal(table, written)
     assert set(table["method"]) == {"grad_cam"}
-    unscored = {name for name, row in HEATMAP_METRICS.items() if not row.scored}
-    assert set(table["metric"]) == unscored, "files of before tell nothing of the model"
+    assert set(table["metric"]) == set(HEATMAP_METRICS)
     found = table.set_index(["level", "subset", "metric"])
     first = found.loc[0.01].sort_index()
     assert first.loc[("fooled", "correlation"), "value"] == pytest.approx(-1)
@@ -243,15 +237,52 @@ def test_images_of_one_patient_are_drawn_together(tmp_path: Path) -> None:
 
 def test_runs_without_masks_have_no_mask_metrics(tmp_path: Path) -> None:
     table = comparison.write(make_run(tmp_path, masks=False), "linf_pgd")
-    assert set(table["metric"]) == {
-        name for name, row in HEATMAP_METRICS.items() if not row.masked and not row.scored
-    }
+    assert set(table["metric"]) == {name for name, row in HEATMAP_METRICS.items() if not row.masked}
 
 
-def test_what_the_model_makes_of_the_maps_has_rows_where_it_was_asked(tmp_path: Path) -> None:
-    run = make_run(tmp_path, masks=False)
+def measured_rows(run: Run) -> pd.DataFrame:
+    """What `measurements.csv` gets of the run's heatmaps."""
+    heads = ["condition", "name", "level", "metric", "value", "n"]
+    rows = [
+        (*place, found.value, n, found.low, found.high)
+        for *place, found, n in measured.measurements(run)
+    ]
+    table = pd.DataFrame(rows, columns=[*heads, "low", "high"])
+    return table.set_index(["condition", "name", "level", "metric"]).sort_index()
+
+
+def fresh(run: Run) -> Run:
+    """The run with heatmaps that its stamps know as those of its attack."""
+    save_json(run.path("predict", "stage.json"), {"used": {}, "inputs": "w", "finished": True})
+    inputs = runs.digest("w", run.path("attack", "stage.json"))
+    place = run.path("explain", "stage.json")
+    save_json(place, {**load_json(place), "inputs": inputs})
+    return run
+
+
+def test_each_map_is_measured_at_every_epsilon(tmp_path: Path) -> None:
+    run = fresh(make_run(tmp_path))
+    table = measured_rows(run)
+    of_a_map = {f"{name}[grad_cam]" for name, row in MAP_METRICS.items() if not row.scored}
+    assert set(table.index.get_level_values("metric")) == of_a_map, "the model was not asked"
+    found = table.loc[("attack", "linf_pgd")]
+    assert sorted(set(found.index.get_level_values("level"))) == [0, 0.01, 0.02]
+    # Three ramps; d's map is empty, and has no mask.
+    inside = found.loc[(0.0, "heat_inside[grad_cam]")]
+    assert inside["value"] == pytest.approx(1225 / 4950)
+    assert inside["n"] == 3
+    # Of a alone the map is turned round: 3725 of 4950.
+    turned = found.loc[(0.01, "heat_inside[grad_cam]")]
+    assert turned["value"] == pytest.approx((3725 + 2 * 1225) / 3 / 4950)
+    assert turned["low"] < turned["value"] < turned["high"]
+    # The Gini index of 0 to n - 1 is (n + 1) / (3 n).
+    assert found.loc[(0.0, "gini[grad_cam]"), "value"] == pytest.approx(101 / 300, rel=1e-3)
+
+
+def test_what_the_model_makes_of_the_maps_is_measured_where_it_was_asked(tmp_path: Path) -> None:
+    run = fresh(make_run(tmp_path, masks=False))
     for name in ("clean", "linf_pgd-0.01", "linf_pgd-0.02"):
-        more = {"max_sensitivity": np.array([1.0, 2, 3, 6])} if name == "clean" else {}
+        more = {"max_sensitivity": np.array([1.0, 2, np.nan, 6])} if name == "clean" else {}
         save_npz(
             run.path("explain", f"faithfulness-grad_cam-{name}.npz"),
             id=np.array(["d", "c", "b", "a"]),
@@ -259,15 +290,32 @@ def test_what_the_model_makes_of_the_maps_has_rows_where_it_was_asked(tmp_path: 
             insertion=np.full(4, 0.5),
             **more,
         )
-    table = comparison.write(run, "linf_pgd").set_index(["level", "subset", "metric"])["value"]
-    assert table[(0.01, "all", "deletion_clean")] == pytest.approx(0.25)
-    assert table[(0.01, "all", "deletion_attacked")] == pytest.approx(1.25)
-    assert table[(0.01, "fooled", "deletion_clean")] == pytest.approx(0.4), "a alone"
-    assert table[(0.02, "all", "max_sensitivity_clean")] == pytest.approx(3)
+    place = run.path("explain", "grad_cam-clean.npz")
+    more = {"completeness_error": np.array([1.0, 1, 0, 0]), "logit_difference": [-4.0, 2, 1, 0]}
+    save_npz(place, **load_npz(place), **{key: np.array(value) for key, value in more.items()})
+    table = measured_rows(run).loc[("attack", "linf_pgd")]
+    assert table.loc[(0.0, "deletion[grad_cam]"), "value"] == pytest.approx(0.25)
+    assert table.loc[(0.01, "deletion[grad_cam]"), "value"] == pytest.approx(1.25)
+    sensitive = table.loc[(0.0, "max_sensitivity[grad_cam]")]
+    assert (sensitive["value"], sensitive["n"]) == (pytest.approx(3), 3)
+    # 1 of 4, 1 of 2, 0 of 1; of a difference of 0 there is no share.
+    missed = table.loc[(0.0, "incompleteness[grad_cam]")]
+    assert (missed["value"], missed["n"]) == (pytest.approx(0.25), 3)
+    assert (0.01, "incompleteness[grad_cam]") not in table.index
     place = run.path("explain", "faithfulness-grad_cam-clean.npz")
     save_npz(place, **{**load_npz(place), "id": np.array(["d", "c", "b", "x"])})
     with pytest.raises(UserError, match=r"faithfulness-grad_cam-clean\.npz: damaged \(of other"):
-        comparison.write(run, "linf_pgd")
+        measured_rows(run)
+
+
+def test_heatmaps_of_an_attack_that_was_made_anew_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = fresh(make_run(tmp_path))
+    place = run.path("attack", "stage.json")
+    save_json(place, {**load_json(place), "seconds": 1.0})
+    assert measured_rows(run).empty
+    assert "the heatmaps of 'linf_pgd' are older than their images" in caplog.text
 
 
 def test_a_mask_of_another_size_and_a_map_of_no_numbers_are_refused() -> None:
@@ -295,9 +343,9 @@ def test_heatmaps_of_other_images_are_refused(tmp_path: Path) -> None:
         comparison.write(run, "linf_pgd")
 
 
-def test_comparison_needs_no_tensorflow() -> None:
+def test_comparison_and_measures_need_no_tensorflow() -> None:
     probe = (
-        "import sys; from attnrobust.explanations import comparison; "
+        "import sys; from attnrobust.explanations import comparison, measured; "
         "assert 'tensorflow' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=Path(__file__).parents[1], check=False)

@@ -42,7 +42,6 @@ NO_CHOICE = {
     "attacks.doubts.DOUBTS": "one for each task",
     "attacks.similarity.NOISES": "chosen by the images, grey or coloured",
     "attacks.segmentation.dag.STEP_NORMS": "words of attack.step_norm, among the settings",
-    "measures.maps.MAP_METRICS": "rows of HEATMAP_METRICS, each without and under an attack",
     "studies.panel_figure.STYLES": "choices of one command, in its help",
     "studies.panel_tables.AGREE": "columns of one table, no choice",
     "stages.ready.READY": "a row for each of STAGES",

@@ -22,6 +22,7 @@ from attnrobust.data.preprocessing import FILTERS, FITS
 from attnrobust.data.sampling import SAMPLING
 from attnrobust.explanations.methods import EXPLANATIONS
 from attnrobust.measures.heatmaps import HEATMAP_METRICS
+from attnrobust.measures.maps import MAP_METRICS
 from attnrobust.measures.metrics import METRICS
 from attnrobust.measures.segmentation import SEGMENTATION_METRICS
 from attnrobust.models.backbones import BACKBONES
@@ -53,6 +54,10 @@ TABLES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     "HEADS": (set(HEADS), ("models/heads.py",)),
     "HEATMAP_METRICS": (set(HEATMAP_METRICS), ("heatmaps.py",)),
     "LOSSES": (set(LOSSES), ("attacks/losses.py",)),
+    "MAP_METRICS": (
+        {name for name, row in MAP_METRICS.items() if not row.scored},
+        ("maps.py", "randomisation.py"),
+    ),
     "METHODS": (set(METHODS), ("training/methods.py",)),
     "METRICS": (set(METRICS), ("metrics.py", "calibration.py")),
     "OPERATIONS": (set(OPERATIONS), ("training/mixing.py",)),

@@ -74,7 +74,7 @@ def attacked(trained, records_folder, shared):
 @pytest.fixture(scope="module")
 def explained(attacked, records_folder, shared):
     """The same folder, further on."""
-    names = ("evaluate", "explain")
+    names = ("explain", "evaluate")
     shared("walk-explained", lambda _: stages(records_folder, attacked, *names))
     return attacked
 
@@ -120,6 +120,12 @@ def test_evaluate_and_explain_leave_their_files(explained):
     (run,) = runs.find_runs([explained / "runs"])
     for file in ("evaluate/measurements.csv", "explain/linf_pgd/comparison.csv"):
         assert run.path(file).is_file(), file
+    # Both together: the maps that were explained are measured, at every epsilon and without.
+    table = pd.read_csv(run.path("evaluate", "measurements.csv"), float_precision="round_trip")
+    gini = table[table["metric"] == "gini[grad_cam]"]
+    assert set(gini["condition"]) == {"attack"}
+    assert sorted(gini["level"]) == [0, *run.experiment.attack.epsilons]
+    assert {"deletion[grad_cam]", "heat_inside[grad_cam]"} <= set(table["metric"])
 
 
 def test_export_leaves_its_files(exported):
@@ -157,7 +163,11 @@ def test_without_an_attack_the_clean_images_are_explained(
     np.testing.assert_array_equal(maps["id"], kept["sample_id"])
     assert maps["heatmap"].any()
     stamp = run.path("explain", "clean", "stage.json").read_bytes()
-    assert call(records_folder, tmp_path / "runs", "explain") == 0
+    assert call(records_folder, tmp_path / "runs", "explain", "evaluate") == 0
+    table = pd.read_csv(run.path("evaluate", "measurements.csv"), keep_default_na=False)
+    table = table.set_index("metric").loc[["gini[grad_cam]", "max_sensitivity[grad_cam]"]]
+    assert set(table["condition"]) == {"clean"}
+    assert set(table["level"]) == set(table["name"]) == {""}
     assert run.path("explain", "clean", "stage.json").read_bytes() == stamp, "kept"
     with pytest.raises(SystemExit):
         call(records_folder, tmp_path / "runs", "attack", "--as", "clean")

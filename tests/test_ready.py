@@ -24,7 +24,7 @@ from attnrobust.stages.ready import READY, ready
 from attnrobust.training import fit
 from attnrobust.training import ready as training
 
-WALKED = ["train", "predict", "attack", "check", "evaluate", "explain", "export"]
+WALKED = ["train", "predict", "attack", "check", "explain", "evaluate", "export"]
 
 
 @pytest.fixture(autouse=True)

@@ -273,8 +273,8 @@ def test_every_command_of_the_page_does_what_it_says(
     }
     everything = pipeline.in_order(["all"])
     assert made == {
-        first: [["explain"], ["check"], everything],
-        second: [["check"], ["attack", "evaluate", "explain"], everything],
+        first: [["explain", "evaluate"], ["check"], everything],
+        second: [["check"], ["attack", "explain", "evaluate"], everything],
     }
 
 

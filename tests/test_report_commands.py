@@ -129,7 +129,7 @@ def test_predictions_alone_have_a_page_whose_commands_attack_them(
     called = command_helpers.all_of(text, monkeypatch)
     assert command_helpers.roots(called) == {run.root}
     stages = [each.stages for each in called.values()]
-    assert ["attack", "evaluate", "explain"] in stages
+    assert ["attack", "explain", "evaluate"] in stages
     assert pipeline.in_order(["all"]) in stages
 
 

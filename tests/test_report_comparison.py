@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from test_report import make_run
 
 from attnrobust import config
-from attnrobust.disk.runs import Run, load_npz, save_npz, save_text
+from attnrobust.disk import stamps
+from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import comparison as stage
-from attnrobust.report import comparison, reading, statements
+from attnrobust.report import comparison, map_tables, reading, statements
 from attnrobust.report.blocks import Table
 from attnrobust.report.compared import read
 from attnrobust.report.page import write
@@ -38,6 +40,26 @@ def table(run: Run) -> pd.DataFrame:
     return pd.read_csv(
         run.path("explain", "linf_pgd", "comparison.csv"), float_precision="round_trip"
     )
+
+
+def measured(run: Run) -> Run:
+    """The run with rows of its heatmaps in `measurements.csv`: three metrics, made up."""
+    place = run.path("evaluate", "measurements.csv")
+    frame = pd.read_csv(place, keep_default_na=False, float_precision="round_trip")
+    labels = list(run.attacks())
+    first = frame.iloc[0].to_dict()
+    first |= {"condition": "attack" if labels else "clean", "name": "".join(labels)}
+    rows = [
+        {**first, "level": level, "metric": name, "value": value, "low": 0, "high": 1, "n": n}
+        for level in ((0.0, *run.experiment.attack.epsilons) if labels else ("",))
+        for name, value, n in (
+            ("gini[grad_cam]", 0.625, 3),
+            ("deletion[grad_cam]", 0.375, 3),
+            ("entropy[gradient]", 0.5, 2),
+        )
+    ]
+    save_text(place, pd.concat([frame, pd.DataFrame(rows)]).to_csv(index=False))
+    return run
 
 
 def cells(text: str) -> list[str]:
@@ -82,6 +104,52 @@ def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
     save_text(run.path("explain", "linf_pgd", "comparison.csv"), ",".join(stage.COLUMNS) + "\n")
     text = write([run], tmp_path / "out").read_text(encoding="utf-8")
     assert "Heatmaps in numbers" not in text
+
+
+def test_what_each_map_is_like_stands_by_model_and_method(tmp_path: Path) -> None:
+    run = measured(compared(make_run(tmp_path)))
+    text = write([run], tmp_path / "out").read_text(encoding="utf-8")
+    assert cells(text).count("0.625 (0.000–1.000)") == 3, "clean and at both epsilons"
+    made = tmp_path / "out" / "tables" / "maps-demo-tiny_gap-grad_cam.csv"
+    frame = pd.read_csv(made)
+    assert list(frame["metric"]) == ["gini[grad_cam]", "deletion[grad_cam]"] * 3
+    first, second = map_tables.tables(reading.read([run]))
+    assert first.columns == ("ε", "255\u00a0ε", "Gini", "Deletion", "n")
+    assert [row[0] for row in first.rows] == ["0", "0.00125", "0.03137"]
+    assert [row[-1] for row in second.rows] == ["2"] * 3
+    several = map_tables.tables(reading.read([run, measured(make_run(tmp_path, seed=1))]))
+    assert several[0].rows[0][2] == "0.625 ± 0.000"
+
+
+def test_maps_of_a_run_without_an_attack_have_their_table(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    shutil.rmtree(run.path("attack"))
+    place = run.path("evaluate", "measurements.csv")
+    frame = pd.read_csv(place, keep_default_na=False)
+    save_text(place, frame[frame["condition"] == "clean"].to_csv(index=False))
+    text = write([measured(run)], tmp_path / "out").read_text(encoding="utf-8")
+    assert "Heatmaps in numbers" in text
+    assert "0.625 (0.000–1.000)" in cells(text)
+    assert "without and under" not in text
+
+
+@pytest.mark.parametrize(("said", "told"), [("", True), ("other", False)])
+def test_a_page_does_not_tell_of_heatmaps_that_were_made_anew(
+    said: str, told: bool, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    stamp = {"used": {}, "finished": True, "version": stamps.version("evaluate")}
+    save_json(run.path("predict", "stage.json"), {**stamp, "inputs": ""})
+    stamp["inputs"] = run.measured()
+    place = run.path("evaluate", "stage.json")
+    save_json(place, {**stamp, "explained": run.explained()})
+    assert reading.read([run])
+    save_json(place, {**stamp, "explained": said})
+    if told:
+        assert reading.read([run]), "measured before there were heatmaps"
+        return
+    with pytest.raises(UserError, match=r"heatmaps were made after .* run 'evaluate' again"):
+        reading.read([run])
 
 
 @pytest.mark.usefixtures("in_full")

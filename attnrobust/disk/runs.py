@@ -233,6 +233,20 @@ class Run(Attacked):
         folders = [self.require("predict"), *map(self.attacked, self.attacks())]
         return digest(*(folder / "stage.json" for folder in folders))
 
+    def explained(self) -> str:
+        """Digest of the stamps of all finished heatmaps; empty where there are none.
+
+        Raises:
+            UserError: A stamp is damaged.
+        """
+        places = [self.path("explain"), *sorted(self.root.glob("explain/*/"))]
+        found = [
+            place / "stage.json"
+            for place in places
+            if (self.stamp(str(place.relative_to(self.root))) or {}).get("finished")
+        ]
+        return digest(*found) if found else ""
+
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
     """All runs at or below the paths, sorted by place, each once.

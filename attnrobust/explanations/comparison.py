@@ -10,7 +10,6 @@ import pandas as pd
 
 from attnrobust.disk import runs, stamps
 from attnrobust.disk.runs import Run
-from attnrobust.errors import UserError
 from attnrobust.explanations import samples
 from attnrobust.explanations.samples import Explained
 from attnrobust.measures import metrics
@@ -60,10 +59,7 @@ def write(run: Run, label: str) -> pd.DataFrame:
     experiment = run.experiment
     rows: list[list[Any]] = []
     for method in setting.methods:
-        conditions = {
-            epsilon: samples.load(run, label, method, epsilon)
-            for epsilon in (0.0, *attack.epsilons)
-        }
+        conditions = samples.at_all_radii(run, label, method)
         for epsilon in attack.epsilons:
             start = [
                 experiment.data.dataset,
@@ -84,14 +80,8 @@ def _measured(
     clean: Explained, attacked: Explained
 ) -> Iterator[tuple[str, str, float, float, float, int, int]]:
     """Subset, metric, value, low, high, n and left_out of one epsilon."""
-    alike = clean.images.shape == attacked.images.shape
-    if not alike or not np.array_equal(clean.ids, attacked.ids):
-        raise UserError(
-            "the attack kept other sample images at one epsilon than at another; "
-            "run 'attack' again with --force"
-        )
     pairs = _pairs(clean, attacked)
-    masked, scored = any(pair.mask.any() for pair in pairs), pairs[0].scores
+    masked = any(pair.mask.any() for pair in pairs)
     before, after = clean.right, attacked.right
     subsets = {
         "all": np.ones(len(pairs), bool),
@@ -99,7 +89,7 @@ def _measured(
         "standing": before & after,
     }
     for name, metric in HEATMAP_METRICS.items():
-        if (metric.masked and not masked) or (metric.scored and name not in scored):
+        if metric.masked and not masked:
             continue
         values = np.array([metric(pair) for pair in pairs])
         for subset, chosen in subsets.items():
@@ -114,15 +104,12 @@ def _pairs(clean: Explained, attacked: Explained) -> list[Pair]:
     """Of every image what the metrics take."""
     # Files of earlier versions hold no masks.
     masks = np.zeros(clean.heatmaps.shape, bool) if clean.masks is None else clean.masks
-    scores = {f"{name}_clean": values for name, values in clean.scores.items()}
-    scores |= {f"{name}_attacked": values for name, values in attacked.scores.items()}
     return [
         Pair(
             clean.heatmaps[row],
             attacked.heatmaps[row],
             attacked.images[row] - clean.images[row],
             masks[row],
-            {name: float(values[row]) for name, values in scores.items()},
         )
         for row in range(len(clean.ids))
     ]

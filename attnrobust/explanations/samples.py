@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from attnrobust.disk import runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.explanations import SAMPLES, SCORES, UNATTACKED
+from attnrobust.measures import maps
+from attnrobust.measures.maps import MAP_METRICS
 
 # What holds sample images: an attack's file, or what was kept where there was no attack.
 SAMPLED = {**schemas.PREDICTED, **schemas.SHOWN, "sample_mask?": "b S H W"}
@@ -30,7 +33,8 @@ class Explained:
         heatmaps: (S, H, W), 0 or larger.
         signed: The same with a sign (S, H, W), where the method has one; else None.
         masks: The regions that matter, bool (S, H, W); None where the file holds none.
-        scores: What the model makes of each map (S,), by name; empty where it was not asked.
+        scores: What the model makes of each map (S,), by row of MAP_METRICS; NaN where it is not
+            defined, none where it was not asked.
     """
 
     ids: np.ndarray
@@ -47,6 +51,24 @@ class Explained:
     def right(self) -> np.ndarray:
         """Which images the model names rightly, bool (S,)."""
         return np.asarray(self.predictions == self.labels)
+
+    @property
+    def measured(self) -> list[str]:
+        """The rows of MAP_METRICS that these samples have numbers for."""
+        masked = self.masks is not None and bool(self.masks.any())
+        return [
+            name
+            for name, row in MAP_METRICS.items()
+            if (name in self.scores if row.scored else masked or not row.masked)
+        ]
+
+    def values(self, metric: str) -> np.ndarray:
+        """A number of each map (S,), float64; NaN where it is not defined, or was not asked."""
+        if MAP_METRICS[metric].scored:
+            return self.scores.get(metric, np.full(len(self.ids), np.nan))
+        masks = np.zeros(self.heatmaps.shape, bool) if self.masks is None else self.masks
+        pairs = zip(self.heatmaps, masks, strict=True)
+        return np.array([maps.measure(metric, heatmap, mask) for heatmap, mask in pairs])
 
 
 def explained(run: Run) -> dict[str, tuple[str, ...]]:
@@ -86,6 +108,31 @@ def load(run: Run, label: str, method: str, epsilon: float = 0.0) -> Explained:
     return _load(run.attacked(label) / file, folder, method, condition)
 
 
+def at_all_radii(run: Run, label: str, method: str) -> dict[float, Explained]:
+    """The samples of a run by epsilon, 0 first; all with the regions, which a clean file holds.
+
+    Args:
+        run: With finished attack and explain stages.
+        label: As of `load`.
+        method: Explanation method.
+
+    Raises:
+        UserError: As `load`, or the attack kept other images at one epsilon than at another.
+    """
+    clean = load(run, label, method)
+    found = {0.0: clean}
+    for epsilon in run.attacks()[label].epsilons if label != UNATTACKED else ():
+        attacked = load(run, label, method, epsilon)
+        alike = clean.images.shape == attacked.images.shape
+        if not alike or not np.array_equal(clean.ids, attacked.ids):
+            raise UserError(
+                "the attack kept other sample images at one epsilon than at another; "
+                "run 'attack' again with --force"
+            )
+        found[epsilon] = dataclasses.replace(attacked, masks=clean.masks)
+    return found
+
+
 def _load(place: Path, folder: Path, method: str, condition: str) -> Explained:
     """The samples that a file holds, and their heatmaps in the folder of the explain stage."""
     shown = schemas.load_npz(place, SAMPLED)
@@ -108,7 +155,10 @@ def _load(place: Path, folder: Path, method: str, condition: str) -> Explained:
         heatmaps=_unscaled(found, "heatmap")[order],
         signed=_unscaled(found, "signed")[order] if "signed" in found else None,
         masks=shown.get("sample_mask"),
-        scores=_scores(folder / SCORES.format(f"{method}-{condition}"), ids),
+        scores={
+            **_scores(folder / SCORES.format(f"{method}-{condition}"), ids),
+            **({"incompleteness": _incompleteness(found)[order]} if _COMPLETE in found else {}),
+        },
     )
 
 
@@ -117,6 +167,16 @@ def _unscaled(found: dict[str, np.ndarray], name: str) -> np.ndarray:
     if "scale" not in found:
         return found[name]
     return found[name].astype(np.float32) / found["scale"][:, np.newaxis, np.newaxis]
+
+
+_COMPLETE = "completeness_error"
+
+
+def _incompleteness(found: dict[str, np.ndarray]) -> np.ndarray:
+    """What attributions miss of the difference of logits, as a share of it; NaN where it is 0."""
+    error, difference = (found[name].astype(np.float64) for name in (_COMPLETE, "logit_difference"))
+    size = np.abs(difference)
+    return np.where(size > 0, error / np.where(size > 0, size, 1), np.nan)
 
 
 def _scores(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:

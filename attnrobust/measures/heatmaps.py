@@ -1,20 +1,20 @@
-"""What an attack does to a heatmap: how alike the maps are, what each is like and worth.
+"""What an attack does to a heatmap: how alike the two maps are, and where the perturbation lies.
 
-A row of HEATMAP_METRICS takes a Pair, one image without and under an attack, and gives one number;
-NaN stands for 'not defined' (a map of zeros, no perturbation, no mask, no score). A heatmap's scale
-has no meaning, so none of these depends on it. NumPy and SciPy alone.
+What one map is like is measured in maps.py. A row of HEATMAP_METRICS takes a Pair, one image
+without and under an attack, and gives one number; NaN stands for 'not defined' (a map of zeros, no
+perturbation, no mask). A heatmap's scale has no meaning, so none of these depends on it. NumPy and
+SciPy alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from attnrobust.measures import maps
-from attnrobust.measures.maps import MAP_METRICS, NONE, TOP
+from attnrobust.measures.maps import NONE, TOP
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Pair:
         attacked: Heatmap of the attacked image, same shape.
         perturbation: Attacked minus clean image (H, W, C).
         mask: The region that matters, bool (H, W); all False where none is known.
-        scores: What the model makes of the maps (explanations/faithfulness.py), by name and
-            `_clean` or `_attacked`; empty where it was not asked.
 
     Raises:
         UserError: A heatmap that is not finite, or a mask of another size.
@@ -37,7 +35,6 @@ class Pair:
     attacked: np.ndarray
     perturbation: np.ndarray
     mask: np.ndarray
-    scores: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for each in (self.clean, self.attacked):
@@ -70,15 +67,6 @@ def concentration(pair: Pair) -> float:
     return energy_inside(pair) / mask_area(pair)
 
 
-def _of_map(name: str, when: str, pair: Pair) -> float:
-    """A row of MAP_METRICS of the map without the attack, or of the one under it."""
-    return MAP_METRICS[name].of(getattr(pair, when), pair.mask)
-
-
-def _score(name: str, pair: Pair) -> float:
-    return pair.scores.get(name, NONE)
-
-
 @dataclass(frozen=True)
 class Row:
     """A heatmap metric of the table.
@@ -89,73 +77,22 @@ class Row:
         chance: What maps that have nothing to do with each other come to, for what says how alike
             two are, which the page draws against epsilon; None for all others.
         masked: Undefined for every image of a data set without masks, which then gets no row of it.
-        scored: Needs what the model makes of the maps; a run without it gets no row.
-        what: It says, in a line, where its function does not.
     """
 
     of: Callable[[Pair], float]
     title: str
     chance: float | None = None
     masked: bool = False
-    scored: bool = False
-    what: str = ""
 
     def __call__(self, pair: Pair) -> float:
         """The number of a pair; NaN where it is not defined."""
         return self.of(pair)
 
 
-def _both(name: str) -> dict[str, Row]:
-    """A measure of one heatmap, without and under the attack."""
-    row = MAP_METRICS[name]
-    return {
-        f"{name}_{when}": Row(
-            partial(_of_map, name, when),
-            f"{row.title}, {when}",
-            masked=row.masked,
-            what=f"{row.what}, {when} map",
-        )
-        for when in ("clean", "attacked")
-    }
-
-
-def _scores(title: str, what: str, *names: str) -> dict[str, Row]:
-    """What explanations/faithfulness.py has measured by the model."""
-    when = {name: name.rpartition("_")[2] for name in names}
-    return {
-        name: Row(
-            partial(_score, name),
-            f"{title}, {when[name]}",
-            scored=True,
-            what=f"{what}, {when[name]} map",
-        )
-        for name in names
-    }
-
-
 HEATMAP_METRICS: dict[str, Row] = {
     "correlation": Row(correlation, "Correlation", chance=0.0),
     "top_overlap": Row(top_overlap, "Top-20\u00a0% overlap", chance=TOP),
-    **_both("entropy"),
-    **_both("gini"),
-    **_both("total_variation"),
     "energy_inside": Row(energy_inside, "Perturbation\u2019s energy", masked=True),
     "mask_area": Row(mask_area, "Area", masked=True),
     "concentration": Row(concentration, "Energy over area", masked=True),
-    **_both("heat_inside"),
-    **_both("pointing"),
-    **_both("rank_accuracy"),
-    **_scores(
-        "Deletion",
-        "probability left while the hottest pixels go",
-        "deletion_clean",
-        "deletion_attacked",
-    ),
-    **_scores(
-        "Insertion",
-        "probability while the hottest pixels come",
-        "insertion_clean",
-        "insertion_attacked",
-    ),
-    **_scores("Max-sensitivity", "how far small noise moves it", "max_sensitivity_clean"),
 }

@@ -149,25 +149,34 @@ class Row:
     """A measure of one heatmap.
 
     Attributes:
-        of: A heatmap and its mask to the number.
+        of: A heatmap and its mask to the number; None for what only the model could tell, which
+            `explain` asked it: the name is then that of the array it left.
         title: What the page calls it.
         what: It says, in a line.
         masked: Whether it needs a mask.
     """
 
-    of: Callable[[np.ndarray, np.ndarray], float]
+    of: Callable[[np.ndarray, np.ndarray], float] | None
     title: str
     what: str
     masked: bool = False
 
-    def __call__(self, heatmap: np.ndarray, mask: np.ndarray) -> float:
-        """The number; NaN where it is not defined.
+    @property
+    def scored(self) -> bool:
+        """Whether it is the model's answer, which a map alone does not tell."""
+        return self.of is None
 
-        Raises:
-            UserError: A heatmap that is not finite, or a mask of another size.
-        """
-        require(heatmap, mask)
-        return self.of(heatmap, mask)
+
+def measure(name: str, heatmap: np.ndarray, mask: np.ndarray) -> float:
+    """The number of a row of MAP_METRICS that is no answer of the model's; NaN where not defined.
+
+    Raises:
+        UserError: A heatmap that is not finite, or a mask of another size.
+    """
+    require(heatmap, mask)
+    of = MAP_METRICS[name].of
+    assert of is not None
+    return of(heatmap, mask)
 
 
 MAP_METRICS: dict[str, Row] = {
@@ -189,5 +198,19 @@ MAP_METRICS: dict[str, Row] = {
         "Rank accuracy",
         "of as many hottest pixels as the region has, the share inside it",
         masked=True,
+    ),
+    "deletion": Row(
+        None, "Deletion", "the class's probability while the hottest pixels go: lower is better"
+    ),
+    "insertion": Row(
+        None, "Insertion", "its probability while the hottest pixels come: higher is better"
+    ),
+    "max_sensitivity": Row(
+        None, "Max-sensitivity", "how far small noise moves the map, over its length"
+    ),
+    "incompleteness": Row(
+        None,
+        "Incompleteness",
+        "what attributions miss of the difference of logits, as a share of it",
     ),
 }

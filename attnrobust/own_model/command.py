@@ -12,7 +12,7 @@ from attnrobust.stages.context import RECORDS, REPORTS, RUNS
 log = logging.getLogger("attnrobust")
 
 # Stages of one run, and the page on it.
-STAGES = ("adopt", "predict", "attack", "check", "evaluate", "explain", "report")
+STAGES = ("adopt", "predict", "attack", "check", "explain", "evaluate", "report")
 
 
 def options(command: Parser) -> None:

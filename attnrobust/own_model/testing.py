@@ -1,6 +1,6 @@
 """A model that was trained elsewhere, tested on somebody's own images: `attnrobust test`.
 
-records -> adopt -> predict -> first look -> attack -> check -> evaluate -> explain -> page
+records -> adopt -> predict -> first look -> attack -> check -> explain -> evaluate -> page
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("attnrobust")
 
-STAGES = ("adopt", "predict", "attack", "check", "evaluate", "explain")
+STAGES = ("adopt", "predict", "attack", "check", "explain", "evaluate")
 EPSILONS = ("0.5/255", "1/255", "2/255", "4/255")
 METHODS = ("grad_cam", "integrated_gradients")
 

@@ -61,7 +61,7 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     places = [run.origin, "predict", *(place for _, place in made)]
     if len(made) < 2 and all(run.again(place) == run.again(run.origin) for place in places):
         # A check takes no attack that aims at a class.
-        aimed = f"{run.origin} predict attack evaluate explain report export"
+        aimed = f"{run.origin} predict attack explain evaluate report export"
         return [again(run, aimed if mine[0].setting.target else "all", label=called(mine[0]))]
     lines = [again(run, run.origin)]
     if run.again("predict") == run.again(run.origin):
@@ -79,11 +79,11 @@ def heatmaps(result: Result) -> str:
     """The command that makes a run's heatmaps, after what they need."""
     run = result.run
     if not result.attack:
-        return again(run, "attack evaluate explain", place="predict")
+        return again(run, "attack explain evaluate", place="predict")
     there = result.path("attack", attack_file(result.setting.name, 0)).is_file()
     return again(
         run,
-        "explain" if there else "attack evaluate explain",
+        "explain evaluate" if there else "attack explain evaluate",
         place=run.place_of("attack", result.attack),
         label=called(result),
         more="" if there else "--force",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attnrobust.measures.heatmaps import HEATMAP_METRICS
-from attnrobust.report import figures
+from attnrobust.report import figures, map_tables
 from attnrobust.report.blocks import Asked, Section, Table
 from attnrobust.report.compared import Compared, read
 from attnrobust.report.figures import GREY, INK, Look
@@ -30,26 +30,26 @@ WORDS = Markup(
     "How much an attack changes where a model looks, over the sample images. <b>Correlation</b> "
     "is Pearson’s, pixel by pixel, between the heatmaps without and under the attack: 1 is the "
     "same map, −1 its inverse. <b>Top-20 % overlap</b> is the share of the strongest fifth of the "
-    "pixels that both maps have in common: 0.2 is chance. <b>Entropy</b> says how focused a map "
-    "is: 0 is one pixel, 1 is flat. Maps enlarged from a layer of few cells all lie near 1, and "
-    "those of layers of another size do not compare. n counts images; “of” says that the others "
-    "were left out, since a map of zeros has no correlation."
+    "pixels that both maps have in common: 0.2 is chance. n counts images; “of” says that the "
+    "others were left out, since a map of zeros has no correlation."
 )
 MASKED = Markup(
-    "Shares inside the region: how much of the perturbation’s energy (sum of squares) and of the "
-    "heatmap lies inside the mask. <b>Energy over area</b> is 1 where the perturbation is spread "
+    "Shares inside the region: how much of the perturbation’s energy (sum of squares) lies inside "
+    "the mask. <b>Energy over area</b> is 1 where the perturbation is spread "
     "evenly, larger where it is drawn to the region, smaller where it keeps out of it."
 )
 
 
 def section(results: Sequence[Result], _: Asked) -> Section | None:
-    """Figures and tables of all runs that were compared; None where none was."""
-    held = read(results)
-    if not held:
+    """Figures and tables of all runs whose heatmaps were compared or measured; None: none were."""
+    held, measured = read(results), map_tables.tables(results)
+    if not held and not measured:
         return None
-    words = [WORDS, MASKED] if any(each.masked for each in held) else [WORDS]
-    pictures = curves(held, figures.colours(results))
-    return Section("changes", "Heatmaps in numbers", (*words, *pictures, *tables(held)))
+    words = [WORDS] * bool(held) + [MASKED] * any(each.masked for each in held)
+    pictures = curves(held, figures.colours(results)) if held else []
+    each = [map_tables.WORDS] * bool(measured)
+    parts = (*words, *pictures, *tables(held), *each, *measured)
+    return Section("changes", "Heatmaps in numbers", parts)
 
 
 def tables(held: Sequence[Compared]) -> list[Table]:
@@ -75,7 +75,6 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
     for name, what, columns in (
         ("heatmaps", "heatmaps without and under the attack", _titles()),
         ("region", "shares inside the region of the mask", _titles(masked=True)),
-        ("faithfulness", "what the model makes of the heatmaps", _titles(scored=True)),
     ):
         frame = _rows(seeds, method, tuple(columns))
         if not len(frame):
@@ -97,13 +96,9 @@ def _of_model(seeds: Sequence[Compared], head: str, method: str) -> Iterator[Tab
         )
 
 
-def _titles(*, masked: bool = False, scored: bool = False) -> dict[str, str]:
+def _titles(*, masked: bool = False) -> dict[str, str]:
     """Column heads by metric."""
-    return {
-        name: row.title
-        for name, row in HEATMAP_METRICS.items()
-        if (row.masked, row.scored) == (masked, scored)
-    }
+    return {name: row.title for name, row in HEATMAP_METRICS.items() if row.masked == masked}
 
 
 def _by_outcome(compared: Sequence[Compared], method: str) -> Table:

@@ -25,7 +25,7 @@ def rows(result: Result) -> list[dict[str, Any]] | None:
 
 def _command(result: Result) -> str:
     place = result.run.place_of("attack", result.attack)
-    return again(result.run, "explain", place=place, label=called(result), more="--force")
+    return again(result.run, "explain evaluate", place=place, label=called(result), more="--force")
 
 
 def sentences(results: Sequence[Result]) -> list[str]:

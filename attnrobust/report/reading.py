@@ -152,6 +152,10 @@ def _require_measured(run: Run) -> None:
         raise Unfinished(
             f"{run.root}: attacks were made after they were measured; run 'evaluate' again"
         )
+    if stamp and stamp.get("explained") and stamp["explained"] != run.explained():
+        raise Unfinished(
+            f"{run.root}: heatmaps were made after they were measured; run 'evaluate' again"
+        )
 
 
 def _measurements(run: Run) -> pd.DataFrame:

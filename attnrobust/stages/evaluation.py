@@ -14,6 +14,7 @@ from attnrobust import task
 from attnrobust.disk import conditions, runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
+from attnrobust.explanations import measured
 from attnrobust.measures import calibration, metrics
 from attnrobust.measures.metrics import Measured
 from attnrobust.stages import segmented
@@ -55,6 +56,7 @@ def evaluate(run: Run, folder: Path) -> pd.DataFrame:
     `interval` says what `low` and `high` were made by (attnrobust/measures/metrics.py).
     `temperature` is fitted on the validation split; `<metric>_scaled` is a calibration metric of
     the clean condition with the logits divided by it.
+    What heatmaps of the sample images are like: see `explanations.measured.measurements`.
     Of a run that segments: see `segmented.measurements`.
 
     Args:
@@ -112,6 +114,8 @@ def _measured(
     yield from _clean(run, clean, classes)
     yield from _corruptions(run, clean, classes)
     yield from _attacks(run, clean, classes)
+    for condition, name, level, metric, value, n in measured.measurements(run):
+        yield _row(run, condition, name, level, (metric, value, n))
 
 
 def _told(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:

@@ -1,6 +1,6 @@
 """THE MAP: the stages in the order an image walks, and an experiment's command line.
 
-    records -> train -> predict -> attack -> check -> evaluate -> explain -> report -> export
+    records -> train -> predict -> attack -> check -> explain -> evaluate -> report -> export
                adopt
 
 Each stage reads the run directory and writes its own folder there. Stages import their module
@@ -161,15 +161,16 @@ def check(context: Context) -> None:
 
 
 def evaluate(context: Context) -> None:
-    """Logits files of all attacks to `evaluate/measurements.csv`."""
+    """Logits of all attacks, and all heatmaps, to `evaluate/measurements.csv`."""
     # Cheap and wholly derived, so it is made anew whenever asked.
-    with context.run.stage(
-        "evaluate", used={}, inputs=context.run.measured(), renew=True
-    ) as folder:
+    run = context.run
+    # Runs are measured with or without heatmaps; those that are measured must be these.
+    notes = {"explained": run.explained()}
+    with run.stage("evaluate", used={}, inputs=run.measured(), notes=notes, renew=True) as folder:
         if folder:
             from attnrobust.stages import evaluation
 
-            evaluation.evaluate(context.run, folder)
+            evaluation.evaluate(run, folder)
 
 
 def explain(context: Context) -> None:
@@ -240,8 +241,8 @@ STAGES: dict[str, Callable[[Context], None]] = {
     "predict": predict,
     "attack": attack,
     "check": check,
-    "evaluate": evaluate,
     "explain": explain,
+    "evaluate": evaluate,
     "report": report,
     "export": export,
 }

@@ -13,7 +13,6 @@ import pandas as pd
 from attnrobust.disk import runs
 from attnrobust.explanations.samples import Explained
 from attnrobust.measures import maps, metrics
-from attnrobust.measures.maps import MAP_METRICS
 from attnrobust.measures.paired import difference
 from attnrobust.studies.panel_figure import Column
 
@@ -69,8 +68,11 @@ def differences(columns: Sequence[Column]) -> Iterator[tuple[object, ...]]:
             )
             continue
         ids, groups = _common([each for pair in pairs for each in pair])
-        for metric in _measured(pairs[0][0].shown):
-            apart = [[_values(each.shown, metric, ids) for each in pair] for pair in pairs]
+        for metric in pairs[0][0].shown.measured:
+            apart = [
+                [each.shown.values(metric)[_places(each.shown, ids)] for each in pair]
+                for pair in pairs
+            ]
             for seed, (before, after) in zip(seeds, apart, strict=True):
                 yield (other, first, seed, metric, *difference(before, after, groups))
             if len(seeds) > 1:
@@ -108,13 +110,6 @@ def _comparable(one: Column, other: Column) -> bool:
     return one.shown.heatmaps.shape[1:] == other.shown.heatmaps.shape[1:]
 
 
-def _measured(found: Explained) -> list[str]:
-    """Names of what is measured: of each map, and what the model makes of it."""
-    masked = found.masks is not None and found.masks.any()
-    rows = [name for name, row in MAP_METRICS.items() if masked or not row.masked]
-    return [*rows, *found.scores]
-
-
 def _common(columns: Sequence[Column]) -> tuple[list[str], np.ndarray]:
     """Ids that all columns hold, sorted, and what each is resampled with."""
     ids = sorted(set.intersection(*(set(map(str, each.shown.ids)) for each in columns)))
@@ -125,16 +120,6 @@ def _common(columns: Sequence[Column]) -> tuple[list[str], np.ndarray]:
 def _places(found: Explained, ids: Sequence[str]) -> list[int]:
     places = {str(id_): place for place, id_ in enumerate(found.ids)}
     return [places[id_] for id_ in ids]
-
-
-def _values(found: Explained, metric: str, ids: Sequence[str]) -> np.ndarray:
-    """A number of each image; NaN where it is not defined, or was not asked."""
-    places = _places(found, ids)
-    if metric not in MAP_METRICS:
-        return found.scores.get(metric, np.full(len(found.ids), np.nan))[places]
-    masks = np.zeros(found.heatmaps.shape, bool) if found.masks is None else found.masks
-    row = MAP_METRICS[metric]
-    return np.array([row(found.heatmaps[place], masks[place]) for place in places])
 
 
 def _alike(

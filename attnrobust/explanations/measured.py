@@ -1,0 +1,57 @@
+"""Heatmaps on disk to their rows of `measurements.csv`: what each map is like. No TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from attnrobust.disk import runs
+from attnrobust.disk.runs import Run
+from attnrobust.explanations import UNATTACKED, samples
+from attnrobust.measures import metrics
+from attnrobust.measures.metrics import Measured
+
+log = logging.getLogger("attnrobust")
+
+
+def measurements(run: Run) -> Iterator[tuple[str, str, float | str, str, Measured, int]]:
+    """Condition, name, level, metric, value and n: the rows of heatmaps in `measurements.csv`.
+
+    A metric is a row of MAP_METRICS with the method, as `gini[grad_cam]`; its value the mean over
+    the images for which it is defined, which are the n, with a bootstrap interval over them, or
+    over their groups where one has several. The maps that were made under an attack's label stand
+    under that attack, at level 0 those of the images as they are; where there was no attack, under
+    the clean condition. Heatmaps that are older than the attack or the weights are left out.
+
+    Raises:
+        UserError: A file is missing or damaged, or holds other images than the others.
+    """
+    for label, methods in samples.explained(run).items():
+        if not _current(run, label):
+            log.warning(
+                "warning: %s: the heatmaps of '%s' are older than their images; they are left out; "
+                "run 'explain' again with --force",
+                run.root,
+                label,
+            )
+            continue
+        clean = label == UNATTACKED
+        for method in methods:
+            for epsilon, found in samples.at_all_radii(run, label, method).items():
+                for metric in found.measured:
+                    values = found.values(metric)
+                    defined = ~np.isnan(values)
+                    mean = metrics.mean(values[defined], groups=found.groups[defined])
+                    place = ("clean", "", "") if clean else ("attack", label, epsilon)
+                    yield *place, f"{metric}[{method}]", mean, int(defined.sum())
+
+
+def _current(run: Run, label: str) -> bool:
+    """Whether heatmaps are of the weights, records and images that the run has now."""
+    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+    predicted = (run.stamp("predict") or {}).get("inputs", "")
+    images = [] if label == UNATTACKED else [run.attacked(label) / "stage.json"]
+    now = runs.digest(predicted, *images) if images else predicted
+    return bool((run.stamp(place) or {}).get("inputs") == now)
