@@ -20,7 +20,7 @@ from attnrobust.task import TASKS
 Arrays = Mapping[str, str]
 SEEN: Arrays = {"group?": "U N", **TASKS["classify"].stored}
 PREDICTED: Arrays = {"id": "U N", "pixel?": "f N", **SEEN}
-SHOWN: Arrays = {"id": "U N", "label": "i N", "sample_id": "U S", "sample_image": "p S H W 3"}
+SHOWN: Arrays = {**PREDICTED, "sample_id": "U S", "sample_image": "p S H W 3"}
 MEASURED: Arrays = {**PREDICTED, "linf": "f N", "l2?": "f N", "l0?": "f N"}
 ATTACKED: Arrays = {**MEASURED, "queries?": "i N", **SHOWN, "sample_mask?": "b S H W"}
 EXPLAINED: Arrays = {
