@@ -14,7 +14,7 @@ from attnrobust.errors import UserError
 from attnrobust.explanations import SAMPLES, SCORES, UNATTACKED
 
 # What holds sample images: an attack's file, or what was kept where there was no attack.
-SAMPLED = {**schemas.SHOWN, "sample_mask?": "b S H W"}
+SAMPLED = {**schemas.PREDICTED, **schemas.SHOWN, "sample_mask?": "b S H W"}
 
 
 @dataclass(frozen=True)
