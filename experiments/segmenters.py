@@ -29,14 +29,17 @@ SMALL = (
     "training.epochs=30",
     "attack.steps=50",
 )
+# What it is, the paper's numbers, and the layer at its bottom: Grad-CAM there shows what the rest
+# of the image tells of a class; at the last map before the logits it would show these alone.
 SKIPS = {
-    "segnet": ("SegNet, which has no skip connections", "37.17", "0.842", "0.470"),
-    "unet": ("U-Net, which has long skip connections", "40.92", "0.862", "0.453"),
+    "segnet": ("SegNet, which has no skip connections", "37.17", "0.842", "0.470", "down5"),
+    "unet": ("U-Net, which has long skip connections", "40.92", "0.862", "0.453", "bottom"),
     "fc_densenet": (
         "The Tiramisu (FC-DenseNet103), which has long and short skip connections",
         "19.53",
         "0.861",
         "0.667",
+        "bottom_new",
     ),
 }
 
@@ -48,7 +51,7 @@ def segmenters(dataset: str) -> dict[str, Variant]:
         dataset: What its images are called in a sentence.
     """
     made = {}
-    for name, (what, drop, clean, attacked) in SKIPS.items():
+    for name, (what, drop, clean, attacked, bottom) in SKIPS.items():
         made[name] = Variant(
             f"""{what}, on {dataset}, 256 px.
 
@@ -57,7 +60,7 @@ def segmenters(dataset: str) -> dict[str, Variant]:
         loses the least.
         """,
             FULL,
-            (f"model.backbone={name}",),
+            (f"model.backbone={name}", f"explanation.layer={bottom}"),
         )
         made[f"{name}_small"] = Variant(
             f"""The network of {name}, a quarter as wide, on {dataset}, 64 px, for a CPU.

@@ -127,9 +127,13 @@ def test_records_and_network_of_two_tasks_are_told_apart(drawn: records.Dataset)
         balance.ready(drawn, sampled)
 
 
-def test_heatmaps_of_class_maps_are_refused_before_training(drawn: records.Dataset, tmp_path: Path):
-    context = Context(Run.of(EXPERIMENT, tmp_path), drawn.root)
-    with pytest.raises(UserError, match=r"explain: heatmaps .* unet gives every pixel one"):
+@pytest.mark.parametrize("method", ["score_cam", "grad_cam_pp", "attention"])
+def test_methods_that_do_not_fit_class_maps_are_refused_before_training(
+    drawn: records.Dataset, tmp_path: Path, method: str
+):
+    asked = config.with_settings(EXPERIMENT, [f"explanation.methods={method}"])
+    context = Context(Run.of(asked, tmp_path), drawn.root)
+    with pytest.raises(UserError, match=rf"explanation.methods '{method}': unet gives .* class, "):
         pipeline.run_stages(context, ["train", "explain"])
     assert not context.run.path("train").exists()
 

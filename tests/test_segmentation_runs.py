@@ -21,6 +21,7 @@ from attnrobust.data import inputs
 from attnrobust.disk import runs, schemas
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
+from attnrobust.explanations import comparison, faithfulness, randomisation, samples, stage
 from attnrobust.measures import segmentation
 from attnrobust.measures.segmentation import Pixels
 from attnrobust.models.replicas import Replicas
@@ -29,7 +30,9 @@ from attnrobust.report.blocks import Asked, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.run import main
 from attnrobust.stages import evaluation, segmented
-from attnrobust.studies import transfer_matrix
+from attnrobust.studies import panel_columns, panel_figure, transfer_matrix
+from attnrobust.studies.panel_columns import panel
+from attnrobust.task import overlap
 
 EPSILONS = (0.05, 0.2, 0.4)
 # Grey values of a disc are about 220, of the ground 128, of a square 30: thresholds between.
@@ -325,3 +328,63 @@ def test_all_stages_from_records_to_page(dataset, tmp_path):
     assert values[0] == pytest.approx(values[1])
     assert values[1] >= values[2] >= values[3]
     assert run.path(run.place_of("check", "pixel_apgd"), "checks.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def explained(run) -> Run:
+    """The run with heatmaps of its samples."""
+    setting, replicas = config.Explanation(methods=("gradient_x_input", "occlusion")), segmenter()
+    with run.stage(
+        run.place_of("explain", "pixel_pgd"), used={"explanation": dataclasses.asdict(setting)}
+    ) as folder:
+        images = stage.of_attack(run.attacks()["pixel_pgd"], run.attacked("pixel_pgd"))
+        stage.explain(replicas.model, setting, images, folder, classes=drawn.CLASSES, seed=0)
+        methods = faithfulness.explainers(replicas.model, setting, 0)
+        faithfulness.write(replicas, methods, images, folder)
+        randomisation.write(replicas.model, methods, images["clean"], folder)
+    comparison.write(run, "pixel_pgd")
+    return run
+
+
+def test_explained_is_the_largest_structure_that_the_model_sees(explained):
+    folder = explained.path(explained.place_of("explain", "pixel_pgd"))
+    clean, found = states(explained, "pixel_pgd"), samples.load(explained, "pixel_pgd", "occlusion")
+    kept = schemas.load_npz(folder / "occlusion-clean.npz", schemas.EXPLAINED)
+    rows = [list(clean[0.0]["id"]).index(id_) for id_ in clean[0.0]["sample_id"]]
+    assert kept["target"].tolist() == overlap.largest(clean[0.0]["prediction"][rows]).tolist()
+    assert (kept["target"] > 0).all()
+    assert (kept["heatmap"].astype(float) > 0).any(axis=(1, 2)).all()
+    expected = found.labels == found.targets[:, None, None]
+    np.testing.assert_array_equal(found.masks, expected)
+    assert found.right.all(), "without an attack the model is good"
+    last = samples.load(explained, "pixel_pgd", "occlusion", EPSILONS[-1])
+    np.testing.assert_array_equal(last.right, task.score(last.predictions, last.labels) >= 0.7)
+    assert not last.right.all()
+    scores = schemas.load_npz(folder / "faithfulness-occlusion-clean.npz", schemas.SCORED)
+    assert (scores["deletion"] <= scores["insertion"]).all()
+
+
+def test_heatmaps_in_numbers_know_the_region_of_the_class(explained):
+    folder = explained.path(explained.place_of("explain", "pixel_pgd"))
+    table = schemas.load_table(folder / "comparison.csv", schemas.COMPARISON, stage="explain")
+    named = table[(table["method"] == "gradient_x_input") & (table["subset"] == "all")]
+    assert {"correlation", "mask_area", "concentration"} <= set(named["metric"])
+    assert set(table["subset"]) <= {"all", "fooled", "standing"}
+
+
+def test_page_and_panel_show_image_class_and_map(explained, tmp_path):
+    made = {each.anchor: each for each in sections.read(reading.read([explained]), Asked(tmp_path))}
+    pictures = [each for each in made["heatmaps"].blocks if isinstance(each, Picture)]
+    assert len(pictures) == 2
+    assert "gradient_x_input of the class named below" in pictures[0].caption
+    assert "changes" in made
+    panel([explained], tmp_path / "panel", panel_columns.Asked(columns="methods"))
+    assert (tmp_path / "panel.png").stat().st_size
+    panel([explained], tmp_path / "levels", panel_columns.Asked(columns="conditions"))
+    shown = samples.load(explained, "pixel_pgd", "occlusion", EPSILONS[-1])
+    column = panel_figure.Column("a", explained, shown, shown)
+    figure = panel_figure.draw([column], shown.ids[:1], drawn.CLASSES, style="overlay", shared=True)
+    image, heat, *_ = figure.axes
+    assert image.get_xlabel().split("\n")[1] == drawn.CLASSES[shown.targets[0]]
+    assert re.fullmatch(r"(disc|square|background), Dice [\d.]+", heat.get_xlabel())
+    assert image.collections, "the outline of the class"

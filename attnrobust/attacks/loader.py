@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from attnrobust import config
+from attnrobust import config, task
 from attnrobust.attacks.packing import stopped_early
 from attnrobust.attacks.pool import Item, Pooled
 from attnrobust.attacks.row import Attack
@@ -97,20 +97,12 @@ def sample_positions(labels: np.ndarray, number: int) -> np.ndarray:
 
     A class map (H, W) counts as its largest structure.
     """
-    if labels.ndim > 1:
-        labels = np.array([_largest(each) for each in labels])
+    labels = task.main_class(labels)
     turn = np.zeros(len(labels), int)
     for class_ in np.unique(labels):
         mine = np.flatnonzero(labels == class_)
         turn[mine] = np.arange(len(mine))
     return np.lexsort((labels, turn))[:number]
-
-
-def _largest(labels: np.ndarray) -> int:
-    """The structure with the most pixels; the background, 0, where there is none."""
-    counts = np.bincount(labels.ravel())
-    counts[0] = 0
-    return int(counts.argmax())
 
 
 def _batched(items: Iterable[Thing], size: int) -> Iterator[list[Thing]]:

@@ -24,7 +24,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (N, H, W, 3) in [0, 1].
-        targets: (N,) the class of each.
+        targets: (N,) the class of each. Of a model that gives every pixel a class it is explained
+            by the sum of its logits over all pixels.
         ids: (N,) of the images; with the seed they key all that is drawn.
         seed: Of the run.
     """
@@ -62,6 +63,7 @@ class Row:
         needs_layer: It looks at the feature map of `explanation.layer`.
         needs_attention: It asks for a head with soft attention.
         random: It may draw; what it draws depends on the seed and the image's id alone.
+        unfit: Why it does not explain models that give every pixel a class; empty: it does.
     """
 
     explain: Method
@@ -69,6 +71,7 @@ class Row:
     needs_layer: bool = False
     needs_attention: bool = False
     random: bool = False
+    unfit: str = ""
 
 
 def in_batches(
@@ -108,7 +111,10 @@ def compiled(step: Callable[..., tf.Tensor], *shapes: tuple[int | None, ...]) ->
 
 @functools.lru_cache(maxsize=2)
 def scores(model: keras.Model, *, probability: bool = False) -> Any:
-    """Compiled (images, targets) -> (BATCH,): the target's logit, or its probability."""
+    """Compiled (images, targets) -> (BATCH,): the target's logit, or its probability.
+
+    Of class maps their sum over all pixels.
+    """
 
     def step(images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         logits = model(tf.cast(images, model.input.dtype), training=False)
@@ -118,8 +124,9 @@ def scores(model: keras.Model, *, probability: bool = False) -> Any:
 
 
 def of_target(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Each image's value at its target, (N,)."""
-    return tf.gather(logits, targets, axis=1, batch_dims=1)
+    """Each image's value at its target, (N,); of class maps (N, H, W, K) their sum over pixels."""
+    chosen = tf.gather(logits, targets, axis=-1, batch_dims=1)
+    return tf.reduce_sum(chosen, axis=(1, 2)) if len(logits.shape) == 4 else chosen
 
 
 def scored(step: Any, rows: Iterable[tuple[Any, ...]]) -> np.ndarray:

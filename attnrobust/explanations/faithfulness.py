@@ -89,10 +89,11 @@ def causal(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas under the deletion and the insertion curve (Petsiuk et al. 2018), in [0, 1].
 
-    The target's probability while an image's pixels, largest heat first, give way to the baseline,
-    and while they take its place: a map is faithful where deletion is low and insertion high.
-    Trapezoids over equal shares of the pixels. Pixels of equal heat go in an order drawn once, the
-    same for every image, since row by row would be a shape of its own.
+    The target's probability, of class maps its mean over all pixels, while an image's pixels,
+    largest heat first, give way to the baseline, and while they take its place: a map is faithful
+    where deletion is low and insertion high. Trapezoids over equal shares of the pixels. Pixels of
+    equal heat go in an order drawn once, the same for every image, since row by row would be a
+    shape of its own.
 
     Args:
         logits: Images (N, H, W, 3), N at most BATCH, to logits (N, K).
@@ -114,10 +115,16 @@ def causal(
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
         batch = np.stack([next(frames) for _ in part])
-        found.append(probabilities(logits(batch))[np.arange(len(part)), part])
+        found.append(_share(probabilities(logits(batch)), part))
     curves = np.concatenate(found).reshape(len(images), 2, steps + 1)
     areas = (curves[..., :-1] + curves[..., 1:]).mean(axis=-1) / 2
     return areas[:, 0], areas[:, 1]
+
+
+def _share(probability: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Each image's probability of its target (N,); of class maps (N, H, W, K) the mean over all."""
+    chosen = probability[np.arange(len(targets)), ..., targets]
+    return np.asarray(chosen.reshape(len(targets), -1).mean(axis=1))
 
 
 def _ranks(heatmaps: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ al. 2020, appendix B), `signed` the sum as it is, where the method's row is sign
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from tensorflow import keras
 
@@ -52,6 +54,17 @@ def heatmaps(
     return found
 
 
+def require_fit(methods: Sequence[str], segmenter: str) -> None:
+    """Raise a UserError unless all methods explain a model that gives every pixel a class."""
+    for name in methods:
+        if why := EXPLANATIONS[name].unfit:
+            fit = ", ".join(each for each, row in EXPLANATIONS.items() if not row.unfit)
+            raise UserError(
+                f"explanation.methods '{name}': {segmenter} gives every pixel a class, and {why}; "
+                f"expected of {fit}"
+            )
+
+
 EXPLANATIONS: dict[str, Row] = {
     "gradient": Row(gradient, signed=True),
     "gradient_x_input": Row(gradient_x_input, signed=True),
@@ -59,8 +72,16 @@ EXPLANATIONS: dict[str, Row] = {
     "integrated_gradients": Row(integrated_gradients, signed=True, random=True),
     "occlusion": Row(occlusion, signed=True),
     "grad_cam": Row(grad_cam, needs_layer=True),
-    "grad_cam_pp": Row(grad_cam_pp, needs_layer=True),
+    "grad_cam_pp": Row(
+        grad_cam_pp,
+        needs_layer=True,
+        unfit="its weights are those of the exponential of one logit, not of a sum over pixels",
+    ),
     "layer_cam": Row(layer_cam, needs_layer=True),
-    "score_cam": Row(score_cam, needs_layer=True),
-    "attention": Row(attention, needs_attention=True),
+    "score_cam": Row(
+        score_cam,
+        needs_layer=True,
+        unfit="its softmax over logits that are summed over all pixels leaves a single map",
+    ),
+    "attention": Row(attention, needs_attention=True, unfit="it shows a head with soft attention"),
 }

@@ -27,14 +27,16 @@ class Explained:
     Attributes:
         ids: (S,).
         groups: What images are resampled together (S,): the ids, where no group is known.
-        labels: True classes (S,).
-        predictions: Classes that the model sees in these very images (S,).
+        labels: True classes (S,), or class maps (S, H, W).
+        predictions: Classes that the model sees in these very images, likewise.
         images: float32 RGB (S, H, W, 3) in [0, 1], attacked where the condition is an attack.
         heatmaps: (S, H, W), 0 or larger.
         signed: The same with a sign (S, H, W), where the method has one; else None.
-        masks: The regions that matter, bool (S, H, W); None where the file holds none.
+        masks: The regions that matter, bool (S, H, W); None where the file holds none. Of class
+            maps where the label has the class that is explained.
         scores: What the model makes of each map (S,), by row of MAP_METRICS; NaN where it is not
             defined, none where it was not asked.
+        targets: Classes that are explained (S,); None in files of earlier versions.
     """
 
     ids: np.ndarray
@@ -46,11 +48,20 @@ class Explained:
     signed: np.ndarray | None = None
     masks: np.ndarray | None = None
     scores: dict[str, np.ndarray] = field(default_factory=dict)
+    targets: np.ndarray | None = None
 
     @property
     def right(self) -> np.ndarray:
-        """Which images the model names rightly, bool (S,)."""
-        return np.asarray(self.predictions == self.labels)
+        """Which images the model has right, bool (S,)."""
+        if self.labels.ndim == 1:
+            return np.asarray(self.predictions == self.labels)
+        return task.right(self.predictions, self.labels)
+
+    def region(self, maps: np.ndarray, row: int) -> np.ndarray | None:
+        """Where labels or predictions have the class that is explained (H, W); None for classes."""
+        if maps.ndim == 1 or self.targets is None:
+            return None
+        return np.asarray(maps[row] == self.targets[row])
 
     @property
     def measured(self) -> list[str]:
@@ -146,19 +157,24 @@ def _load(place: Path, folder: Path, method: str, condition: str) -> Explained:
         raise UserError(f"{path}: does not fit {place} (no {error.args[0]}); {again}") from None
     if found["heatmap"].shape[1:] != shown["sample_image"].shape[1:3]:
         raise schemas.damaged(path, f"heatmaps not of the size of {place.name}'s images", again)
+    labels, targets = shown["label"][rows], found["target"][order] if "target" in found else None
+    masks = shown.get("sample_mask")
+    if task.of_file(shown).graded and targets is not None:
+        masks = labels == targets[:, np.newaxis, np.newaxis]
     return Explained(
         ids=ids,
         groups=shown["group"][rows] if "group" in shown else ids,
-        labels=shown["label"][rows],
-        predictions=task.predict(shown["logits"][rows]),
+        labels=labels,
+        predictions=task.predict_in(shown)[rows],
         images=shown["sample_image"],
         heatmaps=_unscaled(found, "heatmap")[order],
         signed=_unscaled(found, "signed")[order] if "signed" in found else None,
-        masks=shown.get("sample_mask"),
+        masks=masks,
         scores={
             **_scores(folder / SCORES.format(f"{method}-{condition}"), ids),
             **({"incompleteness": _incompleteness(found)[order]} if _COMPLETE in found else {}),
         },
+        targets=targets,
     )
 
 

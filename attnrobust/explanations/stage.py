@@ -22,7 +22,7 @@ from attnrobust.errors import UserError
 from attnrobust.explanations import SAMPLES
 from attnrobust.explanations.base import BATCH, Batch
 from attnrobust.explanations.baselines import BASELINES
-from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
+from attnrobust.explanations.methods import EXPLANATIONS, heatmaps, require_fit
 from attnrobust.models import build, networks
 from attnrobust.models.replicas import Replicas
 
@@ -53,14 +53,12 @@ def ready(
 
     Raises:
         UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
-            map, for a method that needs one; no soft attention for one that shows it; a segmenter.
+            map, for a method that needs one; no soft attention for one that shows it; a method that
+            does not explain class maps.
     """
     rows = [config.lookup("explanation.methods", EXPLANATIONS, name) for name in setting.methods]
     if networks.kind_of(model.backbone) == "segment":
-        raise UserError(
-            f"explain: heatmaps tell why an image has its class; model.backbone = {model.backbone} "
-            "gives every pixel one; name the stages without explain"
-        )
+        require_fit(setting.methods, model.backbone)
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
     if setting.target not in (OWN, TRUE):
         class_of(setting.target, classes)
@@ -143,8 +141,8 @@ def unattacked(
 ) -> dict[str, Path]:
     """Write `samples.npz`, the sample images that an attack would keep, for the clean condition.
 
-    It holds id (S,), label (S,), logits (S, K), sample_id (S,), sample_image (S, H, W, 3) and
-    sample_mask (S, H, W).
+    It holds id (S,), label and scores as `predict` keeps them, sample_id (S,), sample_image
+    (S, H, W, 3) and sample_mask (S, H, W).
 
     Args:
         replicas: The model.
@@ -178,8 +176,8 @@ def unattacked(
         runs.save_npz(
             path,
             id=ids,
-            label=labels[positions],
-            logits=logits,
+            label=task.kept_labels(labels[positions]),
+            **task.kept(logits),
             sample_id=ids,
             sample_image=images,
             sample_mask=masks,
@@ -199,9 +197,9 @@ def explain(
     """Write `<method>-<condition>.npz` for the sample images of every condition.
 
     Each holds id (S,), heatmap (S, H, W) float16, scale (S,) (what the heatmap was multiplied by),
-    target (S,) (class explained) and prediction (S,); where the method is signed, signed (S, H, W)
-    float16, scaled alike; where attributions have a sum in theory, logit_difference (S,) and
-    completeness_error (S,).
+    target (S,) (class explained) and prediction (S,), of class maps the largest structure; where
+    the method is signed, signed (S, H, W) float16, scaled alike; where attributions have a sum in
+    theory, logit_difference (S,) and completeness_error (S,).
 
     Args:
         model: Images to logits.
@@ -242,14 +240,15 @@ def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
 def _targets(
     model: keras.Model, target: str, shown: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class explained and class predicted of each sample image."""
-    predictions = task.predict(model.predict(shown["sample_image"], batch_size=BATCH, verbose=0))
+    """Class explained and class predicted of each sample image; of maps, the largest structure."""
+    logits = model.predict(shown["sample_image"], batch_size=BATCH, verbose=0)
+    predictions = task.main_class(task.predict(logits))
     if target == OWN:
         return predictions, predictions
     if target == TRUE:
         position = {id_: index for index, id_ in enumerate(shown["id"])}
-        labels = [shown["label"][position[id_]] for id_ in shown["sample_id"]]
-        return np.array(labels), predictions
+        labels = task.main_class(shown["label"])
+        return labels[[position[id_] for id_ in shown["sample_id"]]], predictions
     return np.full(len(predictions), class_of(target, classes)), predictions
 
 

@@ -45,8 +45,8 @@ class Measured(NamedTuple):
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of logits (N, K), in float64."""
-    return softmax(logits.astype(np.float64), axis=1)
+    """Softmax of logits (N, K) or (N, H, W, K), in float64."""
+    return softmax(logits.astype(np.float64), axis=-1)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

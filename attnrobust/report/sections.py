@@ -8,6 +8,7 @@ from attnrobust.errors import UserError
 from attnrobust.report import (
     calibration,
     checklist,
+    class_heatmaps,
     comparison,
     confusion,
     corruptions,
@@ -73,6 +74,8 @@ SEGMENTATION_SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
     segmentation.section,
     trust.section,
     training.section,
+    class_heatmaps.section,
+    comparison.section,
     provenance.section,
     checklist.section,
 )

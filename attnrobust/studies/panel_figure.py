@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from attnrobust import task
 from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -26,6 +27,8 @@ HEAT = mpl.colormaps["inferno"]
 SINGLE = mpl.colormaps["Greys"]
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#d00000", "#ffffff", "#00a000"])
 INCHES = 1.7
+# Of the outline of a class, on dark and on light grounds.
+LINE = "#00b4d8"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ def draw(
 ) -> Figure:
     """The figure: each image, then its map in every column, with what the model saw in it.
 
+    Of class maps a line surrounds the class that is explained: as labelled on the image, as
+    predicted on its maps.
+
     Args:
         columns: Of maps.
         ids: Of the images, a row each.
@@ -122,14 +128,15 @@ def draw(
         peaks = [max(peaks)] * len(peaks) if shared else peaks
         row = columns[0].row(id_)
         _picture(line[0], columns[0].clean.images[row])
-        line[0].set_xlabel(f"{id_}\n{_name(classes, columns[0].clean.labels[row])}", fontsize=7)
+        clean = columns[0].clean
+        _outline(line[0], clean.region(clean.labels, row))
+        line[0].set_xlabel(f"{id_}\n{_true(clean, row, classes)}", fontsize=7)
         for ax, column, found, peak in zip(line[1:], columns, maps, peaks, strict=True):
             row = column.row(id_)
             scaled = np.clip(found / peak, -1, 1) if peak > 0 else np.zeros_like(found)
             _picture(ax, np.clip(look.paint(column.shown.images[row], scaled), 0, 1))
-            seen = column.shown.predictions[row]
-            wrong = seen != column.shown.labels[row]
-            text = f"{_name(classes, seen)}{' (wrong)' if wrong else ''}"
+            _outline(ax, column.shown.region(column.shown.predictions, row))
+            text = _seen(column.shown, row, classes)
             ax.set_xlabel(text if peak > 0 else f"{text}, map of zeros", fontsize=7)
     for ax, title in zip(grid[0], ("image", *(column.title for column in columns)), strict=True):
         ax.set_title(_folded(title), fontsize=8)
@@ -159,6 +166,31 @@ def _peak(heatmap: np.ndarray, cap: float) -> float:
     """What of a map is 1; its largest value where the cap's is 0, as of a map of a few pixels."""
     values = np.abs(heatmap)
     return float(np.percentile(values, cap)) or float(values.max())
+
+
+def _true(found: Explained, row: int, classes: Sequence[str]) -> str:
+    """The true class; of class maps the one whose outline is drawn."""
+    return _name(classes, found.labels[row] if found.labels.ndim == 1 else _explained(found, row))
+
+
+def _seen(found: Explained, row: int, classes: Sequence[str]) -> str:
+    """What the model sees in an image; of class maps the class explained, and the image's Dice."""
+    if found.labels.ndim == 1:
+        wrong = found.predictions[row] != found.labels[row]
+        return f"{_name(classes, found.predictions[row])}{' (wrong)' if wrong else ''}"
+    (dice,) = task.score(found.predictions[row : row + 1], found.labels[row : row + 1])
+    return f"{_name(classes, _explained(found, row))}, Dice {dice:.2f}"
+
+
+def _explained(found: Explained, row: int) -> int:
+    assert found.targets is not None, "explain of class maps keeps them"
+    return int(found.targets[row])
+
+
+def _outline(ax: Axes, region: np.ndarray | None) -> None:
+    """A line round a region, where it has a border."""
+    if region is not None and region.any() and not region.all():
+        ax.contour(region, levels=[0.5], colors=LINE, linewidths=0.7)
 
 
 def _name(classes: Sequence[str], label: int) -> str:

@@ -121,6 +121,14 @@ def predict_in(found: Mapping[str, np.ndarray]) -> np.ndarray:
     return row.predict(found[row.scores])
 
 
+def main_class(values: np.ndarray) -> np.ndarray:
+    """The class that labels or predictions are of (N,): they themselves, or the largest structure.
+
+    Of a class map without any structure it is the background, 0.
+    """
+    return values if values.ndim == 1 else overlap.largest(values)
+
+
 def kept(logits: np.ndarray) -> dict[str, np.ndarray]:
     """What a file keeps of logits: the scores, by their name."""
     row = of(logits)

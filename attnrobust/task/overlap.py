@@ -42,3 +42,9 @@ def _counts(maps: np.ndarray, classes: int) -> np.ndarray:
     number = len(maps)
     place = np.arange(number)[:, None] * classes + maps.reshape(number, -1).astype(np.int64)
     return np.bincount(place.ravel(), minlength=number * classes).reshape(number, classes)
+
+
+def largest(maps: np.ndarray) -> np.ndarray:
+    """Of class maps (N, H, W) the structure with the most pixels (N,); 0 where there is none."""
+    counts = [np.bincount(each.ravel(), minlength=1) for each in maps]
+    return np.array([1 + each[1:].argmax() if each[1:].any() else 0 for each in counts])

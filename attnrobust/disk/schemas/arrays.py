@@ -47,11 +47,14 @@ def judged(names: Sequence[str], task: str = "classify") -> Arrays:
 def _of_its_task(kind: Arrays, arrays: Mapping[str, np.ndarray]) -> Arrays:
     """The kind with what the task of this file keeps, where it names what a task keeps."""
     named = TASKS["classify"].stored
+    every = (row.stored for row in TASKS.values() if row.stored.keys() <= arrays.keys())
+    found = next(every, named)
     if not named.keys() <= kind.keys():
-        return kind
-    found = (row.stored for row in TASKS.values() if row.stored.keys() <= arrays.keys())
+        # Of a kind that asks for the label alone.
+        alone = kind.get("label") == named["label"]
+        return {**kind, "label": found["label"]} if alone else kind
     rest = {name: said for name, said in kind.items() if name not in named}
-    return {**rest, **next(found, named)}
+    return {**rest, **found}
 
 
 def crafted(names: Sequence[str], task: str = "classify") -> Arrays:
