@@ -121,3 +121,33 @@ def test_the_nearest_is_as_near_whatever_the_other_logits_are(name, changed):
         found.append(np.linalg.norm(change.reshape(16, -1), ord=norm, axis=1))
     assert (found[0] > 0).mean() > 0.9
     np.testing.assert_allclose(found[1], found[0], rtol=0.1)
+
+
+def swinging(offset: float) -> keras.Model:
+    """Wrong, by up to 0.2, only where an image is brighter than grey by 0.04 to 0.06."""
+    image = keras.Input((helpers.SIDE, helpers.SIDE, 3))
+    bright = tf.reduce_mean(image, axis=(1, 2, 3))[:, None] - 0.5
+    lead = 0.2 - 20 * tf.abs(bright - 0.05)
+    return keras.Model(image, tf.concat([offset - lead / 2, offset + lead / 2], axis=1))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("name", ["linf_pgd", "bim", "mi_fgsm", "l2_pgd"])
+def test_an_iterate_that_was_wrong_by_little_is_not_lost_on_the_way(name, offset):
+    """Steps of 0.045: at 0.045 it is wrong, at 0.09 right again, and so on to the fourth.
+
+    With a common offset of the logits that is wrong by less than the slack.
+    """
+    model = swinging(offset)
+    grey = np.full((3, helpers.SIDE, helpers.SIDE, 3), 0.5, np.float32)
+    length = 0.045 * (np.sqrt(grey[0].size) if name == "l2_pgd" else 1)
+    setting = config.Attack(
+        name, steps=4, abs_stepsize=length, rel_stepsize=1.0, momentum=0.0, random_start=False
+    )
+    attack = ATTACKS[name].make(helpers.replicas_of(model), methods.settled(setting), 0)
+    labels = np.zeros(3, np.int64)
+    made, queries = attack(tf.constant(grey), tf.constant(labels), list("abc"), 2 * length, 0)
+    np.testing.assert_allclose(made, 0.545, atol=1e-5)
+    assert (helpers.predicted(model, made) == 1).all()
+    # Without an offset it leaves at once; else four steps, and a pass for the last iterate.
+    np.testing.assert_array_equal(queries, 6 if offset else 3)

@@ -2,7 +2,8 @@
 
 An image leaves as soon as it has fallen, at whatever iterate, and a waiting one takes its place;
 the batch shrinks when none waits. So no gradient is spent on an image that has fallen. An image
-that never falls makes the same steps as in Foolbox's loop and leaves with its last iterate.
+that never falls makes the same steps as in Foolbox's loop and leaves with its last iterate; or with
+the one that was wrong by most, where some were, but none by the slack of `border`.
 """
 
 from __future__ import annotations
@@ -76,12 +77,18 @@ class Pool:
         x: tf.Tensor,
         x0: tf.Tensor,
         labels: tf.Tensor,
+        held: tf.Tensor,
+        ahead: tf.Tensor,
         epsilon: tf.Tensor,
         stepsize: tf.Tensor,
         slack: tf.Tensor,
         *sums: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """Next iterates (the same where fallen), whether each of `x` has fallen, momentum sums."""
+        """One step.
+
+        Gives the next iterates (the same where fallen), whether each of `x` has fallen, the iterate
+        that has been wrong by most, by how much (0: none has been), and the momentum sums.
+        """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = self.model(x, training=False)
@@ -89,12 +96,15 @@ class Pool:
         gradient = tape.gradient(value, x, unconnected_gradients=losses.NONE_IS_ZERO)
         lead = losses.margin(logits, labels, self.target)
         fallen = border.beyond(lead, logits, slack)
+        lead = tf.cast(lead, ahead.dtype)
+        held = tf.where((lead > ahead)[:, None, None, None], x, held)
+        ahead = tf.where(lead > ahead, lead, ahead)  # not their maximum: a NaN is no lead
         if self.momentum is not None:
             gradient = self.momentum * sums[0] + ball.unit(gradient, "l1")
             sums = (gradient,)
         moved = x + stepsize * ball.steepest(gradient, self.norm)
         moved = ball.project(moved, x0, epsilon, self.norm)
-        return tf.where(fallen[:, None, None, None], x, moved), fallen, *sums
+        return tf.where(fallen[:, None, None, None], x, moved), fallen, held, ahead, *sums
 
     def run(
         self,
@@ -133,19 +143,21 @@ class Pool:
             if not inside:
                 return
             batch = [self._filled(row, len(inside), size) for row in rows]
-            moved, fallen, *sums = self.step(*batch[:3], *numbers, *batch[3:])
+            moved, fallen, held, ahead, *sums = self.step(*batch[:5], *numbers, *batch[5:])
             passes += 1
-            fell = fallen.numpy()[: len(inside)]
-            out = fell | (passes >= steps)
+            fell, narrow = fallen.numpy()[: len(inside)], ahead.numpy()[: len(inside)] > 0
+            # A pass more for what was wrong by little: so its last iterate is seen as well.
+            out = fell | (passes >= steps + narrow)
             if not out.any():
-                rows = [moved, *batch[1:3], *sums]
+                rows = [moved, *batch[1:3], held, ahead, *sums]
                 continue
             done = np.flatnonzero(out)
-            for place, image in zip(done, tf.gather(moved, done).numpy(), strict=True):
+            best = tf.where((narrow & ~fell)[done, None, None, None], *_gathered(done, held, moved))
+            for place, image in zip(done, best.numpy(), strict=True):
                 yield Done(inside[place], image, int(passes[place]), bool(fell[place]))
             stay = np.flatnonzero(~out)
             inside, passes = [inside[place] for place in stay], passes[stay]
-            rows = [tf.gather(row, stay) for row in (moved, *batch[1:3], *sums)]
+            rows = _gathered(stay, moved, *batch[1:3], held, ahead, *sums)
 
     def _joined(
         self,
@@ -154,11 +166,16 @@ class Pool:
         fresh: Sequence[Item],
         begin: np.ndarray,
     ) -> list[np.ndarray | tf.Tensor]:
-        """The first `number` rows (x, x0, labels, momentum sums), and then the fresh images'."""
+        """The first `number` rows, and then the fresh images'.
+
+        These are x, x0, labels, the iterate that was wrong by most and by how much, momentum sums.
+        """
         added = [
             begin,
             np.stack([item.image for item in fresh]),
             np.array([item.label for item in fresh]),
+            begin,
+            np.zeros(len(fresh), begin.dtype),
         ]
         if self.momentum is not None:
             added.append(np.zeros_like(begin))
@@ -173,6 +190,10 @@ class Pool:
         if len(row) == fit:
             return row
         return tf.concat([row[:number], tf.repeat(row[:1], fit - number, axis=0)], axis=0)
+
+
+def _gathered(places: np.ndarray, *rows: np.ndarray | tf.Tensor) -> list[np.ndarray | tf.Tensor]:
+    return [tf.gather(row, places) for row in rows]
 
 
 class Pooled:
