@@ -4,6 +4,7 @@ everything spread over replicas is really exercised."""
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -59,6 +60,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = (yield).get_result()
     started = dict(item.user_properties)["cpu started"]
     report.user_properties = [("cpu", _cpu_seconds() - started)]  # also from worker processes
+
+
+def pytest_collection_finish() -> None:
+    """What imports left stays to the end: the collector need not go through it again and again.
+
+    A sixth of all CPU seconds, where tests trace many small functions.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
