@@ -31,6 +31,7 @@ import numpy as np
 
 from attnrobust import config, keyed, stack
 from attnrobust.disk import runs
+from attnrobust.disk.places import RECORDS
 from attnrobust.stages import pipeline
 
 stack.quiet()
@@ -485,7 +486,7 @@ def main() -> None:
         parts.append(table(title, one_epsilon(options)))
     if options.run and options.only != "pgd":
         options.run = options.run.resolve()
-        options.records = options.records or pipeline.RECORDS / options.run.parents[1].name
+        options.records = options.records or RECORDS / options.run.parents[1].name
         parts.append(
             table(f"{options.run.parent.name}: sweep of rising epsilons", whole_sweep(options))
         )

@@ -18,7 +18,7 @@ from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models import build, memory
-from attnrobust.stages import pipeline, surrogate
+from attnrobust.stages import origin, pipeline, surrogate
 from attnrobust.stages.context import Context
 from attnrobust.training import batchnorm, fit
 from attnrobust.training.validation import Validation
@@ -106,7 +106,7 @@ def test_float32_is_float32_from_predict_on(context, monkeypatch):
     monkeypatch.setattr(build, "build", lambda *_, **__: seen.append(on()) or model)
     monkeypatch.setattr(memory, "require", lambda *_: None)
     monkeypatch.setattr(fit, "train", lambda *_: seen.append(on()))
-    monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
+    monkeypatch.setattr(origin, "remember", lambda *_: None)
     try:
         for asked in ("true", "false"):
             changed = config.with_settings(context.experiment, [f"training.tf32={asked}"])

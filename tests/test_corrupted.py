@@ -296,6 +296,26 @@ def test_the_command_does_the_same(
     assert f"error: --out {out}: there already; name a new folder" in capsys.readouterr().err
 
 
+def test_records_of_one_data_set_or_of_several_are_named_alike(
+    dataset: records.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards, small = tmp_path / "shards", ["--splits", "validation", "--levels", 1]
+    shutil.copytree(dataset.root, shards / "one")
+    assert call("--records", shards, "--out", tmp_path / "only", *small) == 0
+    shutil.copytree(dataset.root, shards / "other")
+    assert call("other", "--records", shards, "--out", tmp_path / "named", *small) == 0
+    assert call("other", "--records", dataset.root, "--out", tmp_path / "itself", *small) == 0
+    found = [contents(tmp_path / name) for name in ("only", "named", "itself")]
+    assert found[0] == found[1] == found[2]
+    capsys.readouterr()
+    assert call("--records", shards, "--out", tmp_path / "which", *small) == 1
+    said = f"error: {shards}: records of several data sets; name one: one, other\n"
+    assert capsys.readouterr().err == said
+    assert call("eyepacs", "--records", shards, "--out", tmp_path / "which", *small) == 1
+    assert str(shards) in capsys.readouterr().err
+    assert not (tmp_path / "which").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

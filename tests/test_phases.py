@@ -16,7 +16,7 @@ from attnrobust.disk import runs
 from attnrobust.errors import UserError
 from attnrobust.models import build
 from attnrobust.models.backbones import BACKBONES
-from attnrobust.stages import context, pipeline
+from attnrobust.stages import context, origin, pipeline
 from attnrobust.training import fit, optimizers, phases
 
 # Hundreds of layers: seconds a build.
@@ -128,7 +128,7 @@ def test_other_weights_in_the_file_that_training_starts_from_are_noticed(
     file.parent.mkdir(parents=True)
     file.write_bytes(b"one")
     monkeypatch.setattr(fit, "train", lambda *_: None)
-    monkeypatch.setattr(pipeline, "_remember", lambda *_: None)
+    monkeypatch.setattr(origin, "remember", lambda *_: None)
     experiment = config.with_settings(tiny, [setting.format(file=file)])
     run = runs.Run.of(experiment, tmp_path)
     pipeline.train(context.Context(run, records_folder))

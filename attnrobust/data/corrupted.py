@@ -7,7 +7,7 @@ where the training set (--splits train) was corrupted once and saved. With --ove
 images of the train split are repeated until every class has as many as the commonest; each copy has
 an id and a corruption of its own.
 
-    attnrobust corrupt --records DIR --out DIR [--corruptions light_leakage,jpeg]
+    attnrobust corrupt [DATASET] [--records DIR] --out DIR [--corruptions light_leakage,jpeg]
         [--levels 1-4] [--splits train] [--oversample] [--seed N]
 """
 
@@ -35,7 +35,7 @@ from attnrobust import config, corruptions
 from attnrobust.console import Parser, positive, progress, run_command
 from attnrobust.data import corrupting, images, oversampling, records, shards
 from attnrobust.data.raw import SPLITS
-from attnrobust.disk import files, folders, lock, runs
+from attnrobust.disk import files, folders, lock, places, runs
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
@@ -256,11 +256,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="attnrobust corrupt",
         description="A copy of records in which every image is corrupted once.",
-        epilog="example: attnrobust corrupt --records DIR --splits train --out DIR",
+        epilog="example: attnrobust corrupt eyepacs --splits train --out DIR",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--records", type=Path, required=True, help="folder of the records to copy")
+    add("dataset", nargs="?", default="", help="whose records, where --records holds several")
+    said = "folder of a data set's records, or of several such folders"
+    add("--records", type=Path, default=places.RECORDS, metavar="DIR", help=said)
     add("--out", type=Path, required=True, help="new folder for the corrupted ones")
     add("--corruptions", default=",".join(corruptions.RANDOM), help="each image gets one of them")
     add("--levels", default="1-4", help="of 1 to 5; each image gets one of them")
@@ -277,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         write(
-            options.records,
+            places.records_named(options.records, options.dataset),
             options.out,
             names=_words(options.corruptions),
             levels=_levels(options.levels),
