@@ -35,6 +35,7 @@ PLAIN = (
     errno.EPERM,
     errno.EROFS,
     errno.ELOOP,
+    errno.ENOENT,
 )
 
 

@@ -105,6 +105,23 @@ BAD_IMAGES = {
 }
 
 
+def test_what_is_no_file_or_too_large_a_one_is_not_read(
+    raw: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device, large = image_file(raw, "ISIC_0300"), image_file(raw, "ISIC_0301")
+    for file in (device, large):
+        file.unlink()
+    device.symlink_to("/dev/null")  # as well as /dev/zero, which never ends
+    with large.open("wb") as hole:
+        hole.truncate(20_000_000)
+    assert command(raw, out, "--max-rejects", "0.1", "--max-megapixels", "1") == 0
+    assert capsys.readouterr().err == ""
+    assert reject_reasons(out / "rejects.csv") == {
+        "ISIC_0300": "a device or a pipe, expected a file",
+        "ISIC_0301": "a file of 20 MB, more than 1 megapixels (--max-megapixels) of 16 bytes",
+    }
+
+
 @pytest.mark.parametrize("kind", BAD_IMAGES)
 def test_a_bad_image_is_rejected_with_its_reason(
     raw: Path, out: Path, kind: str, capsys: pytest.CaptureFixture[str]

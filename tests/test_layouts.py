@@ -59,12 +59,16 @@ def test_ham10000_from_the_dataverse(ham: Path, name: str, separator: str, quote
     all_read(ham10000.read(ham), 14)
 
 
-@pytest.mark.parametrize("kind", ["lower", "both", "nested", "nested lower"])
+@pytest.mark.parametrize("kind", ["lower", "both", "halves", "nested", "nested lower"])
 def test_ham10000_from_kaggle(ham: Path, kind: str) -> None:
     (ham / "hmnist_28_28_L.csv").write_text("pixel0000,label\n7,0\n")
     for part in PARTS:
         if kind == "both":
             shutil.copytree(ham / part, ham / part.lower())
+        elif kind == "halves":
+            (ham / part.lower()).mkdir()
+            for image in sorted((ham / part).iterdir())[::2]:
+                image.rename(ham / part.lower() / image.name)
         elif kind == "lower":
             (ham / part).rename(ham / part.lower())
         else:
@@ -309,7 +313,22 @@ def test_a_share_that_is_none_is_one_line(
         shards.Preparation(size=SIZE, max_megapixels=float("nan"))
 
 
-@pytest.mark.parametrize("name", ["._a.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "desktop.ini"])
+def test_a_folder_that_links_to_itself_is_named_once(ham: Path) -> None:
+    for part in PARTS:
+        shutil.rmtree(ham / part)
+    (ham / "images").symlink_to(ham)
+    with pytest.raises(UserError, match=r"no .*jpeg image") as error:
+        ham10000.read(ham)
+    assert "images/images" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("._a.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r"),
+        *("@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle"),
+    ],
+)
 def test_leftovers_are_known_by_name(name: str) -> None:
     assert places.left_over(name)
     assert not places.left_over("a.jpg")

@@ -308,6 +308,17 @@ def test_named_classes_reject_others_and_may_lack_images(
     assert "no image of bcc" in caplog.text
 
 
+def test_of_a_doubled_key_or_a_missing_label_in_json_nothing_is_guessed(tmp_path: Path) -> None:
+    draw_all(tmp_path, ["a.png", "b.png", "c.png"])
+    lines = ['{"file_name": "a.png", "label": 1}', '{"file_name": "b.png", "label": 0}']
+    table = write_text(tmp_path / "metadata.jsonl", *lines, '{"file_name": "c.png", "label": NaN}')
+    found = own.read(tmp_path)
+    assert labels(found) == {"a": "1", "b": "0"}
+    assert [(reject.id, reject.reason) for reject in found.rejects] == [("c", "empty label")]
+    write_text(table, *lines, '{"file_name": "c.png", "label": 1, "label": 0}')
+    assert "line 3: not usable JSON (key label stands twice)" in said(tmp_path)
+
+
 def test_hugging_faces_metadata_of_the_whole_or_of_each_split(tmp_path: Path) -> None:
     whole = draw_all(tmp_path / "whole", ["a.png", "b.png"])
     lines = [{"file_name": "a.png", "label": 1}, {"file_name": "b.png", "label": 0}]

@@ -1,6 +1,7 @@
 """Tables and image files: what is taken, what is refused and for which reason."""
 
 import io
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_of_several_files_of_a_name_the_data_sets_own_is_taken(tmp_path: Path) -
         "2": "2.tif",
         "3": "3.dcm",
     }
-    (tmp_path / "2.bmp").write_bytes(b"x")
+    (tmp_path / "2.bmp").write_bytes(b"y")
     with pytest.raises(UserError, match="a second file for 2"):
         raw.index_images([tmp_path], (".jpg",))
 
@@ -163,11 +164,14 @@ def test_links_are_followed_and_one_to_nothing_is_named(tmp_path: Path) -> None:
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "1.jpg").write_bytes(b"x")
+        (tmp_path / name / "1.jpg").write_bytes(name.encode())
     with pytest.raises(UserError, match="a second file for 1") as error:
         raw.index_images([tmp_path / "a", tmp_path / "b"], (".jpg",))
     assert str(tmp_path / "a" / "1.jpg") in str(error.value)
     assert str(tmp_path / "b" / "1.jpg") in str(error.value)
+    shutil.copy(tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg")
+    found = raw.index_images([tmp_path / "a", tmp_path / "b"], (".jpg",))
+    assert found == {"1": tmp_path / "a" / "1.jpg"}
 
 
 def test_folders_without_an_image_are_named(tmp_path: Path) -> None:

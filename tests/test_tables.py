@@ -209,6 +209,7 @@ def test_a_doubled_column_is_named(reader, form: str, tmp_path: Path) -> None:
     [
         ("utf-16", "UTF-16"),
         ("utf-16-le", "UTF-16"),
+        ("utf-32", "expected text"),
         ("latin-1", "line 3, field"),
         ("cp1252", "is not UTF-8"),
     ],

@@ -30,6 +30,8 @@ def is_dicom(content: bytes) -> bool:
 
 def starts_as_dicom(path: Path) -> bool:
     """The same of a file; False where it cannot be read."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return is_dicom(file.read(PLACE + len(MAGIC)))

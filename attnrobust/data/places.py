@@ -12,12 +12,16 @@ from pathlib import Path
 
 from attnrobust.errors import UserError
 
-LEFTOVERS = ("__macosx", "thumbs.db", "desktop.ini")
+LEFTOVERS = (
+    *("__macosx", "icon\r"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("@eadir", "#recycle", "lost+found"),
+)
 DEPTH = 4
 
 
 def left_over(name: str) -> bool:
-    """Whether a name is no part of a data set: `._x`, `.DS_Store`, `__MACOSX`, `Thumbs.db`."""
+    """Whether a name is no part of a data set: `._x`, `.DS_Store`, `__MACOSX`, `Thumbs.db`, …."""
     return name.startswith(".") or name.lower() in LEFTOVERS
 
 
@@ -121,6 +125,7 @@ def elsewhere(folder: Path, suffixes: Sequence[str]) -> str:
 def _innermost(place: Path, suffixes: Sequence[str]) -> Path:
     """Of folders of one name in each other, the first with images."""
     inner = [] if not place.is_dir() or _holds(place, suffixes) else _children(place, place.name)
+    inner = [each for each in inner if not each.samefile(place)]  # a link to itself
     return _innermost(inner[0], suffixes) if inner else place
 
 
@@ -132,16 +137,16 @@ def _inside(place: Path, part: str) -> list[Path]:
 
 
 def _children(place: Path, name: str) -> list[Path]:
-    if (place / name).is_dir():
-        return [place / name]
+    """Folders of a name in whatever case, the one that is written so first."""
     if not place.is_dir():
         return []
     with os.scandir(place) as entries:
-        return sorted(
+        alike = [
             Path(entry.path)
             for entry in entries
             if entry.name.lower() == name.lower() and os.path.isdir(entry)
-        )
+        ]
+    return sorted(alike, key=lambda each: (each.name != name, each.name))
 
 
 def _holds(place: Path, suffixes: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ folder and looking the id up in that list.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import logging
 import os
@@ -204,7 +205,7 @@ def index_images(
         hint: Ends the message where there are none.
 
     Raises:
-        UserError: None of the folders holds an image, or two files have the same name.
+        UserError: None of the folders holds an image, or two files that differ have the same name.
     """
     own: dict[str, Path] = {}
     others: dict[str, Path] = {}
@@ -220,7 +221,7 @@ def index_images(
                     continue
                 stem = name
             found = own if suffix.lower() in suffixes else others
-            if stem in found:
+            if stem in found and not filecmp.cmp(found[stem], folder / name):
                 twice.setdefault((found is own, stem), folder / name)
             found.setdefault(stem, folder / name)
         for name in places.broken_links(folder):
@@ -294,6 +295,9 @@ def line_words(numbers: Sequence[int]) -> str:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes; empty string where it cannot be read (found out later)."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

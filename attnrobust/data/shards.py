@@ -18,6 +18,8 @@ from attnrobust.data.preparation import Preparation
 from attnrobust.data.raw import Row
 from attnrobust.disk import runs
 
+# No image of 8 bits has more a pixel.
+MOST_BYTES = 16
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
 
 
@@ -110,7 +112,7 @@ def prepare_image(row: Row, how: Preparation) -> tuple[bytes, Made]:
     Raises:
         UnusableImageError: With the reason.
     """
-    content = _read(row.path)
+    content = _read(row.path, how)
     image, notes = images.load_image(content, max_megapixels=how.max_megapixels)
     lossless = images.is_lossless(content)
     seen = duplicates.fingerprint(image), duplicates.pixels(image), image.shape[:2]
@@ -182,7 +184,7 @@ def prepare_mask(row: Row, how: Preparation) -> bytes:
             f"mask: --fit {how.fit} moves the image, and cannot move a mask"
         )
     try:
-        mask, _ = images.load_image(_read(row.mask), max_megapixels=how.max_megapixels)
+        mask, _ = images.load_image(_read(row.mask, how), max_megapixels=how.max_megapixels)
         if how.size:
             with _one_image():
                 mask, _ = _fitted(mask, how)
@@ -205,7 +207,7 @@ def prepare_map(
     if "EXIF rotation" in made.converted:
         raise images.UnusableImageError("label map: its image is turned by an EXIF tag, it is not")
     return label_maps.prepared(
-        _read(row.map),
+        _read(row.map, how),
         classes=classes,
         values=row.values,
         shape=made.shape,
@@ -214,8 +216,17 @@ def prepare_map(
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, how: Preparation) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            # A pipe or a device may never end.
+            raise images.UnusableImageError("a device or a pipe, expected a file")
+        size = path.stat().st_size / 1e6
+        if size > MOST_BYTES * how.max_megapixels:
+            raise images.UnusableImageError(
+                f"a file of {size:,.0f} MB, more than {how.max_megapixels:g} megapixels "
+                f"(--max-megapixels) of {MOST_BYTES} bytes"
+            )
         return path.read_bytes()
     except OSError as error:
         raise images.UnusableImageError(f"cannot be read ({error.strerror})") from None

@@ -18,6 +18,8 @@ MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file",
     b"\x1f\x8b": "a gzip file",
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
 }
 # A row of so many columns is not met in prose.
 WIDE = 9
@@ -67,8 +69,8 @@ def read_text(path: Path, kind: str = "CSV") -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     reason = next((what for magic, what in MAGIC.items() if content.startswith(magic)), "")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or _every_other_byte_is_nul(content):
-        reason = "UTF-16"
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff")) or _every_other_byte_is_nul(content)
+    reason = reason or ("UTF-16" if utf16 else "")
     if reason:
         raise UserError(f"{path}: not a readable {kind} ({reason}, expected text in UTF-8)")
     try:

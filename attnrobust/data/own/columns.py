@@ -94,9 +94,9 @@ def _json(path: Path) -> pd.DataFrame:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: line {number}: not JSON ({error})") from None
+            raise UserError(f"{path}: line {number}: not usable JSON ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}: line {number}: expected an object, {{…}}")
         rows.append({str(key): _text(value) for key, value in row.items()})
@@ -105,6 +105,15 @@ def _json(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no rows")
     found = pd.DataFrame(rows, index=lines, dtype=object).fillna("")
     found.attrs["short"] = {}
+    return found
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; json takes the last of two values of one key, which is a guess."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)} stands twice")
     return found
 
 
