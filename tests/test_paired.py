@@ -7,11 +7,14 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import bootstrap, norm
+from scipy.stats import bootstrap, norm, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from attnrobust.measures import metrics, paired, power
+from attnrobust.measures import metrics, paired, paired_tests, power, spread
+
+# Seeds of either model, and how far they lie apart (standard deviation of the logit).
+SEED_CASES = [(1, 0), (2, 0), (2, 0.4), (3, 0), (3, 0.4), (5, 0), (5, 0.4)]
 
 
 def split(only_first: int, only_second: int, n: int, both: int = 0) -> tuple[np.ndarray, ...]:
@@ -48,7 +51,7 @@ def test_the_p_of_groups_counts_every_turn_of_their_signs() -> None:
     apart = np.array([3, -1, 2, 2, 0, 1, -2])
     turns = [abs(np.dot(signs, apart)) for signs in itertools.product((-1, 1), repeat=7)]
     expected = np.mean([each >= 5 for each in turns])
-    assert paired.sign_flips(apart) == pytest.approx(expected)
+    assert paired_tests.sign_flips(apart) == pytest.approx(expected)
     # As right answers: groups of three images, of which so many are right.
     groups = np.repeat(np.arange(7), 3)
     first = np.concatenate([np.arange(3) < max(0, -each) for each in apart])
@@ -63,7 +66,7 @@ def test_holm_is_that_of_statsmodels() -> None:
     rng = np.random.default_rng(0)
     for count in (1, 2, 9):
         p = np.append(rng.random(count) ** 3, [1.0, 0.01, 0.01])
-        assert paired.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+        assert paired_tests.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_the_interval_of_images_is_scipys_bootstrap() -> None:
@@ -103,17 +106,17 @@ def test_where_nothing_tells_them_apart_the_interval_is_not_empty() -> None:
 def test_tangos_interval_leaves_out_0_where_mcnemars_normal_test_does(
     b: int, c: int, n: int
 ) -> None:
-    low, high = paired.tango(b, c, n)
+    low, high = paired_tests.tango(b, c, n)
     told = mcnemar([[0, b], [c, n - b - c]], exact=False, correction=False).pvalue < 0.05
     assert (low > 0 or high < 0) == told
     assert -1 <= low < (c - b) / n < high <= 1
-    assert paired.tango(c, b, n) == pytest.approx((-high, -low))
+    assert paired_tests.tango(c, b, n) == pytest.approx((-high, -low))
 
 
 def test_tangos_score_is_of_the_likeliest_shares_with_that_difference() -> None:
     """At each end, by trying all of them."""
     b, c, n = 7, 19, 80
-    for end in paired.tango(b, c, n):
+    for end in paired_tests.tango(b, c, n):
         shares = np.linspace(1e-6, 1 - 1e-6, 400_001)  # only the first right
         shares = shares[(shares + end > 0) & (2 * shares + end < 1)]
         chance = c * np.log(shares + end) + b * np.log(shares)
@@ -137,7 +140,7 @@ def test_seeds_are_resampled_too() -> None:
     first, second = split(6, 12, 60, both=20)
     alike = paired.compare(np.tile(first, (3, 1, 1)), np.tile(second, (3, 1, 1)))[0]
     alone = one(first, second)
-    assert (alike.interval, alike.test) == ("hierarchical_bootstrap", "t")
+    assert (alike.interval, alike.test) == ("seeds_and_groups", "t")
     assert (alike.value, alike.only_first) == pytest.approx((alone.value, alone.only_first))
     assert (alike.low, alike.high) == pytest.approx((alone.low, alone.high), abs=0.02)
     # Seeds of the first model lie far apart: 11, 26 and 41 of 60 right.
@@ -157,32 +160,92 @@ def test_other_images_and_single_ones_are_told() -> None:
     assert np.isnan([lonely.low, lonely.high, lonely.p]).all(), "one patient tells nothing"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("groups", [60, 30])
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_intervals_cover_as_often_as_they_say(groups: int, seeds: int) -> None:
-    """2,000 draws of patients of 1 to 10 images each, whose images are alike."""
-    rng, draws = np.random.default_rng(groups), 2000
-    place = np.repeat(np.arange(groups), rng.integers(1, 11, groups))
-    n, shift, spread = len(place), 0.4, 0.3 * (seeds > 1)
-    hard = rng.normal(0, 1.2, (draws, groups))[:, place] + rng.normal(0, 1, (draws, n))
+def test_what_seeds_do_by_chance_on_each_image_is_counted_once() -> None:
+    """Against a two-way analysis of variance by hand."""
+    rng = np.random.default_rng(3)
+    first, second = rng.random((2, 4, 1, 200)) < rng.random(200)
+    sides = paired.Sides(first, second, None)
+    found = spread.spread(
+        sides.values(0),
+        [each[:, :, 0] for each in sides.draws(np.random.default_rng(0), 20_000)],
+        200,
+    )
+    for chance, (seeds, own), each in zip(
+        found.chance, found.seeds, (first[:, 0], second[:, 0]), strict=True
+    ):
+        rest = each - each.mean(axis=0) - each.mean(axis=1, keepdims=True) + each.mean()
+        # Mean square of what is left, of the mean over 4 seeds and 200 images.
+        assert chance == pytest.approx((rest**2).sum() / (3 * 199) / 800, rel=0.05)
+        assert (seeds, own) == (pytest.approx(each.mean(axis=1).var(ddof=1) / 4), 3)
+    apart = second[:, 0].mean(axis=0) - first[:, 0].mean(axis=0)
+    assert found.groups == pytest.approx(apart.var(ddof=1) / 200, rel=0.05)
+    assert found.variance == pytest.approx(
+        max(0, found.groups - sum(found.chance)) + sum(part for part, _ in found.seeds)
+    )
 
-    def model(by: float) -> np.ndarray:
+
+def test_a_ratio_is_told_by_a_multiple() -> None:
+    """70 of 100 against 20: surely twice as many, not eight times."""
+    first, second = split(0, 50, 100, both=20)
+    twice, eight = (
+        paired.compare(first[None, None], second[None, None], factor=factor)[0] for factor in (2, 8)
+    )
+    assert (twice.value, eight.value) == pytest.approx((0.3, -0.9))
+    assert twice.low > 0
+    assert eight.high < 0
+    none = np.zeros(50, bool)
+    empty = paired.compare(none[None, None], none[None, None], factor=20)[0]
+    assert empty.low < -0.5 < 0 < empty.high, "nothing of 50 may be a few of a thousand"
+    assert (empty.low, empty.high) == pytest.approx(
+        (-20 * metrics.wilson(0, 50)[1], metrics.wilson(0, 50)[1])
+    )
+
+
+def test_numbers_that_are_no_shares_are_compared_by_their_means() -> None:
+    rng = np.random.default_rng(5)
+    first = rng.random((1, 1, 80))
+    second = np.clip(first + rng.normal(0.05, 0.1, first.shape), 0, 1)
+    found = paired.compare(first, second)[0]
+    test = ttest_rel(second.ravel(), first.ravel())
+    ends = test.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.004)
+    assert found.p == pytest.approx(test.pvalue, rel=0.5)
+    assert found.test == "t"
+    assert found.only_second == (second > first).sum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0, 5, -5])
+@pytest.mark.parametrize(("seeds", "spread_"), SEED_CASES)
+def test_intervals_cover_as_often_as_they_say(level: int, seeds: int, spread_: float) -> None:
+    """2,000 draws of 60 patients of 1 to 10 images each, whose images are alike.
+
+    About half of all images are right, or one to two in a hundred, or all but so many; every seed
+    has other images wrong by chance, and is better or worse than others where `spread_` says so.
+    """
+    rng, groups, draws = np.random.default_rng([seeds, int(10 * spread_), 5 + level]), 60, 250
+    place = np.repeat(np.arange(groups), rng.integers(1, 11, groups))
+    n, shift = len(place), 0.4
+
+    def model(hard: np.ndarray, by: float) -> np.ndarray:
         own = rng.normal(0, 0.6, (draws, groups))[:, place]
-        chance = expit(hard + own + by + rng.normal(0, spread, (seeds, draws, 1)))
+        chance = expit(hard + own + by + rng.normal(0, 1, (seeds, draws, 1)) * spread_)
         return rng.random((seeds, draws, n)) < chance
 
-    found = paired.compare(model(0), model(shift), place)
-    everybody = rng.normal(0, np.sqrt(1.2**2 + 1 + 0.6**2 + spread**2), 2_000_000)
+    everybody = rng.normal(level, np.sqrt(1.2**2 + 1 + 0.6**2 + spread_**2), 2_000_000)
     truth = (expit(everybody + shift) - expit(everybody)).mean()
+    found, naive = [], []
+    for _ in range(2000 // draws):
+        hard = rng.normal(level, 1.2, (draws, groups))[:, place] + rng.normal(0, 1, (draws, n))
+        first, second = model(hard, 0), model(hard, shift)
+        found += paired.compare(first, second, place)
+        if seeds == 1 and not level:
+            naive += paired.compare(first, second)
     covered = np.mean([each.low <= truth <= each.high for each in found])
-    if seeds == 1:
-        assert covered == pytest.approx(0.95, abs=0.015)
-    else:
-        # What each seed does by chance is counted among the seeds and among the images.
-        assert 0.94 < covered < 0.99
-    naive = paired.compare(model(0)[:1], model(shift)[:1])
-    assert np.mean([each.low <= truth <= each.high for each in naive]) < 0.93, "images alone"
+    assert covered == pytest.approx(0.95, abs=0.015)
+    assert all(-1 <= each.low <= each.value <= each.high <= 1 for each in found)
+    if naive:
+        assert np.mean([each.low <= truth <= each.high for each in naive]) < 0.93, "images alone"
 
 
 @pytest.mark.parametrize(("b", "c", "n"), [(20, 30, 268), (10, 40, 200), (1, 2, 200)])

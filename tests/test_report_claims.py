@@ -141,7 +141,7 @@ def test_several_seeds_of_a_model_are_taken_together(tmp_path: Path) -> None:
     found = asked(tmp_path, run_list, said)
     assert len(found) == 1
     assert found[0].found.value == pytest.approx((28 + 31 + 31) / 3 / N - 30 / N)
-    assert found[0].found.interval == "hierarchical_bootstrap"
+    assert found[0].found.interval == "seeds_and_groups"
 
 
 def test_the_page_lists_them_first_and_writes_them_for_other_pages(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_several_seeds_are_resampled_and_the_page_says_so(tmp_path: Path) -> Non
         answered(run_list[-1], SECOND if seed == 1 else FIRST)
     section = differences.section(reading.read(run_list), Asked())
     made = tables(section)[0]
-    assert set(made.frame["interval"]) == {"hierarchical_bootstrap"}
+    assert set(made.frame["interval"]) == {"seeds_and_groups"}
     assert set(made.frame["seeds_second"]) == {3}
     assert made.frame["difference"][1] == pytest.approx((0.15 + 0.15 + 0) / 3)
     assert "tiny_attention, 3 seeds" in made.caption

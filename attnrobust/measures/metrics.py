@@ -49,7 +49,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return softmax(logits.astype(np.float64), axis=-1)
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % score interval of a proportion (Wilson 1927); NaN for n = 0."""
     if not n:
         return float("nan"), float("nan")

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom, norm, t
+from scipy.stats import norm, t
 
 from attnrobust.measures import metrics
-from attnrobust.measures.metrics import GROUPS, IMAGES, LEVEL
+from attnrobust.measures.metrics import GROUPS, IMAGES, LEVEL, wilson
+from attnrobust.measures.paired_tests import sign_flips, tango
+from attnrobust.measures.spread import spread, t_test
 
 RESAMPLES = 2000
 # What an interval is made by where there are several seeds, and what a p value is of.
-SEEDS = "hierarchical_bootstrap"
+SEEDS = "seeds_and_groups"
 MCNEMAR, SIGN_FLIPS, T_TEST = "mcnemar", "group_sign_flips", "t"
 # Elements of a block of resamples, some 16 MB.
 BLOCK = 2_000_000
@@ -41,19 +42,20 @@ class Difference(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Second minus first, in the share of images that are right.
+    """Second minus first, in the mean of one number an image: the share that is right, or Dice.
 
     Attributes:
         value: The difference.
         low: Lower end of its 95 % interval; NaN for a single image or group.
         high: Upper end.
-        interval: `bootstrap` (of images), `group_bootstrap` or `hierarchical_bootstrap` (of seeds
-            and of images or groups).
-        only_first: Images that only the first has right; of several seeds the mean over all pairs.
+        interval: `bootstrap` (of images), `group_bootstrap`, or `seeds_and_groups`: the bootstrap
+            widened by what seeds vary.
+        only_first: Images that only the first has right, or on which it is better; of several seeds
+            the mean over all pairs.
         only_second: Likewise.
         p: Two-sided, of no difference.
         test: `mcnemar` (exact), `group_sign_flips` (exact, the same for whole groups) or, of
-            several seeds, `t`.
+            several seeds and of what is not a share, `t`.
         n: Images.
     """
 
@@ -93,21 +95,28 @@ def difference(
 
 
 def compare(
-    first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    factor: float = 1.0,
+    seed: int = 0,
 ) -> list[Paired]:
-    """How far the second model is right more often than the first, under each of L conditions.
+    """How far the second model's mean lies above the first's, under each of L conditions.
 
-    The interval is a percentile bootstrap of whole groups, and of each model's seeds where it has
-    several; one of m things draws m - 1 of them, so that its variance is not too small (McCarthy
-    and Snowden 1985), and its ends are as much further out as Student's t is than the normal
-    distribution (Hesterberg 2015), its degrees of freedom Satterthwaite's. Where hardly an image
-    tells the models apart a bootstrap is too narrow: Tango's (1998) score interval stands where it
-    is further out.
+    The interval is a percentile bootstrap of whole groups; one of m draws m - 1 of them, so that
+    its variance is not too small (McCarthy and Snowden 1985), and its ends are as much further out
+    as Student's t is than the normal distribution (Hesterberg 2015). Where a model has several
+    seeds their variance is added (`spread`), with Satterthwaite's degrees of freedom. Where hardly
+    an image tells the models apart a bootstrap is too narrow: of one seed each, and where nothing
+    differs, Tango's (1998) score interval stands where it is further out.
 
     Args:
-        first: Whether each image is right, bool (S, L, N): seeds, conditions, images.
+        first: Of each image whether it is right, bool, or a number in [0, 1]; (S, L, N): seeds,
+            conditions, images.
         second: Of the other model (T, L, N), on the same images in the same order.
         groups: (N,) what images are resampled together; each alone if None.
+        factor: What the first is multiplied by: `value` is `second - factor * first`.
         seed: Of the resampling.
 
     Returns:
@@ -118,75 +127,78 @@ def compare(
     """
     if first.shape[1:] != second.shape[1:]:
         raise ValueError(f"{first.shape[1:]} and {second.shape[1:]}, expected the same images")
-    sides = Sides(first, second, groups)
+    sides = Sides(first, second, groups, factor)
     draws = sides.draws(np.random.default_rng(seed), RESAMPLES)
-    return [_compared(sides, level, draws[:, level]) for level in range(first.shape[1])]
+    return [
+        _compared(sides, level, [each[:, :, level] for each in draws])
+        for level in range(first.shape[1])
+    ]
 
 
 class Sides:
-    """Both models' right answers, added up by group.
+    """Both models' numbers, added up by group.
 
     Attributes:
         sizes: Images of each group (G,).
-        right: Of each model, images right by seed, condition and group: (S, L, G), (T, L, G).
-        shares: Of each model, the share of its seeds that have each image right (L, N).
+        sums: Of each model, the images' numbers by seed, condition and group: (S, L, G), (T, L, G).
+        only: Of each condition, images that only the first has right, and the second (L, 2).
+        factor: What the first is multiplied by.
+        shares: Whether the numbers are whether an image is right.
         kind: What an interval is made by.
         test: What a p value is of.
     """
 
-    def __init__(self, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None) -> None:
+    def __init__(
+        self, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None, factor: float = 1.0
+    ) -> None:
         n = first.shape[2]
         place = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
         self.sizes = np.bincount(place).astype(float)
-        self.shares = first.mean(axis=0), second.mean(axis=0)
-        self.right = _added(first, place, len(self.sizes)), _added(second, place, len(self.sizes))
+        self.sums = _added(first, place, len(self.sizes)), _added(second, place, len(self.sizes))
+        self.only, self.factor = _only(first, second), factor
+        self.shares = first.dtype == bool
         several = max(len(first), len(second)) > 1
         alone = IMAGES if len(self.sizes) == n else GROUPS
         self.kind = SEEDS if several else alone
-        self.test = T_TEST if several else MCNEMAR if alone == IMAGES else SIGN_FLIPS
+        exact = MCNEMAR if alone == IMAGES else SIGN_FLIPS
+        self.test = exact if self.shares and not several and factor == 1 else T_TEST
+
+    def values(self, level: int) -> list[np.ndarray]:
+        """The mean of each seed, (S,) and (T,)."""
+        return [each[:, level].sum(axis=1) / self.sizes.sum() for each in self.sums]
 
     def of(self, level: int) -> np.ndarray:
-        """Second minus first in each group (G,), mean over the seeds."""
-        before, after = (each[:, level].mean(axis=0) for each in self.right)
-        return np.asarray(after - before)
+        """The difference's sum in each group (G,), mean over the seeds."""
+        before, after = (each[:, level].mean(axis=0) for each in self.sums)
+        return np.asarray(after - self.factor * before)
 
-    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Differences (count, L) of as many resamples."""
+    def draws(self, rng: np.random.Generator, count: int) -> list[np.ndarray]:
+        """The means of as many resamples: (count, S, L) and (count, T, L)."""
         total = len(self.sizes)
-        tables = [each.reshape(-1, total) for each in self.right]
+        tables = [each.reshape(-1, total) for each in self.sums]
         table = np.concatenate([*tables, self.sizes[None]]).T
         block, sums = max(1, BLOCK // total), []
         for start in range(0, count, block):
-            drawn = times(rng, total, min(block, count - start))
-            sums.append(drawn @ table)
+            sums.append(times(rng, total, min(block, count - start)) @ table)
         every = np.concatenate(sums)
-        ends = []
-        parts = np.split(every[:, :-1], [len(tables[0])], axis=1)
-        for part, each in zip(parts, self.right, strict=True):
-            seeds = times(rng, len(each), count) / max(1, len(each) - 1)
-            ends.append(np.einsum("bsl,bs->bl", part.reshape(count, *each.shape[:2]), seeds))
-        return np.asarray((ends[1] - ends[0]) / every[:, -1:])
+        means = every[:, :-1] / every[:, -1:]
+        parts = np.split(means, [len(tables[0])], axis=1)
+        return [
+            part.reshape(count, *each.shape[:2])
+            for part, each in zip(parts, self.sums, strict=True)
+        ]
 
-    def of_seeds(self, level: int) -> tuple[float, float]:
-        """Variance of the difference by the choice of seeds, with its degrees of freedom."""
-        shares = [each[:, level].sum(axis=1) / self.sizes.sum() for each in self.right]
-        return _together(
-            [(each.var(ddof=1) / len(each), len(each) - 1) for each in shares if len(each) > 1]
+
+def _only(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Images on which either is better, mean over all pairs of seeds (L, 2)."""
+    if first.dtype == bool:
+        before, after = first.mean(axis=0), second.mean(axis=0)
+        return np.stack(
+            [(before * (1 - after)).sum(axis=1), (after * (1 - before)).sum(axis=1)], axis=1
         )
-
-    def variance(self, level: int) -> tuple[float, float]:
-        """The same by the choice of seeds and of groups; of these more than one."""
-        apart, total, n = self.of(level), len(self.sizes), self.sizes.sum()
-        spread = ((apart - apart.sum() / n * self.sizes) ** 2).sum() / n**2
-        return _together([self.of_seeds(level), (spread * total / (total - 1), total - 1)])
-
-
-def _together(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The sum of variances, with Satterthwaite's degrees of freedom."""
-    whole = float(sum(part for part, _ in parts))
-    if not whole:
-        return 0.0, float(max((freedom for _, freedom in parts), default=1))
-    return whole, whole**2 / sum(part**2 / freedom for part, freedom in parts)
+    pairs = [(one, other) for one in first for other in second]
+    better = [[(one > other).sum(axis=1), (other > one).sum(axis=1)] for one, other in pairs]
+    return np.mean(better, axis=0).T
 
 
 def _added(right: np.ndarray, place: np.ndarray, total: int) -> np.ndarray:
@@ -203,74 +215,52 @@ def times(rng: np.random.Generator, total: int, count: int) -> np.ndarray:
     return rng.multinomial(draws, np.full(total, 1 / total), size=count).astype(float)
 
 
-def _compared(sides: Sides, level: int, draws: np.ndarray) -> Paired:
-    before, after = (each[level] for each in sides.shares)
-    n, total = len(before), len(sides.sizes)
-    value = float(after.mean() - before.mean())
-    only = float((before * (1 - after)).sum()), float((after * (1 - before)).sum())
+def _compared(sides: Sides, level: int, draws: Sequence[np.ndarray]) -> Paired:
+    values, total, n = sides.values(level), len(sides.sizes), int(sides.sizes.sum())
+    value = float(values[1].mean() - sides.factor * values[0].mean())
+    only = float(sides.only[level, 0]), float(sides.only[level, 1])
     low = high = p = float("nan")
     if total > 1:
-        variance, freedom = sides.variance(level)
-        wider = t.ppf(0.5 + LEVEL / 2, freedom) / norm.ppf(0.5 + LEVEL / 2)
-        ends = np.percentile(draws, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
-        # Where nothing tells them apart, images of one patient tell no more than one.
-        score = tango(*only, n if any(only) else total)
-        low = max(-1.0, min(value + wider * (ends[0] - value), score[0]))
-        high = min(1.0, max(value + wider * (ends[1] - value), score[1]))
-        if sides.kind != SEEDS or not variance:
+        parts = spread(values, draws, total, sides.factor)
+        apart = draws[1].mean(axis=1) - sides.factor * draws[0].mean(axis=1)
+        ends = np.percentile(apart, [50 - 50 * LEVEL, 50 + 50 * LEVEL]) - value
+        beyond = t.ppf(0.5 + LEVEL / 2, parts.freedom)
+        share = parts.common / parts.groups if parts.groups else 0.0
+        wider = share * (beyond / norm.ppf(0.5 + LEVEL / 2)) ** 2
+        away = np.sqrt(wider * ends**2 + beyond**2 * sum(each for each, _ in parts.seeds))
+        score = _score(sides, level, value)
+        low = max(-sides.factor, min(value - away[0], score[0]))
+        high = min(1.0, max(value + away[1], score[1]))
+        if sides.test != T_TEST or (sides.shares and not parts.variance):
             p = sign_flips(sides.of(level))
         else:
-            p = float(2 * t.sf(abs(value) / variance**0.5, freedom))
+            p = t_test(value, parts)
     return Paired(value, float(low), float(high), sides.kind, *only, p, sides.test, n)
 
 
-def tango(only_first: float, only_second: float, n: int) -> tuple[float, float]:
-    """Tango's (1998) 95 % score interval of a paired difference of two shares, second - first.
-
-    Its test of no difference is McNemar's with the normal distribution.
-
-    Args:
-        only_first: Images that only the first has right.
-        only_second: Images that only the second has right.
-        n: Images, more than 0.
-    """
-    z, b, c = float(norm.ppf(0.5 + LEVEL / 2)), only_second, only_first
-
-    def score(apart: float) -> float:
-        """How far the counts are from a difference, in standard errors."""
-        w = (2 * n - b + c) * apart - b - c
-        # What only the first has right, the likeliest where the difference is this one.
-        share = (max(0.0, w * w + 8 * n * c * apart * (1 - apart)) ** 0.5 - w) / (4 * n)
-        spread = n * (2 * share + apart * (1 - apart))
-        return (b - c - n * apart) / max(spread, 1e-12) ** 0.5
-
-    value, edge = (b - c) / n, 1 - 1e-9
-    low = -1.0 if score(-edge) < z else brentq(lambda at: score(at) - z, -edge, value)
-    high = 1.0 if score(edge) > -z else brentq(lambda at: score(at) + z, value, edge)
-    return float(low), float(high)
+def _score(sides: Sides, level: int, value: float) -> tuple[float, float]:
+    """An interval for where hardly an image tells; `value` twice where the bootstrap does."""
+    only = [float(each) for each in sides.only[level]]
+    if sides.factor != 1:
+        return _hybrid(sides, level, value) if sides.shares else (value, value)
+    # Where nothing tells them apart, images of one patient tell no more than one.
+    if not any(only):
+        return tango(0, 0, len(sides.sizes))
+    # Of several seeds each has other images wrong: their mean is better known than one's.
+    if not sides.shares or sides.kind == SEEDS:
+        return value, value
+    return tango(only[0], only[1], int(sides.sizes.sum()))
 
 
-def sign_flips(apart: np.ndarray) -> float:
-    """Exact two-sided p of a sum, if each of its whole numbers (G,) could as well be negative.
-
-    Where all are -1, 0 or 1, images of which at most one model has each right, it is McNemar's
-    exact test.
-    """
-    sizes, often = np.unique(np.abs(np.rint(apart)).astype(int), return_counts=True)
-    # The sum of those with a plus, by the chance of each of its values.
-    chance = np.ones(1)
-    for size, count in zip(sizes[sizes > 0], often[sizes > 0], strict=True):
-        spaced = np.zeros(count * size + 1)
-        spaced[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        chance = np.convolve(chance, spaced)
-    total = len(chance) - 1
-    sums = np.abs(2 * np.arange(total + 1) - total)
-    return float(min(1.0, chance[sums >= abs(round(apart.sum()))].sum()))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P values (M,) of M tests, corrected so that all hold together (Holm 1979)."""
-    order = np.argsort(p)
-    found = np.empty(len(p))
-    found[order] = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
-    return np.minimum(1, found)
+def _hybrid(sides: Sides, level: int, value: float) -> tuple[float, float]:
+    """Newcombe's (1998) hybrid score interval, of Wilson's of either share."""
+    n, total = sides.sizes.sum(), len(sides.sizes)
+    (one, below, above), (other, under, over) = (
+        (share, *wilson(share * count, count))
+        for share in (float(each.mean()) for each in sides.values(level))
+        for count in (n if 0 < share < 1 else total,)
+    )
+    return (
+        value - float(np.hypot(other - under, sides.factor * (above - one))),
+        value + float(np.hypot(over - other, sides.factor * (one - below))),
+    )

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import t
 
 from attnrobust.measures.metrics import LEVEL
-from attnrobust.measures.paired import Sides, times
+from attnrobust.measures.paired import RESAMPLES, Sides
+from attnrobust.measures.spread import Spread, spread
 
 POWER = 0.8
 RUNS = 1000
@@ -20,6 +21,7 @@ def needed(
     groups: np.ndarray | None = None,
     *,
     least: float = 0.0,
+    factor: float = 1.0,
     seed: int = 0,
 ) -> int | None:
     """Images that would show, four times of five, on which side of `least` the difference lies.
@@ -29,29 +31,32 @@ def needed(
     `least` out. The seeds stay as many as there are.
 
     Args:
-        first: Whether each image is right, bool (S, N): seeds, images.
+        first: Of each image whether it is right, bool, or a number; (S, N): seeds, images.
         second: Of the other model (T, N).
         groups: (N,) what images are drawn together; each alone if None.
         least: Difference, second minus first, that is to be told from.
+        factor: What the first is multiplied by.
         seed: Of the drawing.
 
     Returns:
         To two digits; None where a million would not do.
     """
-    sides = Sides(first[:, None], second[:, None], groups)
+    sides = Sides(first[:, None], second[:, None], groups, factor)
     total, n = len(sides.sizes), first.shape[1]
     share = n / total
     if sides.of(0).sum() / n == least:
         return None
     rng = np.random.default_rng(seed)
+    draws = [each[:, :, 0] for each in sides.draws(rng, RESAMPLES)]
+    parts = spread(sides.values(0), draws, total, factor)
     fails, does = 2, max(2, total)
-    while _told(sides, least, does, rng) < POWER:
+    while _told(sides, parts, least, does, rng) < POWER:
         fails, does = does, 2 * does
         if does * share > 2 * MOST:
             return None
     while does - fails > max(1, 0.02 * does):
         middle = (fails + does) // 2
-        if _told(sides, least, middle, rng) < POWER:
+        if _told(sides, parts, least, middle, rng) < POWER:
             fails = middle
         else:
             does = middle
@@ -61,31 +66,29 @@ def needed(
     return found if found <= MOST else None
 
 
-def _told(sides: Sides, least: float, count: int, rng: np.random.Generator) -> float:
+def _told(sides: Sides, parts: Spread, least: float, count: int, rng: np.random.Generator) -> float:
     """The share of test splits of `count` groups that tell the difference's side of `least`."""
-    before, after = (each[:, 0] for each in sides.right)
-    every = np.concatenate([sides.sizes[None], before, after])
     # Groups that are alike are drawn as one kind.
-    kinds, often = np.unique(every, axis=1, return_counts=True)
-    sizes, before, after = np.split(kinds, [1, 1 + len(before)])
+    kinds, often = np.unique(np.stack([sides.sizes, sides.of(0)]), axis=1, return_counts=True)
+    sizes, apart = kinds
     drawn = rng.multinomial(count, often / often.sum(), size=RUNS).astype(float)
-    images = drawn @ sizes[0]
-    ends = [
-        ((drawn @ each.T) * times(rng, len(each), RUNS)).sum(axis=1) / max(1, len(each) - 1)
-        for each in (before, after)
-    ]
-    value = (ends[1] - ends[0]) / images
-    apart = after.mean(axis=0) - before.mean(axis=0)
+    images = drawn @ sizes
     centre = (drawn @ apart) / images
-    squares = drawn @ apart**2 - 2 * centre * (drawn @ (apart * sizes[0]))
-    squares += centre**2 * (drawn @ sizes[0] ** 2)
+    squares = drawn @ apart**2 - 2 * centre * (drawn @ (apart * sizes))
+    squares += centre**2 * (drawn @ sizes**2)
     groups = np.maximum(squares, 0) / images**2 * count / (count - 1)
-    seeds, freedom = sides.of_seeds(0)
+    # What seeds vary apart from their chance on single images stays, however many there are.
+    stays = [
+        (max(0.0, part - own), known)
+        for (part, known), own in zip(parts.seeds, parts.chance, strict=True)
+    ]
+    seeds = sum(part for part, _ in stays)
+    value = centre + seeds**0.5 * rng.normal(size=RUNS)
     whole = groups + seeds
     # Nothing varies among draws that are all alike: no more than a guess is to be had of them.
     known = whole > 0
-    parts = groups**2 / (count - 1) + (seeds**2 / freedom if seeds else 0)
-    degrees = np.where(known, whole**2 / np.where(known, parts, 1), 1)
+    squared = groups**2 / (count - 1) + sum(part**2 / own for part, own in stays if own)
+    degrees = np.where(known, whole**2 / np.where(known, squared, 1), 1)
     side = np.sign(sides.of(0).sum() / sides.sizes.sum() - least)
     beyond = side * (value - least) > t.ppf(0.5 + LEVEL / 2, degrees) * np.sqrt(whole)
     return float((beyond & known).mean())

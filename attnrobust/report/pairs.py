@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnrobust.attacks.methods import settled
-from attnrobust.measures import paired
+from attnrobust.measures import paired, paired_tests
 from attnrobust.measures.paired import Paired
 from attnrobust.report import answers
 from attnrobust.report.answers import Answers, Condition
@@ -170,7 +170,7 @@ def compared(first: Sequence[Answers], second: Sequence[Answers]) -> list[Row]:
     corrected = np.full(len(shared), np.nan)
     for family in dict.fromkeys(each.family for each in shared):
         mine = [i for i, each in enumerate(shared) if each.family == family]
-        corrected[mine] = paired.holm(np.array([found[i].p for i in mine]))
+        corrected[mine] = paired_tests.holm(np.array([found[i].p for i in mine]))
     return [
         Row(each, (float(shares[0][i]), float(shares[1][i])), found[i], float(corrected[i]))
         for i, each in enumerate(shared)
