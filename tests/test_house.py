@@ -69,7 +69,6 @@ BEHIND = {
     "attnrobust.attacks.segmentation.descent": "attnrobust.attacks.segmentation.methods",
     "attnrobust.attacks.segmentation.worst": "attnrobust.attacks.segmentation.climb",
     "attnrobust.report.segmentation": "attnrobust.report.sections",
-    "attnrobust.stages.segmented": "attnrobust.stages.evaluation",
     "attnrobust.data.manifest": "attnrobust.data.writing",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.data.own.columns": "attnrobust.data.own.reading",
