@@ -25,7 +25,7 @@ from attnrobust.explanations import comparison, faithfulness, randomisation, sam
 from attnrobust.measures import segmentation
 from attnrobust.measures.segmentation import Pixels
 from attnrobust.models.replicas import Replicas
-from attnrobust.report import page, reading, sections
+from attnrobust.report import class_heatmaps, page, reading, sections
 from attnrobust.report.blocks import Asked, Table
 from attnrobust.report.pictures import Picture
 from attnrobust.run import main
@@ -378,6 +378,14 @@ def test_page_and_panel_show_image_class_and_map(explained, tmp_path):
     assert len(pictures) == 2
     assert "gradient_x_input of the class named below" in pictures[0].caption
     assert "changes" in made
+    (result,) = [each for each in reading.read([explained]) if each.attack == "pixel_pgd"]
+    state = class_heatmaps.read(result, "occlusion", EPSILONS[-1])
+    loaded = samples.load(explained, "pixel_pgd", "occlusion", EPSILONS[-1])
+    assert state.ids == tuple(loaded.ids)
+    np.testing.assert_array_equal(state.targets, loaded.targets)
+    np.testing.assert_array_equal(state.predictions, loaded.predictions)
+    assert state.heatmaps.max(axis=(1, 2)) == pytest.approx([1] * len(state.ids))
+    assert class_heatmaps.read(result, "grad_cam", 0.0) is None, "that was not made"
     panel([explained], tmp_path / "panel", panel_columns.Asked(columns="methods"))
     assert (tmp_path / "panel.png").stat().st_size
     panel([explained], tmp_path / "levels", panel_columns.Asked(columns="conditions"))
