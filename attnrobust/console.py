@@ -149,7 +149,9 @@ def _in_one_line(error: BaseException) -> str:
             "out of memory; try a smaller training.batch_size or attack.batch_size, or fewer "
             "--workers"
         )
-    return str(error) if isinstance(error, OSError) and error.errno in PLAIN else ""
+    if not isinstance(error, OSError) or error.errno not in PLAIN:
+        return ""
+    return str(error) if error.errno != errno.ENOENT or error.filename else ""
 
 
 def progress(*given: Any, **named: Any) -> tqdm:

@@ -68,7 +68,6 @@ BEHIND = {
     "attnrobust.attacks.segmentation.descent": "attnrobust.attacks.segmentation.methods",
     "attnrobust.attacks.segmentation.worst": "attnrobust.attacks.segmentation.climb",
     "attnrobust.report.calibration": "attnrobust.report.sections",
-    "attnrobust.report.class_heatmaps": "attnrobust.report.sections",
     "attnrobust.report.corruption_figures": "attnrobust.report.corruptions",
     "attnrobust.report.sheets": "attnrobust.report.galleries",
     "attnrobust.report.segmentation": "attnrobust.report.sections",
