@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 SPREAD := -n auto --dist worksteal
 FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD) $(TESTS)
 
-.PHONY: setup demo test test-newest test-durations test-browser slow check bench docs format clean
+.PHONY: setup demo test test-newest test-durations test-browser slow lint check bench docs format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
@@ -77,11 +77,13 @@ test-browser: $(VENV)/.dev
 	  || echo "no Chromium here, and it could not be installed" >&2
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
-check: $(VENV)/.dev
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+# All of them, whichever fails: one round tells everything.
+lint: $(VENV)/.dev
+	@failed=; for each in "ruff format --check ." "ruff check ." mypy lint-imports; do \
+	  echo "$$each"; $(BIN)/$$each || failed="$$failed '$$each'"; \
+	done; [ -z "$$failed" ] || { echo "make lint: failed:$$failed" >&2; exit 1; }
+
+check: lint
 	$(FAST)
 
 # Peers want other packages than ours, and TensorFlow 2.15, so they get a venv of their own. BENCH=--quick for a smoke run.
