@@ -35,7 +35,6 @@ PLAIN = (
     errno.EPERM,
     errno.EROFS,
     errno.ELOOP,
-    errno.ENOENT,
 )
 
 

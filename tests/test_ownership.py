@@ -486,6 +486,11 @@ def test_an_out_without_a_name_of_its_own_is_the_folder_it_leads_to(
     assert records.load(tmp_path / "out").hash == dataset.hash
 
 
+def test_where_no_folder_can_be_made_is_one_line(raw: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(raw, Path("/proc/records")) == 1
+    assert capsys.readouterr().err.count("/proc/records.partial") == 1
+
+
 def test_the_folder_of_all_folders_is_nobodys(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="/: expected a folder of its own"):
         write_records(make_raw(tmp_path / "raw"), Path("/"))

@@ -27,9 +27,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it at the end, removed on any failure.
 
     Raises:
-        UserError: The disk is full; what stood at `path` before is untouched.
+        UserError: The disk is full; what stood at `path` before is untouched. Or its folder cannot
+            be made, as in /proc.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: cannot be made; expected a folder to write to") from None
     # The suffix stays, since Keras chooses the format by it ("-": ".weights.h5" would be another).
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(3)}-{path.name}")
     try:
