@@ -70,7 +70,10 @@ SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
 
 # Of runs that segment.
 SEGMENTATION_SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    live.section,
     segmentation.section,
+    verdicts.section,
+    differences.section,
     trust.section,
     training.section,
     provenance.section,
