@@ -22,6 +22,8 @@ from viewer_helpers import (
     heatmap,
     image,
     logits,
+    segmenting_runs,
+    squares,
     two_runs,
 )
 
@@ -101,9 +103,9 @@ def visit(browser: Any) -> Iterator[Open]:
     assert wrong == []
 
 
-def shown(page: Any, id_: str, epsilon: str, letter: str = "a") -> None:
+def shown(page: Any, id_: str, epsilon: str, letter: str = "a", method: str = "grad_cam") -> None:
     """Wait until the pictures are those of this image at this epsilon."""
-    page.wait_for_selector(f'.panel.{letter}[data-shown="{id_} {epsilon} grad_cam"]')
+    page.wait_for_selector(f'.panel.{letter}[data-shown="{id_} {epsilon} {method}"]')
 
 
 def canvas(page: Any, kind: str, letter: str = "a") -> np.ndarray:
@@ -380,3 +382,40 @@ def test_printing_leaves_out_what_only_a_hand_can_use(plain: Path, visit: Open) 
         assert not page.locator(gone).first.is_visible(), gone
     for stays in (".panel.a canvas", ".viewer svg", ".panel.a .classes"):
         assert page.locator(stays).first.is_visible(), stays
+
+
+def test_a_segmenters_masks_and_dice_follow_the_slider(
+    browser: Any, visit: Open, tmp_path: Path
+) -> None:
+    place = pages.write(segmenting_runs(tmp_path), tmp_path / "out")
+    page = visit(place, run="first", versus="second", image="image-4", eps="0")
+    ramp = (colormaps["turbo"](np.arange(256), bytes=True))[:, :3].astype(float)
+    slider = page.locator("#viewer-epsilon")
+    for level, epsilon in enumerate((0.0, *EPSILONS)):
+        for letter, name in (("a", "first"), ("b", "second")):
+            shown(page, "image-4", f"{epsilon:g}", letter, "predicted mask")
+            size = squares(name, level)[4]
+            value = 2 * size / (64 + size)
+            told = page.text_content(f".panel.{letter} .verdict")
+            right = value >= 0.7
+            assert told == (f"✓ Dice {value:.3f}" if right else f"✗ Dice {value:.3f} (below 0.7)")
+            seen = canvas(page, "image", letter).astype(float)
+            grey = (seen @ (0.299, 0.587, 0.114))[..., None] * np.ones(3)
+            mask = np.zeros((16, 16), bool)
+            mask[4:12, 4:12].flat[:size] = True
+            expected = np.where(mask[..., None], 0.45 * grey + 0.55 * ramp[255], grey)
+            np.testing.assert_allclose(canvas(page, "heatmap", letter), expected, atol=2)
+        slider.press("ArrowRight")
+    select(page, "method", "true mask")
+    shown(page, "image-4", "0.04", "a", "true mask")
+    assert "true mask" in page.text_content(".panel.a figure:last-child figcaption")
+    select(page, "sort", "unsure")
+    values = squares("first", 3)[[IDS.index(each) for each in tiles(page)]]
+    assert (np.diff(values) >= 0).all(), "by Dice, lowest first"
+    assert "Dice, lowest first" in page.text_content('select[name="sort"]')
+    assert "Dice on the test images" in page.text_content(".curves figcaption")
+    assert not page.locator('select[name="class"]').is_visible(), "maps have no class"
+    assert not page.locator(".panel.a .classes").is_visible()
+    select(page, "show", "fallen-a")
+    fallen = np.array(FALLS["first"]) <= 3
+    assert sorted(tiles(page)) == sorted(np.array(IDS)[fallen])

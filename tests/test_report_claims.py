@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from page_helpers import answered
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from test_report import make_run
 from test_report_pairs import EPSILONS, FIRST, SECOND, N, changed, hits, pair
 
 from attnrobust.disk.runs import load_json, save_json, save_text
 from attnrobust.errors import UserError
 from attnrobust.measures.paired import Paired
-from attnrobust.report import claims, commands, reading, verdicts
+from attnrobust.report import claims, commands, judging, reading, verdicts
 from attnrobust.report.blocks import Asked
-from attnrobust.report.claims import FAILS, HOLDS, OPEN, Claim, Side
+from attnrobust.report.claims import Claim, Side
+from attnrobust.report.judging import FAILS, HOLDS, OPEN
 from attnrobust.report.page import write
 
 pytestmark = pytest.mark.usefixtures("cheap_pages")
@@ -39,8 +41,8 @@ def claimed(folder: Path, *claims_: str) -> Path:
     return path
 
 
-def asked(folder: Path, run_list: list, *claims_: str) -> list[claims.Verdict]:
-    return claims.judged(reading.read(run_list), [claims.load(claimed(folder, *claims_))])
+def asked(folder: Path, run_list: list, *claims_: str) -> list[judging.Verdict]:
+    return judging.judged(reading.read(run_list), [claims.load(claimed(folder, *claims_))])
 
 
 @pytest.mark.parametrize("path", sorted(claims.folder().glob("*.toml")), ids=lambda path: path.stem)
@@ -68,9 +70,12 @@ def test_a_claim_holds_where_the_whole_interval_does(
 ) -> None:
     side = Side("any")
     found = Paired((low + high) / 2, low, high, "bootstrap", 0, 0, 0.5, "mcnemar", 40)
-    assert claims.verdict_of(Claim("", side, side, by=0.05), found)[0] == verdict
+    assert judging.verdict_of(Claim("", side, side, by=0.05), found)[0] == verdict
     alike = Claim("", side, side, relation="within", by=0.05)
-    assert claims.verdict_of(alike, found) == (within, 0.05 if low + high >= 0 else -0.05)
+    below = Claim("", side, side, relation="<=", by=0.05)
+    turned = found._replace(value=-found.value, low=-high, high=-low)
+    assert judging.verdict_of(below, turned) == (verdict, -0.05)
+    assert judging.verdict_of(alike, found) == (within, 0.05 if low + high >= 0 else -0.05)
 
 
 def test_verdicts_are_of_the_images(tmp_path: Path) -> None:
@@ -100,6 +105,47 @@ def test_verdicts_are_of_the_images(tmp_path: Path) -> None:
     # (1.96 + 0.84)² (10/40 - 0.15²) / 0.15², of discordant images alone.
     assert found[0].needed == pytest.approx(79.3, rel=0.12)
     assert [each.needed for each in found[1:]] == [None] * 3
+
+
+def test_ratios_are_told_by_a_multiple(tmp_path: Path) -> None:
+    """Without an attack 30 of 40 are right, under it 20."""
+    at = f"epsilon = {EPSILONS[0]}"
+    said = f"first = {{model='plain'}}\nsecond = {{model='plain', {at}}}\ntimes = "
+    found = asked(tmp_path, pair(tmp_path), f"{said}0.8", f"{said}1.5", f"{said}4")
+    assert [each.verdict for each in found] == [HOLDS, OPEN, FAILS]
+    assert [each.found.value for each in found] == pytest.approx([0.35, 0, -1.25])
+    assert "(first less 4 times the second −1.250 (" in verdicts.sentence(found[2])
+
+
+def test_metrics_of_the_whole_set_are_claimed(tmp_path: Path) -> None:
+    """By scikit-learn; logits are 0 and 1."""
+    at = f"epsilon = {EPSILONS[0]}"
+    found = asked(
+        tmp_path,
+        pair(tmp_path),
+        "metric = 'macro_auc'\nfirst = {model='attentive'}\nsecond = {model='plain'}",
+        "metric = 'brier'\nfirst = {model='attentive'}\nsecond = {model='plain'}\n"
+        "relation = '<='\nby = 1.5",
+        f"metric = 'balanced_accuracy'\nfirst = {{model='plain'}}\n"
+        f"second = {{model='plain', {at}}}\nby = 0.01",
+    )
+    labels = np.arange(N) % 2
+    said = {
+        "plain": np.where(FIRST[0.0], labels, 1 - labels),
+        "attentive": np.where(SECOND[0.0], labels, 1 - labels),
+        "attacked": np.where(FIRST[EPSILONS[0]] & FIRST[0.0], labels, 1 - labels),
+    }
+    area = {name: roc_auc_score(labels, each) for name, each in said.items()}
+    recall = {name: balanced_accuracy_score(labels, each) for name, each in said.items()}
+    expected = area["attentive"] - area["plain"], recall["plain"] - recall["attacked"]
+    assert (found[0].found.value, found[2].found.value) == pytest.approx(expected)
+    for each in found:
+        assert each.found.low < each.found.value < each.found.high
+        assert each.found.test == "t"
+    assert [each.verdict for each in found] == [OPEN, FAILS, HOLDS]
+    assert found[0].needed is not None
+    assert found[0].needed > N
+    assert "difference in Macro AUC" in verdicts.sentence(found[0])
 
 
 def test_an_epsilon_is_meant_as_the_attack_was_given_it(tmp_path: Path) -> None:
@@ -195,6 +241,11 @@ def test_no_claim_no_section(tmp_path: Path) -> None:
             "expected one of them",
         ),
         ("first = {model='plain'}\nsecond = {model='plain'}\nsame = ['date']", "mean data"),
+        ("first = {model='plain'}\nsecond = {model='plain'}\nmetric = 'ece'", "is biased"),
+        (
+            "first = {model='plain', epsilon=1}\nsecond = {model='plain'}\nmetric = 'rmsce'",
+            "'rmsce' is not measured under attack: expected one of accuracy, balanced_accuracy",
+        ),
         (
             "first = {model='plain'}\nsecond = {model='plain'}\nwhere = {'model.hat' = 'gap'}",
             "model.hat",

@@ -110,7 +110,7 @@ def test_several_seeds_are_resampled_and_the_page_says_so(tmp_path: Path) -> Non
     assert set(made.frame["seeds_second"]) == {3}
     assert made.frame["difference"][1] == pytest.approx((0.15 + 0.15 + 0) / 3)
     assert "tiny_attention, 3 seeds" in made.caption
-    assert "the seeds of each model and the images" in made.note
+    assert "widened by what the seeds of each model vary" in made.note
     assert made.rows[1][5] == "5.3", "mean over the seeds of 8, 8 and 0"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -91,14 +92,15 @@ def test_the_album_numbers_what_it_writes_and_photographs_keep_to_their_bytes(
 ) -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    album = Album(tmp_path, limit=2000)
-    curve = album.add(Picture("curve", noise, "alt", "caption", 32))
-    photo = album.add(Picture("photo", noise, "alt", "caption", 32, photo=True))
+    with ThreadPoolExecutor(2) as pool:
+        album = Album(tmp_path, limit=2000, pool=pool)
+        curve = album.add(Picture("curve", noise, "alt", "caption", 32))
+        photo = album.add(Picture("photo", noise, "alt", "caption", 32, photo=True))
+        far = album.add(Picture("far", noise, "alt", "caption", 32, photo=True, linked=True))
     assert (curve.number, photo.number) == (1, 2)
     assert (curve.width, curve.height) == (32, 32), "64 pixels at 32 wide"
     assert curve.source.startswith("data:image/webp")
     assert len(photo.source) < 2000 * 4 / 3 + 30 < len(curve.source), "curves lose nothing"
-    far = album.add(Picture("far", noise, "alt", "caption", 32, photo=True, linked=True))
     assert far.source == "figures/far.png"
     assert album.names == ["curve.png", "photo.png", "far.png"]
     assert (tmp_path / "photo.png").read_bytes()[:4] == b"\x89PNG"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -25,9 +27,19 @@ from attnrobust.explanations import comparison, faithfulness, randomisation, sam
 from attnrobust.measures import segmentation
 from attnrobust.measures.segmentation import Pixels
 from attnrobust.models.replicas import Replicas
-from attnrobust.report import class_heatmaps, page, reading, sections
+from attnrobust.report import (
+    class_heatmaps,
+    differences,
+    judging,
+    page,
+    pairs,
+    reading,
+    sections,
+)
 from attnrobust.report.blocks import Asked, Table
+from attnrobust.report.claims import Claim, Claims, Model, Side
 from attnrobust.report.pictures import Picture
+from attnrobust.report.viewer import data as viewer
 from attnrobust.run import main
 from attnrobust.stages import evaluation, segmented
 from attnrobust.studies import panel_columns, panel_figure, transfer_matrix
@@ -293,8 +305,8 @@ def test_page(run, tmp_path):
     assert (place.parent / "tables" / "segmentation.csv").is_file()
     results = reading.read([run])
     made = sections.read(results, Asked(out=run.root))
-    assert made[0].anchor == "segmentation"
-    blocks = list(made[0].blocks)
+    assert [each.anchor for each in made[:2]] == ["viewer", "segmentation"]
+    blocks = list(made[1].blocks)
     tables = {block.name: block for block in blocks if isinstance(block, Table)}
     rows = tables["segmentation"].rows
     heads = [head for head in tables["segmentation"].columns if "distance" in head]
@@ -306,8 +318,51 @@ def test_page(run, tmp_path):
     ]
     assert sum(isinstance(block, Picture) for block in blocks) >= 3
     assert "trust" in [section.anchor for section in made]
+    (known,) = viewer.read(results)["sets"]
+    assert (known["metric"], known["right"]) == ("Dice", task.RIGHT_DICE)
+    view = next(each for each in known["views"] if each["attack"] == "pixel_pgd")
+    scores = np.frombuffer(base64.b64decode(view["scores"][1]), "<f4")
+    kept = states(run, "pixel_pgd")[EPSILONS[0]]
+    assert scores == pytest.approx(task.score_in(kept), abs=1e-6)
+    assert list(view["heatmaps"]) == ["predicted mask", "true mask"]
     card = (place.parent / "model-card.md").read_text()
     assert f"dice {results[0].clean['dice']}; n = " in card
+
+
+def test_segmenters_are_compared_by_dice_on_the_same_images(run, tmp_path):
+    """One that misses every other image, and one that misses none."""
+    other = tmp_path / "runs" / "drawn" / "worse" / "seed-0"
+    shutil.copytree(run.root, other)
+    save = dataclasses.replace(run.experiment, name="worse")
+    runs.save_text(other / "config.json", config.to_json(save))
+    for place in (other / "predict" / "clean.npz", *other.glob("attack/*/*.npz")):
+        arrays = dict(np.load(place))
+        arrays["prediction"][::2] = 0
+        runs.save_npz(place, **arrays)
+    both = [run, Run.open(other)]
+    results = reading.read(both)
+    (pair,) = pairs.read(results)
+    clean = schemas.load_npz(run.path("predict", "clean.npz"), schemas.PREDICTED)
+    before, missed = task.score_in(clean), 1 - np.arange(len(clean["id"])) % 2
+    assert pair.rows[0].shares == pytest.approx((before.mean(), np.mean(before * (1 - missed))))
+    after = task.score_in(states(run, "pixel_pgd")[EPSILONS[0]])
+    row = next(each for each in pair.rows if each.condition.name == "pixel_pgd")
+    lost = -np.minimum(before, after) * missed
+    assert row.found.value == pytest.approx(lost.mean())
+    assert row.found.low <= row.found.value <= row.found.high <= 1
+    assert (row.found.test, row.found.only_second) == ("t", 0)
+    alone = len(set(clean["group"])) == len(clean["group"])
+    assert row.found.interval == ("bootstrap" if alone else "group_bootstrap")
+    section = differences.section(results, Asked())
+    assert "mean Dice" in section.blocks[0]
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert table.groups[1] == ("Dice", 2)
+    assert {"dice_first", "dice_second"} <= set(table.frame)
+    claim = Claim("Finds more.", Side("any"), Side("worse"), by=0.01)
+    models = {"any": Model({"name": "linear"}), "worse": Model({"name": "worse"})}
+    (found,) = judging.judged(results, [Claims("ours", models, [claim])])
+    assert found.verdict == judging.HOLDS
+    assert found.found.value == pytest.approx(np.mean(before * missed))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -76,12 +77,19 @@ def _of_another_attack(experiment: Experiment, settings: Sequence[str]) -> list[
 
 
 def _hints(kind: type, name: str, where: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = _known(kind)
     if name not in hints:
         owner = f" in {where}" if where else ""
         raise UserError(f"no field '{name}'{owner}; known: {', '.join(hints)}")
-    (mine,) = (field for field in dataclasses.fields(kind) if field.name == name)
-    return hints[name] | None if mine.metadata.get("optional") else hints[name]
+    return hints[name]
+
+
+@functools.cache  # A page reads the settings of its runs hundreds of times.
+def _known(kind: type) -> dict[str, Any]:
+    """The type of each field, with None where it may be left open."""
+    hints = typing.get_type_hints(kind)
+    optional = {field.name: field.metadata.get("optional") for field in dataclasses.fields(kind)}
+    return {name: hint | None if optional[name] else hint for name, hint in hints.items()}
 
 
 def _options(hint: Any) -> tuple[list[Any], bool]:

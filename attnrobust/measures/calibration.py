@@ -10,6 +10,7 @@ probability, is the share of right predictions; the marginal ones ask it of ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -266,6 +267,7 @@ class Row:
             value: it gets none.
         plugin: Of a debiased one the plug-in estimator of the same error, through which it gets
             its interval.
+        within: Its least and its largest value.
     """
 
     of: Metric
@@ -275,6 +277,7 @@ class Row:
     share: bool = False
     biased: bool = False
     plugin: Metric | None = None
+    within: tuple[float, float] = (0.0, 1.0)
 
     def __call__(
         self, labels: np.ndarray, probability: np.ndarray, weights: np.ndarray
@@ -290,7 +293,7 @@ CALIBRATION: dict[str, Row] = {
     "rmsce_plugin": Row(rmsce_plugin, biased=True),
     "rmsce_top": Row(rmsce_top, plugin=rmsce_top_plugin),
     "rmsce_top_plugin": Row(rmsce_top_plugin, biased=True),
-    "brier": Row(brier, "Brier score"),
-    "nll": Row(nll, "NLL"),
-    "entropy": Row(entropy, "Entropy"),
+    "brier": Row(brier, "Brier score", within=(0, 2)),
+    "nll": Row(nll, "NLL", within=(0, math.inf)),
+    "entropy": Row(entropy, "Entropy", within=(0, math.inf)),
 }

@@ -131,7 +131,7 @@ METRICS: dict[str, Row] = {
     "balanced_accuracy": Row(balanced_accuracy, "Balanced accuracy", headline=True, attacked=True),
     # Not under attack: adversarials are made to cross the decision, not to rank.
     "macro_auc": Row(macro_auc, "Macro AUC", headline=True),
-    "quadratic_kappa": Row(quadratic_kappa),
+    "quadratic_kappa": Row(quadratic_kappa, within=(-1, 1)),
     **calibration.CALIBRATION,
 }
 

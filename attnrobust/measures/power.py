@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from attnrobust.measures.metrics import LEVEL
 from attnrobust.measures.paired import RESAMPLES, Sides
@@ -60,7 +60,30 @@ def needed(
             fails = middle
         else:
             does = middle
-    images = does * share
+    return _rounded(does * share)
+
+
+def needed_by(parts: Spread, apart: float, n: int) -> int | None:
+    """As `needed`, of a metric of whole sets of images, by the normal distribution.
+
+    Its variance by the choice of images is taken to fall with their number.
+
+    Args:
+        parts: What the difference varies by.
+        apart: How far it lies from the one that it is to be told from.
+        n: Images at hand.
+    """
+    stays = sum(
+        max(0.0, part - own) for (part, _), own in zip(parts.seeds, parts.chance, strict=True)
+    )
+    room = (apart / norm.ppf([0.5 + LEVEL / 2, POWER]).sum()) ** 2 - stays
+    return _rounded(n * parts.groups / room) if room > 0 and parts.groups else None
+
+
+def _rounded(images: float) -> int | None:
+    """To two digits; None where these are more than a test split has."""
+    if images > 2 * MOST:
+        return None
     digits = max(0, len(str(round(images))) - 2)
     found = round(round(images / 10**digits) * 10**digits)
     return found if found <= MOST else None

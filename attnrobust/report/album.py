@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +16,17 @@ class Embedded:
     """A figure as the template prints it."""
 
     number: int
-    source: str
+    made: Future[str]
     alt: str
     caption: str
     width: int
     height: int
     linked: bool
+
+    @property
+    def source(self) -> str:
+        """Its file, or itself; waits until it is written."""
+        return self.made.result()
 
 
 @dataclass
@@ -30,26 +36,27 @@ class Album:
     Attributes:
         folder: Where the files go.
         limit: Bytes that a photograph may take on the page.
+        pool: What writes pictures while the next one is drawn: encoding holds no lock of Python.
         names: PNG files so far.
         drawings: Of curves, the same as PDF and SVG.
     """
 
     folder: Path
     limit: int
+    pool: Executor
     names: list[str] = field(default_factory=list)
     drawings: list[str] = field(default_factory=list)
 
     def add(self, picture: pictures.Picture) -> Embedded:
         """Write a figure; what the page prints."""
         self.names.append(f"{safe_name(picture.name)}.png")
-        with atomic(self.folder / self.names[-1]) as temporary:
-            temporary.write_bytes(pictures.png(picture.pixels))
+        made = self.pool.submit(self._write, picture, self.names[-1])
         self._draw(picture)
         height, width = picture.pixels.shape[:2]
         shown = round(height * picture.width / width)
         return Embedded(
             number=len(self.names),
-            source=self._source(picture),
+            made=made,
             alt=picture.alt,
             caption=picture.caption,
             width=picture.width,
@@ -57,9 +64,11 @@ class Album:
             linked=picture.linked,
         )
 
-    def _source(self, picture: pictures.Picture) -> str:
+    def _write(self, picture: pictures.Picture, name: str) -> str:
+        with atomic(self.folder / name) as temporary:
+            temporary.write_bytes(pictures.png(picture.pixels))
         if picture.linked:
-            return f"figures/{self.names[-1]}"
+            return f"figures/{name}"
         data = base64.b64encode(pictures.embed(picture, self.limit)).decode("ascii")
         return f"data:image/webp;base64,{data}"
 

@@ -1,4 +1,4 @@
-"""Which test images each run has right, under every condition: what pairs of models are made of."""
+"""What each run makes of every test image, under every condition: what pairs are made of."""
 
 from __future__ import annotations
 
@@ -56,15 +56,18 @@ class Answers:
         ids: Of the test images (N,).
         groups: Of each image its patient or lesion (N,); None where that is not known.
         labels: (N,).
-        right: Whether each image is right (N,) bool, by condition; under an attack it must be right
-            without it, too.
+        scores: By condition, whether each image is right (N,) bool, or its Dice (N,); under an
+            attack the worse of the image with and without it.
+        logits: By condition (N, K); under an attack those without it where it was wrong already.
+            None where a run segments.
     """
 
     result: Result
     ids: np.ndarray
     groups: np.ndarray | None
     labels: np.ndarray
-    right: Mapping[Condition, np.ndarray]
+    scores: Mapping[Condition, np.ndarray]
+    logits: Mapping[Condition, np.ndarray]
 
 
 def read(results: Sequence[Result]) -> dict[tuple[str, str], list[Answers]]:
@@ -77,17 +80,33 @@ def read(results: Sequence[Result]) -> dict[tuple[str, str], list[Answers]]:
     for mine in grouped(results, "run").values():
         if (path := mine[0].run.path("predict", "clean.npz")).is_file():
             clean = schemas.load_npz(path, schemas.PREDICTED)
-            right = {CLEAN: task.right_in(clean), **dict(_conditions(mine, clean))}
-            answers = Answers(mine[0], clean["id"], clean.get("group"), clean["label"], right)
+            scores, logits = {CLEAN: score(clean)}, {}
+            if "logits" in clean:
+                logits[CLEAN] = clean["logits"]
+            for condition, each, said in _conditions(mine, clean):
+                scores[condition] = each
+                if said is not None:
+                    logits[condition] = said
+            answers = Answers(
+                mine[0], clean["id"], clean.get("group"), clean["label"], scores, logits
+            )
             found.setdefault(mine[0].group, []).append(answers)
     return found
 
 
+def score(found: dict[str, np.ndarray]) -> np.ndarray:
+    """Whether each image of a file is right (N,) bool, or how good it is where that has degrees."""
+    return task.score_in(found) if task.of_file(found).graded else task.right_in(found)
+
+
 def _conditions(
     mine: Sequence[Result], clean: dict[str, np.ndarray]
-) -> Iterator[tuple[Condition, np.ndarray]]:
-    """Attacks, the worst of several, corruptions, of those whose files are there."""
-    before, run = task.right_in(clean), mine[0].run
+) -> Iterator[tuple[Condition, np.ndarray, np.ndarray | None]]:
+    """Attacks, the worst of several, corruptions, of those whose files are there.
+
+    With each its scores, and its logits where they are kept.
+    """
+    before, run = score(clean), mine[0].run
     named: dict[str, dict[str, np.ndarray]] = {}
     for each in mine:
         for epsilon in each.epsilons:
@@ -95,21 +114,25 @@ def _conditions(
             if not (run.attacked(each.attack) / file).is_file():
                 continue
             attacked = conditions.attacked(run, each.attack, epsilon, clean)
-            right = before & task.right_in(attacked)
-            named.setdefault(each.attack, {})[key(epsilon)] = right
-            yield Condition("attack", each.named, key(epsilon)), right
+            worse = np.minimum(before, score(attacked))
+            named.setdefault(each.attack, {})[key(epsilon)] = worse
+            said = None
+            if "logits" in clean:
+                said = np.where(before[:, None], attacked["logits"], clean["logits"])
+            yield Condition("attack", each.named, key(epsilon)), worse, said
     for (norm, _), (epsilon, labels) in conditions.shared(run).items():
         found = [named.get(label, {}).get(key(epsilon)) for label in labels]
-        every = [right for right in found if right is not None]
+        every = [each for each in found if each is not None]
         if len(every) == len(labels):
-            yield Condition("worst_case", norm, key(epsilon)), np.all(every, axis=0)
+            yield Condition("worst_case", norm, key(epsilon)), np.min(every, axis=0), None
     for name, measured in mine[0].corrupted.items():
         for severity in sorted({level for _, level in measured if level}):
             path = run.path("predict", f"corruption-{name}-{severity}.npz")
             if path.is_file():
                 corrupted = schemas.load_npz(path, schemas.PREDICTED)
                 conditions.require_alike(path, clean, corrupted)
-                yield Condition("corruption", name, severity), task.right_in(corrupted)
+                condition = Condition("corruption", name, severity)
+                yield condition, score(corrupted), corrupted.get("logits")
 
 
 def apart(several: Sequence[Answers]) -> str:
@@ -137,5 +160,5 @@ def groups_of(several: Sequence[Answers]) -> np.ndarray | None:
 
 
 def stacked(several: Sequence[Answers], shared: Sequence[Condition]) -> np.ndarray:
-    """Whether each image is right, bool (seeds, conditions, images)."""
-    return np.stack([np.stack([each.right[one] for one in shared]) for each in several])
+    """Scores of each image (seeds, conditions, images)."""
+    return np.stack([np.stack([each.scores[one] for one in shared]) for each in several])

@@ -26,19 +26,27 @@ WORDS = (
     "right without it, too. Each model met its own attack. The 95 % interval says how far other "
     "test images, or other seeds where there are several, could move the difference."
 )
+OF_DICE = (
+    "Two models that saw the same test images are compared image by image: what makes an image "
+    "hard is hard for both and falls out. A difference is the second model’s mean Dice less the "
+    "first’s, under the same condition; under an attack the worse of an image with and without it "
+    "counts. Each model met its own attack. The 95 % interval says how far other subjects, or "
+    "other seeds where there are several, could move the difference."
+)
 INTERVALS = {
     "bootstrap": "95 % interval: bootstrap of images.",
     "group_bootstrap": "95 % interval: bootstrap of whole groups (patients, lesions).",
-    SEEDS: "95 % interval: hierarchical bootstrap; the seeds of each model and the images (whole "
-    "groups where a patient or lesion has several) are both resampled, and the ends widened by "
-    "Student’s t, which errs on the wide side. A model of one seed adds nothing to that, though "
-    "its training was chance, too. Numbers of right images are means over the seeds.",
+    SEEDS: "95 % interval: bootstrap of the images (whole groups where a patient or lesion has "
+    "several), widened by what the seeds of each model vary; what a seed does by chance on single "
+    "images, which is in both, is counted once (two-way analysis of variance), and the ends are "
+    "Student’s t. A model of one seed adds nothing to that, though its training was chance, too. "
+    "Numbers of images are means over the seeds.",
 }
 TESTS = {
     MCNEMAR: "p: McNemar’s exact test.",
     SIGN_FLIPS: "p: McNemar’s exact test with whole groups in place of images (their signs "
     "flipped), since images of one patient or lesion are not independent.",
-    "t": "p: t test of the difference, by the same variances of seeds and images.",
+    "t": "p: t test of the difference, by the same variance as the interval.",
 }
 HOLM = (
     "Holm: the same, corrected for the epsilons of one attack, or for all corruptions together. "
@@ -52,7 +60,13 @@ def section(results: Sequence[Result], asked: Asked) -> Section | None:
     if not found:
         return None
     blocks = [block for pair in found for block in _shown(pair)]
-    return Section("pairs", "Is one better than the other?", (WORDS, *blocks), summary=_said(found))
+    words = OF_DICE if _graded(found[0]) else WORDS
+    return Section("pairs", "Is one better than the other?", (words, *blocks), summary=_said(found))
+
+
+def _graded(pair: Pair) -> bool:
+    """Whether images have a Dice instead of being right or wrong."""
+    return pair.results[0].headline == "dice"
 
 
 def _shown(pair: Pair) -> Iterator[Block]:
@@ -79,7 +93,13 @@ def _table(pair: Pair, rows: Sequence[Row], more: str = "") -> Table:
         caption=f"{pair.names[1]} less {pair.names[0]}, on the same {found.n:,} test images"
         f"{', under corruptions' if more else ''}: {pair.results[0].dataset}.",
         columns=("", "first", "second", "second less first", "first", "second", "p", "Holm"),
-        groups=(("", 1), ("right", 2), ("difference", 1), ("right in one alone", 2), ("p", 2)),
+        groups=(
+            ("", 1),
+            ("Dice" if _graded(pair) else "right", 2),
+            ("difference", 1),
+            ("images better in" if _graded(pair) else "right in one alone", 2),
+            ("p", 2),
+        ),
         rows=tuple(_cells(row) for row in rows),
         frame=pd.DataFrame([_record(pair, row) for row in rows]),
         note=f"First: {pair.names[0]}. Second: {pair.names[1]}. {INTERVALS[found.interval]} "
@@ -115,6 +135,7 @@ def chance(p: float) -> str:
 
 def _record(pair: Pair, row: Row) -> dict[str, Any]:
     first, second = pair.results
+    of = "dice" if _graded(pair) else "right"
     return {
         "dataset": first.dataset,
         "first": first.group[1],
@@ -125,8 +146,8 @@ def _record(pair: Pair, row: Row) -> dict[str, Any]:
         "condition": row.condition.kind,
         "name": row.condition.name,
         "level": row.condition.level,
-        "right_first": row.shares[0],
-        "right_second": row.shares[1],
+        f"{of}_first": row.shares[0],
+        f"{of}_second": row.shares[1],
         "difference": row.found.value,
         "low": row.found.low,
         "high": row.found.high,
@@ -166,9 +187,10 @@ def _middle(pair: Pair) -> Row | None:
 
 def _sentence(pair: Pair, row: Row) -> str:
     verdict = "they differ" if row.corrected < TOLD else "that does not tell them apart"
-    of = "of the same images" if row.found.interval == "bootstrap" else "of the same test split"
+    same = "the same images" if row.found.interval == "bootstrap" else "the same test split"
+    what = f"Dice on {same}" if _graded(pair) else f"of {same} right"
     return (
-        f"{row.condition}: {pair.names[1]} has {signed(row.found)} {of} right compared with "
+        f"{row.condition}: {pair.names[1]} has {signed(row.found)} {what} compared with "
         f"{pair.names[0]} (n = {row.found.n:,}; p after Holm’s correction "
         f"{chance(row.corrected)}): {verdict}."
     )

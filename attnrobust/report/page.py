@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ log = logging.getLogger("attnrobust")
 # Bytes of photographs on the page before base64 adds a third: with the viewer's, a page mailed or
 # opened from a server stays below 15 MB. The PNG files beside it are not limited.
 PHOTO_BYTES = 2_000_000
+WORKERS = 2
 
 
 def write(
@@ -75,22 +77,23 @@ def _write(
     found = sections.read(results, asked)
     _list(out, before)  # Ours from the first file on.
     photos = max(1, sum(part.photos for part in found))
-    album = Album(out / "figures", limit=PHOTO_BYTES // photos)
     shelf = Shelf(out / "tables")
     everything = pd.concat([result.frame for result in once(results)])
     shelf.write("measurements", everything.astype({"seed": "Int64", "n": "Int64"}))
-    drawn = [(part, _drawn(part.blocks, album, shelf)) for part in found]
-    for part in found:
-        for name, frame in part.files.items():
-            shelf.write(name, frame)
-        for place, text in part.texts.items():
-            save_text(out / place, text)
-    page = _template().render(
-        title=asked.title or wording.title(results),
-        summary=[sentence for part in found for sentence in part.summary],
-        left_out=left_out,
-        sections=drawn,
-    )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        album = Album(out / "figures", limit=PHOTO_BYTES // photos, pool=pool)
+        drawn = [(part, _drawn(part.blocks, album, shelf)) for part in found]
+        for part in found:
+            for name, frame in part.files.items():
+                shelf.write(name, frame)
+            for place, text in part.texts.items():
+                save_text(out / place, text)
+        page = _template().render(
+            title=asked.title or wording.title(results),
+            summary=[sentence for part in found for sentence in part.summary],
+            left_out=left_out,
+            sections=drawn,
+        )
     path = out / "index.html"
     save_text(path, page)
     files = [

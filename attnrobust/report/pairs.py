@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
     Attributes:
         condition: What the images went through.
-        shares: Share of right images of the first and of the second.
+        shares: Share of right images, or mean Dice, of the first and of the second.
         found: The difference.
         corrected: Its p value after Holm.
     """
@@ -163,7 +163,7 @@ def compared(first: Sequence[Answers], second: Sequence[Answers]) -> list[Row]:
         second: Of another, on the same images.
     """
     every = [*first, *second]
-    shared = [each for each in first[0].right if all(each in other.right for other in every)]
+    shared = [each for each in first[0].scores if all(each in other.scores for other in every)]
     sides = answers.stacked(first, shared), answers.stacked(second, shared)
     found = paired.compare(*sides, groups=answers.groups_of(every))
     shares = [side.mean(axis=(0, 2)) for side in sides]

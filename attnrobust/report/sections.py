@@ -71,7 +71,10 @@ SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
 
 # Of runs that segment.
 SEGMENTATION_SECTIONS: tuple[Callable[[Sequence[Result], Asked], Made], ...] = (
+    live.section,
     segmentation.section,
+    verdicts.section,
+    differences.section,
     trust.section,
     training.section,
     class_heatmaps.section,

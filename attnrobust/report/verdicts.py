@@ -6,28 +6,33 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from attnrobust.measures.metrics import METRICS
 from attnrobust.measures.paired import SEEDS
-from attnrobust.report import claims
+from attnrobust.report import claims, judging
 from attnrobust.report.blocks import Asked, Section, Table
-from attnrobust.report.claims import OPEN, Verdict
+from attnrobust.report.claims import Claim
 from attnrobust.report.differences import chance, signed
+from attnrobust.report.judging import OPEN, Verdict
 from attnrobust.report.results import NOTHING, Result
 
 WORDS = (
     "What papers and we claim, as the files of experiments/claims/ state it, asked of these runs. "
     "A claim holds if the whole 95 % interval of the difference agrees with it, and does not hold "
     "if none of it does. Else these images cannot tell; “n to tell” is how many would, four "
-    "times of five, if models and images are as here (by simulation). With one seed of each a "
+    "times of five, if models and images are as here (by simulation, of AUC and the like by the "
+    "normal distribution). With one seed of each a "
     "verdict is on these two networks, not on their kinds; p and intervals are not corrected for "
     "the number of claims. A run in small is not the paper’s: what does not hold here may hold "
     "there."
 )
+# What a claim without a metric is of.
+HEADLINE = "score"
 HEADS = ("Claim", "Verdict", "First less second", "p", "n", "n to tell", "By", "Asked of")
 
 
 def section(results: Sequence[Result], asked: Asked) -> Section | None:
     """A table, also as Markdown, and each verdict for the first screen; None for no claim."""
-    found = claims.judged(results, claims.read(asked.claims))
+    found = judging.judged(results, claims.read(asked.claims))
     if not found:
         return None
     rows = tuple(_cells(each) for each in found)
@@ -56,9 +61,18 @@ def sentence(found: Verdict) -> str:
         return f"{head}: {found.verdict}, {found.problem}."
     need = f"; {_need(found)}" if found.verdict == OPEN else ""
     return (
-        f"{head}: {found.verdict} with n\u00a0=\u00a0{found.found.n:,} (difference "
+        f"{head}: {found.verdict} with n\u00a0=\u00a0{found.found.n:,} ({_what(claim)} "
         f"{signed(found.found)}{need})."
     )
+
+
+def _what(claim: Claim) -> str:
+    """What the number is: a difference of which metric, less how many times the second."""
+    named = METRICS[claim.metric].title or claim.metric if claim.metric else ""
+    if claim.times != 1:
+        what = f"first less {claim.times:g} times the second"
+        return f"{named}, {what}" if named else what
+    return f"difference in {named}" if named else "difference"
 
 
 def _need(found: Verdict) -> str:
@@ -75,13 +89,18 @@ def _cells(found: Verdict) -> tuple[str, ...]:
     return (
         claim.words,
         found.verdict if known else f"{found.verdict}: {found.problem}",
-        signed(found.found) if known else NOTHING,
+        _difference(found) if known else NOTHING,
         chance(found.found.p),
         f"{found.found.n:,}" if known else NOTHING,
         f"{found.needed:,}" if found.needed else NOTHING,
         f"{found.short}, {claim.source}" if claim.source else found.short,
         f"{found.names[0]} and {found.names[1]} ({', '.join(found.place)})",
     )
+
+
+def _difference(found: Verdict) -> str:
+    what, plain = _what(found.claim), "difference"
+    return signed(found.found) if what == plain else f"{signed(found.found)}, {what}"
 
 
 def _record(found: Verdict) -> dict[str, object]:
@@ -95,7 +114,9 @@ def _record(found: Verdict) -> dict[str, object]:
         "attack": found.place[2] if len(found.place) > 2 else "",
         "first": found.names[0],
         "second": found.names[1],
+        "metric": claim.metric or HEADLINE,
         "relation": claim.relation,
+        "times": claim.times,
         "margin": claim.by,
         "verdict": found.verdict,
         "difference": numbers.value,

@@ -29,7 +29,7 @@ function bytes(text) {
 // Float32 numbers of a view at a level, all images in a row; decoded when first asked for.
 const decoded = new Map();
 function numbers(view, level) {
-  const text = view.logits[level];
+  const text = (view.logits ?? view.scores)[level];
   if (!decoded.has(text)) decoded.set(text, new Float32Array(bytes(text).buffer));
   return decoded.get(text);
 }
@@ -59,6 +59,10 @@ function softmax(logits) {
 function said(view, image, key) {
   const row = view.row.get(image), level = view.levels.indexOf(key);
   if (row === undefined || level < 0) return null;
+  if (view.scores) { // A model that segments: its Dice.
+    const score = numbers(view, level)[row];
+    return { score, level, confidence: score, reached: view.reached[level][row] };
+  }
   const classes = state.set.classes.length || numbers(view, level).length / view.images.length;
   const logits = numbers(view, level).subarray(row * classes, (row + 1) * classes);
   const prediction = view.predictions[level][row], chances = softmax(logits);

@@ -1,7 +1,7 @@
 // Accuracy against epsilon: lines with intervals, points that can be chosen, and a table of the same.
 const CURVES = { svg: draw("svg", { class: "curve", role: "group" }), hover: make("p", { class: "hover" }), table: make("table") };
 CURVES.root = make("figure", { class: "curves" }, CURVES.svg, CURVES.hover,
-  make("figcaption", {}, "Accuracy on the test images against ε, with 95 % intervals. Choose a point to see the images that fell there."),
+  make("figcaption"),
   make("details", {}, make("summary", {}, "The same as a table"), make("div", { class: "scroll" }, CURVES.table)));
 
 // Doublings evenly spaced, 0 a step left of the smallest.
@@ -32,7 +32,8 @@ function curves() {
   const x = (key) => box.left + 12 + (at.get(key) / last) * (box.right - box.left - 24);
   const y = (value) => box.bottom - value * (box.bottom - box.top);
   CURVES.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  CURVES.svg.setAttribute("aria-label", `Accuracy against ε of ${shownViews().map(([, view]) => view.run).join(" and ")}`);
+  CURVES.root.querySelector("figcaption").textContent = `${state.set.metric} on the test images against ε, with 95 % intervals. Choose a point to see the images that fell there${state.set.right ? `, below a Dice of ${state.set.right}` : ""}.`;
+  CURVES.svg.setAttribute("aria-label", `${state.set.metric} against ε of ${shownViews().map(([, view]) => view.run).join(" and ")}`);
   const parts = axes(keys, x, y, box, height);
   for (const [letter, view] of shownViews()) parts.push(...line(letter, view, x, y));
   CURVES.svg.replaceChildren(...parts);

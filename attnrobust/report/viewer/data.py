@@ -28,7 +28,9 @@ WORKERS = 2
 IMAGES = 2000
 # A change below this cannot be seen in a picture of 8 bits: the clean one is shown.
 STEP = 1 / 255
-COLOURS = {"heatmap": samples.COLOUR_MAP, "change": "PuOr"}
+COLOURS = {"heatmap": samples.COLOUR_MAP, "change": "PuOr", "mask": "turbo"}
+# Maps of classes over an image: what the model makes of it, and the label. Few bytes, no loss.
+FOUND, TRUE, MASK = "predicted mask", "true mask", 1.0
 
 
 @dataclass
@@ -37,13 +39,15 @@ class Images:
 
     Attributes:
         classes: Names, in the order of the logits.
+        graded: Whether images have a Dice instead of a class.
         number: Of each id.
-        labels: True class of each.
+        labels: True class of each; 0 for all where they have a Dice.
         views: One for each run under each of its attacks.
         levels: Of each epsilon its text, and that of 255 times it.
     """
 
     classes: tuple[str, ...]
+    graded: bool = False
     number: dict[str, int] = field(default_factory=dict)
     labels: list[int] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
@@ -61,7 +65,7 @@ class Images:
                     continue
             if each not in self.number:
                 self.number[each] = len(self.labels)
-                self.labels.append(int(labels[row]))
+                self.labels.append(0 if self.graded else int(labels[row]))
             kept.append(row)
         return kept
 
@@ -80,7 +84,8 @@ def read(results: Sequence[Result]) -> dict[str, Any] | None:
     with ThreadPoolExecutor(WORKERS) as pool:
         store = encoded.Store(share, pool)
         for result in shown:
-            known = sets.setdefault(_set_of(result, sets), Images(result.classes))
+            graded = result.headline == "dice"
+            known = sets.setdefault(_set_of(result, sets), Images(result.classes, graded))
             known.views.append(_view(result, known, store, count))
             for epsilon in (0.0, *result.epsilons):
                 known.levels[key(epsilon)] = (number(epsilon), of_255(result, epsilon))
@@ -92,6 +97,8 @@ def read(results: Sequence[Result]) -> dict[str, Any] | None:
             {
                 "name": name,
                 "classes": known.classes,
+                "metric": "Dice" if known.graded else "Accuracy",
+                "right": task.RIGHT_DICE if known.graded else None,
                 "ids": list(known.number),
                 "labels": known.labels,
                 "levels": known.levels,
@@ -103,11 +110,9 @@ def read(results: Sequence[Result]) -> dict[str, Any] | None:
 
 
 def _attacked(result: Result) -> bool:
-    """Whether the files of the attack are there, and of a task whose logits are a row a class."""
+    """Whether the files of the attack are there."""
     place = result.path("attack", attack_file(result.setting.name, 0))
-    if not (result.attack and result.epsilons and place.is_file()):
-        return False
-    return task.TASKS["classify"].stored.keys() <= schemas.load_npz(place, {}).keys()
+    return bool(result.attack and result.epsilons and place.is_file())
 
 
 def _set_of(result: Result, sets: dict[str, Images]) -> str:
@@ -161,11 +166,18 @@ def _view(result: Result, known: Images, store: encoded.Store, count: int) -> di
         "levels": [key(epsilon) for epsilon, _ in found],
         "curve": [_point(result, epsilon) for epsilon, _ in found],
     }
-    parts = [_level(arrays, places, aim) for _, arrays in found]
+    level = _graded if known.graded else _level
+    parts = [level(arrays, places, aim) for _, arrays in found]
     view |= {name: [part[name] for part in parts] for name in parts[0]}
     view["pictures"] = [
         _pictures(clean["sample_image"][:count], arrays, shown, store) for _, arrays in found
     ]
+    if known.graded:
+        view["heatmaps"] = {
+            name: [_masks(arrays, key_, shown, len(result.classes), store) for _, arrays in found]
+            for name, key_ in ((FOUND, "prediction"), (TRUE, "label"))
+        }
+        return view
     view["heatmaps"] = {
         method: [_heatmaps(result, method, epsilon, shown, store) for epsilon, _ in found]
         for method in result.explanation.methods
@@ -173,10 +185,34 @@ def _view(result: Result, known: Images, store: encoded.Store, count: int) -> di
     return view
 
 
+def _graded(
+    arrays: dict[str, np.ndarray], places: Sequence[str], aim: int | None
+) -> dict[str, Any]:
+    """Dice of these ids in this order, and whether it is too little."""
+    row = {str(each): number for number, each in enumerate(arrays["id"])}
+    order = [row[each] for each in places]
+    scores = task.score_in(arrays)[order]
+    fallen = np.where(scores >= task.RIGHT_DICE, task.RIGHT, task.FALLEN)
+    return {"scores": encoded.floats(scores), "reached": "".join(map(str, fallen))}
+
+
+def _masks(
+    arrays: dict[str, np.ndarray], of: str, ids: Sequence[str], classes: int, store: encoded.Store
+) -> list[int | None]:
+    """Of each sample its map of classes, 0 to 255; None where it is background alone."""
+    row = {str(each): number for number, each in enumerate(arrays["id"])}
+    maps = [arrays[of][row[each]] for each in ids]
+    scale = 255 / max(1, classes - 1, *(int(each.max()) for each in maps))
+    return [
+        store.add((each * scale + 0.5).astype(np.uint8), MASK) if each.any() else None
+        for each in maps
+    ]
+
+
 def _point(result: Result, epsilon: float) -> list[float | None] | None:
-    """Accuracy at an epsilon with its interval and n."""
-    found: Estimate | None = result.under("accuracy", epsilon)
-    found = found or (None if epsilon else result.clean["accuracy"])
+    """Accuracy or Dice at an epsilon with its interval and n."""
+    found: Estimate | None = result.under(result.headline, epsilon)
+    found = found or (None if epsilon else result.clean[result.headline])
     if found is None or not math.isfinite(found.value):
         return None
     ends = (found.low, found.high) if found.has_interval else (None, None)

@@ -15,7 +15,8 @@ from attnrobust.report.viewer import data
 
 WORDS = (
     "Choose a model, or two, and an image; the slider over ε changes the image, its perturbation, "
-    "the heatmap and what the model says at once. The address of the page keeps what is shown."
+    "the heatmap or mask and what the model says at once. The address of the page keeps what is "
+    "shown."
 )
 WITHOUT = (
     "The viewer needs JavaScript. All numbers stand in the tables below, and the figures show what "

@@ -4,12 +4,12 @@ const CHOICES = {
   attack: { text: "Attack", list: () => attacks(state.set), now: () => state.a.attack },
   run: { text: "Model A", list: () => views(state.set, state.a.attack).map((view) => view.run), now: () => state.a.run },
   versus: { text: "versus B", none: "none", list: () => views(state.set, state.a.attack).filter((view) => view !== state.a).map((view) => view.run), now: () => state.b?.run ?? "" },
-  method: { text: "Heatmap", list: methods, now: () => state.method },
+  method: { text: "Map", list: methods, now: () => state.method },
 };
 const FILTERS = {
-  class: { text: "True class", none: "all classes", list: () => [...new Set(state.a.images.map((image) => state.set.labels[image]))].sort((one, other) => one - other).map(name), now: () => state.label },
+  class: { text: "True class", none: "all classes", list: () => state.set.right ? [] : [...new Set(state.a.images.map((image) => state.set.labels[image]))].sort((one, other) => one - other).map(name), now: () => state.label },
   show: { text: "Show", list: () => Object.keys(SHOW).filter((each) => state.b || !SHOW[each].pair), named: (each) => (state.b ? SHOW[each].text : SHOW[each].text.replace(" under A", "")), now: () => state.show },
-  sort: { text: "Order", list: () => Object.keys(SORT), named: (each) => SORT[each].text, now: () => state.sort },
+  sort: { text: "Order", list: () => Object.keys(SORT), named: (each) => (state.set.right && SORT[each].graded) || SORT[each].text, now: () => state.sort },
 };
 
 function control(key, choice) {

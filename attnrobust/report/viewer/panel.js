@@ -3,7 +3,7 @@ function ramp(text) {
   const colours = bytes(text);
   return (level) => colours.subarray(3 * level, 3 * level + 3);
 }
-const HEAT = ramp(DATA.colours.heatmap), CHANGE = ramp(DATA.colours.change);
+const HEAT = ramp(DATA.colours.heatmap), MASK = ramp(DATA.colours.mask), CHANGE = ramp(DATA.colours.change);
 
 function pixels(image, width, height) {
   const canvas = make("canvas", { width, height });
@@ -13,12 +13,13 @@ function pixels(image, width, height) {
 }
 
 // Grey by its colours; over an image in grey where one is given, as the figures below do.
-function coloured(canvas, grey, colours, below) {
+// A mask: its background shows the image alone.
+function coloured(canvas, grey, colours, below, mask) {
   const { naturalWidth: width, naturalHeight: height } = below ?? grey;
   const map = pixels(grey, width, height), base = below && pixels(below, width, height);
   for (let at = 0; at < map.data.length; at += 4) {
     const level = map.data[at], colour = colours(level);
-    const share = below ? 0.25 + (0.45 * level) / 255 : 1;
+    const share = mask ? 0.55 * (level > 0) : below ? 0.25 + (0.45 * level) / 255 : 1;
     const [red, green, blue] = below ? base.data.subarray(at, at + 3) : [0, 0, 0];
     const dim = 0.299 * red + 0.587 * green + 0.114 * blue;
     for (let part = 0; part < 3; part += 1) {
@@ -27,6 +28,10 @@ function coloured(canvas, grey, colours, below) {
   }
   Object.assign(canvas, { width, height });
   canvas.getContext("2d").putImageData(map, 0, 0);
+}
+
+function graded(found) {
+  return `${found.reached === RIGHT ? "✓" : "✗"} ${state.set.metric} ${found.score.toFixed(3)}`;
 }
 
 class Panel {
@@ -66,6 +71,11 @@ class Panel {
       return;
     }
     const right = found.reached === RIGHT;
+    if (found.score !== undefined) {
+      this.verdict.replaceChildren(make("b", { class: right ? "right" : "wrong" }, graded(found)),
+        right ? "" : ` (below ${state.set.right})`);
+      return;
+    }
     this.verdict.replaceChildren(
       make("b", { class: right ? "right" : "wrong" }, `${right ? "✓" : "✗"} ${name(found.prediction)}`),
       ` ${(100 * found.confidence).toFixed(1)} %, true: ${name(state.set.labels[state.image])}`,
@@ -73,8 +83,8 @@ class Panel {
   }
 
   classes(found) {
-    this.table.hidden = !found;
-    if (!found) return;
+    this.table.hidden = !found?.chances;
+    if (!found?.chances) return;
     const truth = state.set.labels[state.image];
     this.caption.textContent = `What it says at ε = ${epsilon(state.key)}`;
     this.body.replaceChildren(...found.chances.map((chance, label) => make("tr",
@@ -103,12 +113,14 @@ class Panel {
     first.canvas.getContext("2d").drawImage(seen, 0, 0);
     coloured(second.canvas, grey, CHANGE);
     third.figure.hidden = map === undefined;
-    if (heat) coloured(third.canvas, heat, HEAT, seen);
+    const mask = Boolean(view.scores);
+    if (heat) coloured(third.canvas, heat, mask ? MASK : HEAT, seen, mask);
     else if (map === null) third.canvas.getContext("2d").clearRect(0, 0, third.canvas.width, third.canvas.height);
     const same = hidden ? "; shown is the clean one, which looks the same" : "";
     this.tell(first, factor ? `image, attacked${same}` : "image, unchanged");
     this.tell(second, factor ? `perturbation, largest ${largest} of 255; mean of the channels, shown ×${factor}` : "no perturbation");
-    this.tell(third, `${state.method}${map === null ? ": map is zero" : ""}, of ${view.explains === "prediction" ? "the predicted class" : view.explains === "label" ? "the true class" : view.explains}`);
+    if (mask) this.tell(third, `${state.method}${map === null ? ": background alone" : ""}`);
+    else this.tell(third, `${state.method}${map === null ? ": map is zero" : ""}, of ${view.explains === "prediction" ? "the predicted class" : view.explains === "label" ? "the true class" : view.explains}`);
     this.root.dataset.shown = `${state.set.ids[state.image]} ${state.key} ${state.method}`;
   }
 

@@ -15,8 +15,8 @@ const confidence = (image) => said(state.a, image, state.key)?.confidence ?? Inf
 const lasts = (image) => { const level = falls(state.a, image); return level < 0 ? Infinity : level; };
 const SORT = {
   pictures: { text: "with pictures first", by: (image) => (portrait(image) === undefined ? 1 : 0) },
-  sure: { text: "confidence, highest first", by: (image) => -confidence(image) },
-  unsure: { text: "confidence, lowest first", by: confidence },
+  sure: { text: "confidence, highest first", graded: "Dice, highest first", by: (image) => -confidence(image) },
+  unsure: { text: "confidence, lowest first", graded: "Dice, lowest first", by: confidence },
   early: { text: "ε at which it falls, smallest first", by: lasts },
   late: { text: "ε at which it falls, largest first", by: (image) => -lasts(image) },
 };
@@ -84,11 +84,13 @@ function pairs() {
 function tile(image) {
   const found = said(state.a, image, state.key), id = state.set.ids[image], face = portrait(image);
   const right = found?.reached === RIGHT;
-  const label = `${id}, true ${name(state.set.labels[image])}, ${found ? `A says ${name(found.prediction)}` : "not known"}`;
+  const dice = found?.score !== undefined;
+  const label = dice ? `${id}, ${graded(found)}`
+    : `${id}, true ${name(state.set.labels[image])}, ${found ? `A says ${name(found.prediction)}` : "not known"}`;
   const inside = face === undefined
     ? make("span", { class: "blank" }, id)
     : make("img", { src: source(face), alt: "", loading: "lazy", draggable: "false" });
-  const mark = make("span", { class: right ? "right" : "wrong" }, found ? `${right ? "✓" : "✗"} ${name(found.prediction)}` : "–");
+  const mark = make("span", { class: right ? "right" : "wrong" }, dice ? graded(found) : found ? `${right ? "✓" : "✗"} ${name(found.prediction)}` : "–");
   return make("li", { role: "option", tabindex: "-1", "aria-selected": String(image === state.image), "aria-label": label, title: id, "data-image": image }, inside, mark);
 }
 
