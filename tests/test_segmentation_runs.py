@@ -451,3 +451,18 @@ def test_page_and_panel_show_image_class_and_map(explained, tmp_path):
     assert image.get_xlabel().split("\n")[1] == drawn.CLASSES[shown.targets[0]]
     assert re.fullmatch(r"(disc|square|background), Dice [\d.]+", heat.get_xlabel())
     assert image.collections, "the outline of the class"
+
+
+def test_samples_without_an_attack_are_explained_as_well(dataset, tmp_path):
+    data, replicas = config.Data("drawn", image_size=drawn.SIZE), segmenter()
+    images = stage.unattacked(replicas, dataset, data, 3, tmp_path)
+    shown = schemas.load_npz(images["clean"], samples.SAMPLED)
+    assert shown["prediction"].dtype == shown["label"].dtype == np.uint8
+    maps = task.predict(replicas.forward(shown["sample_image"]).numpy())
+    np.testing.assert_array_equal(shown["prediction"], maps)
+    setting = config.Explanation(methods=("gradient",), target="square")
+    stage.explain(replicas.model, setting, images, tmp_path, classes=drawn.CLASSES, seed=0)
+    kept = schemas.load_npz(tmp_path / "gradient-clean.npz", schemas.EXPLAINED)
+    assert kept["target"].tolist() == [2] * 3
+    # A pixel's logit of the square falls with its first channel alone, by 10.
+    assert kept["heatmap"] / kept["scale"][:, None, None] == pytest.approx(np.full((3, 32, 32), 10))
