@@ -98,10 +98,11 @@ def _conditions(
             right = before & task.right_in(attacked)
             named.setdefault(each.attack, {})[key(epsilon)] = right
             yield Condition("attack", each.named, key(epsilon)), right
-    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
-        found = [named.get(label, {}).get(key(epsilon)) for label in labels]
+    for (norm, _), (epsilon, _) in conditions.shared(run).items():
+        inside = conditions.within(run, norm, epsilon)
+        found = [named.get(label, {}).get(key(each)) for label, each in inside]
         every = [right for right in found if right is not None]
-        if len(every) == len(labels):
+        if len(every) == len(inside):
             yield Condition("worst_case", norm, key(epsilon)), np.all(every, axis=0)
     for name, measured in mine[0].corrupted.items():
         for severity in sorted({level for _, level in measured if level}):
