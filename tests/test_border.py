@@ -103,7 +103,11 @@ def far_off(model: keras.Model, *, offset: float = 0.0, masked: float | None = N
     return keras.Model(model.input, logits)
 
 
-@pytest.mark.parametrize("changed", [{"offset": 100.0}, {"masked": -1e9}], ids=["offset", "masked"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"offset": 100.0}, {"offset": 1e4}, {"masked": -1e9}],
+    ids=["offset", "large offset", "masked"],
+)
 @pytest.mark.parametrize("name", ["deepfool_linf", "deepfool_l2", "ddn", "fab_t", "jsma"])
 def test_the_nearest_is_as_near_whatever_the_other_logits_are(name, changed):
     images, model = tf.constant(helpers.noise(16)), helpers.smooth(3)

@@ -242,6 +242,29 @@ def test_worst_case_counts_images_that_stand_under_every_attack(run: Run) -> Non
     assert not table.duplicated(["condition", "name", "level", "metric"]).any()
 
 
+@pytest.mark.parametrize("mode", ["carry", "independent"])
+def test_what_fell_in_a_smaller_ball_has_fallen_in_the_worst_case_of_a_larger_one(
+    run: Run, mode: str
+) -> None:
+    """Though the attack that found it was not asked at the larger one, or failed there."""
+    epsilons = (0.01, 0.02) if mode == "independent" else (0.01,)
+    used = {"attack": {"name": "noise", "epsilons": list(epsilons), "mode": mode}}
+    with run.stage("attack/strong", used=used, notes={"norm": "linf"}) as folder:
+        assert folder is not None
+        for epsilon, said in ((0.0, CLEAN), (0.01, OTHER), (0.02, CLEAN)):
+            arrays = attacked(said, epsilon / 2)
+            runs.save_npz(folder / runs.attack_file("noise", epsilon), **arrays)
+    add(run, "second", CLEAN, epsilons=(0.02,))
+    add(run, "third", CLEAN, epsilons=(0.02,))
+    add(run, "far away", CLEAN, epsilons=(0.02,), norm="l2")
+    table = evaluation.evaluate(run, run.path("evaluate"))
+    worst = table[(table["condition"] == "worst_case") & (table["metric"] == "accuracy")]
+    both = (FALLEN == LABELS) & (OTHER == LABELS)
+    assert both.sum() == 1
+    # Of the three at 0.02 none fells anything.
+    assert dict(zip(worst["level"], worst["value"], strict=True))[0.02] == 0.1
+
+
 def test_what_was_wrong_without_an_attack_is_wrong_under_every_attack(run: Run) -> None:
     """An attack in independent mode may push an image back to its class."""
     luckily = FALLEN.copy()

@@ -93,7 +93,7 @@ def test_affine_distances_are_met_and_never_undercut(make, classes):
     assert ratio.min() > 1 - 1e-3
     assert np.median(ratio) < 1.03
     assert ratio.max() < 1.1
-    last = border.HALVINGS + 2
+    last = border.HALVINGS + 3
     if make is minimal.ddn:
         assert queries.tolist() == [2 * 50 + 2 + last] * 12
     elif make is carlini_wagner.cw:

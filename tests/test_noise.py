@@ -125,8 +125,8 @@ def test_salt_and_pepper_finds_the_fewest_pixels_of_its_order():
     assert set(np.unique(made)) == {0.0, 1.0}
     assert ((made != images).any(axis=-1).sum(axis=(1, 2)) == 11).all()
     assert (made[..., 0] == made[..., 2]).all()
-    # 0, 1, 2, … 32, 64 pixels, then six halvings.
-    assert queries.tolist() == [14] * 16
+    # The image, 0, 1, 2, … 32, 64 pixels, then six halvings.
+    assert queries.tolist() == [15] * 16
     alone, _ = drawn(noise.salt_and_pepper, images[:2], np.inf, ids=["image-5"] * 2, model=bright())
     np.testing.assert_array_equal(alone[1], made[5])
     assert len(np.unique(made.reshape(16, -1), axis=0)) == 16

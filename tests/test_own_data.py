@@ -288,6 +288,29 @@ def test_numbers_as_labels_go_by_size(tabled: Path) -> None:
     assert labels(found)["b"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("levels", "said_"), [("1 2 3 1 2 3", "1, 2, 3, not 0 to 2"), ("0 1 3 0 1 3", "0, 1, 3, not")]
+)
+def test_numbers_that_are_no_places_are_said(
+    levels: str, said_: str, tabled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model's first output may be for a class 0 that no image has."""
+
+    def read(numbers: str, **named: object) -> None:
+        rows = zip("abcdef", numbers.split(), strict=False)
+        write_text(tabled / "labels.csv", "image,level", *map(",".join, rows))
+        caplog.clear()
+        own.read(tabled, **named)
+
+    read(levels)
+    assert said_ in caplog.text
+    assert "first output is taken for" in caplog.text
+    read(levels, classes=tuple(dict.fromkeys(levels.split())))
+    assert "first output" not in caplog.text
+    read("0 1 2 0 1 2")
+    assert "first output" not in caplog.text
+
+
 def test_numbers_are_places_in_the_classes_that_are_named(tabled: Path) -> None:
     write_text(tabled / "labels.csv", "image,level", "a,1", "b,0", "c,1", "d,0", "e,1")
     found = own.read(tabled, classes=("no", "mild"))

@@ -184,6 +184,38 @@ def test_without_a_word_on_preprocessing_a_diagnosis_is_printed_and_nothing_is_m
     assert not Path("runs").exists()
 
 
+def test_images_prepared_in_a_wrong_way_are_doubted_though_better_than_chance(
+    model: keras.Model,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of [0, 1] in place of [-1, 1] every other dark image is taken for a bright one."""
+    monkeypatch.chdir(tmp_path)
+    moved = keras.models.clone_model(model)
+    moved.set_weights([*model.get_weights()[:-1], np.array([1.55, -1.55], np.float32)])
+    moved.save(tmp_path / "mine.keras")
+    stages = ("--stages", "adopt", "predict")
+    assert call(folder, "--preprocess", "unit", *stages) == 0
+    (line,) = (line for line in caplog.messages if "was the model trained on that?" in line)
+    assert re.search(r"on 36 images, as given \(--preprocess unit\) accuracy is 0\.[678]", line)
+    caplog.clear()
+    assert call(folder, "--preprocess", "minus_one_one", "--name", "right", *stages) == 0
+    assert "was the model trained on that?" not in caplog.text
+
+
+def test_started_in_the_folder_of_the_images_it_is_said_what_to_do(
+    saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert cli.main(["test", str(saved), "--images", ".", "--preprocess", "minus_one_one"]) == 1
+    error = capfd.readouterr().err
+    assert "--images .: what is written would lie among the images; start from another" in error
+    assert "--records and --runs and --out" in error
+    assert sorted(each.name for each in folder.iterdir()) == ["dark", "lit"]
+
+
 def test_classes_in_another_order_than_the_models_are_noticed(
     saved: Path, folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

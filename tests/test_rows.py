@@ -396,8 +396,8 @@ def test_the_others_make_no_more_passes_than_their_row_says(name, replicas, stub
 
 
 def test_numbers_that_passes_repeats():
-    assert passes.DRAWN_IN == border.HALVINGS + 2
-    assert passes.FAB_SEARCH == fab.SEARCH + 2
+    assert passes.DRAWN_IN == border.HALVINGS + 3
+    assert passes.FAB_SEARCH == fab.SEARCH + 3
     assert passes.CW_WEIGHTS == carlini_wagner.WEIGHTS
     foolbox_cw = foolbox.attacks.L2CarliniWagnerAttack()
     assert foolbox_cw.binary_search_steps == passes.CW_WEIGHTS

@@ -341,3 +341,39 @@ def test_a_sweep_on_disk_is_doubted_in_sixteen_ways(trained, tmp_path):
     assert {row["name"]: row["said"] for row in value["checks"] if row["status"] == "warn"} == {}
     passed = {row["name"] for row in value["checks"] if row["status"] == "pass"}
     assert passed >= sanity.CHECKS.keys() - {"rounding"}
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_answers_are_compared_in_the_scale_of_the_logits(scale):
+    """One model answers by chance and became another one; one is rounded in its seventh digit."""
+
+    def times(factor: Callable[[tf.Tensor], tf.Tensor]) -> Replicas:
+        return Replicas(checking.then(honest().model, lambda z: scale * factor(z)))
+
+    plain = times(lambda z: z)
+    chance = checking.doubted(times(lambda z: z * (1 + 0.01 * tf.random.normal(tf.shape(z)))))
+    assert sanity.frozen(chance)[0] is False
+    changed = checking.doubted(plain, swept=times(lambda z: 1.1 * z))
+    assert sanity.clean_agrees(changed)[0] is False
+    rounded = checking.doubted(plain, swept=times(lambda z: (1 + 1e-5) * z))
+    assert sanity.clean_agrees(rounded)[0] is True
+    assert sanity.frozen(rounded)[0] is True
+
+
+def test_where_nothing_more_falls_the_largest_ball_is_searched():
+    """In the smallest one nobody finds anything, gradients or not."""
+    subject = checking.doubted(
+        masked(),
+        "attack.epsilons=0.0001,0.001,0.2",
+        "attack.random_start=false",
+        surrogate=honest(),
+    )
+    assert len(set(list(subject.shares.values())[1:])) == 1, "a plateau"
+    assert subject.epsilon == 0.2
+    for name in ("noise", "black_box", "transfer"):
+        assert sanity.CHECKS[name].find(subject)[0] is False
+
+
+def test_a_sigmoid_for_each_class_is_no_logit():
+    subject = checking.doubted(Replicas(checking.then(honest().model, tf.sigmoid)))
+    assert sanity.logits(subject)[0] is False

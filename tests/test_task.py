@@ -184,3 +184,13 @@ def test_files_of_segmented_images_have_their_own_kind(tmp_path):
     runs.save_npz(place, **{**rows, "prediction": FOUND[:, :1]})
     with pytest.raises(UserError, match=r"prediction: shape .*expected \(1, 2, 4\)"):
         schemas.load_npz(place, schemas.PREDICTED)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_never_right(broken):
+    """NumPy's argmax names the NaN itself, which may be the label's; so may infinity be."""
+    logits = np.array([[broken, 0.0, 1.0], [2.0, 1.0, broken], [2.0, 1.0, 0.0]], np.float32)
+    labels = np.array([0, 0, 0])
+    assert task.right(logits, labels).tolist() == [False, False, True]
+    assert task.score(logits, labels).tolist() == [0, 0, 1]
+    assert graph.wrong(tf.constant(logits), tf.constant(labels)).numpy().tolist() == [1, 1, 0]

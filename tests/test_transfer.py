@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import cli as command
@@ -195,6 +196,17 @@ def test_a_new_row_is_asked_for_its_full_strength_on_every_image(
         )
     with pytest.raises(UserError, match=r"expected one of linf_pgd, .*square, .*brighten$"):
         crafting.in_full(dataclasses.replace(asked.attack, name="nearest"))
+
+
+def test_answers_that_are_not_finite_are_told_at_once(tiny, records_folder, tmp_path):
+    """Later their file would be called damaged; and argmax reads a NaN as a class."""
+    dataset, side = records.load(records_folder), tiny.data.image_size
+    image = keras.Input((side, side, 3))
+    bright = tf.reduce_mean(image, axis=(1, 2, 3))[:, None]
+    broken = keras.Model(image, tf.repeat(tf.math.log(bright - 0.5), len(dataset.classes), axis=1))
+    with pytest.raises(UserError, match="logits that are not finite"):
+        crafting.clean({"broken": Replicas(broken)}, tiny, dataset, tmp_path)
+    assert not (tmp_path / "clean.npz").exists()
 
 
 def test_what_a_model_has_wrong_is_not_right_for_being_attacked(tmp_path):

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config, task
-from attnrobust.attacks import checks, similarity
+from attnrobust.attacks import checks, judging, similarity
 from attnrobust.attacks.methods import row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.transfer import in_full
@@ -62,12 +62,15 @@ class Judges:
         """What a model sees in images of any size, resized to its own: (N, classes).
 
         N is a multiple of its replicas.
+
+        Raises:
+            UserError: They are not finite.
         """
         size = self.data[name].image_size
         if images.shape[1] != size:
             resized = tf.image.resize(images, (size, size), antialias=True)
             images = np.clip(resized.numpy(), 0, 1)
-        return np.asarray(self.models[name].forward(images))
+        return judging.judged(self.models[name], images, len(images))
 
     def embedded(self, name: str, images: np.ndarray) -> np.ndarray:
         """What a model's last dense layer receives of images of its own size: (N, D)."""

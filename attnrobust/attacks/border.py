@@ -19,6 +19,9 @@ from attnrobust.task import graph
 # much what looks for the nearest adversarial must be: farther would be no longer the nearest.
 SLACK = {"float32": 1e-4, "bfloat16": 1e-2}
 NEAREST = 2e-5
+# A common offset of all logits dwarfs their differences: there this is enough of the logits' size,
+# where it also is this share of what the image itself was inside by.
+ROUNDING, OF_OWN = 1e-6, 0.01
 # A larger logit of a class that is not in question, such as a masked one, rounds nothing.
 MASKED = 100.0
 HALVINGS = 10
@@ -64,6 +67,21 @@ def seen(
     return Seen(task.wrong(logits, labels), lead, beyond(lead, logits, slack))
 
 
+def clear_near(lead: tf.Tensor, logits: tf.Tensor, own: np.ndarray) -> tf.Tensor:
+    """Whether a lead (N,) is enough for an attack that looks for the nearest adversarial.
+
+    More than the slack NEAREST, or than OF_OWN of the image's own lead (N,), on whichever side.
+    """
+    enough = beyond(lead, logits, ROUNDING) & (lead > OF_OWN * np.abs(own))
+    return beyond(lead, logits, NEAREST) | enough
+
+
+def seen_near(logits: tf.Tensor, labels: np.ndarray | tf.Tensor, own: np.ndarray) -> Seen:
+    """What logits (N, K) say of the labels (N,), as arrays; clear is what `clear_near` says."""
+    at = seen(logits, labels)
+    return at._replace(clear=clear_near(at.lead, logits, own)).numpy()
+
+
 def drawn_in(
     replicas: Replicas,
     images: tf.Tensor,
@@ -75,10 +93,10 @@ def drawn_in(
 ) -> tuple[tf.Tensor, int]:
     """Adversarials drawn towards their images, by halving the segment between, while they stand.
 
-    Takes back the overshoot of an attack, or steps too large for its distance. What does not lead
-    by the slack NEAREST is pushed outwards instead, at most to twice its distance and no farther
-    than it must be; should nothing there be clear, what is wrong by most of all that was tried is
-    kept.
+    Takes back the overshoot of an attack, or steps too large for its distance. What is wrong, but
+    not enough (see `clear_near`), is pushed outwards instead, at most to twice its distance and no
+    farther than it must be; should nothing there be clear, what is wrong by most of all that was
+    tried is kept.
 
     Args:
         replicas: The model.
@@ -91,11 +109,12 @@ def drawn_in(
     Returns:
         The adversarials, or the image where `found` is none; the passes spent on each.
     """
+    own = seen(replicas.forward(images), labels).numpy().lead
 
     def tried(share: np.ndarray) -> tuple[tf.Tensor, Seen]:
         points = images + share[:, None, None, None].astype(np.float32) * (found - images)
         points = tf.clip_by_value(points, 0.0, 1.0)
-        return points, seen(replicas.forward(points), labels, NEAREST).numpy()
+        return points, seen_near(replicas.forward(points), labels, own)
 
     def pick(where: np.ndarray, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         return tf.where(where[:, None, None, None], one, other)
@@ -114,4 +133,4 @@ def drawn_in(
         inner = at.clear | ~(clear | at.clear)
         clear = clear | at.clear
         nearest, far = np.where(inner, nearest, share), np.where(inner, share, far)
-    return best, halvings + 2
+    return best, halvings + 3

@@ -23,7 +23,7 @@ from attnrobust.attacks.row import Attack
 from attnrobust.models.replicas import Replicas
 
 # Passes outside the walk: the image itself, the start and the result drawn in, and the start shown.
-AROUND = 2 * (HALVINGS + 2) + 2
+AROUND = 2 * (HALVINGS + 3) + 2
 # Distance from the boundary at which HopSkipJump asks, as a share of that from the image.
 PROBE = 0.01
 
@@ -79,7 +79,7 @@ def hopskipjump(replicas: Replicas, setting: config.Attack, seed: int) -> Attack
     draws = _draws(setting)
     starts = functools.partial(_starts, replicas, attack=setting.name, seed=seed, draws=draws)
     # Two passes show the image and its start to the witness.
-    limit = setting.queries - draws - 2 * (HALVINGS + 2)
+    limit = setting.queries - draws - 2 * (HALVINGS + 3)
 
     def attack(
         images: tf.Tensor, labels: tf.Tensor, ids: Sequence[str], epsilon: float, restart: int

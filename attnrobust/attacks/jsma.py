@@ -56,7 +56,8 @@ def jsma(
         values = originals[0].size
         # A pixel holds three values.
         most = max(setting.gamma * values, 3 * setting.epsilons[-1])
-        order = packing.targets(replicas.forward(images).numpy(), labels, classes)
+        clean = replicas.forward(images).numpy()
+        order = packing.targets(clean, labels, classes)
         aims = order.T if target is None else np.full((1, len(labels)), target)
         best, queries = originals.copy(), np.ones(len(labels), int)
         fewest, narrowly = np.full(len(labels), np.inf), np.zeros(len(labels), bool)
@@ -69,6 +70,7 @@ def jsma(
                 most=most,
                 fewest=fewest,
                 labels=labels,
+                own=_lead(clean, labels, target),
                 target=target,
             )
             queries += spent
@@ -88,6 +90,7 @@ def _walk(
     aims: np.ndarray,
     *,
     labels: np.ndarray,
+    own: np.ndarray,
     target: int | None,
     theta: float,
     most: float,
@@ -103,6 +106,7 @@ def _walk(
         originals: Images (N, H, W, 3).
         aims: Classes (N,).
         labels: (N,).
+        own: Lead of each image itself (N,), see `border.clear_near`.
         target: Class to reach; None: any but the label.
         theta: Change of a value.
         most: So many values may change.
@@ -117,7 +121,7 @@ def _walk(
         queries += open_
         logits, gain, loss = (part.numpy() for part in slopes(made, aims))
         open_ &= _pixels(made, originals) < fewest
-        reached, clear = _fallen(logits, labels, target)
+        reached, clear = _fallen(logits, labels, target, own)
         first = open_ & reached & (fell == 0)
         held[first] = made[first]
         fell[open_ & reached] = NARROWLY
@@ -134,16 +138,20 @@ def _walk(
     return made, fell, queries
 
 
+def _lead(logits: np.ndarray, labels: np.ndarray, target: int | None) -> np.ndarray:
+    return losses.margin(tf.constant(logits), tf.constant(labels), target).numpy()
+
+
 def _fallen(
-    logits: np.ndarray, labels: np.ndarray, target: int | None
+    logits: np.ndarray, labels: np.ndarray, target: int | None, own: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether logits (N, K) are what is looked for, and whether by the slack; each (N,)."""
     if target is None:
-        at = border.seen(tf.constant(logits), labels, border.NEAREST).numpy()
+        at = border.seen_near(tf.constant(logits), labels, own)
         return at.wrong, at.clear
     reached = task.of(logits).aimed(logits, target)
-    lead = losses.margin(tf.constant(logits), tf.constant(labels), target)
-    return reached, reached & border.beyond(lead, logits, border.NEAREST).numpy()
+    lead = _lead(logits, labels, target)
+    return reached, reached & border.clear_near(lead, tf.constant(logits), own).numpy()
 
 
 def best_pair(gain: np.ndarray, loss: np.ndarray) -> np.ndarray:

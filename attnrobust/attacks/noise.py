@@ -90,9 +90,10 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> At
             return tf.where(rank < amount[:, None, None, None], colour, images)
 
         narrow = np.zeros(len(images), bool)
+        own = border.seen(replicas.forward(images), labels).numpy().lead
 
         def clear(amount: np.ndarray) -> np.ndarray:
-            seen = border.seen(replicas.forward(noisy(amount)), labels, border.NEAREST).numpy()
+            seen = border.seen_near(replicas.forward(noisy(amount)), labels, own)
             np.logical_or(narrow, seen.wrong, out=narrow)
             return np.asarray(seen.clear)
 
@@ -100,7 +101,7 @@ def salt_and_pepper(replicas: Replicas, setting: config.Attack, seed: int) -> At
             return np.asarray(border.seen(replicas.forward(noisy(amount)), labels).numpy().wrong)
 
         amount, queries = _fewest(clear, len(images), height * width)
-        spent = np.full(len(images), queries)
+        spent = np.full(len(images), 1 + queries)
         narrow &= amount < 0
         if narrow.any():
             # Nothing leads by the slack: what is wrong by less is better than nothing.

@@ -14,7 +14,7 @@ from attnrobust import config
 
 # See attnrobust/attacks/border.py, carlini_wagner.py, fab.py, packing.py, segmentation/climb.py:
 # they need TensorFlow.
-DRAWN_IN, CW_WEIGHTS, FAB_SEARCH, MOST_TARGETS = 12, 9, 10, 9
+DRAWN_IN, CW_WEIGHTS, FAB_SEARCH, MOST_TARGETS = 13, 9, 11, 9
 SHRINKING, SEA_LOSSES = 3, 3
 
 
@@ -124,8 +124,8 @@ def paired(setting: config.Attack, classes: int, pixels: int) -> Passes:
 
 
 def halved(setting: config.Attack, classes: int, pixels: int) -> Passes:
-    """Salt and pepper: numbers of pixels 0, 1, 2, 4, … and all, then the gap halved."""
-    return Passes(2 + (pixels - 1).bit_length() + (pixels // 2).bit_length())
+    """Salt and pepper: the image, numbers of pixels 0, 1, 2, 4, … and all, then the gap halved."""
+    return Passes(3 + (pixels - 1).bit_length() + (pixels // 2).bit_length())
 
 
 def _targets(classes: int) -> int:

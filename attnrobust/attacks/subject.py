@@ -20,6 +20,9 @@ from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
 from attnrobust.models.replicas import Replicas
 
+# Robust accuracies that differ by no more are of one plateau.
+FLAT = 0.01
+
 
 def swept(
     experiment: config.Experiment, dataset: Dataset, folder: Path
@@ -48,7 +51,7 @@ class Subject:
         surrogate: Another model of the same records, if there is one: name and how to get it.
 
     Attributes:
-        epsilon: Where robust accuracy is nearest to half the clean one.
+        epsilon: Where robust accuracy is nearest to half the clean one; of a plateau its end.
         images: (n, H, W, 3) float32 in [0, 1]; with labels (n,) and ids.
         right: (n,) whether the model is right without an attack.
         slack: What a comparison may be off: a hundredth, or one image where that is more.
@@ -71,8 +74,7 @@ class Subject:
         self.surrogate = surrogate
         self.norm = ATTACKS[self.setting.name].norm
         self.files = dict(files)
-        share = self.shares
-        self.epsilon = min(self.setting.epsilons, key=lambda e: abs(share[e] - share[0.0] / 2))
+        self.epsilon = self._telling()
         self.images, self.labels = examples["image"], examples["label"]
         self.ids = [str(id_) for id_ in examples["id"]]
         self.clean = self.logits(self.images)
@@ -110,6 +112,16 @@ class Subject:
             epsilon: float((right & task.right_in(state)).mean())
             for epsilon, state in self.files.items()
         }
+
+    def _telling(self) -> float:
+        """The epsilon at which most is left to decide.
+
+        Where robust accuracy no longer falls, the largest: other attacks find most in its ball.
+        """
+        share = self.shares
+        near = min(self.setting.epsilons, key=lambda e: abs(share[e] - share[0.0] / 2))
+        alike = (e for e in self.setting.epsilons if share[e] > 0 and share[near] - share[e] < FLAT)
+        return max((near, *alike))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of images (n, H, W, 3), in padded batches."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from attnrobust import config, task
 from attnrobust.attacks import checks, similarity
+from attnrobust.attacks.judging import judged
 from attnrobust.attacks.methods import EVERY, row_of, settled, untargeted
 from attnrobust.attacks.outputs import make, require_plain
 from attnrobust.attacks.row import Attack
@@ -120,7 +121,7 @@ def _judged(
                 images = made
             row["group"] = np.array([group.decode() for group in batch["group"]])
             for name, replicas in models.items():
-                for scores, values in task.kept(replicas.forward(images).numpy()[:number]).items():
+                for scores, values in task.kept(judged(replicas, images, size)[:number]).items():
                     row[f"{scores}-{name}"] = values
             for name, value in row.items():
                 found.setdefault(name, []).append(value)
@@ -142,5 +143,5 @@ def _twins(
     )
     row = {"ssim": alike, "noisy_ssim": reached}
     for name, replicas in models.items():
-        (row[f"noisy-{name}"],) = task.kept(replicas.forward(noisy).numpy()).values()
+        (row[f"noisy-{name}"],) = task.kept(judged(replicas, noisy, len(noisy))).values()
     return row

@@ -30,6 +30,21 @@ def shared(run: Run) -> dict[tuple[str, str], tuple[float, list[str]]]:
     }
 
 
+def within(run: Run, norm: str, epsilon: float) -> list[tuple[str, float]]:
+    """Labels and epsilons of what attacks of that norm left in the ball of that epsilon.
+
+    A smaller ball lies inside it, so what fell there has fallen. In `carry` mode an attack's files
+    hold that already.
+    """
+    found = []
+    for label, attack in run.attacks().items():
+        if run.norm(label) == norm and attack.outputs == "logits":
+            inside = [each for each in sorted(attack.epsilons) if each <= epsilon]
+            last = inside if attack.mode == "independent" else inside[-1:]
+            found += [(label, each) for each in last]
+    return found
+
+
 def attacked(
     run: Run, label: str, epsilon: float, clean: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnrobust.console import Parser
+from attnrobust.errors import UserError
 from attnrobust.stages.context import RECORDS, REPORTS, RUNS
+
+if TYPE_CHECKING:
+    from attnrobust.data.own import Found
 
 log = logging.getLogger("attnrobust")
 
@@ -130,6 +135,7 @@ def work(given: argparse.Namespace) -> None:
     )
     for line in found.lines():
         log.info("%s", line)
+    _require_apart(given, found)
     asked = testing.Asked(
         adopted=testing.adopted_of(
             given.model,
@@ -159,6 +165,25 @@ def work(given: argparse.Namespace) -> None:
     if "report" in given.stages:
         page.write(
             [run], given.out or REPORTS / f"{run.root.parents[1].name}-{run.root.parent.name}"
+        )
+
+
+def _require_apart(given: argparse.Namespace, found: Found) -> None:
+    """Raise a UserError where what is written would lie among the images.
+
+    As it would where the command is started in their folder: the next time it would be read, too.
+    """
+    folders = [place.resolve() for place in found.source if place.is_dir()]
+    places = {"--records": given.records, "--runs": given.runs, "--out": given.out or REPORTS}
+    inside = [
+        option
+        for option, place in places.items()
+        if any(place.resolve().is_relative_to(folder) for folder in folders)
+    ]
+    if inside:
+        raise UserError(
+            f"--images {given.images}: what is written would lie among the images; start from "
+            f"another folder, or name folders outside of it with {' and '.join(inside)}"
         )
 
 

@@ -120,10 +120,11 @@ def _conditions(
             if "logits" in clean:
                 said = np.where(before[:, None], attacked["logits"], clean["logits"])
             yield Condition("attack", each.named, key(epsilon)), worse, said
-    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
-        found = [named.get(label, {}).get(key(epsilon)) for label in labels]
+    for (norm, _), (epsilon, _) in conditions.shared(run).items():
+        inside = conditions.within(run, norm, epsilon)
+        found = [named.get(label, {}).get(key(each)) for label, each in inside]
         every = [each for each in found if each is not None]
-        if len(every) == len(labels):
+        if len(every) == len(inside):
             yield Condition("worst_case", norm, key(epsilon)), np.min(every, axis=0), None
     for name, measured in mine[0].corrupted.items():
         for severity in sorted({level for _, level in measured if level}):

@@ -198,8 +198,9 @@ def _attacks(run: Run, clean: dict[str, np.ndarray], classes: Sequence[str]) -> 
                 yield _row(run, "attack", label, epsilon, measurement)
             right.append(task.right_in(clean) & task.right_in(attacked))
         yield _row(run, "attack", label, "", _mean_accuracy(right[1:], clean.get("group")))
-    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
-        several = [conditions.attacked(run, label, epsilon, clean) for label in labels]
+    for (norm, _), (epsilon, _) in conditions.shared(run).items():
+        inside = conditions.within(run, norm, epsilon)
+        several = [conditions.attacked(run, label, each, clean) for label, each in inside]
         for measurement in _attack_metrics(
             clean, conditions.worst(clean, several, norm), classes, norm
         ):

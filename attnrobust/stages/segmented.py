@@ -74,8 +74,9 @@ def _attacks(run: Run, clean: Arrays, images: Images) -> Iterator[Told]:
                 yield "attack", label, epsilon, measurement
             scores.append(task.score_in(worst))
         yield "attack", label, "", _mean(scores[1:], images.groups)
-    for (norm, _), (epsilon, labels) in conditions.shared(run).items():
-        several = [conditions.attacked(run, label, epsilon, clean) for label in labels]
+    for (norm, _), (epsilon, _) in conditions.shared(run).items():
+        inside = conditions.within(run, norm, epsilon)
+        several = [conditions.attacked(run, label, each, clean) for label, each in inside]
         worst = conditions.worst(clean, several, norm)
         for measurement in harmed(clean, worst, images):
             yield "worst_case", norm, epsilon, measurement

@@ -144,6 +144,11 @@ def _class(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores.argmax(axis=-1))
 
 
+def _right_class(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Never where a score is not finite, whatever class NumPy's argmax may name then."""
+    return np.asarray((_class(scores) == labels) & np.isfinite(scores).all(axis=-1))
+
+
 def _map(scores: np.ndarray) -> np.ndarray:
     """The class map (N, H, W) uint8; itself where that is what a file keeps."""
     return scores if scores.ndim == 3 else _class(scores).astype(np.uint8)
@@ -161,8 +166,8 @@ TASKS: dict[str, Task] = {
         stored={"label": "i N", "logits": "f N K"},
         keep=lambda logits: logits,
         predict=_class,
-        score=lambda scores, labels: np.asarray(_class(scores) == labels, float),
-        right=lambda scores, labels: np.asarray(_class(scores) == labels),
+        score=lambda scores, labels: _right_class(scores, labels).astype(float),
+        right=_right_class,
         aimed=lambda scores, target: np.asarray(_class(scores) == target),
     ),
     # A label is a map of classes (N, H, W), 0 being the background, logits are (N, H, W, K); kept

@@ -75,8 +75,9 @@ def chosen(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
 
 
 def wrong(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Whether the highest logit is another's than the label's."""
-    return tf.argmax(logits, axis=-1, output_type=labels.dtype) != labels
+    """Whether the highest logit is another's than the label's, or one is not finite."""
+    other = tf.argmax(logits, axis=-1, output_type=labels.dtype) != labels
+    return other | ~tf.reduce_all(tf.math.is_finite(logits), axis=-1)
 
 
 def _others(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

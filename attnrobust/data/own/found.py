@@ -110,6 +110,19 @@ def ordered(
             "%s; --classes gives another order",
             ", ".join(order),
         )
+    places = [str(place) for place in range(len(order))]
+    if numbers and not folders and order != places:
+        log.warning(
+            "warning: %s: labels are the numbers %s, not %s to %s: the model's first output is "
+            "taken for %s, its last for %s; if it was trained on other numbers, name all classes "
+            "in the order of its outputs with --classes",
+            what,
+            ", ".join(order),
+            places[0],
+            places[-1],
+            order[0],
+            order[-1],
+        )
     _alike(order)
     return list(rows), list(rejects), tuple(order)
 

@@ -2,7 +2,7 @@
 
 from attnrobust.measures.class_order import order_note
 from attnrobust.models.adopted.adopting import Told, image_size, load, proven, told
-from attnrobust.models.adopted.diagnosis import diagnose, said
+from attnrobust.models.adopted.diagnosis import diagnose, doubt, said
 from attnrobust.models.adopted.ends import saturation
 from attnrobust.models.adopted.files import digest
 from attnrobust.models.adopted.preprocessing import PREPROCESSING
@@ -12,6 +12,7 @@ __all__ = [
     "Told",
     "diagnose",
     "digest",
+    "doubt",
     "image_size",
     "load",
     "order_note",

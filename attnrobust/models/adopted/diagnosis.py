@@ -27,7 +27,11 @@ FAR = 0.1
 
 
 def diagnose(
-    adopted: config.Adopted, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+    adopted: config.Adopted,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    model: keras.Model | None = None,
 ) -> pd.DataFrame:
     """Clean accuracy under every preprocessing, RGB and BGR, best first.
 
@@ -37,6 +41,7 @@ def diagnose(
             what the model demands.
         labels: (N,) classes of the images.
         classes: Names, in the data's order.
+        model: As `load` gives it, whatever it is fed; loaded here if None.
 
     Returns:
         A row for each way to feed the model: `preprocess`, `bgr`, `given` (it is the way that was
@@ -51,7 +56,7 @@ def diagnose(
         raise UserError("diagnosis: no images; expected some of every class, with their labels")
     images, labels = np.asarray(images[:MOST], np.float32), np.asarray(labels[:MOST])
     # The front is put on here; any row will do to load what is behind it.
-    model = adopting.load(
+    model = model or adopting.load(
         dataclasses.replace(adopted, preprocess="unit", bgr=False), classes=classes
     )
     size, channels = model.input_shape[1], adopting.told(model).channels
@@ -88,6 +93,17 @@ def said(table: pd.DataFrame) -> list[str]:
     return [*lines, *_concluded(table)]
 
 
+def doubt(table: pd.DataFrame, far: float = FAR) -> str:
+    """That another way fits clearly better than the one that was given; empty where none does."""
+    best, given = table.iloc[0], table[table.given]
+    if not len(given) or best.accuracy - given.accuracy.iloc[0] <= far:
+        return ""
+    return (
+        f"as given ({_way(given.iloc[0])}) accuracy is {given.accuracy.iloc[0]:.2f}, but "
+        f"{best.accuracy:.2f} by {_way(best)}: was the model trained on that?"
+    )
+
+
 def _concluded(table: pd.DataFrame) -> list[str]:
     """What the table says of the way that was given, and of the order of the classes."""
     best, lines = table.iloc[0], []
@@ -96,12 +112,8 @@ def _concluded(table: pd.DataFrame) -> list[str]:
         lines.append(
             f"the first {alike} rows are equally right: these images do not tell them apart"
         )
-    given = table[table.given]
-    if len(given) and best.accuracy - given.accuracy.iloc[0] > FAR:
-        lines.append(
-            f"as given ({_way(given.iloc[0])}) accuracy is {given.accuracy.iloc[0]:.2f}, but "
-            f"{best.accuracy:.2f} by {_way(best)}: was the model trained on that?"
-        )
+    if doubted := doubt(table):
+        lines.append(doubted)
     # Where red and blue exchanged is an order of classes, too: RGB is the likelier.
     most = table.sort_values(["reordered", "bgr"], ascending=[False, True]).iloc[0]
     if most.note and most.reordered > best.balanced + class_order.GAIN:
