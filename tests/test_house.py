@@ -72,6 +72,7 @@ BEHIND = {
     "attnrobust.report.sheets": "attnrobust.report.galleries",
     "attnrobust.report.segmentation": "attnrobust.report.sections",
     "attnrobust.data.manifest": "attnrobust.data.writing",
+    "attnrobust.measures.paired_metrics": "attnrobust.report.judging",
     "attnrobust.data.oversampling": "attnrobust.data.corrupted",
     "attnrobust.data.own.columns": "attnrobust.data.own.reading",
     "attnrobust.data.own.folders": "attnrobust.data.own.reading",
