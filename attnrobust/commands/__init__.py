@@ -86,7 +86,7 @@ COMMANDS: dict[str, Command] = {
         names=row.datasets,
     ),
     "run": Command(
-        "stages of an experiment: train, predict, attack, check, evaluate, explain, report, export",
+        "stages of an experiment: train, predict, attack, check, explain, evaluate, report, export",
         "ham10000.resnet50_soft_attention all --seed 1",
         hand_on=handed_on.run,
         names=row.experiments,
