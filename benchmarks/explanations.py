@@ -11,8 +11,8 @@ On a busy machine the best one says little of the others: the same ratio is prin
 which other work hardly changes.
 
 tf-keras-vis has no integrated gradients and no occlusion. Of squares of 50 px, the default, xplique
-leaves out those at the far edges (49 in place of 64); of 49 px both have the same 64. Both libraries
-see logits, as ours do. `--quick` is a smoke run: a ResNet-18 of a quarter of the width at 64 px, 4
+leaves out those at the far edges (49 in place of 64); of 49 px both have the same 64. Both see
+logits, as ours do. `--quick` is a smoke run: a ResNet-18 of a quarter of the width at 64 px, 4
 images.
 """
 
