@@ -118,6 +118,33 @@ def test_of_a_square_the_middle_of_the_path_tells_all(images):
     assert not found[..., :2].any()
 
 
+def test_parts_of_a_path_are_halved_around_a_kink_alone(images):
+    """The logit rises from three tenths of the way on: halves close in on that place."""
+    whole = images.sum(axis=(1, 2, 3))
+    image = keras.Input((24, 24, 3))
+    # Of the second class there is no kink.
+    kinked = keras.layers.Lambda(
+        lambda x: tf.stack(
+            [tf.nn.relu(tf.reduce_sum(x, (1, 2, 3)) - 0.3 * whole[0]), x[:, 0, 0, 0]], axis=1
+        )
+    )(image)
+    network = keras.Model(image, kinked)
+    batch = of(images[[0, 0]], [0, 1])
+    setting = config.Explanation(baseline="black", integration_steps=2)
+    plain = heatmaps("integrated_gradients", network, batch, setting)
+    assert "gradients" not in plain
+    assert plain["completeness_error"][0] == pytest.approx(0.2 * whole[0], rel=1e-4)
+    found = heatmaps(
+        "integrated_gradients", network, batch, dataclasses.replace(setting, completeness=0.02)
+    )
+    # Two gradients, and two more for each of six halvings of the part that holds the kink; of
+    # that, which goes from 0.296875 to 0.3046875, the gradient counts in full from its middle,
+    # 0.30078, on: of the 0.0078125 of its way 0.0046875 are right.
+    assert list(found["gradients"]) == [14, 2]
+    assert found["completeness_error"][0] == pytest.approx(0.003125 * whole[0], rel=1e-2)
+    np.testing.assert_array_equal(found["heatmap"][1], plain["heatmap"][1])
+
+
 def test_of_a_linear_model_the_drop_is_the_weight_under_the_square(linear, images):
     """Squares of 12 px that do not overlap: each pixel has its own square's drop of the logit."""
     network, weights = linear

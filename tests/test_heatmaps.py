@@ -298,9 +298,9 @@ def test_what_the_model_makes_of_the_maps_is_measured_where_it_was_asked(tmp_pat
     assert table.loc[(0.01, "deletion[grad_cam]"), "value"] == pytest.approx(1.25)
     sensitive = table.loc[(0.0, "max_sensitivity[grad_cam]")]
     assert (sensitive["value"], sensitive["n"]) == (pytest.approx(3), 3)
-    # 1 of 4, 1 of 2, 0 of 1; of a difference of 0 there is no share.
+    # 2 of 7 in all, whatever the image whose difference is 0.
     missed = table.loc[(0.0, "incompleteness[grad_cam]")]
-    assert (missed["value"], missed["n"]) == (pytest.approx(0.25), 3)
+    assert (missed["value"], missed["n"]) == (pytest.approx(2 / 7), 4)
     assert (0.01, "incompleteness[grad_cam]") not in table.index
     place = run.path("explain", "faithfulness-grad_cam-clean.npz")
     save_npz(place, **{**load_npz(place), "id": np.array(["d", "c", "b", "x"])})

@@ -215,6 +215,7 @@ def test_a_run_without_an_attack_is_drawn_too(tmp_path, captured):
     ("asked", "message"),
     [
         ({"columns": "methods"}, "--columns methods: expected one run, 2 given"),
+        ({"columns": "methods", "shared_scale": True}, "--shared-scale: maps of several methods"),
         ({"columns": "seeds"}, "--columns seeds: expected runs of one experiment"),
         ({"method": "integrated"}, r"standard/seed-0: no heatmaps of 'integrated'; those of grad"),
         ({"label": "apgd"}, r"standard/seed-0: no explained samples of 'apgd'; run 'explain'"),
@@ -290,6 +291,19 @@ def test_margeloiu_caps_at_the_99th_percentile(tmp_path):
     np.testing.assert_allclose(found[0, 0], panel_figure.SINGLE(1.0)[:3])
     spread = found.max(axis=-1) - found.min(axis=-1)
     assert spread.max() < 1e-6, "one colour"
+
+
+def test_heads_of_several_lines_lie_inside_the_figure_and_the_bar_says_what_is_shown(tmp_path):
+    one = column(np.ones((SIDE, SIDE)), tmp_path=tmp_path)
+    one = dataclasses.replace(one, title="a_rather_long_name_of_an_experiment_by_its_side")
+    figure = panel_figure.draw(
+        [one], ["a"], [], style="overlay", shared=False, what="grad_cam at ε = 0.01"
+    )
+    head = figure.axes[1].title
+    assert head.get_text().count("\n") >= 2
+    box = head.get_window_extent()
+    assert box.y1 <= figure.bbox.height
+    assert figure.axes[-1].get_ylabel().startswith("grad_cam at ε = 0.01, 1 = largest value of")
 
 
 def test_wu_is_green_where_positive_and_red_where_negative(tmp_path):

@@ -44,10 +44,12 @@ class Maps(NamedTuple):
             place. 0 or larger unless the row is signed.
         difference: (N,) what the attributions of each image add up to in theory; None where theory
             says nothing.
+        gradients: (N,) how many were taken of each image, where that was not settled before.
     """
 
     attributions: np.ndarray
     difference: np.ndarray | None = None
+    gradients: np.ndarray | None = None
 
 
 Method = Callable[[keras.Model, Batch, config.Explanation], Maps]
@@ -75,25 +77,29 @@ class Row:
 
 
 def in_batches(
-    step: Callable[..., tf.Tensor], rows: Iterable[tuple[Any, ...]]
-) -> Iterator[tuple[Any, np.ndarray]]:
+    step: Callable[..., Any], rows: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[Any, Any]]:
     """`step` over any number of rows, BATCH at a time and never fewer: the last are padded.
 
     Rows are asked for as they are needed, and results handed on, so that memory does not grow with
     their number.
 
     Args:
-        step: Compiled, from tensors of BATCH rows to one of BATCH rows.
+        step: Compiled, from tensors of BATCH rows to one of BATCH rows, or to several.
         rows: Each an owner, then a row of every tensor.
 
     Yields:
-        An owner and its row of the result, in order.
+        An owner and its row of the result, or of each result, in order.
     """
     rows = iter(rows)
     while some := list(itertools.islice(rows, BATCH)):
         owners, *columns = zip(*some, strict=True)
-        results = step(*(Replicas.padded(np.stack(column), BATCH) for column in columns)).numpy()
-        yield from zip(owners, results, strict=False)
+        results = step(*(Replicas.padded(np.stack(column), BATCH) for column in columns))
+        several = isinstance(results, tuple)
+        found = (
+            zip(*(each.numpy() for each in results), strict=True) if several else results.numpy()
+        )
+        yield from zip(owners, found, strict=False)
 
 
 def compiled(step: Callable[..., tf.Tensor], *shapes: tuple[int | None, ...]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ from attnrobust.explanations.base import Batch, Maps
 from attnrobust.explanations.baselines import BASELINES
 from attnrobust.keyed import generator
 
+# A part of a path may miss so much less than the whole: misses of either sign mostly cancel, and a
+# path of hundreds of parts comes to about the square root of their number.
+PART = 16
+# How often parts are halved at most, which ends it for images whose difference is next to nothing.
+HALVINGS = 6
 # An image's place, a point (H, W, 3) at which to differentiate, the target.
 Points = Iterator[tuple[int, np.ndarray, np.integer]]
 
@@ -53,13 +58,14 @@ def integrated_gradients(model: keras.Model, batch: Batch, setting: config.Expla
     """Integrated gradients (Sundararajan et al. 2017) by the midpoint rule.
 
     Each path leads straight from a baseline to the image. Over several random baselines the
-    attributions are averaged, and so is the difference of logits that they add up to.
+    attributions are averaged, and so is the difference of logits that they add up to. Where
+    `completeness` is asked for, parts of a path that miss too much of it are halved.
     """
     row, count = BASELINES[setting.baseline], len(batch.images)
-    draws, steps = setting.baseline_draws if row.random else 1, setting.integration_steps
-    shares = (np.arange(steps, dtype=np.float32) + 0.5) / np.float32(steps)
-    score = base.scores(model)
+    draws = setting.baseline_draws if row.random else 1
+    after = _scores(model, batch.images, batch.targets)
     attributions, before = np.zeros(batch.images.shape), np.zeros(count)
+    taken = np.zeros(count, int)
     # One draw after the other: what is kept does not grow with their number.
     for draw in range(draws):
         starts = np.stack(
@@ -68,22 +74,85 @@ def integrated_gradients(model: keras.Model, batch: Batch, setting: config.Expla
                 for id_, image in zip(batch.ids, batch.images, strict=True)
             ]
         )
-        ways = batch.images - starts
-        points = (
-            (place, starts[place] + share * ways[place], batch.targets[place])
-            for place in range(count)
-            for share in shares
-        )
-        attributions += _mean_gradients(model, points, ways.shape) * ways
-        before += base.scored(score, zip(range(count), starts, batch.targets, strict=True))
-    after = base.scored(score, zip(range(count), batch.images, batch.targets, strict=True))
-    return Maps((attributions / draws).astype(np.float32), after - before / draws)
+        first = _scores(model, starts, batch.targets)
+        allowed = None
+        if setting.completeness is not None:
+            allowed = setting.completeness / PART * np.abs(after - first)
+        slopes, steps = _along_paths(model, batch, starts, setting.integration_steps, allowed)
+        attributions += slopes * (batch.images - starts)
+        before += first
+        taken += steps
+    found = (attributions / draws).astype(np.float32)
+    return Maps(found, after - before / draws, taken if setting.completeness else None)
+
+
+def _along_paths(
+    model: keras.Model,
+    batch: Batch,
+    starts: np.ndarray,
+    steps: int,
+    allowed: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean gradient along each path, by the midpoint rule over its parts.
+
+    A part is halved where the gradient in its middle, times its way, misses the difference of
+    logits between its ends by more than is allowed. The two logits are known: of every part that
+    is halved its middle becomes an end.
+
+    Args:
+        model: Images to logits.
+        batch: Where paths end.
+        starts: Where they begin (N, H, W, 3).
+        steps: Equal parts that each path has at first.
+        allowed: What a part of each path may miss (N,); None: anything.
+
+    Returns:
+        float32 (N, H, W, 3), and how many gradients each path took (N,).
+    """
+    ways, count = batch.images - starts, len(starts)
+    sums, taken = np.zeros(starts.shape), np.zeros(count, int)
+    ends = np.zeros((count, steps + 1))
+    if allowed is not None:
+        shares = np.arange(steps + 1, dtype=np.float32) / np.float32(steps)
+        rows = (starts[place] + share * ways[place] for place in range(count) for share in shares)
+        ends = _scores(model, rows, np.repeat(batch.targets, steps + 1)).reshape(ends.shape)
+    # Image, number of the part, logits at its ends.
+    parts = [
+        (place, number, ends[place, number], ends[place, number + 1])
+        for place in range(count)
+        for number in range(steps)
+    ]
+    for level in range(HALVINGS + 1):
+        number_of = steps * 2**level
+
+        def middle(place: int, number: int, parts_: int = number_of) -> np.ndarray:
+            share = (np.float32(number) + np.float32(0.5)) / np.float32(parts_)
+            return starts[place] + share * ways[place]
+
+        points = ((part, middle(*part[:2]), batch.targets[part[0]]) for part in parts)
+        halved = []
+        for (place, number, low, high), (slope, score) in base.in_batches(_slopes(model), points):
+            taken[place] += 1
+            if allowed is not None and level < HALVINGS:
+                change = np.sum(slope * ways[place], dtype=np.float64) / number_of
+                if abs(high - low - change) > allowed[place]:
+                    halved.append((place, 2 * number, low, float(score)))
+                    halved.append((place, 2 * number + 1, float(score), high))
+                    continue
+            sums[place] += slope / np.float32(2**level)
+        parts = halved
+    return (sums / steps).astype(np.float32), taken
+
+
+def _scores(model: keras.Model, images: Iterable[np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """The logit of each image's target, float64 (N,)."""
+    return base.scored(base.scores(model), zip(targets, images, targets, strict=True))
 
 
 def _mean_gradients(model: keras.Model, points: Points, shape: tuple[int, ...]) -> np.ndarray:
     """The mean over each image's points, float32 (N, H, W, 3), summed in their order."""
     sums, numbers = np.zeros(shape), np.zeros((shape[0], 1, 1, 1))
-    for place, slope in base.in_batches(_slopes(model), points):
+    for place, (slope, _) in base.in_batches(_slopes(model), points):
         sums[place] += slope
         numbers[place] += 1
     return (sums / numbers).astype(np.float32)
@@ -91,12 +160,12 @@ def _mean_gradients(model: keras.Model, points: Points, shape: tuple[int, ...]) 
 
 @functools.lru_cache(maxsize=1)
 def _slopes(model: keras.Model) -> Any:
-    """Compiled (images, targets) -> gradients of the target's logit, (BATCH, H, W, 3)."""
+    """Compiled (images, targets) -> gradients of the target's logit (BATCH, H, W, 3), the logit."""
 
-    def step(images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def step(images: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, model.input.dtype)
         score = base.of_target(model(images, training=False), targets)
         (slopes,) = tf.gradients(score, images, unconnected_gradients="zero")
-        return slopes
+        return slopes, score
 
     return base.compiled(step, model.input_shape[1:])

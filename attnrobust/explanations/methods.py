@@ -34,13 +34,14 @@ def heatmaps(
     Returns:
         `heatmap` (N, H, W) float32, 0 or larger; `signed` (N, H, W) float32 where the row is;
         where theory says what attributions add up to, `logit_difference` (N,), that sum, and
-        `completeness_error` (N,), how far from it they are, both float32.
+        `completeness_error` (N,), how far from it they are, both float32; where their number was
+        not settled before, `gradients` (N,), how many were taken.
 
     Raises:
         UserError: A map is not finite; named with its image.
     """
     row = EXPLANATIONS[method]
-    attributions, difference = row.explain(model, batch, setting)
+    attributions, difference, gradients = row.explain(model, batch, setting)
     for id_, each in zip(batch.ids, attributions, strict=True):
         if not np.isfinite(each).all():
             raise UserError(f"explanation.methods '{method}': the map of image {id_} is not finite")
@@ -51,6 +52,8 @@ def heatmaps(
         total = attributions.sum(axis=(1, 2, 3), dtype=np.float64)
         found["logit_difference"] = difference.astype(np.float32)
         found["completeness_error"] = np.abs(total - difference).astype(np.float32)
+    if gradients is not None:
+        found["gradients"] = gradients
     return found
 
 

@@ -189,10 +189,14 @@ _COMPLETE = "completeness_error"
 
 
 def _incompleteness(found: dict[str, np.ndarray]) -> np.ndarray:
-    """What attributions miss of the difference of logits, as a share of it; NaN where it is 0."""
+    """What each image's attributions miss, over the mean difference of logits; NaN where it is 0.
+
+    Not over the image's own, which may be next to nothing: so the mean is the share that is missed
+    of all.
+    """
     error, difference = (found[name].astype(np.float64) for name in (_COMPLETE, "logit_difference"))
-    size = np.abs(difference)
-    return np.where(size > 0, error / np.where(size > 0, size, 1), np.nan)
+    mean = np.abs(difference).mean()
+    return error / mean if mean > 0 else np.full(len(error), np.nan)
 
 
 def _scores(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:

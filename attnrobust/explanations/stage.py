@@ -199,7 +199,8 @@ def explain(
     Each holds id (S,), heatmap (S, H, W) float16, scale (S,) (what the heatmap was multiplied by),
     target (S,) (class explained) and prediction (S,), of class maps the largest structure; where
     the method is signed, signed (S, H, W) float16, scaled alike; where attributions have a sum in
-    theory, logit_difference (S,) and completeness_error (S,).
+    theory, logit_difference (S,) and completeness_error (S,); where `explanation.completeness` asks
+    for more gradients where they are needed, gradients (S,), how many.
 
     Args:
         model: Images to logits.
@@ -263,10 +264,19 @@ def _say_complete(method: str, condition: str, found: Mapping[str, np.ndarray]) 
         error.max(),
         f"; in all {100 * missed / difference:.2g} % of them" if difference else "",
     )
+    if "gradients" in found:
+        log.info(
+            "%s, %s: gradients an image: %.0f in the median, at most %d",
+            method,
+            condition,
+            np.median(found["gradients"]),
+            found["gradients"].max(),
+        )
     if missed > INCOMPLETE * difference > 0:
         log.warning(
             "warning: these attributions are incomplete (above %g %%): the gradient changes faster "
-            "along the path than explanation.integration_steps can follow; take more",
+            "along the path than explanation.integration_steps can follow; take more, or "
+            "explanation.completeness=0.02, which takes more where they are needed",
             100 * INCOMPLETE,
         )
 

@@ -211,6 +211,6 @@ MAP_METRICS: dict[str, Row] = {
     "incompleteness": Row(
         None,
         "Incompleteness",
-        "what attributions miss of the difference of logits, as a share of it",
+        "what attributions miss of the differences of logits, as a share of their mean",
     ),
 }

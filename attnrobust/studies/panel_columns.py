@@ -73,7 +73,12 @@ def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
     # Not with_suffix: a name may hold a dot of its own.
     stem = out.with_name(out.name.removesuffix(".png").removesuffix(".pdf"))
     figure = panel_figure.draw(
-        columns, chosen, _classes(runs[0]), style=asked.style, shared=asked.shared_scale
+        columns,
+        chosen,
+        _classes(runs[0]),
+        style=asked.style,
+        shared=asked.shared_scale,
+        what=_what(runs, asked),
     )
     written = panel_figure.write(figure, stem)
     if asked.columns in ("models", "seeds"):
@@ -82,8 +87,18 @@ def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
         log.info("panel: %s", place)
 
 
+def _what(runs: Sequence[Run], asked: Asked) -> str:
+    """What all maps are of, where the heads of the columns do not say it."""
+    if asked.columns == "methods":
+        return "heat"
+    method = asked.method or _label(runs[0], asked)[1][0]
+    return f"{method} at ε = {number(asked.epsilon)}" if asked.epsilon else method
+
+
 def _columns(runs: Sequence[Run], asked: Asked) -> list[Column]:
     """The maps of every column."""
+    if asked.columns == "methods" and asked.shared_scale:
+        raise UserError("--shared-scale: maps of several methods have no scale in common")
     if asked.columns in ("methods", "conditions"):
         if len(runs) > 1:
             raise UserError(f"--columns {asked.columns}: expected one run, {len(runs)} given")

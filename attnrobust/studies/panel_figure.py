@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from attnrobust import task
@@ -24,6 +24,11 @@ from attnrobust.report.pictures import png, render
 CAP = 99
 # Both end where grey printing keeps them apart, and colour-blind readers as well.
 HEAT = mpl.colormaps["inferno"]
+# How much of an overlay is the map; the rest is the image, here of medium grey.
+SHARE = 0.6
+OVERLAID = ListedColormap(
+    [SHARE * np.array(HEAT(level)[:3]) + (1 - SHARE) * 0.5 for level in range(HEAT.N)]
+)
 SINGLE = mpl.colormaps["Greys"]
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#d00000", "#ffffff", "#00a000"])
 INCHES = 1.7
@@ -70,10 +75,6 @@ def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     return SHARE * HEAT(heatmap)[..., :3] + (1 - SHARE) * _grey(image)
 
 
-# How much of an overlay is the map.
-SHARE = 0.6
-
-
 def _grey(image: np.ndarray) -> np.ndarray:
     return (image @ np.array([0.299, 0.587, 0.114]))[..., None]
 
@@ -102,6 +103,7 @@ def draw(
     *,
     style: str,
     shared: bool,
+    what: str = "heat",
 ) -> Figure:
     """The figure: each image, then its map in every column, with what the model saw in it.
 
@@ -114,12 +116,15 @@ def draw(
         classes: Names of the classes; empty where not known.
         style: Row of STYLES.
         shared: One scale for all maps of a row; else each has its own.
+        what: All maps are of, for the colour bar.
 
     Raises:
         UserError: A style that needs a sign, of maps that have none; a map that is not finite.
     """
     look = STYLES[style]
-    size = (INCHES * (len(columns) + 1) + 0.9, (INCHES + 0.28) * len(ids) + 0.5)
+    heads = [_folded(title) for title in ("image", *(column.title for column in columns))]
+    lines = max(head.count("\n") for head in heads)
+    size = (INCHES * (len(columns) + 1) + 0.9, (INCHES + 0.28) * len(ids) + 0.5 + 0.13 * lines)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(ids), len(columns) + 1, squeeze=False)
     for line, id_ in zip(grid, ids, strict=True):
@@ -138,9 +143,11 @@ def draw(
             _outline(ax, column.shown.region(column.shown.predictions, row))
             text = _seen(column.shown, row, classes)
             ax.set_xlabel(text if peak > 0 else f"{text}, map of zeros", fontsize=7)
-    for ax, title in zip(grid[0], ("image", *(column.title for column in columns)), strict=True):
-        ax.set_title(_folded(title), fontsize=8)
-    _bar(figure, grid, look, shared=shared)
+    for ax, head in zip(grid[0], heads, strict=True):
+        ax.set_title(head, fontsize=8)
+    _bar(figure, grid, look, what=what, shared=shared)
+    # Once is not enough: titles of several lines would be cut at the top.
+    figure.draw_without_rendering()
     return figure
 
 
@@ -205,13 +212,13 @@ def _picture(ax: Axes, pixels: np.ndarray) -> None:
         spine.set_linewidth(0.4)
 
 
-def _bar(figure: Figure, grid: np.ndarray, look: Style, *, shared: bool) -> None:
-    """The colour bar: the colours of the map alone, without the image below it."""
+def _bar(figure: Figure, grid: np.ndarray, look: Style, *, what: str, shared: bool) -> None:
+    """The colour bar: the colours of the map, over medium grey where an image lies below it."""
     scale = ScalarMappable(Normalize(-1 if look.signed else 0, 1), look.colours)
     bar = figure.colorbar(scale, ax=grid, shrink=min(1.0, 3 / len(grid)), aspect=30, pad=0.02)
     most = "largest value" if look.cap == 100 else f"{look.cap}th percentile"
     whose = "of the row’s maps" if shared else "of each map"
-    bar.set_label(f"heat, 1 = {most} {whose}", fontsize=7)
+    bar.set_label(f"{what}, 1 = {most} {whose}", fontsize=7)
     bar.ax.tick_params(labelsize=7)
 
 
@@ -229,7 +236,7 @@ def write(figure: Figure, stem: Path) -> list[Path]:
 STYLES: dict[str, Style] = {
     "margeloiu": Style(_as_margeloiu, SINGLE, cap=CAP),
     "wu": Style(_as_wu, SIGNED, cap=CAP, signed=True),
-    "overlay": Style(_overlay, HEAT),
+    "overlay": Style(_overlay, OVERLAID),
 }
 
 

@@ -32,6 +32,7 @@ EXPLAINED: Arrays = {
     "prediction?": "i N",
     "logit_difference?": "f N",
     "completeness_error?": "f N",
+    "gradients?": "i N",
 }
 SCORED: Arrays = {"id": "U N", "deletion": "f N", "insertion": "f N", "max_sensitivity?": "n N"}
 
