@@ -148,7 +148,10 @@ def test_the_slider_changes_every_picture_and_number_to_what_the_files_hold(
             cells = page.eval_on_selector_all(
                 f".panel.{letter} .classes td", "all => all.map((each) => each.textContent)"
             )
-            expected = [(f"{p:.3f}", f"{z:.2f}") for p, z in zip(chances, said, strict=True)]
+            expected = [
+                (f"{p:.3f}", f"{z:.2f}".replace("-", "−"))
+                for p, z in zip(chances, said, strict=True)
+            ]
             assert cells == [text for pair in expected for text in pair]
             right = FALLS[name][4] > level
             sign, word = ("✓", "nevus") if right else ("✗", "melanoma")

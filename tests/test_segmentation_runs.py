@@ -324,7 +324,7 @@ def test_page(run, tmp_path):
     scores = np.frombuffer(base64.b64decode(view["scores"][1]), "<f4")
     kept = states(run, "pixel_pgd")[EPSILONS[0]]
     assert scores == pytest.approx(task.score_in(kept), abs=1e-6)
-    assert list(view["heatmaps"]) == ["predicted mask", "true mask"]
+    assert list(view["heatmaps"]) == ["predicted mask", "true mask"] == view["masks"]
     card = (place.parent / "model-card.md").read_text()
     assert f"dice {results[0].clean['dice']}; n = " in card
 
@@ -361,7 +361,9 @@ def test_segmenters_are_compared_by_dice_on_the_same_images(run, tmp_path):
     claim = Claim("Finds more.", Side("any"), Side("worse"), by=0.01)
     models = {"any": Model({"name": "linear"}), "worse": Model({"name": "worse"})}
     (found,) = judging.judged(results, [Claims("ours", models, [claim])])
-    assert found.verdict == judging.HOLDS
+    assert found.verdict == judging.OPEN, "of six images none can tell"
+    assert found.needed is not None
+    assert found.needed > len(before)
     assert found.found.value == pytest.approx(np.mean(before * missed))
 
 

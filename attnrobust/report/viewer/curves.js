@@ -38,7 +38,7 @@ function curves() {
   for (const [letter, view] of shownViews()) parts.push(...line(letter, view, x, y));
   CURVES.svg.replaceChildren(...parts);
   table(keys);
-  CURVES.hover.textContent = shownViews().map(([letter, view]) => told(letter, view, state.key)).filter(Boolean).join("; ");
+  CURVES.hover.textContent = shownViews().map(([letter, view]) => told(letter, view, state.key)).filter(Boolean).join("\n");
 }
 
 function axes(keys, x, y, box, height) {

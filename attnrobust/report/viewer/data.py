@@ -172,16 +172,16 @@ def _view(result: Result, known: Images, store: encoded.Store, count: int) -> di
     view["pictures"] = [
         _pictures(clean["sample_image"][:count], arrays, shown, store) for _, arrays in found
     ]
-    if known.graded:
-        view["heatmaps"] = {
-            name: [_masks(arrays, key_, shown, len(result.classes), store) for _, arrays in found]
-            for name, key_ in ((FOUND, "prediction"), (TRUE, "label"))
-        }
-        return view
+    masks = {FOUND: "prediction", TRUE: "label"} if known.graded else {}
+    view["masks"] = list(masks)
     view["heatmaps"] = {
-        method: [_heatmaps(result, method, epsilon, shown, store) for epsilon, _ in found]
-        for method in result.explanation.methods
+        name: [_masks(arrays, of, shown, len(result.classes), store) for _, arrays in found]
+        for name, of in masks.items()
     }
+    for method in result.explanation.methods:
+        maps = [_heatmaps(result, method, epsilon, shown, store) for epsilon, _ in found]
+        if not masks or any(maps):
+            view["heatmaps"][method] = maps
     return view
 
 

@@ -3,7 +3,7 @@ const CHOICES = {
   set: { text: "Data set", list: () => DATA.sets.map((set) => set.name), now: () => state.set.name },
   attack: { text: "Attack", list: () => attacks(state.set), now: () => state.a.attack },
   run: { text: "Model A", list: () => views(state.set, state.a.attack).map((view) => view.run), now: () => state.a.run },
-  versus: { text: "versus B", none: "none", list: () => views(state.set, state.a.attack).filter((view) => view !== state.a).map((view) => view.run), now: () => state.b?.run ?? "" },
+  versus: { text: "Model B", none: "none", list: () => views(state.set, state.a.attack).filter((view) => view !== state.a).map((view) => view.run), now: () => state.b?.run ?? "" },
   method: { text: "Map", list: methods, now: () => state.method },
 };
 const FILTERS = {

@@ -91,7 +91,7 @@ class Panel {
       { class: label === found.prediction ? "said" : undefined },
       make("th", { scope: "row" }, name(label), label === truth ? " (true)" : ""),
       make("td", {}, make("span", { class: "bar", style: `--share:${chance.toFixed(4)}` }), chance.toFixed(3)),
-      make("td", {}, found.logits[label].toFixed(2)),
+      make("td", {}, found.logits[label].toFixed(2).replace("-", "−")),
     )));
   }
 
@@ -113,11 +113,11 @@ class Panel {
     first.canvas.getContext("2d").drawImage(seen, 0, 0);
     coloured(second.canvas, grey, CHANGE);
     third.figure.hidden = map === undefined;
-    const mask = Boolean(view.scores);
+    const mask = view.masks.includes(state.method);
     if (heat) coloured(third.canvas, heat, mask ? MASK : HEAT, seen, mask);
     else if (map === null) third.canvas.getContext("2d").clearRect(0, 0, third.canvas.width, third.canvas.height);
-    const same = hidden ? "; shown is the clean one, which looks the same" : "";
-    this.tell(first, factor ? `image, attacked${same}` : "image, unchanged");
+    const same = hidden ? "; the change is too small to be seen" : "";
+    this.tell(first, factor ? `attacked image${same}` : "image, not attacked");
     this.tell(second, factor ? `perturbation, largest ${largest} of 255; mean of the channels, shown ×${factor}` : "no perturbation");
     if (mask) this.tell(third, `${state.method}${map === null ? ": background alone" : ""}`);
     else this.tell(third, `${state.method}${map === null ? ": map is zero" : ""}, of ${view.explains === "prediction" ? "the predicted class" : view.explains === "label" ? "the true class" : view.explains}`);
