@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.attacks import methods
+from attnrobust.attacks import border, methods
 from attnrobust.attacks.methods import ATTACKS
 
 # By so much of the largest logit the judge's outputs are others than the attack's.
@@ -103,11 +103,7 @@ def far_off(model: keras.Model, *, offset: float = 0.0, masked: float | None = N
     return keras.Model(model.input, logits)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"offset": 100.0}, {"offset": 1e4}, {"masked": -1e9}],
-    ids=["offset", "large offset", "masked"],
-)
+@pytest.mark.parametrize("changed", [{"offset": 100.0}, {"masked": -1e9}], ids=["offset", "masked"])
 @pytest.mark.parametrize("name", ["deepfool_linf", "deepfool_l2", "ddn", "fab_t", "jsma"])
 def test_the_nearest_is_as_near_whatever_the_other_logits_are(name, changed):
     images, model = tf.constant(helpers.noise(16)), helpers.smooth(3)
@@ -125,6 +121,15 @@ def test_the_nearest_is_as_near_whatever_the_other_logits_are(name, changed):
         found.append(np.linalg.norm(change.reshape(16, -1), ord=norm, axis=1))
     assert (found[0] > 0).mean() > 0.9
     np.testing.assert_allclose(found[1], found[0], rtol=0.1)
+
+
+def test_a_lead_is_enough_where_a_common_offset_dwarfs_the_differences():
+    """Of an image that leads by 3: a hundredth of that, but never what is lost in rounding."""
+    lead, own = tf.constant([0.02, 0.2, 0.2]), np.array([-3.0, -3.0, -3.0])
+    high = np.array([1e5, 1e5, 1e6], np.float32)[:, None]
+    logits = tf.constant(high + np.array([[0, 0.02], [0, 0.2], [0, 0.2]], np.float32))
+    assert border.clear_near(lead, logits, own).numpy().tolist() == [False, True, False]
+    assert not border.beyond(lead, logits, border.NEAREST).numpy().any(), "by the slack none is"
 
 
 def swinging(offset: float) -> keras.Model:
