@@ -48,8 +48,11 @@ def section(results: Sequence[Result], _: Asked) -> Section | None:
     words = [WORDS] * bool(held) + [MASKED] * any(each.masked for each in held)
     pictures = curves(held, figures.colours(results)) if held else []
     each = [map_tables.WORDS] * bool(measured)
-    parts = (*words, *pictures, *tables(held), *each, *measured)
-    return Section("changes", "Heatmaps in numbers", parts)
+    return Section(
+        "changes",
+        "Heatmaps in numbers",
+        (*words, *pictures, *tables(held), *each, *measured),
+    )
 
 
 def tables(held: Sequence[Compared]) -> list[Table]:
