@@ -48,8 +48,7 @@ def demo(*, images: int) -> Path:
     records = RECORDS / "demo"
     ham10000.write(RAW, records, name="demo", size=size)
     contexts = [Context(Run.of(experiment, RUNS), records) for experiment in chosen]
-    for stages in STAGES:
-        _all(contexts, stages)
+    _all(contexts)
     log.info("3/3  report")
     path = page.write(
         [context.run for context in contexts],
@@ -60,17 +59,19 @@ def demo(*, images: int) -> Path:
     return path
 
 
-def _all(contexts: Sequence[Context], stages: Sequence[str]) -> None:
-    """Each model's stages, one model after another or side by side."""
+def _all(contexts: Sequence[Context]) -> None:
+    """All stages, one model after another or side by side."""
     if _processes() == 1:
-        for context in contexts:
-            _one(context, stages)
+        for stages in STAGES:
+            for context in contexts:
+                _one(context, stages)
         return
     # One such small network leaves a third of two cores idle. A process is started afresh, since
     # TensorFlow does not survive a fork.
     with ProcessPoolExecutor(len(contexts), multiprocessing.get_context("spawn"), _begin) as pool:
-        for done in [pool.submit(_beside, context, stages) for context in contexts]:
-            done.result()
+        for stages in STAGES:
+            for done in [pool.submit(_beside, context, stages) for context in contexts]:
+                done.result()
 
 
 def _processes() -> int:

@@ -10,6 +10,7 @@ inside, so that `--help`, evaluate and report start without TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -263,6 +264,9 @@ def run_stages(context: Context, stages: Sequence[str]) -> None:
     """Do the stages in order; `log.txt` in the run keeps what was said."""
     log.info("%s", context.run.root)
     ready(context, stages)
+    # Tracing makes many short-lived objects. The collector need not go through the 300,000 that
+    # imports left each time: a tenth of a small run's CPU seconds.
+    gc.freeze()
     with log_to(context.run.path("log.txt")):
         for name in stages:
             try:
