@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def segmenting_runs(root: Path) -> list[Run]:
     label = np.zeros((12, 16, 16), np.uint8)
     label[:, 4:12, 4:12] = 1
     for name, run in zip(FALLS, made, strict=True):
+        shutil.rmtree(run.path("explain"))
         save_json(run.path("predict", "stage.json"), {"used": {}, "inputs": "", "finished": True})
         measured = run.path("evaluate", "measurements.csv")
         save_text(measured, measured.read_text().replace(",accuracy,", ",dice,"))
