@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -26,11 +28,11 @@ def fitted(mask: np.ndarray) -> np.ndarray | None:
     if not len(circles):
         return None
     best = _most_agreed(circles, edge, free)
-    for fit in (moments, moments, least_squares):
+    for _ in range(3):
         near = np.abs(distances(best, free) - best[2]) < TOLERANCE * best[2]
         if near.sum() < 3:
             return None
-        best = fit(free[near])
+        best = least_squares(free[near])
         if not _likely(best[2], max(lit.shape)):
             return None
     x, y, radius = best
@@ -75,8 +77,7 @@ def _circles_through(points: np.ndarray, side: int) -> np.ndarray:
     """Circles (N, 3) as x, y, radius through triples of points, always the same for the same."""
     if len(points) < 3:
         return np.empty((0, 3))
-    triples = np.random.default_rng(0).integers(len(points), size=(TRIPLES, 3))
-    a, b, c = (points[column] for column in triples.T)
+    a, b, c = (points[column] for column in _triples(len(points)))
     # Equally far from a and b, and from a and c: two linear equations in the centre.
     (p, q), (r, s) = 2 * (b - a).T, 2 * (c - a).T
     first, second = ((other**2 - a**2).sum(1) for other in (b, c))
@@ -86,6 +87,12 @@ def _circles_through(points: np.ndarray, side: int) -> np.ndarray:
     x, y = (first * s - second * q) / area, (second * p - first * r) / area
     radii = np.sqrt((x - a[:, 0]) ** 2 + (y - a[:, 1]) ** 2)
     return np.column_stack([x, y, radii])[sound & _likely(radii, side)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _triples(count: int) -> np.ndarray:
+    """Numbers (3, TRIPLES) below a count."""
+    return np.random.default_rng(0).integers(count, size=(TRIPLES, 3)).T
 
 
 def _likely(radii: np.ndarray, side: int) -> np.ndarray:
@@ -99,21 +106,14 @@ def distances(circle: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def least_squares(points: np.ndarray) -> np.ndarray:
-    """The circle x^2 + y^2 = 2ax + 2by + c nearest to the points (Kasa)."""
-    rows = np.column_stack([2 * points, np.ones(len(points))])
-    a, b, c = np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0]
-    return np.array([a, b, np.sqrt(c + a**2 + b**2)])
-
-
-def moments(points: np.ndarray) -> np.ndarray:
-    """The same circle by the points' moments: four times as fast, and as good but for rounding."""
+    """The circle x^2 + y^2 = 2ax + 2by + c nearest to the points (Kasa), by their moments."""
     middle = points.sum(0) / len(points)
     x, y = (points - middle).T
     square = x * x + y * y
     xx, xy, yy = x @ x, x @ y, y @ y
     right_x, right_y, area = square @ x / 2, square @ y / 2, xx * yy - xy * xy
-    if not area > 0:
-        return least_squares(points)
+    if not area > 0:  # All on a line.
+        return np.full(3, np.nan)
     a, b = (right_x * yy - right_y * xy) / area, (right_y * xx - right_x * xy) / area
     radius = np.sqrt(a * a + b * b + (xx + yy) / len(points))
     return np.array([a + middle[0], b + middle[1], radius])

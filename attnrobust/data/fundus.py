@@ -92,7 +92,7 @@ def notch(image: np.ndarray, disc: Disc) -> str:
     """
     bright = cv2.medianBlur(_brightest(image), 3)
     inside, *outside = rims.light_at(bright, np.array(disc[:3]), np.array(TAB))
-    lit = np.flatnonzero((np.nan_to_num(outside) > LIT_TAB * np.nanmedian(inside)).all(axis=0))
+    lit = np.flatnonzero((np.nan_to_num(outside) > LIT_TAB * rims.nanmedian(inside)).all(axis=0))
     if not len(lit) or len(lit) > WIDEST_TAB or np.ptp(lit) >= WIDEST_TAB:
         return ""
     angle = 360 * lit.mean() / rims.DIRECTIONS

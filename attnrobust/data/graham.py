@@ -38,16 +38,19 @@ def _against_the_mean(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     distance = _from_the_middle(height, width)
     shown = photographed(image, distance <= radius)
     own = image.astype(np.float32)
-    own[shown == 0] = 0
+    whole = bool(shown.all())
+    if not whole:
+        own[shown == 0] = 0
     # Black outside, as around a disc, but for the sides where the photograph ends before it.
     mean: np.ndarray = cv2.GaussianBlur(own, (0, 0), _sigma(own), borderType=cv2.BORDER_CONSTANT)
-    if not shown.all():
+    if not whole:
         covered = cv2.GaussianBlur(shown, (0, 0), _sigma(own), borderType=cv2.BORDER_REPLICATE)
         mean /= np.maximum(covered, np.finfo(np.float32).eps)[..., None]
     difference: np.ndarray = cv2.subtract(own, mean)
     difference *= GAIN
     difference += GREY
-    return mean, difference, (shown > 0) & (distance <= KEPT * radius)
+    kept = distance <= KEPT * radius
+    return mean, difference, kept if whole else (shown > 0) & kept
 
 
 def _sigma(image: np.ndarray) -> float:
@@ -102,7 +105,7 @@ def graham(image: np.ndarray) -> np.ndarray:
     Robust Training and Interpretability for Fundus Imaging (2020), section 2.2.
     """
     _, difference, kept = _against_the_mean(image)
-    np.clip(np.rint(difference, out=difference), 0, 255, out=difference)
-    found = difference.astype(np.uint8)
-    found[~kept] = GREY
+    # OpenCV rounds and clips as NumPy does, three times as fast.
+    found: np.ndarray = cv2.add(difference, 0, dtype=cv2.CV_8U)  # type: ignore[call-overload]
+    np.copyto(found, np.uint8(GREY), where=~kept[..., None])
     return found

@@ -295,9 +295,9 @@ def line_words(numbers: Sequence[int]) -> str:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes; empty string where it cannot be read (found out later)."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if path.is_file():  # opening a pipe may never end
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return ""
     except OSError:
         return ""

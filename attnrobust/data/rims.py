@@ -13,6 +13,7 @@ SEARCHED = (0.1, 0.04)
 DIRECTIONS = 180
 ANGLES = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
 COS, SIN = np.cos(ANGLES), np.sin(ANGLES)
+RING = np.column_stack([COS, SIN])
 # There the light falls between the middle two of these radii by DROP of what it was, and by STEEP
 # times what it changes between the outer pairs: a spot of light fades, a rim ends.
 PROFILE = (0.88, 0.95, 1.05, 1.12)
@@ -64,9 +65,9 @@ def sharpened(bright: np.ndarray, circle: np.ndarray) -> np.ndarray:
         if edge.sum() < ARCS * DIRECTIONS:
             return circle
         radii = circle[2] * shares[place[edge] + 2]
-        points = circle[:2] + radii[:, None] * np.column_stack([COS[edge], SIN[edge]])
+        points = circle[:2] + radii[:, None] * RING[edge]
         for _ in range(2):
-            nearly = circles.moments(points)
+            nearly = circles.least_squares(points)
             off = np.abs(circles.distances(nearly, points) - nearly[2])
             points = points[off <= max(TOLERANCE * nearly[2], _median(off))]
         fitted = circles.least_squares(points)
@@ -83,6 +84,13 @@ def _median(values: np.ndarray) -> float:
     """Of at least one; of so few, several times as fast as NumPy's."""
     ordered = np.sort(values)
     return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
+
+
+def nanmedian(light: np.ndarray) -> np.ndarray:
+    """Medians of the last axis, NaN left out: as NumPy's, but an eighth of its time for so few."""
+    ordered, count = np.sort(light, axis=-1), np.isfinite(light).sum(axis=-1)[..., None]
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
+    return np.asarray((low + np.take_along_axis(ordered, count // 2, axis=-1))[..., 0] / 2)
 
 
 def rim(bright: np.ndarray, circle: np.ndarray, black: float) -> tuple[float, float]:
@@ -124,5 +132,5 @@ def in_an_eye(bright: np.ndarray, circle: np.ndarray) -> bool:
 
 def in_a_halo(bright: np.ndarray, circle: np.ndarray) -> bool:
     """Whether light ends abruptly within a circle, too, all around: an eye may lie in a halo."""
-    light = np.nanmedian(light_at(bright, circle, np.linspace(*HALO, 12)), axis=1)
+    light = nanmedian(light_at(bright, circle, np.linspace(*HALO, 12)))
     return bool((light[2:] < HALO_FALL * light[:-2]).any())
