@@ -99,8 +99,8 @@ def test_fab_finds_the_distance_of_a_linear_model(restart, steps):
         )
         # And what the slack adds, 1e-4 of the largest logit.
         assert found[row] == pytest.approx(exact, rel=2e-3, abs=4e-6)
-    # The image, 3 targets x the steps x 2, and the bisection with both its ends.
-    assert queries.tolist() == [1 + 6 * steps + fab.SEARCH + 2] * 24
+    # The image, 3 targets x the steps x 2, the bisection with both its ends, and the one found.
+    assert queries.tolist() == [1 + 6 * steps + fab.SEARCH + 2 + 1] * 24
 
 
 def test_fab_in_a_ball_stops_at_the_first_adversarial_in_it():

@@ -88,7 +88,7 @@ ALLOWED = {
     ("doctor.py", "HEADS"): "models that it shows beside the papers'",
     ("config/training.py", "AUGMENTATIONS"): "a default",
     ("config/training.py", "OPERATIONS"): "a default: AugMix's nine",
-    ("config/experiment.py", "CHECKS"): "words of attack.outputs",
+    ("config/attack.py", "CHECKS"): "words of attack.outputs",
     ("attacks/segmentation/climb.py", "PIXEL_LOSSES"): "SEA's three, which its paper names",
     ("attacks/methods.py", "CHECKS"): "words of attack.saliency",
     ("own_model/testing.py", "EXPLANATIONS"): "what a given model is explained by, unless told",

@@ -298,6 +298,9 @@ def test_a_name_from_a_file_is_neither_a_path_nor_a_tag(
         for place in places:
             _with(new, *place)(value)
         runs.save_json(path, value)
+    place = run.path("evaluate", "stage.json")
+    measured = json.loads(place.read_text()) | {"explained": Run.open(run.root).explained()}
+    runs.save_json(place, measured)
     label = run.path("attack", "linf_pgd")
     before = set(contents(tmp_path))
     text = page.write([Run.open(run.root)], tmp_path / "out").read_text()

@@ -212,8 +212,8 @@ READY: dict[str, Callable[[Plan], None]] = {
     "predict": predict,
     "attack": attack,
     "check": check,
-    "evaluate": evaluate,
     "explain": explain,
+    "evaluate": evaluate,
     "report": report,
     "export": export,
 }
