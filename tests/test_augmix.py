@@ -240,6 +240,7 @@ def test_the_divergence_has_a_finite_gradient_that_lowers_it():
     assert before > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["augmix", "robust_augmix"])
 def test_without_the_divergence_it_takes_the_step_of_standard_training(name, monkeypatch):
     """With operations that do nothing, also under BatchNorm, which sees one image three times."""
@@ -303,6 +304,7 @@ def test_robust_augmix_attacks_the_clean_view_by_its_label():
     assert (after > before).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["augmix", pytest.param("robust_augmix", marks=pytest.mark.slow)])
 def test_one_and_two_replicas_take_the_same_step(name):
     ends = []
@@ -327,6 +329,7 @@ CLEAN = {"loss", "accuracy", "val_loss", "val_accuracy", "val_kappa"}
 ROBUST = {"robust_accuracy", "val_clean_loss", "val_robust_accuracy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision", "keys"),
     [("augmix", "float32", CLEAN), ("robust_augmix", "float16", CLEAN | ROBUST)],

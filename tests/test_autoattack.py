@@ -152,6 +152,7 @@ def test_an_image_is_attacked_alike_in_any_batch():
         np.testing.assert_array_equal(part_queries, queries[rows])
 
 
+@pytest.mark.slow
 def test_two_replicas_fell_what_one_fells():
     found = []
     for spread in (tf.distribute.get_strategy(), strategy.mirrored()):

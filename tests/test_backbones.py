@@ -66,7 +66,7 @@ def _network(name: str, *, size: int | None = None, width: float = 1.0) -> keras
 
 
 # They take many seconds to build; efficientnet_b0 and inception_v3 share their functions.
-LARGE = ("inception_resnet_v2", *EFFICIENTNETS[1:])
+LARGE = ("inception_resnet_v2", "inception_v4", *EFFICIENTNETS[1:])
 
 
 @pytest.fixture(
@@ -381,6 +381,7 @@ def test_efficientnet_is_one_network_with_and_without_imagenet(stock: keras.Mode
     assert one == [name for name in other if name != "second_scaling"]
 
 
+@pytest.mark.slow
 def test_efficientnet_keeps_its_pixels_in_half_precision(rng: np.random.Generator) -> None:
     images = rng.random((1, 32, 32, 3), dtype=np.float32)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")

@@ -28,7 +28,7 @@ from attnrobust.models.heads import HEADS
 CLASSES = 3
 SMALL = config.Model("resnet18", "gap", weights="none", width=0.1, maps=4)
 # Hundreds of layers: many seconds a build.
-LARGE = ("inception_resnet_v2", *(f"efficientnet_b{number}" for number in range(4)))
+LARGE = ("inception_resnet_v2", "inception_v4", *(f"efficientnet_b{number}" for number in range(4)))
 # A head sees a map alone, so all of them are shown on a small network, and one on each backbone.
 PAIRS = [
     (backbone, head)
@@ -100,6 +100,7 @@ def test_attention_model(built: tuple[config.Model, keras.Model]) -> None:
     np.testing.assert_allclose(total, model.maps, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_whole_model_file_gives_the_same_logits(
     built: tuple[config.Model, keras.Model], tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def _check_round_trip(model: config.Model, network: keras.Model, path: Path, siz
     np.testing.assert_array_equal(_logits(again, _images(size)), expected)
 
 
+@pytest.mark.slow
 def test_whole_model_file_of_a_literal_cut(tmp_path: Path) -> None:
     model = _config("resnet50", "soft_attention", cut="literal", variant="literal")
     network = build(model, classes=CLASSES, image_size=32)
@@ -134,6 +136,7 @@ def _check_keras_file(model: config.Model, path: Path) -> None:
     np.testing.assert_array_equal(_logits(again, images), _logits(network, images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["paper", "literal"])
 @pytest.mark.parametrize("head", HEADS)
 def test_keras_file_of_every_head(head: str, variant: str, tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def test_splits_that_are_not_named_are_copied(dataset: records.Dataset, tmp_path
     assert described(copy.root)["corrupted"]["splits"] == ["test"]
 
 
+@pytest.mark.slow
 def test_oversampling_repeats_training_images_each_with_a_corruption_of_its_own(
     tmp_path: Path,
 ) -> None:

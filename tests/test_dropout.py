@@ -76,6 +76,7 @@ def test_weights_files_and_inference_know_nothing_of_it(small, tmp_path):
     np.testing.assert_array_equal(build.build(read, classes=7, image_size=32)(images), before)
 
 
+@pytest.mark.slow
 def test_an_efficientnets_own_chance_is_dropout_by_image_as_above():
     model = config.Model(backbone="efficientnet_b0", head="flatten", weights="none")
     network = build.build(model, classes=3, image_size=32)

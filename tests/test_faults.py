@@ -450,6 +450,7 @@ def test_after_kill_9_the_same_command_completes_the_records(
     assert sorted(path.name for path in out.parent.iterdir()) == ["out", "raw"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_older_records_stay(
     raw: Path, older: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def test_training_lowers_the_loss_and_leaves_best_weights_and_events(
     np.testing.assert_allclose(model(images), again(images), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_same_seed_same_history_and_other_seed_another(
     small, records_folder, tmp_path, monkeypatch
 ):
@@ -337,6 +338,7 @@ def test_a_full_disk_keeps_the_state_of_the_last_epoch(
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_half_precision_trains_and_resumes_with_float32_weights(
     name, small, records_folder, tmp_path, monkeypatch

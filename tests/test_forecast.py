@@ -29,7 +29,8 @@ def test_steps_and_hours_follow_from_the_measured_step(tiny, caplog, monkeypatch
     ("settings", "words"),
     [
         # Of 7 classes 6 are gone for; 9 weights; a start of each restart; what looks for the
-        # nearest runs once for both epsilons, and asks once more whether it fell. 10 batches, 2 s each.
+        # nearest runs once for both epsilons, and asks once more whether it fell. 10 batches,
+        # 2 s each.
         (
             ["name=square"],
             "0 gradients and 10,002 passes forward an image, on 95 test images: at most 55.6 h",

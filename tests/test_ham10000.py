@@ -155,6 +155,7 @@ def test_write_uses_the_default_split(
 REAL = {"bkl": 300, "mel": 300, "nv": 300, "bcc": 198, "akiec": 137, "vasc": 60, "df": 45}
 
 
+@pytest.mark.slow
 def test_the_real_images_are_all_taken(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "ham10000"
     rows, rejects = ham10000.read(folder)

@@ -143,6 +143,7 @@ def stepped(
     return [*model.get_weights(), np.array(said["loss"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_learns_by_the_chosen_loss(method: str) -> None:
     plain, other = stepped(method, "cross_entropy"), stepped(method, "focal")
@@ -167,6 +168,7 @@ def test_unknown_class_weights_are_refused_by_name(tiny, records_folder) -> None
         balance.class_weights(records.load(records_folder), chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["standard", "adversarial", "augmix"])
 @pytest.mark.parametrize("spread", [tf.distribute.get_strategy, strategy.mirrored])
 def test_the_kappa_of_validation_is_scikit_learns(method: str, spread) -> None:
@@ -192,6 +194,7 @@ def test_two_classes_have_no_kappa() -> None:
     assert steps.agreement(keras.Model(image, keras.layers.Dense(2)(image))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["standard", "adversarial"])
 def test_the_history_holds_the_kappa_of_each_epoch(
     method, small, records_folder, tmp_path, monkeypatch

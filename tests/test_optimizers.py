@@ -100,6 +100,7 @@ def test_the_rate_reaches_the_step_on_two_replicas_and_under_a_loss_scale(precis
     np.testing.assert_allclose(model.get_weights()[0], [[moved, -moved]], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", "step", "plateau"])
 def test_a_resume_has_the_rates_and_the_momentum_of_an_undisturbed_run(
     schedule, tiny, records_folder, tmp_path, monkeypatch

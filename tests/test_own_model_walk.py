@@ -88,6 +88,7 @@ def call(folder: Path, *more: str) -> int:
     return cli.main([*words, *more])
 
 
+@pytest.mark.slow
 def test_arrays_are_tested_as_keras_sees_them(
     images: tuple[np.ndarray, np.ndarray],
     model: keras.Model,
@@ -310,6 +311,7 @@ def test_python_takes_a_folder_of_more_classes_than_the_model_has_as_the_command
         attnrobust.test(saved, folder, preprocess="minus_one_one", classes=["dork", "lit"])
 
 
+@pytest.mark.slow
 def test_a_given_model_is_loaded_once_for_all_stages(
     saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from attnrobust.stages import context, origin, pipeline
 from attnrobust.training import fit, optimizers, phases
 
 # Hundreds of layers: seconds a build.
-LARGE = ("inception_resnet_v2", *(f"efficientnet_b{number}" for number in range(4)))
+LARGE = ("inception_resnet_v2", "inception_v4", *(f"efficientnet_b{number}" for number in range(4)))
 
 
 def made(backbone: str, cut: str = "full") -> keras.Model:
@@ -47,6 +47,7 @@ def test_groups_of_a_resnet_by_name():
     assert learning == {"conv5", "logits"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "cut"),
     [
@@ -87,6 +88,7 @@ def test_rates_of_both_phases_by_hand():
     assert [phases.learning(deep, epoch) for epoch in range(4)] == [1, 1, 3, 3]
 
 
+@pytest.mark.slow
 def test_the_head_learns_first_and_a_resume_between_the_phases_changes_nothing(
     small, records_folder, tmp_path, monkeypatch
 ):

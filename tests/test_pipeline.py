@@ -339,6 +339,7 @@ def test_one_run_holds_several_attacks_and_remembers_how_it_was_trained(several,
     assert copy.experiment.model == run.experiment.model, "as trained"
 
 
+@pytest.mark.slow
 def test_the_worst_of_several_attacks_is_measured_and_on_the_page(
     several, records_folder, tmp_path, monkeypatch
 ):

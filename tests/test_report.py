@@ -245,6 +245,7 @@ def test_every_section_is_there(pair: tuple[Path, str]) -> None:
     assert not list(out.rglob(".*")), "temporary files are left"
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

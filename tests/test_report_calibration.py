@@ -171,6 +171,7 @@ ERRORS = {"jpeg": {1: 0.8, 2: 0.6}, "hair": {1: 0.5, 2: 0.3}}
 BETTER = {"jpeg": {1: 0.9, 2: 0.8}, "hair": {1: 0.5, 2: 0.3}}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_full")
 def test_corruptions_stand_beside_the_clean_accuracy(tmp_path: Path) -> None:
     run_list = [

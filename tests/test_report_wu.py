@@ -183,6 +183,7 @@ TWENTY = [0.6, 0.6, 0.4]
 ALL = [0.2, 0.2, 0.0]
 
 
+@pytest.mark.slow
 def test_tables_have_the_papers_rows_and_ours_by_hand(page: tuple[Path, str]) -> None:
     assert page[1].count('<section id="wu">') == page[1].count('href="#wu"') == 1
     found = ours(page, 6)

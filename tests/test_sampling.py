@@ -222,6 +222,7 @@ def test_the_memory_that_is_stated_is_what_smote_takes(numbers: tuple[int, ...])
     assert 0.8 * stated < peak < 1.2 * stated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "spread"),
     [
@@ -255,6 +256,7 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(
     resumed_as_whole(experiment, dataset, tmp_path, spread(), compiled=spread is strategy.mirrored)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_of_the_same_seed(
     small, dataset, tmp_path, monkeypatch, caplog
 ) -> None:

@@ -326,6 +326,7 @@ def trained(tiny, records_folder):
     return experiment, dataset, Replicas(model)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_disk_is_doubted_in_sixteen_ways(trained, tmp_path):
     experiment, dataset, replicas = trained
     sweep.Sweep(experiment, dataset, replicas).run(tmp_path)

@@ -187,6 +187,7 @@ def searched(
     return stopped
 
 
+@pytest.mark.slow
 def test_a_stopped_search_leaves_a_table_of_what_it_has(
     stopped: tuple[Path, dict[str, int], str],
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_stopped_search_leaves_a_table_of_what_it_has(
     assert list(pd.read_csv(io.StringIO(table))["n"]) == [2, 0]
 
 
+@pytest.mark.slow
 def test_a_killed_search_keeps_its_cells_and_goes_on(
     searched: tuple[Path, dict[str, int], str],
 ) -> None:

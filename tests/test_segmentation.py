@@ -152,6 +152,7 @@ def walked(
     return context, drawn
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_from_records(walked: tuple[Context, records.Dataset]):
     context, _ = walked
     file = context.run.path("train", "history.jsonl")

@@ -106,6 +106,7 @@ def test_our_kappa_counts_in_validation_under_a_strategy() -> None:
     assert found == pytest.approx(cohen_kappa_score(labels, said, weights="quadratic"), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_is_keras_2_whatever_the_environment_asks_for() -> None:
     code = (
         "import attnrobust, importlib.metadata as m, sys; from tensorflow import keras; "

@@ -86,6 +86,7 @@ def test_a_name_of_its_own_is_refused(tmp_path: Path) -> None:
         study.study(["demo.*"], tmp_path, seeds=[0], stages=["train"], settings=["name=x"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_device", "cheap_pages")
 def test_a_study_trains_goes_on_and_ends_with_a_page(
     records_folder: Path,

@@ -290,6 +290,7 @@ def test_results_depend_on_neither_batches_nor_replicas(tiny, dataset, model, le
             )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("from_records")
 def test_a_cut_off_sweep_goes_on_and_ends_alike(
     tiny, dataset, model, learned, tmp_path, monkeypatch

@@ -245,6 +245,7 @@ def test_batchnorm_averages_follow_the_steps_of_an_adversarial_epoch_alone(
         np.testing.assert_allclose(after, 0.75 * before + 0.25 * batch, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(  # test_losses has every method on two devices
     "name",
     ["adversarial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trades", "fast"))],
@@ -283,6 +284,7 @@ KEYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision", "spread"),
     [
@@ -336,6 +338,7 @@ def judged_in_float32(
     return {f"val_{name}": found[name] for name in judge.judged}
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_a_plain_model_and_validation_was_judged_rightly(
     small, records_folder, tmp_path, monkeypatch
 ):

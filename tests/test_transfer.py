@@ -118,6 +118,7 @@ def test_every_model_is_judged_on_the_adversarials_of_each(trained, records_fold
         transfer(runs.find_runs([trained]), records_folder.parent, tmp_path, ["attack.steps=3"])
 
 
+@pytest.mark.slow
 def test_runs_that_do_not_go_together_are_refused(trained, records_folder, tmp_path):
     one, two = runs.find_runs([trained])
     larger = Run(two.root, config.with_settings(two.experiment, ["data.image_size=64"]))

@@ -60,6 +60,7 @@ def test_the_run_to_start_from_is_trained(trained):
     assert run.experiment.training.method == "adversarial"
 
 
+@pytest.mark.slow
 def test_every_group_more_learns_and_the_rest_stays(
     trained, records_folder, tmp_path, capsys, caplog
 ):

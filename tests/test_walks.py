@@ -86,6 +86,7 @@ def check(folder: Path, name: str, stages: Sequence[str]) -> None:
     assert len(list((folder / "reports").rglob("index.html"))) == ("report" in stages)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_device", "cheap_pages")
 @pytest.mark.parametrize("dataset", CLASSES)
 def test_every_data_set_walks(
