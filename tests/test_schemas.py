@@ -203,15 +203,18 @@ def test_a_cell_that_is_none_is_named(column: str, cell: str, tmp_path: Path) ->
     names = [*schemas.MEASUREMENTS.text, *schemas.MEASUREMENTS.numbers]
     row = ["nan", '"a, b"', "c", "", "e", "f", "1", "", "0.5", "", "", "3"]
     table = [",".join(names), ",".join(row)]
-    runs.save_text(path, "\n".join(table))
+    runs.save_text(path, "\n".join([*table, ""]))
     frame = schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
     assert list(frame["dataset"]) == ["nan"], "a name, no number"
     assert list(frame["experiment"]) == ["a, b"]
     assert frame["value"][0] == 0.5
     assert np.isnan(frame["level"][0])
     row[names.index(column)] = cell
-    runs.save_text(path, "\n".join([*table, ",".join(row)]))
+    runs.save_text(path, "\n".join([*table, ",".join(row), ""]))
     with pytest.raises(UserError, match=f"row 2, {column}: '{cell}'"):
+        schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
+    runs.save_text(path, "\n".join(table))
+    with pytest.raises(UserError, match="damaged .cut off: its last line has no end"):
         schemas.load_table(path, schemas.MEASUREMENTS, stage="evaluate")
     for spoilt in ("", f"{table[0]},value\n", f"{table[0]}\n{','.join(row[1:])}", "a\r\0b"):
         runs.save_text(path, spoilt)

@@ -64,6 +64,8 @@ def load_table(path: Path, kind: Columns, *, stage: str) -> pd.DataFrame:
         lines = list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
     except csv.Error as error:
         raise damaged(path, error, again) from None
+    if not text.endswith("\n"):
+        raise damaged(path, "cut off: its last line has no end", again)
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
     missing = [name for name in (*kind.text, *kind.numbers) if name not in header]
     if missing or len(set(header)) < len(header):

@@ -79,7 +79,7 @@ def _signature(loaded: Any, folder: str) -> Any:
     inputs = function.structured_input_signature[1]
     if len(inputs) != 1:
         raise UserError(
-            f"{folder}: signature {name} takes {', '.join(inputs) or 'nothing'}; expected "
+            f"{folder}: signature {name} takes {', '.join(sorted(inputs)) or 'nothing'}; expected "
             "images alone"
         )
     return function
