@@ -389,7 +389,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "No training history was kept" in text
     measurements = run.path("evaluate", "measurements.csv")
     rows = [row for row in measurements.read_text().splitlines() if ",attack," not in row]
-    save_text(measurements, "\n".join(rows))
+    save_text(measurements, "\n".join([*rows, ""]))
     assert "No attack has been measured" in write([run], tmp_path / "out").read_text()
     save_text(measurements, "dataset,value\n")
     with pytest.raises(UserError, match=r"measurements\.csv: damaged \(no column"):
@@ -498,7 +498,7 @@ def test_seeds_that_were_not_measured_are_counted_aloud(tmp_path: Path) -> None:
     ):
         place = run.path("evaluate", "measurements.csv")
         rows = [row for row in place.read_text().splitlines() if lost not in row]
-        save_text(place, "\n".join(rows))
+        save_text(place, "\n".join([*rows, ""]))
     text = html.unescape(write(run_list, tmp_path / "out").read_text(encoding="utf-8"))
     assert "tiny_<wbr>gap, 3 seeds" in text
     assert "<td>0.375 (0.300–0.413), 1 of 3</td>" in text

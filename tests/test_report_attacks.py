@@ -111,7 +111,7 @@ def test_the_worst_case_names_as_many_attacks_as_ran_at_that_epsilon(several: li
     run = add(several[0], "third", accuracy=0.3)
     place = run.path("evaluate", "measurements.csv")
     rows = place.read_text().splitlines()
-    save_text(place, "\n".join(row for row in rows if ",third,0.00125," not in row))
+    save_text(place, "".join(f"{row}\n" for row in rows if ",third,0.00125," not in row))
     said = wording.summary(reading.read([run]))[0]
     assert "at ε\u00a0=\u00a00.00125 under the worst of 2 L-infinity attacks and " in said
     assert "at ε\u00a0=\u00a00.03137 under the worst of 3 L-infinity attacks" in said
