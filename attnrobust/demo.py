@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -43,12 +45,13 @@ def demo(*, images: int) -> Path:
     start = time.monotonic()
     chosen = [experiments.load(name) for name in EXPERIMENTS]
     size = chosen[0].data.image_size
-    log.info("1/3  drawing %d images and writing records", images)
-    synthetic.write_dataset(RAW, images=images, size=size)
-    records = RECORDS / "demo"
-    ham10000.write(RAW, records, name="demo", size=size)
-    contexts = [Context(Run.of(experiment, RUNS), records) for experiment in chosen]
-    _all(contexts)
+    with _beside_each_other(len(chosen)) as pool:
+        log.info("1/3  drawing %d images and writing records", images)
+        synthetic.write_dataset(RAW, images=images, size=size)
+        records = RECORDS / "demo"
+        ham10000.write(RAW, records, name="demo", size=size)
+        contexts = [Context(Run.of(experiment, RUNS), records) for experiment in chosen]
+        _all(contexts, pool)
     log.info("3/3  report")
     path = page.write(
         [context.run for context in contexts],
@@ -59,17 +62,33 @@ def demo(*, images: int) -> Path:
     return path
 
 
-def _all(contexts: Sequence[Context]) -> None:
-    """All stages, one model after another or side by side."""
+@contextlib.contextmanager
+def _beside_each_other(number: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that load TensorFlow while records are written; None where there is to be one.
+
+    One such small network leaves a third of two cores idle. A process is started afresh, since
+    TensorFlow does not survive a fork.
+    """
     if _processes() == 1:
-        for stages in STAGES:
+        yield None
+        return
+    pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), _begin)
+    for _ in range(number):
+        pool.submit(_load)
+    try:
+        yield pool
+    finally:
+        # The page need not wait for their end.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _all(contexts: Sequence[Context], pool: ProcessPoolExecutor | None) -> None:
+    """All stages, one model after another or side by side."""
+    for stages in STAGES:
+        if pool is None:
             for context in contexts:
                 _one(context, stages)
-        return
-    # One such small network leaves a third of two cores idle. A process is started afresh, since
-    # TensorFlow does not survive a fork.
-    with ProcessPoolExecutor(len(contexts), multiprocessing.get_context("spawn"), _begin) as pool:
-        for stages in STAGES:
+        else:
             for done in [pool.submit(_beside, context, stages) for context in contexts]:
                 done.result()
 
@@ -84,6 +103,10 @@ def _begin() -> None:
     """In a process of its own: no bars, which would write over each other; lines stay whole."""
     os.environ["TQDM_DISABLE"] = "1"
     stack.quiet()
+
+
+def _load() -> None:
+    importlib.import_module("tensorflow")
 
 
 def _beside(context: Context, stages: Sequence[str]) -> None:
