@@ -1,6 +1,7 @@
 """Tables and image files: what is taken, what is refused and for which reason."""
 
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -121,6 +122,18 @@ def test_of_several_files_of_a_name_the_data_sets_own_is_taken(tmp_path: Path) -
     (tmp_path / "2.bmp").write_bytes(b"y")
     with pytest.raises(UserError, match="a second file for 2"):
         raw.index_images([tmp_path], (".jpg",))
+
+
+def test_files_of_one_size_and_time_are_not_alike_for_that(tmp_path: Path) -> None:
+    """An archive gives all its files one time, and bitmaps of one format have one size."""
+    for folder, content in (("a", b"left"), ("b", b"rite")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.bmp").write_bytes(content)
+        os.utime(tmp_path / folder / "1.bmp", (1, 1))
+    with pytest.raises(UserError, match="a second file for 1"):
+        raw.index_images([tmp_path / "a", tmp_path / "b"], (".bmp",))
+    (tmp_path / "b" / "1.bmp").write_bytes(b"left")
+    assert list(raw.index_images([tmp_path / "a", tmp_path / "b"], (".bmp",))) == ["1"]
 
 
 def test_what_is_there_instead_is_named(tmp_path: Path) -> None:

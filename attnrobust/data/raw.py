@@ -221,7 +221,7 @@ def index_images(
                     continue
                 stem = name
             found = own if suffix.lower() in suffixes else others
-            if stem in found and not filecmp.cmp(found[stem], folder / name):
+            if stem in found and not filecmp.cmp(found[stem], folder / name, shallow=False):
                 twice.setdefault((found is own, stem), folder / name)
             found.setdefault(stem, folder / name)
         for name in places.broken_links(folder):

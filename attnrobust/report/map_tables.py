@@ -41,7 +41,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def _estimates(result: Result) -> dict[tuple[str, str, str], Estimate]:
     """By metric, method and epsilon as text: of the run's attack, or where there was none."""
-    found = result.attacked if result.attack else {(m, "0"): v for (m), v in result.clean.items()}
+    found = result.attacked if result.attack else {(m, "0"): v for m, v in result.clean.items()}
     split = {
         (*metric.removesuffix("]").partition("[")[::2], level): value
         for (metric, level), value in found.items()
