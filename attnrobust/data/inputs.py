@@ -115,8 +115,52 @@ def training_batches(
     drawn = config.lookup("training.sampling", sampling.SAMPLING, training.sampling)
     if drawn.made and made is None:
         raise ValueError(f"training.sampling = {training.sampling} without the examples it makes")
-    every = total(dataset, data, training)
-    share = _share(dataset, data, training)
+    for name in training.corruptions:
+        config.lookup("training.corruptions", CORRUPTIONS, name)
+    rows = [
+        config.lookup("training.augmentation", AUGMENTATIONS, name)
+        for name in training.augmentation
+    ]
+
+    @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
+    def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = decoding.parse(example, dataset, data.image_size)
+        image = parsed["image"]
+        if training.corruptions:
+            id_ = parsed["id"]
+            if training.sampling != "none":  # Each copy of an image by itself.
+                id_ = tf.strings.join([id_, tf.strings.as_string(place)], "#")
+            image = _corrupted(image, id_, training.corruptions, keyed.seed_of(seed, epoch))
+        return image, parsed["label"]
+
+    @tf.autograph.experimental.do_not_convert
+    def augmented(
+        index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        key = keys.key(seed, epoch, index, keys.AUGMENTATION)
+        moved = pair[1] if pair[1].shape.rank == 1 else augment_maps(pair[1], rows, key)
+        return augment(pair[0], rows, key), moved
+
+    examples = _epoch(dataset, data, training, seed=seed, epoch=epoch, made=made)
+    batches = examples.enumerate().map(pair, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.batch(training.batch_size, drop_remainder=True)
+    batches = batches.take(steps(dataset, data, training))
+    if rows:
+        batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _epoch(
+    dataset: Dataset,
+    data: config.Data,
+    training: config.Training,
+    *,
+    seed: int,
+    epoch: int,
+    made: tf.data.Dataset | None,
+) -> tf.data.Dataset:
+    """Serialized examples of an epoch in its order, without end."""
+    every, share = total(dataset, data, training), _share(dataset, data, training)
     number, done = divmod(epoch * share, every)
 
     def order(number: int) -> tf.data.Dataset:
@@ -134,40 +178,7 @@ def training_batches(
             made,
         )
 
-    examples = order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
-    for name in training.corruptions:
-        config.lookup("training.corruptions", CORRUPTIONS, name)
-
-    @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
-    def pair(place: tf.Tensor, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = decoding.parse(example, dataset, data.image_size)
-        image = parsed["image"]
-        if training.corruptions:
-            id_ = parsed["id"]
-            if training.sampling != "none":  # Each copy of an image by itself.
-                id_ = tf.strings.join([id_, tf.strings.as_string(place)], "#")
-            image = _corrupted(image, id_, training.corruptions, keyed.seed_of(seed, epoch))
-        return image, parsed["label"]
-
-    batches = examples.enumerate().map(pair, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = batches.batch(training.batch_size, drop_remainder=True)
-    batches = batches.take(steps(dataset, data, training))
-    rows = [
-        config.lookup("training.augmentation", AUGMENTATIONS, name)
-        for name in training.augmentation
-    ]
-    if rows:
-
-        @tf.autograph.experimental.do_not_convert  # no branch on a tensor: sooner traced
-        def augmented(
-            index: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]
-        ) -> tuple[tf.Tensor, tf.Tensor]:
-            key = keys.key(seed, epoch, index, keys.AUGMENTATION)
-            moved = pair[1] if pair[1].shape.rank == 1 else augment_maps(pair[1], rows, key)
-            return augment(pair[0], rows, key), moved
-
-        batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return order(number).skip(done).concatenate(order(number + 1)).take(share).repeat()
 
 
 def evaluation_batches(
