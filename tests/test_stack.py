@@ -14,6 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from tensorflow import keras
 import attnrobust
 from attnrobust import cli as program
 from attnrobust import config, corruptions, doctor, stack
+from attnrobust.attacks import sanity, square_l2
 from attnrobust.data.warping import warped
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -326,6 +329,23 @@ def numpy_2() -> Iterator[None]:
     np._set_promotion_state("weak_and_warn")
     yield
     np._set_promotion_state("legacy")
+
+
+@pytest.mark.usefixtures("numpy_2")
+def test_sizes_beside_an_epsilon_do_not_hang_on_numpys_rules_of_promotion() -> None:
+    """A float32 sum less a Python number was a float64 for NumPy 1, for NumPy 2 it is none."""
+    rng = np.random.default_rng(0)
+    change = rng.normal(0, 0.01, (9, 9, 3)).astype(np.float32)
+    square_l2._moved(rng, change, 3, 0.5)
+    images = rng.random((2, 8, 8, 3), dtype=np.float32) / 2
+    made = images + np.float32(0.1)
+    files = {0.0: {"sample_image": images}, 0.1: {"sample_image": made, "linf": np.float32([0.1])}}
+    subject = SimpleNamespace(
+        norm="linf", epsilon=0.1, files=files, attacked=(made,), images=images
+    )
+    held, said = sanity.bounds(cast(Any, subject))
+    assert held
+    assert said.startswith(f"at most {float(np.abs(made - images).max()) - 0.1:.1g} beyond")
 
 
 @pytest.mark.usefixtures("numpy_2")
