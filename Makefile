@@ -1,29 +1,46 @@
 # Targets set themselves up: `make demo` and `make test` run on a fresh machine with Python 3.11 to 3.13.
 VENV := .venv
 BIN  := $(VENV)/bin
-# Interpreters in the order they are tried, and the versions that will do: requirements.txt knows both sets.
-NAMES := $(PYTHON) python3 python3.11 python3.12 python3.13 python
+# The versions that will do, requirements.txt knows both sets; the interpreters in the order they are tried, or
+# the one that PYTHON names and no other.
 VERSIONS := 3.11 3.12 3.13
+NAMES = $(if $(PYTHON),"$(PYTHON:~/%=$(HOME)/%)",python3 python3.11 python3.12 python3.13 python)
+# Behind an interpreter: which Python it is. Nothing of one that does not run, as a shim can be there and do
+# nothing; nor of PyPy and of free-threaded Python, for which TensorFlow has no wheels.
+WHICH = -c 'import sys, sysconfig; sys.implementation.name == "cpython" and not \
+  sysconfig.get_config_var("Py_GIL_DISABLED") and print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # A test process for each core; one that is done takes tests from another.
 SPREAD := -n auto --dist worksteal
 FAST = $(BIN)/python -m pytest -m "not slow" $(SPREAD) $(TESTS)
 
-.PHONY: setup demo test test-newest test-durations test-browser slow lint check bench docs format clean
+.PHONY: setup interpreter demo test test-newest test-durations test-browser slow lint check bench docs format clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.runtime
 
-# An interpreter is taken only if it runs: a shim of that name can exist and still do nothing.
-$(VENV)/bin/python:
-	@for name in $(NAMES); do \
-	  if $$name -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(VERSIONS)".split())' 2>/dev/null; then \
-	    echo "using $$($$name --version)"; $$name -m venv $(VENV) && exit 0; rm -rf $(VENV); \
-	    echo "error: '$$name -m venv' failed; on Debian: apt-get install python3-venv" >&2; exit 1; \
-	  fi; done; \
-	echo "error: Python $(VERSIONS) is needed, one of them; put it on PATH or: make PYTHON=/path/to/python$(lastword $(VERSIONS))" >&2; exit 1
+# A venv that is there is asked each time: the Python that made it may be gone, or another one by now.
+interpreter:
+	@will_do() { is=$$("$$1" $(WHICH)); case " $(VERSIONS) " in *" $$is "*) ;; *) false ;; esac; }; \
+	fail() { echo "error: $$*" >&2; exit 1; }; \
+	if [ -e $(BIN)/python ] || [ -L $(BIN)/python ]; then \
+	  will_do $(BIN)/python && [ -d $(VENV)/lib/python$$is ] || fail "$(VENV): its Python is $${is:-none that runs}," \
+	    "expected the one that made it, of $(VERSIONS); remove that folder, then the same command makes it anew"; \
+	  of=$$is; [ -z "$(PYTHON)" ] || { will_do $(NAMES); [ "$$is" = $$of ]; } || fail "$(VENV) is of Python $$of," \
+	    "PYTHON=$(PYTHON) is $${is:-none that runs}; remove that folder, or VENV=.venv-other beside it"; \
+	  exit 0; fi; \
+	[ -e $(VENV) ] || new=yes; \
+	for name in $(NAMES); do \
+	  will_do "$$name" || { seen="$$seen$${is:+, $$name is $$is}"; continue; }; \
+	  echo "using $$name, Python $$is"; "$$name" -m venv $(VENV) && exit 0; \
+	  [ -z "$$new" ] || rm -rf $(VENV); without="$$without '$$name -m venv'"; done; \
+	[ -z "$$without" ] || fail "failed:$$without; on Debian: apt-get install python3-venv"; \
+	fail "$(if $(PYTHON),PYTHON=$(PYTHON) is $${is:-none that runs}; )Python $(VERSIONS) is needed, one of" \
+	  "them$${seen:+ ($${seen#, })}; put it on PATH or: make PYTHON=/path/to/python$(lastword $(VERSIONS))"
 
-$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.runtime: requirements.txt pyproject.toml | interpreter
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || { echo \
+	  "error: $(VENV) has no pip; remove that folder, then the same command makes it anew" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "no libGL here: taking opencv-python-headless"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
@@ -59,9 +76,9 @@ test-newest: TESTS = $(addprefix tests/,test_stack.py test_heads.py test_augment
   test_engine.py test_state.py test_report_figures.py test_export.py)
 test-newest:
 	@for name in python3.13 $(wildcard $(PYENV)/3.13*/bin/python) python3.12 $(wildcard $(PYENV)/3.12*/bin/python); do \
-	  if $$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 12), (3, 13)))' 2>/dev/null; then \
-	    exec $(MAKE) test VENV=.venv-newest PYTHON=$$name TESTS="$(TESTS)"; \
-	  fi; done; echo "left out: the tests on the newer set of versions, neither Python 3.13 nor 3.12 is here"
+	  case $$($$name $(WHICH)) in 3.12 | 3.13) \
+	    exec $(MAKE) test VENV=.venv-newest PYTHON=$$name TESTS="$(TESTS)" ;; \
+	  esac; done; echo "left out: the tests on the newer set of versions, neither Python 3.13 nor 3.12 is here"
 
 # The 25 slowest, and what each costs in CPU seconds, processes that it starts included.
 test-durations: $(VENV)/.dev

@@ -135,6 +135,8 @@ def test(
         UserError: In one line, what does not fit; nothing is guessed.
     """
     stack.quiet()
+    if lacking := stack.unfit():
+        raise UserError(lacking)
     stack.refuse_keras_3(model)
     _listen(verbose)
     from tensorflow import keras

@@ -104,6 +104,8 @@ def run_command(
     stack.quiet()
     _show_anything()
     say()
+    if lacking := stack.unfit():
+        return _fail(lacking, debug)
     try:
         work()
         sys.stdout.flush()

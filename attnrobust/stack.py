@@ -15,18 +15,36 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 from attnrobust.errors import UserError
 
+PYTHONS = ("3.11", "3.12", "3.13")
 NEW = sys.version_info >= (3, 12)
 # The distribution whose code `tensorflow.keras` is.
 KERAS = "tf-keras" if NEW else "keras"
 ADDONS = "tensorflow_addons"
+# What TensorFlow 2.21 says on file descriptor 2 each time it is loaded. TF_CPP_MIN_LOG_LEVEL cannot
+# hide it: that is read afterwards.
+CHATTER = (
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR\n"
+    rb"|I0000 .*\bport\.cc:\d+\] oneDNN custom operations are on\."
+    rb"|I0000 .*\bcudart_stub\.cc:\d+\] Could not find cuda drivers"
+)
+# A process of its own: what TensorFlow says before it dies of a signal is passed on all the same.
+_READER = f"""
+import re, sys
+for line in sys.stdin.buffer:
+    if not re.match({CHATTER!r}, line):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
 # At work in stages whose stamps do not say: there was one set.
 FIRST = {"tensorflow": "2.15.1", "keras": "2.15.0"}
 
@@ -44,6 +62,8 @@ def quiet() -> None:
     # pinned on purpose.
     warnings.filterwarnings("ignore", message="(?si).*TensorFlow Addons", category=UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    if NEW and _Quietly not in sys.meta_path:
+        sys.meta_path.insert(0, _Quietly)
 
 
 def refuse_keras_3(model: object) -> None:
@@ -53,6 +73,19 @@ def refuse_keras_3(model: object) -> None:
             "model: made with Keras 3, expected Keras 2: import attnrobust first, which makes "
             "tensorflow.keras Keras 2, and build it anew; or model.export(FOLDER) and give FOLDER"
         )
+
+
+def unfit() -> str:
+    """What this Python lacks of a set, in one line; empty where one is there."""
+    python = "{}.{}".format(*sys.version_info)
+    if python not in PYTHONS:
+        return f"this is Python {python}, expected one of {', '.join(PYTHONS)}"
+    if not version(KERAS).startswith("2."):
+        return (
+            f"{sys.executable}: {KERAS} {version(KERAS)}, expected {KERAS} 2 beside TensorFlow: "
+            "`make demo`, or pip install -e . in a venv"
+        )
+    return ""
 
 
 def at_work() -> dict[str, str]:
@@ -118,3 +151,55 @@ def _tf_keras_as_keras() -> Iterator[None]:
 
 def _below(package: str) -> list[str]:
     return [name for name in sys.modules if name.partition(".")[0] == package]
+
+
+class _Quietly:
+    """A finder of modules that has TensorFlow loaded without its chatter."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of TensorFlow alone; None leaves all others to the next finder."""
+        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        if spec and spec.loader:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                with _without_chatter():
+                    load(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """All that is written to stderr meanwhile, but for the chatter, line by line."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        reader = subprocess.Popen(
+            [sys.executable, "-IS", "-c", _READER],
+            stdin=subprocess.PIPE,
+            stdout=kept,
+            start_new_session=True,  # not for Ctrl-C, which ends whoever writes
+        )
+    except OSError:
+        os.close(kept)
+        yield
+        return
+    assert reader.stdin
+    os.dup2(reader.stdin.fileno(), 2)
+    reader.stdin.close()
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        # It ends with the last that writes, which is a process begun meanwhile where there is one.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            reader.wait(5)

@@ -20,7 +20,8 @@ import attnrobust
 from attnrobust import cli
 from attnrobust.disk import runs
 from attnrobust.models import adopted
-from attnrobust.own_model import command, look
+from attnrobust.own_model import command, look, testing
+from attnrobust.stages.context import Context
 
 SIDE, NUMBER = 16, 36
 QUICK = [
@@ -321,3 +322,26 @@ def test_a_given_model_is_loaded_once_for_all_stages(
     stages = ("--stages", "adopt", "predict", "attack", "explain")
     assert call(folder, "--preprocess", "minus_one_one", *stages) == 0
     assert len(loads) == 1
+
+
+@pytest.mark.parametrize("named", ["", "explanation.methods=gradient"])
+def test_a_model_that_shows_no_feature_map_is_explained_by_what_needs_none(
+    named: str, images: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = keras.Sequential(
+        [
+            keras.layers.Input((SIDE, SIDE, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    asked: list[tuple[str, ...]] = []
+
+    def stop(context: Context, stages: object) -> None:
+        asked.append(context.experiment.explanation.methods)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(testing, "run_stages", stop)
+    with pytest.raises(KeyboardInterrupt):
+        attnrobust.test(flat, *images, preprocess="unit", settings=[named] if named else [])
+    assert asked == [("gradient",) if named else ("integrated_gradients",)]

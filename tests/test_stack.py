@@ -6,12 +6,16 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,6 +26,7 @@ from tensorflow import keras
 import attnrobust
 from attnrobust import cli as program
 from attnrobust import config, corruptions, doctor, stack
+from attnrobust.attacks import sanity, square_l2
 from attnrobust.data.warping import warped
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -122,6 +127,99 @@ def test_keras_is_keras_2_whatever_the_environment_asks_for() -> None:
     assert at_work == named
     assert version.startswith("2.")
     assert addons == "False", "imported before it is used"
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_versions_of_python_are_those_of_the_package_and_of_make() -> None:
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [each.split(" :: ")[-1] for each in about["classifiers"] if "Python :: 3" in each]
+    assert tuple(named) == stack.PYTHONS
+    after = f"3.{int(named[-1].removeprefix('3.')) + 1}"
+    assert about["requires-python"] == f">={named[0]},<{after}"
+    made = re.search(r"^VERSIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert made
+    assert tuple(made[1].split()) == stack.PYTHONS
+
+
+@pytest.mark.parametrize(
+    ("python", "keras", "said"),
+    [
+        ((3, 10), "2.15.0", "this is Python 3.10, expected one of 3.11, 3.12, 3.13"),
+        ((3, 14), "2.21.0", "this is Python 3.14, expected one of 3.11, 3.12, 3.13"),
+        ((3, 12), "3.15.1", "KERAS 3.15.1, expected KERAS 2 beside TensorFlow"),
+        ((3, 11), "not installed", "KERAS not installed, expected KERAS 2 beside TensorFlow"),
+    ],
+)
+def test_a_python_without_either_set_is_told_so_in_one_line(
+    python: tuple[int, int],
+    keras: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    assert stack.unfit() == ""
+    monkeypatch.setattr(sys, "version_info", python)
+    monkeypatch.setattr(stack, "version", lambda name: keras)
+    assert program.main(["doctor", "--records", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said.replace("KERAS", stack.KERAS) in line
+    with pytest.raises(UserError, match=re.escape(said.replace("KERAS", stack.KERAS))):
+        attnrobust.test("model.keras", np.zeros((2, 8, 8, 3)), [0, 1], preprocess="unit")
+
+
+def test_a_checkout_where_nothing_is_installed_is_told_so_in_one_line() -> None:
+    words = [sys.executable, "-S", "-m", "attnrobust", "doctor"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"{stack.KERAS} not installed, expected" in line
+
+
+CHATTER = b"""\
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1.2   1 port.cc:153] oneDNN custom operations are on. You may see
+I0000 00:00:1.2   1 cudart_stub.cc:31] Could not find cuda drivers on your machine
+"""
+WORDS = (
+    b"F0000 00:00:1.2   1 cpu_feature_guard.cc:1] needs AVX2\nlast words, oneDNN custom operations"
+)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("pass", 0),
+        ("raise ImportError('libtensorflow.so')", 1),
+        ("os.abort()", -signal.SIGABRT),
+        ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+    ],
+)
+def test_tensorflows_chatter_is_left_out_and_no_other_word_of_its(
+    end: str, code: int, tmp_path: Path
+) -> None:
+    said = CHATTER + WORDS
+    (tmp_path / "tensorflow.py").write_text(f"import os\nos.write(2, {said!r})\n{end}\n")
+    work = (
+        "import os; from attnrobust import stack; stack.NEW = True; stack.quiet();"
+        f"import tensorflow; os.write(2, {CHATTER!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", work],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == code
+    loaded, rest = done.stderr[: len(WORDS)], done.stderr[len(WORDS) :]
+    assert loaded == WORDS
+    if code == 0:
+        assert rest == CHATTER, "only while it is loaded"
+    else:
+        assert (b"ImportError: libtensorflow.so" in rest) == (code == 1)
 
 
 def test_tensorflow_addons_leaves_keras_as_it_was() -> None:
@@ -231,6 +329,23 @@ def numpy_2() -> Iterator[None]:
     np._set_promotion_state("weak_and_warn")
     yield
     np._set_promotion_state("legacy")
+
+
+@pytest.mark.usefixtures("numpy_2")
+def test_sizes_beside_an_epsilon_do_not_hang_on_numpys_rules_of_promotion() -> None:
+    """A float32 sum less a Python number was a float64 for NumPy 1, for NumPy 2 it is none."""
+    rng = np.random.default_rng(0)
+    change = rng.normal(0, 0.01, (9, 9, 3)).astype(np.float32)
+    square_l2._moved(rng, change, 3, 0.5)
+    images = rng.random((2, 8, 8, 3), dtype=np.float32) / 2
+    made = images + np.float32(0.1)
+    files = {0.0: {"sample_image": images}, 0.1: {"sample_image": made, "linf": np.float32([0.1])}}
+    subject = SimpleNamespace(
+        norm="linf", epsilon=0.1, files=files, attacked=(made,), images=images
+    )
+    held, said = sanity.bounds(cast(Any, subject))
+    assert held
+    assert said.startswith(f"at most {float(np.abs(made - images).max()) - 0.1:.1g} beyond")
 
 
 @pytest.mark.usefixtures("numpy_2")

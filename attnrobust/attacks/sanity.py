@@ -45,8 +45,8 @@ def bounds(subject: Subject) -> Finding:
     attacked = {epsilon: state for epsilon, state in subject.files.items() if epsilon}
     pairs = [(epsilon, state["sample_image"], clean) for epsilon, state in attacked.items()]
     pairs.append((subject.epsilon, subject.attacked[0], subject.images))
-    sizes = [(epsilon, norms(made - images)[norm].max()) for epsilon, made, images in pairs]
-    sizes += [(epsilon, state[norm].max()) for epsilon, state in attacked.items()]
+    sizes = [(epsilon, float(norms(made - images)[norm].max())) for epsilon, made, images in pairs]
+    sizes += [(epsilon, float(state[norm].max())) for epsilon, state in attacked.items()]
     # NumPy's extremes keep a NaN, which is inside nothing.
     beyond = float(np.max([(size - epsilon) / max(1, epsilon) for epsilon, size in sizes]))
     low = float(np.min([made.min() for _, made, _ in pairs]))

@@ -77,7 +77,7 @@ def _moved(rng: np.random.Generator, change: np.ndarray, side: int, epsilon: flo
     both = np.zeros(change.shape[:2], bool)
     both[first] = both[second] = True
     held = (change[both] ** 2).sum(axis=0)
-    unused = max(epsilon**2 - (change**2).sum(), 0) / change.shape[2]
+    unused = max(epsilon**2 - float((change**2).sum()), 0) / change.shape[2]
     old = change[first] / (1e-10 + np.sqrt((change[first] ** 2).sum(axis=(0, 1))))
     new = _bump(side, turned=bool(rng.integers(2)))[..., None] * _signs(rng) + old
     new /= 1e-10 + np.sqrt((new**2).sum(axis=(0, 1)))

@@ -110,7 +110,10 @@ def _require_layer(model: keras.Model, layer: str, method: str) -> None:
     names = [each.name for each in model.layers]
     convolution = any(isinstance(each, keras.layers.Conv2D) for each in model.layers)
     if not convolution and "features" not in names:
-        raise UserError(f"explanation.methods '{method}': the network has no convolution in sight")
+        raise UserError(
+            f"explanation.methods '{method}': the network has no convolution in sight; "
+            "integrated_gradients, say, needs none"
+        )
     if layer not in names:
         ends = ("_out", "_ac", "_relu")
         maps = [name for name in names if name.endswith(ends)]

@@ -109,6 +109,8 @@ def run(asked: Asked, stages: Sequence[str] = STAGES) -> Run:
     )
     if not asked.adopted.preprocess:
         _require_preprocessing(context)
+    if "explain" in stages:
+        context = _explainable(context, asked)
     ready(context, stages)
     first = [name for name in stages if name in ("adopt", "predict")]
     if first:
@@ -163,6 +165,19 @@ def _experiment(asked: Asked, *, dataset: str, folder: str, size: int) -> config
         explanation=config.Explanation(methods=METHODS),
     )
     return config.with_settings(base, [f"attack.epsilons={','.join(EPSILONS)}", *asked.settings])
+
+
+def _explainable(context: Context, asked: Asked) -> Context:
+    """Without those of our own methods that need a feature map, where the model shows none."""
+    from attnrobust.explanations.methods import EXPLANATIONS
+    from attnrobust.models import adopted
+
+    chosen = any(word.startswith("explanation.methods=") for word in asked.settings)
+    if chosen or adopted.told(context.adopted(context.dataset().classes).model).features:
+        return context
+    left = [name for name in METHODS if not EXPLANATIONS[name].needs_layer]
+    experiment = config.with_settings(context.experiment, [f"explanation.methods={','.join(left)}"])
+    return dataclasses.replace(context, run=Run.of(experiment, asked.runs))
 
 
 def _stem(asked: Asked) -> str:
