@@ -157,7 +157,8 @@ def test_without_an_attack_the_clean_images_are_explained(
     for name in ("sample_id", "sample_image", "sample_mask"):
         np.testing.assert_array_equal(found[name], kept[name])
     places = [list(kept["id"]).index(each) for each in kept["sample_id"]]
-    np.testing.assert_array_equal(found["label"], kept["label"][places])
+    for name in ("label", "group"):
+        np.testing.assert_array_equal(found[name], kept[name][places])
     np.testing.assert_allclose(found["logits"], kept["logits"][places], atol=1e-5)
     maps = runs.load_npz(run.path("explain", "clean", "grad_cam-clean.npz"))
     np.testing.assert_array_equal(maps["id"], kept["sample_id"])

@@ -460,6 +460,8 @@ def test_samples_without_an_attack_are_explained_as_well(dataset, tmp_path):
     images = stage.unattacked(replicas, dataset, data, 3, tmp_path)
     shown = schemas.load_npz(images["clean"], samples.SAMPLED)
     assert shown["prediction"].dtype == shown["label"].dtype == np.uint8
+    expected = [f"g{int(id_.removeprefix('d')) // 2}" for id_ in shown["sample_id"]]
+    assert shown["group"].tolist() == expected, "their intervals resample whole groups"
     maps = task.predict(replicas.forward(shown["sample_image"]).numpy())
     np.testing.assert_array_equal(shown["prediction"], maps)
     setting = config.Explanation(methods=("gradient",), target="square")

@@ -144,8 +144,8 @@ def unattacked(
 ) -> dict[str, Path]:
     """Write `samples.npz`, the sample images that an attack would keep, for the clean condition.
 
-    It holds id (S,), label and scores as `predict` keeps them, sample_id (S,), sample_image
-    (S, H, W, 3) and sample_mask (S, H, W).
+    It holds id (S,), group (S,), label and scores as `predict` keeps them, sample_id (S,),
+    sample_image (S, H, W, 3) and sample_mask (S, H, W).
 
     Args:
         replicas: The model.
@@ -162,23 +162,25 @@ def unattacked(
         batches = inputs.evaluation_batches(
             dataset, "test", data=data, batch_size=BATCH, chosen=chosen
         )
+        names = ("id", "group", "image", "mask")
         found = [
             each
             for batch in batches.as_numpy_iterator()
-            for each in zip(batch["id"], batch["image"], batch["mask"], strict=True)
+            for each in zip(*(batch[name] for name in names), strict=True)
         ]
         # In the attacks' order: the first of each class, then the second, and so on.
         found = [found[place] for place in np.argsort(np.argsort(positions))]
-        ids = np.array([id_.decode() for id_, _, _ in found])
-        images = np.stack([image for _, image, _ in found])
+        ids, groups = (np.array([each[at].decode() for each in found]) for at in (0, 1))
+        images = np.stack([each[2] for each in found])
         size = replicas.batch(BATCH)
         logits = np.concatenate(
             [judged(replicas, images[i : i + size], size) for i in range(0, len(images), size)]
         )
-        masks = np.stack([decoding.mask(mask, data.image_size) for _, _, mask in found])
+        masks = np.stack([decoding.mask(each[3], data.image_size) for each in found])
         runs.save_npz(
             path,
             id=ids,
+            group=groups,
             label=task.kept_labels(labels[positions]),
             **task.kept(logits),
             sample_id=ids,
