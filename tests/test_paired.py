@@ -152,6 +152,15 @@ def test_seeds_are_resampled_too() -> None:
     assert unequal.value == pytest.approx(wide.value), "one seed against three"
 
 
+def test_an_interval_ends_where_numbers_do() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 1, 1, 20)) * 3 + [[[[0]]], [[[5]]]]
+    found = paired.compare(first, second, most=np.inf)[0]
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx((second - first).mean())
+    assert paired.compare(first, second, most=found.value)[0].high == found.value
+
+
 def test_other_images_and_single_ones_are_told() -> None:
     with pytest.raises(ValueError, match="expected the same images"):
         paired.compare(np.ones((1, 1, 3), bool), np.ones((1, 1, 4), bool))

@@ -13,7 +13,16 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from test_report import make_run
 from test_report_pairs import EPSILONS, FIRST, SECOND, N, changed, hits, pair
 
-from attnrobust.disk.runs import load_json, save_json, save_text
+from attnrobust.disk.runs import (
+    Run,
+    attack_file,
+    digest,
+    load_json,
+    load_npz,
+    save_json,
+    save_npz,
+    save_text,
+)
 from attnrobust.errors import UserError
 from attnrobust.measures.paired import Paired
 from attnrobust.report import claims, commands, judging, reading, verdicts
@@ -219,6 +228,125 @@ def test_the_page_lists_them_first_and_writes_them_for_other_pages(tmp_path: Pat
     assert "tables/claims.md" in listed, "a later page takes its place"
 
 
+SHOWN, SIDE = 6, 8
+SPARSER = "metric = 'gini[gradient]'\nfirst = {model='attentive'}\nsecond = {model='plain'}"
+
+
+def explained(run: Run, blocks: list[int], *, turn: bool = False, **setting: object) -> Run:
+    """Sample images whose heatmaps are so many ones (0: none at all) and else zeros."""
+    ids = np.array([f"image-{place}" for place in range(SHOWN)])
+    maps = np.stack([np.arange(SIDE * SIDE) < count for count in blocks])
+    maps = maps.reshape(SHOWN, SIDE, SIDE).astype(np.float16)
+    images = np.random.default_rng(0).random((SHOWN, SIDE, SIDE, 3), dtype=np.float32)
+    way = slice(None, None, -1 if turn else 1)
+    for epsilon in (0.0, *EPSILONS):
+        place = run.attacked("linf_pgd") / attack_file("linf_pgd", epsilon)
+        mine = {"sample_id": ids[way], "sample_image": images[way]}
+        groups = {"group": np.array([f"g{place // 2}" for place in range(N)])}
+        save_npz(place, **{**load_npz(place), **mine, **groups})
+        condition = f"linf_pgd-{epsilon:g}" if epsilon else "clean"
+        # Under the attack all maps are one pixel.
+        found = maps if not epsilon else np.ones_like(maps) * (np.arange(SIDE) == 0) * np.eye(SIDE)
+        save_npz(
+            run.path("explain", "linf_pgd", f"gradient-{condition}.npz"),
+            id=ids,
+            heatmap=found.astype(np.float16),
+        )
+    inputs = digest("", run.attacked("linf_pgd") / "stage.json")
+    used = {"explanation": {"methods": ["gradient"], **setting}}
+    save_json(
+        run.path("explain", "linf_pgd", "stage.json"),
+        {"used": used, "inputs": inputs, "finished": True},
+    )
+    return run
+
+
+def test_claims_on_heatmaps_are_of_each_image(tmp_path: Path) -> None:
+    """A map of k ones among n pixels has a Gini of 1 - k / n; one of zeros has none."""
+    plain, attentive = pair(tmp_path)
+    explained(plain, [32, 16, 40, 48, 24, 0])
+    explained(attentive, [16, 8, 8, 16, 8, 1], turn=True)
+    found = asked(
+        tmp_path,
+        [plain, attentive],
+        SPARSER,
+        f"{SPARSER}\nrelation = '<='",
+        SPARSER.replace("gradient", "grad_cam"),
+        SPARSER.replace("gini", "heat_inside"),
+        "metric = 'gini[gradient]'\n"
+        f"first = {{model='plain', epsilon={EPSILONS[0]}}}\nsecond = {{model='plain'}}",
+    )
+    assert [each.verdict for each in found] == [HOLDS, FAILS, HOLDS]
+    gained = np.array([16, 8, 32, 32, 16]) / 64
+    assert found[0].found.value == pytest.approx(gained.mean())
+    assert (found[0].found.n, found[0].found.interval) == (5, "group_bootstrap")
+    assert found[0].place == ("demo", "resnet50")
+    assert found[2].found.value == pytest.approx(np.mean([32, 16, 40, 48, 24]) / 64 - 1 / 64)
+    assert found[2].place == ("demo", "resnet50", "linf_pgd")
+    assert "(difference in gini[gradient] +0.325 (" in verdicts.sentence(found[0])
+
+
+def test_heatmaps_of_several_seeds_are_taken_together(tmp_path: Path) -> None:
+    run_list = pair(tmp_path)
+    explained(run_list[0], [32] * SHOWN)
+    explained(run_list[1], [16] * SHOWN)
+    run_list.append(make_run(tmp_path, "tiny_attention", seed=1, heatmaps=False))
+    answered(run_list[-1], SECOND)
+    assert asked(tmp_path, run_list, SPARSER) == [], "one of two seeds was not explained"
+    explained(run_list[-1], [8] * SHOWN)
+    (found,) = asked(tmp_path, run_list, SPARSER)
+    # Seeds differ by an eighth, images not at all: Student's t of one degree says nothing.
+    assert found.found.value == pytest.approx((16 + 24) / 2 / 64)
+    assert (found.verdict, found.found.interval) == (OPEN, "seeds_and_groups")
+    # A roughness has no end at 1.
+    rough = "metric = 'total_variation[gradient]'\nfirst={model='plain'}\nsecond={model='plain'}"
+    (found,) = asked(tmp_path, run_list, rough.replace("plain'}\ns", "attentive'}\ns"))
+    assert found.found.high > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"smooth_samples": 3}, "their heatmaps differ in explanation.smooth_samples"),
+        ({"target": "label", "layer": "x"}, "explanation.layer, explanation.target"),
+        ("images", "images of one name are not the same"),
+        ("ids", "of other sample images"),
+        ("older", "tiny_attention/seed-0 are older than their images: explain it again"),
+        ("zeros", "no image has such a number in all of them"),
+    ],
+)
+def test_heatmaps_that_do_not_compare_are_said(
+    change: str | dict[str, object], said: str, tmp_path: Path
+) -> None:
+    plain, attentive = pair(tmp_path)
+    explained(plain, [32] * SHOWN)
+    setting = change if isinstance(change, dict) else {}
+    explained(attentive, [0 if change == "zeros" else 16] * SHOWN, **setting)
+    place = attentive.attacked("linf_pgd") / attack_file("linf_pgd", 0.0)
+    stamp = attentive.path("explain", "linf_pgd", "stage.json")
+    if change == "images":
+        found = load_npz(place)
+        save_npz(place, **{**found, "sample_image": found["sample_image"] / 2})
+    if change == "ids":
+        other = np.array([f"image-{number}" for number in range(1, SHOWN + 1)])
+        save_npz(place, **{**load_npz(place), "sample_id": other})
+        maps = attentive.path("explain", "linf_pgd", "gradient-clean.npz")
+        save_npz(maps, **{**load_npz(maps), "id": other})
+    if change == "older":
+        save_json(stamp, {**load_json(stamp), "inputs": "before"})
+    (found,) = asked(tmp_path, [plain, attentive], SPARSER)
+    assert (found.verdict, found.needed) == (OPEN, None)
+    assert said in found.problem
+
+
+def test_methods_of_the_claims_that_ship_exist() -> None:
+    from attnrobust.explanations.methods import EXPLANATIONS
+
+    named = [claim.metric for file in claims.read() for claim in file.claims if "[" in claim.metric]
+    assert named
+    assert {each.partition("[")[2].removesuffix("]") for each in named} <= EXPLANATIONS.keys()
+
+
 def test_no_claim_no_section(tmp_path: Path) -> None:
     run = make_run(tmp_path, heatmaps=False)
     answered(run, FIRST)
@@ -245,6 +373,19 @@ def test_no_claim_no_section(tmp_path: Path) -> None:
         (
             "first = {model='plain', epsilon=1}\nsecond = {model='plain'}\nmetric = 'rmsce'",
             "'rmsce' is not measured under attack: expected one of accuracy, balanced_accuracy",
+        ),
+        (
+            "first = {model='plain'}\nsecond = {model='plain'}\nmetric = 'ginny[gradient]'",
+            "did you mean gini",
+        ),
+        (
+            "first = {model='plain'}\nsecond = {model='plain'}\nmetric = 'gini'",
+            "'gini': expected a method, as gini[gradient]",
+        ),
+        (
+            "first = {model='plain', corruption='speckle'}\nsecond = {model='plain'}\n"
+            "metric = 'gini[gradient]'",
+            "no heatmaps of corrupted images",
         ),
         (
             "first = {model='plain'}\nsecond = {model='plain'}\nwhere = {'model.hat' = 'gap'}",

@@ -391,8 +391,11 @@ def test_all_stages_from_records_to_page(dataset, tmp_path):
 def explained(run) -> Run:
     """The run with heatmaps of its samples."""
     setting, replicas = config.Explanation(methods=("gradient_x_input", "occlusion")), segmenter()
+    predicted = (run.stamp("predict") or {}).get("inputs", "")
     with run.stage(
-        run.place_of("explain", "pixel_pgd"), used={"explanation": dataclasses.asdict(setting)}
+        run.place_of("explain", "pixel_pgd"),
+        used={"explanation": dataclasses.asdict(setting)},
+        inputs=runs.digest(predicted, run.attacked("pixel_pgd") / "stage.json"),
     ) as folder:
         images = stage.of_attack(run.attacks()["pixel_pgd"], run.attacked("pixel_pgd"))
         stage.explain(replicas.model, setting, images, folder, classes=drawn.CLASSES, seed=0)
@@ -427,6 +430,22 @@ def test_heatmaps_in_numbers_know_the_region_of_the_class(explained):
     named = table[(table["method"] == "gradient_x_input") & (table["subset"] == "all")]
     assert {"correlation", "mask_area", "concentration"} <= set(named["metric"])
     assert set(table["subset"]) <= {"all", "fooled", "standing"}
+
+
+def test_each_map_is_measured_in_the_region_of_the_class_that_it_explains(explained, tmp_path):
+    """Under an attack the largest structure that the model sees may be another."""
+    found = samples.at_all_radii(explained, "pixel_pgd", "occlusion")
+    targets = [tuple(each.targets) for each in found.values()]
+    assert len(set(targets)) > 1, "else this would say nothing"
+    for each in found.values():
+        expected = each.labels == each.targets[:, None, None]
+        np.testing.assert_array_equal(each.masks, expected)
+    table = evaluation.evaluate(explained, tmp_path)
+    mine = table[(table["name"] == "pixel_pgd") & (table["metric"] == "heat_inside[occlusion]")]
+    assert list(mine["level"]) == [0, *EPSILONS]
+    inside = [np.nanmean(each.values("heat_inside")) for each in found.values()]
+    assert list(mine["value"]) == pytest.approx(inside)
+    assert "gini[gradient_x_input]" in set(table["metric"])
 
 
 def test_page_and_panel_show_image_class_and_map(explained, tmp_path):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.explanations import UNATTACKED, samples
 from attnrobust.measures import metrics
@@ -29,7 +28,7 @@ def measurements(run: Run) -> Iterator[tuple[str, str, float | str, str, Measure
         UserError: A file is missing or damaged, or holds other images than the others.
     """
     for label, methods in samples.explained(run).items():
-        if not _current(run, label):
+        if not samples.current(run, label):
             log.warning(
                 "warning: %s: the heatmaps of '%s' are older than their images; they are left out; "
                 "run 'explain' again with --force",
@@ -46,12 +45,3 @@ def measurements(run: Run) -> Iterator[tuple[str, str, float | str, str, Measure
                     mean = metrics.mean(values[defined], groups=found.groups[defined])
                     place = ("clean", "", "") if clean else ("attack", label, epsilon)
                     yield *place, f"{metric}[{method}]", mean, int(defined.sum())
-
-
-def _current(run: Run, label: str) -> bool:
-    """Whether heatmaps are of the weights, records and images that the run has now."""
-    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
-    predicted = (run.stamp("predict") or {}).get("inputs", "")
-    images = [] if label == UNATTACKED else [run.attacked(label) / "stage.json"]
-    now = runs.digest(predicted, *images) if images else predicted
-    return bool((run.stamp(place) or {}).get("inputs") == now)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnrobust import task
+from attnrobust import config, task
 from attnrobust.disk import runs, schemas, stamps
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
@@ -98,6 +98,21 @@ def explained(run: Run) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def current(run: Run, label: str) -> bool:
+    """Whether heatmaps are of the weights, records and images that the run has now."""
+    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+    predicted = (run.stamp("predict") or {}).get("inputs", "")
+    images = [] if label == UNATTACKED else [run.attacked(label) / "stage.json"]
+    now = runs.digest(predicted, *images) if images else predicted
+    return bool((run.stamp(place) or {}).get("inputs") == now)
+
+
+def setting(run: Run, label: str) -> config.Explanation:
+    """The settings that heatmaps were made with; raises where the stamp is damaged."""
+    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+    return stamps.explanation(run.stamp(place) or {}, run.path(place, "stage.json"))
+
+
 def load(run: Run, label: str, method: str, epsilon: float = 0.0) -> Explained:
     """The samples of a run.
 
@@ -140,8 +155,18 @@ def at_all_radii(run: Run, label: str, method: str) -> dict[float, Explained]:
                 "the attack kept other sample images at one epsilon than at another; "
                 "run 'attack' again with --force"
             )
-        found[epsilon] = dataclasses.replace(attacked, masks=clean.masks)
+        found[epsilon] = regioned(attacked, clean)
     return found
+
+
+def regioned(attacked: Explained, clean: Explained) -> Explained:
+    """Attacked samples with the regions that the clean file alone holds.
+
+    Of class maps they have their own: where the label has the class that each map explains.
+    """
+    if attacked.masks is None:
+        attacked = dataclasses.replace(attacked, masks=clean.masks)
+    return attacked
 
 
 def _load(place: Path, folder: Path, method: str, condition: str) -> Explained:

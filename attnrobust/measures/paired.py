@@ -100,6 +100,7 @@ def compare(
     groups: np.ndarray | None = None,
     *,
     factor: float = 1.0,
+    most: float = 1.0,
     seed: int = 0,
 ) -> list[Paired]:
     """How far the second model's mean lies above the first's, under each of L conditions.
@@ -112,11 +113,12 @@ def compare(
     differs, Tango's (1998) score interval stands where it is further out.
 
     Args:
-        first: Of each image whether it is right, bool, or a number in [0, 1]; (S, L, N): seeds,
-            conditions, images.
+        first: Of each image whether it is right, bool, or a number from 0 to `most`; (S, L, N):
+            seeds, conditions, images.
         second: Of the other model (T, L, N), on the same images in the same order.
         groups: (N,) what images are resampled together; each alone if None.
         factor: What the first is multiplied by: `value` is `second - factor * first`.
+        most: The largest number there can be; an interval does not reach beyond what it leaves.
         seed: Of the resampling.
 
     Returns:
@@ -130,7 +132,7 @@ def compare(
     sides = Sides(first, second, groups, factor)
     draws = sides.draws(np.random.default_rng(seed), RESAMPLES)
     return [
-        _compared(sides, level, [each[:, :, level] for each in draws])
+        _compared(sides, level, [each[:, :, level] for each in draws], most)
         for level in range(first.shape[1])
     ]
 
@@ -215,7 +217,7 @@ def times(rng: np.random.Generator, total: int, count: int) -> np.ndarray:
     return rng.multinomial(draws, np.full(total, 1 / total), size=count).astype(float)
 
 
-def _compared(sides: Sides, level: int, draws: Sequence[np.ndarray]) -> Paired:
+def _compared(sides: Sides, level: int, draws: Sequence[np.ndarray], most: float) -> Paired:
     values, total, n = sides.values(level), len(sides.sizes), int(sides.sizes.sum())
     value = float(values[1].mean() - sides.factor * values[0].mean())
     only = float(sides.only[level, 0]), float(sides.only[level, 1])
@@ -229,8 +231,8 @@ def _compared(sides: Sides, level: int, draws: Sequence[np.ndarray]) -> Paired:
         wider = share * (beyond / norm.ppf(0.5 + LEVEL / 2)) ** 2
         away = np.sqrt(wider * ends**2 + beyond**2 * sum(each for each, _ in parts.seeds))
         score = _score(sides, level, value)
-        low = max(-sides.factor, min(value - away[0], score[0]))
-        high = min(1.0, max(value + away[1], score[1]))
+        low = max(-sides.factor * most, min(value - away[0], score[0]))
+        high = min(most, max(value + away[1], score[1]))
         if sides.test != T_TEST or (sides.shares and not parts.variance):
             p = sign_flips(sides.of(level))
         else:

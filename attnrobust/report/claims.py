@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from attnrobust.config import lookup
 from attnrobust.config.experiment import Experiment
 from attnrobust.disk import schemas
 from attnrobust.errors import UserError
+from attnrobust.measures.maps import MAP_METRICS
 from attnrobust.measures.metrics import METRICS
 from attnrobust.report import papers
 from attnrobust.report.paper_kinds import Part, Where
@@ -46,8 +48,9 @@ class Claim(Part, frozen=True):
         words: The claim, as a sentence.
         first: One side.
         second: The other.
-        metric: Row of METRICS that has an interval; empty: the share of right images, or of runs
-            that segment the mean Dice.
+        metric: Row of METRICS that has an interval; a row of MAP_METRICS with the method, as
+            `gini[gradient]`: the mean over the heatmaps of the sample images; empty: the share of
+            right images, or of runs that segment the mean Dice.
         relation: `>=`: first is at least `times` second plus `by`; `<=`: it is at most that less
             `by`; `within`: they differ by at most `by`.
         by: How much.
@@ -130,10 +133,20 @@ def _require_known(file: Claims, claim: Claim) -> None:
             lookup("corruption", papers.CORRUPTIONS, side.corruption)
         if side.corruption and side.epsilon:
             raise UserError("a corruption and an epsilon: expected one of them")
-    if claim.metric:
+    if heatmap(claim):
+        _require_mapped(claim)
+    elif claim.metric:
         _require_measured(claim)
     for section in claim.same:
         lookup("section", dict.fromkeys(SECTIONS), section)
+
+
+def _require_mapped(claim: Claim) -> None:
+    lookup("heatmap metric", MAP_METRICS, claim.metric.partition("[")[0])
+    if not re.fullmatch(r"\w+\[\w+\]", claim.metric):
+        raise UserError(f"metric '{claim.metric}': expected a method, as gini[gradient]")
+    if claim.first.corruption or claim.second.corruption:
+        raise UserError(f"metric '{claim.metric}': there are no heatmaps of corrupted images")
 
 
 def _require_measured(claim: Claim) -> None:
@@ -150,6 +163,11 @@ def _require_measured(claim: Claim) -> None:
             f"metric '{claim.metric}' is not measured under attack: expected one of "
             f"{', '.join(kept)}"
         )
+
+
+def heatmap(claim: Claim) -> bool:
+    """Whether it is of heatmaps: `gini[gradient]`."""
+    return claim.metric.partition("[")[0] in MAP_METRICS or "[" in claim.metric
 
 
 def attacked(claim: Claim) -> bool:

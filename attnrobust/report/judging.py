@@ -12,7 +12,7 @@ import numpy as np
 from attnrobust.measures import paired, paired_metrics, power
 from attnrobust.measures.metrics import METRICS, probabilities
 from attnrobust.measures.paired import Paired
-from attnrobust.report import answers, claims, papers
+from attnrobust.report import answers, claimed_heatmaps, claims, papers
 from attnrobust.report.answers import CLEAN, Answers, Condition
 from attnrobust.report.claims import Claim, Claims, Side
 from attnrobust.report.pairs import named
@@ -61,7 +61,10 @@ def judged(results: Sequence[Result], files: Sequence[Claims]) -> list[Verdict]:
         for sides in _sides(file, claim, results)
     ]
     held = answers.read(results) if fitting else {}
-    found = (_verdict(*each, held) for each in fitting)
+    found = (
+        _of_heatmaps(*each) if claims.heatmap(each[1]) else _verdict(*each, held)
+        for each in fitting
+    )
     return [each for each in found if each]
 
 
@@ -105,9 +108,8 @@ def _verdict(
     held: Mapping[tuple[str, str], list[Answers]],
 ) -> Verdict | None:
     """The verdict; None where a run has not been in the condition."""
+    place, names = _place(claim, first[0]), (named(first), named(second))
     sides = [held.get(each[0].group, []) for each in (first, second)]
-    place = (*first[0].architecture, *([first[0].named] if claims.attacked(claim) else []))
-    names = (named(first), named(second))
     if any(len(side) < len(each) for side, each in zip(sides, (first, second), strict=True)):
         problem = "predictions of single images are not there"
         return Verdict(short, claim, names, place, OPEN, NOTHING, None, problem)
@@ -127,6 +129,27 @@ def _verdict(
     return Verdict(short, claim, names, place, *compared(claim, sides, wanted, groups), "")
 
 
+def _of_heatmaps(
+    short: str, claim: Claim, first: Sequence[Result], second: Sequence[Result]
+) -> Verdict | None:
+    """As `_verdict`, of a claim on heatmaps; None where a run has none such."""
+    place, names = _place(claim, first[0]), (named(first), named(second))
+    one, other = claimed_heatmaps.read(claim, claim.first, first), []
+    if one:
+        other = claimed_heatmaps.read(claim, claim.second, second)
+    if not other:
+        return None
+    if problem := claimed_heatmaps.apart([*one, *other]):
+        return Verdict(short, claim, names, place, OPEN, NOTHING, None, problem)
+    # What a map's roughness and the like come to has no end.
+    images = _by_image(claim, *claimed_heatmaps.aligned(one, other), most=np.inf)
+    return Verdict(short, claim, names, place, *images, "")
+
+
+def _place(claim: Claim, result: Result) -> tuple[str, ...]:
+    return (*result.architecture, *([result.named] if claims.attacked(claim) else []))
+
+
 Sides = Sequence[Sequence[Answers]]
 
 
@@ -139,7 +162,19 @@ def _by_score(
 ) -> tuple[str, Paired, int | None]:
     """The verdict, the difference and the images that would tell, of a mean over images."""
     one, other = (answers.stacked(side, [at]) for side, at in zip(sides, wanted, strict=True))
-    found = paired.compare(other, one, groups, factor=claim.times)[0]
+    return _by_image(claim, one, other, groups)
+
+
+def _by_image(
+    claim: Claim,
+    one: np.ndarray,
+    other: np.ndarray,
+    groups: np.ndarray | None,
+    *,
+    most: float = 1.0,
+) -> tuple[str, Paired, int | None]:
+    """The same of numbers (seeds, 1, images) of either side, at most so large."""
+    found = paired.compare(other, one, groups, factor=claim.times, most=most)[0]
     verdict, bound = verdict_of(claim, found)
     enough = None
     if verdict == OPEN:

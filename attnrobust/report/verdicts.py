@@ -68,7 +68,9 @@ def sentence(found: Verdict) -> str:
 
 def _what(claim: Claim) -> str:
     """What the number is: a difference of which metric, less how many times the second."""
-    named = METRICS[claim.metric].title or claim.metric if claim.metric else ""
+    row = METRICS.get(claim.metric)
+    # Of heatmaps as `measurements.csv` calls it: gini[gradient].
+    named = (row and row.title) or claim.metric
     if claim.times != 1:
         what = f"first less {claim.times:g} times the second"
         return f"{named}, {what}" if named else what

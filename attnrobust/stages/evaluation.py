@@ -110,10 +110,10 @@ def _measured(
     if task.of_file(clean).graded:
         for condition, name, level, measurement in segmented.measurements(run, clean, classes):
             yield _row(run, condition, name, level, measurement)
-        return
-    yield from _clean(run, clean, classes)
-    yield from _corruptions(run, clean, classes)
-    yield from _attacks(run, clean, classes)
+    else:
+        yield from _clean(run, clean, classes)
+        yield from _corruptions(run, clean, classes)
+        yield from _attacks(run, clean, classes)
     for condition, name, level, metric, value, n in measured.measurements(run):
         yield _row(run, condition, name, level, (metric, value, n))
 

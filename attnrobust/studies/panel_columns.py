@@ -6,7 +6,6 @@ what sets them apart stand beside it.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,7 +169,7 @@ def _column(
         raise UserError(f"{run.root}: not attacked at ε {epsilon:g}; known: {known}")
     clean = samples.load(run, label, method)
     shown = samples.load(run, label, method, epsilon) if epsilon else clean
-    shown = dataclasses.replace(shown, masks=clean.masks)  # A clean file alone holds them.
+    shown = samples.regioned(shown, clean)
     return Column(title, run, shown, clean)
 
 
