@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -163,6 +165,60 @@ def test_slices_are_kept_as_they_are_and_by_subject(made: records.Dataset):
     assert all(len(splits) == 1 for splits in groups.values())
 
 
+def test_sides_in_mm_are_those_of_the_slice_s_own_subject(made: records.Dataset):
+    """A group spells 007 as 7, and holds two subjects where a slice of both is the same."""
+    known = dataclasses.replace(made, sides={"007": 10.0, "a-b": 20.0})
+    assert known.sides_of(["007-012", "a-b-000", "007-001"]) == [10, 20, 10]
+    assert known.sides_of(["007-012", "7-012"]) == []
+    assert made.sides_of(["S_0-003"]) == [13]
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("micron", 0.001), ("unknown", 1)])
+def test_voxels_are_in_mm_whatever_unit_the_file_has(unit: str, mm: float, tmp_path: Path):
+    image = nibabel.Nifti1Image(head()[0], BACK)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    _, affine = volumes.load(tmp_path / "a.nii")
+    np.testing.assert_allclose(np.diag(affine)[:3], mm * np.array(VOXEL))
+
+
+def test_two_orientations_in_one_header_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    image = nibabel.Nifti1Image(head()[0], BACK)
+    image.set_sform(BACK, 1)
+    image.set_qform(np.diag([-1.0, 1.5, 1.0, 1.0]), 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    with caplog.at_level("WARNING", logger="attnrobust"):
+        found, _ = volumes.load(tmp_path / "a.nii")
+    np.testing.assert_array_equal(found, head()[0])
+    (said,) = caplog.messages
+    assert "qform says LAS, 1.00 x 1.50 x 1.00, its sform RAS, 1.00 x 1.50 x 1.00" in said
+
+
+def test_labels_that_were_stored_scaled_are_whole_again(tmp_path: Path):
+    image, labels = head()
+    off = labels + np.float32(2e-5) * (labels > 0)
+    scan = Scan("a", save(tmp_path / "a.nii", image), save(tmp_path / "b.nii", off - 4e-5))
+    np.testing.assert_array_equal(volumes.pair(scan)[1], labels)
+
+
+def test_a_folder_without_a_scan_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    subject(tmp_path, "a")
+    (tmp_path / "notes").mkdir()
+    with caplog.at_level("WARNING", logger="attnrobust"):
+        assert [scan.subject for scan in brain_mri.scans(tmp_path)] == ["a"]
+    assert "1 folders hold no scan of their name: notes" in caplog.text
+
+
+def test_nnu_net_s_labels_without_a_scan_are_said(tmp_path: Path):
+    image, labels = head()
+    save(tmp_path / "imagesTr" / "a_0000.nii.gz", image)
+    for name in ("a", "b"):
+        save(tmp_path / "labelsTr" / f"{name}.nii.gz", labels)
+    (tmp_path / "labelsTr" / "._a.nii.gz").write_bytes(b"of a Mac")
+    with pytest.raises(UserError, match=r"labelsTr/b: no b_0000\.nii\.gz in imagesTr"):
+        brain_mri.scans(tmp_path)
+
+
 def test_background_slices_stay_if_asked_for_but_no_black_ones(tmp_path: Path):
     scan = subject(tmp_path, "a")
     image, labels = head()
@@ -200,29 +256,30 @@ def broken(case: str, raw: Path) -> None:
     """Spoil a folder of two subjects in one way."""
     image, labels = head()
     other, place = raw / "b" / "b.nii.gz", raw / "b" / "b_seg.nii.gz"
-    if case == "no labels":
-        place.unlink()
-    elif case == "no NIfTI":
-        other.write_bytes(b"something else")
-    elif case == "4-D":
-        save(other, np.stack([image, image], axis=-1))
-    elif case == "size":
-        save(place, labels[1:])
-    elif case == "elsewhere":
-        moved = BACK.copy()
-        moved[0, 3] = 7
-        save(place, labels, moved)
-    elif case == "no orientation":
-        save(other, image, code=0)
-    elif case == "outside":
-        labels[8, 5, 10] = 77
-        save(place, labels)
-    elif case == "halves":
-        save(place, labels + 0.5)
-    elif case == "splits":
-        (raw / "splits.csv").write_text("subject,split\na,test\na,train\n")
-    elif case == "no such split":
-        (raw / "splits.csv").write_text("subject,split\na,exam\n")
+    moved, outside = BACK.copy(), labels.copy()
+    moved[0, 3], outside[8, 5, 10] = 7, 77
+    colours = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    spoil: dict[str, Callable[[], object]] = {
+        "no labels": place.unlink,
+        "no scan": other.unlink,
+        "no NIfTI": lambda: other.write_bytes(b"something else"),
+        "4-D": lambda: save(other, np.stack([image, image], axis=-1)),
+        "size": lambda: save(place, labels[1:]),
+        "elsewhere": lambda: save(place, labels, moved),
+        "no orientation": lambda: save(other, image, code=0),
+        "outside": lambda: save(place, outside),
+        "halves": lambda: save(place, labels + 0.5),
+        "NaN": lambda: save(place, np.where(labels == 1, np.nan, labels)),
+        "infinite": lambda: save(place, np.where(labels == 1, np.inf, labels)),
+        "huge": lambda: save(place, np.where(labels == 1, 1e300, labels)),
+        "colours": lambda: save(other, colours),
+        "coloured labels": lambda: save(place, colours),
+        "complex": lambda: save(other, image.astype(np.complex64)),
+        "twice": lambda: save(raw / "b" / "b.nii", image),
+        "splits": lambda: (raw / "splits.csv").write_text("subject,split\na,test\na,train\n"),
+        "no such split": lambda: (raw / "splits.csv").write_text("subject,split\na,exam\n"),
+    }
+    spoil[case]()
 
 
 @pytest.mark.parametrize(
@@ -236,6 +293,14 @@ def broken(case: str, raw: Path) -> None:
         ("no orientation", "b.nii.gz: says no orientation"),
         ("outside", "b_seg.nii.gz: label 77 stands for no structure of the label map (background"),
         ("halves", "b_seg.nii.gz: labels that are no whole numbers"),
+        ("NaN", "b_seg.nii.gz: labels that are no whole numbers"),
+        ("infinite", "b_seg.nii.gz: labels that are no whole numbers"),
+        ("huge", "b_seg.nii.gz: labels that are no whole numbers"),
+        ("colours", "b.nii.gz: colours or complex numbers, expected one number a voxel"),
+        ("coloured labels", "b_seg.nii.gz: colours or complex numbers"),
+        ("complex", "b.nii.gz: colours or complex numbers"),
+        ("no scan", "b_seg.nii.gz: no b.nii.gz beside it"),
+        ("twice", "b.nii.gz: b.nii beside it; expected one of the two"),
         ("splits", "splits.csv: line 3: a in two splits, test before"),
         ("no such split", "splits.csv: line 2: split exam, expected train, validation, test"),
     ],
@@ -260,6 +325,13 @@ def test_what_is_wrong_with_a_scan_is_said_in_a_line(
         ('{"a": 1, "background": 0}', "expected the background, 0, first"),
         ("[1, 2]", "not a label map; expected JSON"),
         ("no JSON", "not a label map; expected JSON"),
+        ('{"background": 0, "a": 1.5}', "not a label map; expected JSON"),
+        ('{"background": 0, "a": true}', "not a label map; expected JSON"),
+        ('{"background": 0, "": 1}', "not a label map; expected JSON"),
+        (
+            json.dumps({"background": 0, **{f"s{n}": n for n in range(1, 257)}}),
+            "257 structures, expected at most 256",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_label_map_is_said(content: str, said: str, tmp_path: Path):

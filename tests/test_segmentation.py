@@ -185,12 +185,12 @@ def test_predictions_know_the_size_of_a_pixel_where_records_do(
     context, drawn = walked
     before = schemas.load_npz(context.run.path("predict", "clean.npz"), schemas.PREDICTED)
     assert "pixel" not in before
-    sides = {group: 40.0 + place for place, group in enumerate(np.unique(before["group"]))}
-    every = dict.fromkeys((f"g{number}" for number in range(10)), 1.0)
+    sides = {id_: 40.0 + place for place, id_ in enumerate(before["id"])}
+    every = dict.fromkeys((f"d{number}" for number in range(20)), 1.0)
     known = dataclasses.replace(drawn, sides={**every, **sides})
     prediction.predict(context.experiment, known, tmp_path, context.trained(drawn))
     found = schemas.load_npz(tmp_path / "clean.npz", schemas.PREDICTED)
-    assert found["pixel"] == pytest.approx([sides[group] / 16 for group in found["group"]])
+    assert found["pixel"] == pytest.approx([sides[id_] / 16 for id_ in found["id"]])
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def test_numbers_of_a_file_stand_for_classes():
     [
         (png(np.full((32, 32), 3, np.uint8)), "3 stands for no class; expected 0 background, 1"),
         (png(np.zeros((30, 32), np.uint8)), "label map: 32 x 30, its image 32 x 32"),
-        (png(np.zeros((32, 32, 3), np.uint8)), "colours (RGB), expected a number a pixel"),
+        (png(np.zeros((32, 32, 3), np.uint8)), "colours (RGB), expected a whole number a pixel"),
         (b"nothing", "not an image that can be read"),
         (encoded(drawing(0)[0]), "expected a PNG or another lossless image"),
     ],

@@ -30,6 +30,7 @@ from typing import Any
 
 from attnrobust.console import run_command
 from attnrobust.data import prepare, raw, shards, volumes, writing
+from attnrobust.data.label_maps import MOST_CLASSES
 from attnrobust.data.volumes import Cut, Scan
 from attnrobust.errors import UserError
 from tfrecords._brain_structures import LABELS, Structures
@@ -46,8 +47,8 @@ def scans(folder: Path) -> list[Scan]:
     """The scans of a raw folder, in order of their subjects.
 
     Raises:
-        UserError: No such folder or no scan in it, labels missing, a subject in two splits or
-            with a name that no file can have.
+        UserError: No such folder or no scan in it, a scan or its labels missing, a subject in two
+            splits or with a name that no file can have.
     """
     if not folder.is_dir():
         raise UserError(f"--raw {folder}: no such folder")
@@ -65,30 +66,50 @@ def scans(folder: Path) -> list[Scan]:
 
 def _subjects(folder: Path) -> list[Scan]:
     """One folder a subject."""
-    found = []
+    found, others = [], []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         image = volumes.nifti(place, place.name)
         labels = volumes.nifti(place, f"{place.name}_seg")
-        if image and not labels:
-            raise UserError(f"{image}: no {place.name}_seg.nii.gz beside it")
         if image and labels:
             found.append(Scan(place.name, image, labels))
+        elif image or labels:
+            missing = place.name if labels else f"{place.name}_seg"
+            raise UserError(f"{image or labels}: no {missing}.nii.gz beside it")
+        else:
+            others.append(place.name)
+    if found and others:
+        log.warning(
+            "warning: %d folders hold no scan of their name: %s",
+            len(others),
+            ", ".join(others[:5]),
+        )
     return found
 
 
 def _nnunet(folder: Path) -> list[Scan]:
     """Images of channel 0 and their labels."""
     found = []
-    for image in sorted((folder / "imagesTr").iterdir()):
-        name = volumes.stem(image)
-        if not name.endswith(CHANNEL) or not image.name.endswith(volumes.SUFFIXES):
+    for name in _names(folder / "imagesTr"):
+        image = volumes.nifti(folder / "imagesTr", name)
+        if not image or not name.endswith(CHANNEL):
             continue
         case = name.removesuffix(CHANNEL)
         labels = volumes.nifti(folder / "labelsTr", case)
         if not labels:
             raise UserError(f"{image}: no {case}.nii.gz in {folder / 'labelsTr'}")
         found.append(Scan(case, image, labels))
+    cases = {scan.subject for scan in found}
+    for case in _names(folder / "labelsTr"):
+        if case not in cases:
+            raise UserError(f"{folder / 'labelsTr' / case}: no {case}{CHANNEL}.nii.gz in imagesTr")
     return found
+
+
+def _names(folder: Path) -> list[str]:
+    """NIfTI files in a folder, by their names without suffix; none that is hidden."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    plain = (path.name for path in files if not path.name.startswith("."))
+    return sorted({volumes.stem(Path(name)) for name in plain if name.endswith(volumes.SUFFIXES)})
 
 
 def _splits(folder: Path, subjects: Sequence[str]) -> dict[str, str]:
@@ -138,6 +159,8 @@ def structures(given: str, folder: Path) -> Structures:
     twice = next((number for number in every if every.count(number) > 1), None)
     if twice is not None:
         raise UserError(f"{path}: {twice} stands for two structures")
+    if len(found) > MOST_CLASSES:
+        raise UserError(f"{path}: {len(found)} structures, expected at most {MOST_CLASSES}")
     if len(found) < 2 or 0 not in next(iter(found.values())):
         raise UserError(f"{path}: expected the background, 0, first, and at least one structure")
     return found
@@ -147,11 +170,25 @@ def _read(said: Mapping[str, Any]) -> Structures:
     """Names to numbers; nnU-Net's first version has numbers to names."""
     labels = said.get("labels", said)
     if all(str(key).isdecimal() for key in labels):
-        return {str(name): [int(number)] for number, name in sorted(labels.items(), key=_number)}
+        labels = {name: int(number) for number, name in sorted(labels.items(), key=_number)}
     return {
-        str(name): [int(n) for n in (numbers if isinstance(numbers, list) else [numbers])]
+        _name(name): [_whole(n) for n in (numbers if isinstance(numbers, list) else [numbers])]
         for name, numbers in labels.items()
     }
+
+
+def _name(said: object) -> str:
+    """Raises ValueError where it is none."""
+    if not isinstance(said, str) or not said.strip():
+        raise ValueError(said)
+    return said
+
+
+def _whole(said: object) -> int:
+    """Raises ValueError where it is no whole number; true is none."""
+    if not isinstance(said, int) or isinstance(said, bool):
+        raise ValueError(said)
+    return said
 
 
 def _number(item: tuple[str, object]) -> int:

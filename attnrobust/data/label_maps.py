@@ -38,7 +38,8 @@ def load(content: bytes, classes: Sequence[str], values: Sequence[int] = ()) -> 
     except Exception:  # Pillow's readers raise whatever they stumble on
         raise images.UnusableImageError("label map: not an image that can be read") from None
     if mode not in MODES:
-        raise images.UnusableImageError(f"label map: colours ({mode}), expected a number a pixel")
+        what = "fractions" if mode == "F" else f"colours ({mode})"
+        raise images.UnusableImageError(f"label map: {what}, expected a whole number a pixel")
     return as_classes(numbers.astype(np.int64), classes, values)
 
 

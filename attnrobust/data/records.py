@@ -54,7 +54,7 @@ class Dataset:
         filter: Row of FILTERS that was put on the images before they were stored.
         kind: What a label is: row of task.TASKS. Of images to be segmented, `class_counts` says
             how many show each class.
-        sides: Of images to be segmented, by group, a stored one's side in mm; empty: not known.
+        sides: Of slices of scans, by subject, a stored one's side in mm; empty: not known.
     """
 
     root: Path
@@ -74,6 +74,15 @@ class Dataset:
     def files(self, split: str) -> list[str]:
         """Paths of a split's shards, in order."""
         return [str(self.root / shard["file"]) for shard in self.splits[split]["shards"]]
+
+    def sides_of(self, ids: Sequence[str]) -> list[float]:
+        """Sides of stored images in mm, by ids `<subject>-<number>`; empty where one is not known.
+
+        Not by group: one may hold several subjects, and spells a number in its own way.
+        """
+        subjects = [id_.rsplit("-", 1)[0] for id_ in ids]
+        known = self.sides.keys() >= set(subjects)
+        return [self.sides[subject] for subject in subjects] if known else []
 
     def count(self, split: str) -> int:
         """Number of a split's examples."""
@@ -148,7 +157,7 @@ def load(root: Path) -> Dataset:
         corrupted=described.get("corrupted", {}),
         filter=described.get("filter", "none"),
         kind=KINDS[described.get("task", "classification")],
-        sides={group: each["side"] for group, each in described.get("volumes", {}).items()},
+        sides={name: each["side"] for name, each in described.get("volumes", {}).items()},
     )
 
 

@@ -6,6 +6,7 @@ same cut of every scan; then a slice's rows and columns are made of equal length
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ WHITE = 99.5
 DARK, MARGIN = 0.05, 0.05
 # Of spacings and places, in mm.
 ALIKE = 0.01
+# What a label that was stored scaled may be off a whole number; none is as large as FAR.
+WHOLE, FAR = 1e-3, 2**31
+# What NIfTI's units of length are in mm; a file that names none means mm.
+UNITS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
+# Pixels of a slice's side: voxels so unlike in length are a fault of the header.
+LONGEST = 8192
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,13 @@ class Cut:
 
 
 def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (X, Y, Z) with RAS axes, of its own type of number, and its affine (4, 4).
+    """A volume (X, Y, Z) with RAS axes, of its own type of number, and its affine (4, 4) in mm.
 
-    Axes of length 1 behind the third are left out.
+    Axes of length 1 behind the third are left out. Where a header says two orientations that
+    differ, the sform counts, as nibabel has it, and a warning says so.
 
     Raises:
-        UserError: Not NIfTI, no orientation in it, or not one volume of three axes.
+        UserError: Not NIfTI, no orientation in it, not one volume of three axes, or one of colours.
     """
     try:
         found = nibabel.load(path)
@@ -87,14 +95,43 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: says no orientation (qform and sform codes are 0), and left could be right; "
             "write it into the header first"
         )
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{path}: colours or complex numbers, expected one number a voxel")
+    affine = _affine(found, path)
     shape = array.shape[:3] + tuple(side for side in array.shape[3:] if side != 1)
     if len(shape) != 3 or 0 in shape:
         raise UserError(f"{path}: shape {array.shape}, expected one volume of three axes")
-    plain = nibabel.Nifti1Image(array.reshape(shape), found.affine)
-    if None in nibabel.aff2axcodes(found.affine):
+    axes = nibabel.io_orientation(affine)
+    turned = nibabel.apply_orientation(array.reshape(shape), axes)
+    return turned, affine @ nibabel.orientations.inv_ornt_aff(axes, shape)
+
+
+def _affine(found: nibabel.Nifti1Pair, path: Path) -> np.ndarray:
+    """Of voxels to mm (4, 4).
+
+    Raises:
+        UserError: It leaves out an axis.
+    """
+    affine, unit = found.affine, UNITS.get(found.header.get_xyzt_units()[0], 1.0)
+    if not np.isfinite(affine).all() or None in nibabel.aff2axcodes(affine):
         raise UserError(f"{path}: its affine leaves out an axis; expected one for each")
-    turned = nibabel.as_closest_canonical(plain)
-    return np.asanyarray(turned.dataobj), np.asarray(turned.affine)
+    if int(found.header["sform_code"]):
+        with contextlib.suppress(ValueError):  # a qform that is no rotation says nothing
+            other = found.header.get_qform(coded=True)[0]
+            if other is not None and (_said(other) != _said(affine)):
+                log.warning(
+                    "warning: %s: its qform says %s, its sform %s; the sform is taken",
+                    path,
+                    _said(other),
+                    _said(affine),
+                )
+    return np.diag([unit, unit, unit, 1.0]) @ affine
+
+
+def _said(affine: np.ndarray) -> str:
+    """Directions of the axes and sides of a voxel: `RAS, 1.00 x 1.50 x 1.00`."""
+    codes = "".join(code or "?" for code in nibabel.aff2axcodes(affine))
+    return f"{codes}, " + " x ".join(f"{side:.2f}" for side in nibabel.affines.voxel_sizes(affine))
 
 
 def pair(scan: Scan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,14 +147,16 @@ def pair(scan: Scan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise UserError(f"{scan.labels}: {sizes[0]} voxels, its image {sizes[1]}")
     if not np.allclose(affine, other, atol=ALIKE):
         raise UserError(f"{scan.labels}: lies elsewhere than its image (another affine)")
-    if (np.rint(labels) != labels).any():
+    with np.errstate(invalid="ignore"):  # infinity less itself; of NaN nothing is true
+        whole = (np.abs(np.rint(labels) - labels) <= WHOLE) & (np.abs(labels) < FAR)
+    if not whole.all():
         raise UserError(f"{scan.labels}: labels that are no whole numbers")
     image = image.astype(np.float32)
     if not np.isfinite(image).all() or np.ptp(image) == 0:
         raise UserError(f"{scan.image}: intensities not finite, or all the same")
     image = image - image.min()
     image = np.clip(image / np.percentile(image[image > 0], WHITE), 0, 1)
-    return image, labels.astype(np.int64), np.linalg.norm(affine[:3, :3], axis=0)
+    return image, np.rint(labels).astype(np.int64), np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def as_classes(
@@ -158,6 +197,10 @@ def slices(
     mm = float(min(width, height))
     if abs(width - height) > ALIKE * mm:
         shape = (round(cuts.shape[2] * width / mm), round(cuts.shape[1] * height / mm))
+        if max(shape) > LONGEST:
+            raise UserError(
+                f"voxels of {width:g} x {height:g} mm in a slice: a fault of the header"
+            )
         how = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
         plain = map(np.ascontiguousarray, cuts)
         cuts = np.stack([cv2.resize(each, shape, interpolation=how) for each in plain])
@@ -278,5 +321,12 @@ def stem(path: Path) -> str:
 
 
 def nifti(folder: Path, name: str) -> Path | None:
-    """The NIfTI file of this name in a folder, compressed or not."""
-    return next((p for end in SUFFIXES if (p := folder / f"{name}{end}").is_file()), None)
+    """The NIfTI file of this name in a folder, compressed or not; None where there is none.
+
+    Raises:
+        UserError: There are both.
+    """
+    found = [path for end in SUFFIXES if (path := folder / f"{name}{end}").is_file()]
+    if len(found) > 1:
+        raise UserError(f"{found[0]}: {found[1].name} beside it; expected one of the two")
+    return next(iter(found), None)

@@ -96,7 +96,6 @@ def _said(
             rows["label"].append(task.kept_labels(label))
             bar.update(len(ids))
     found = {key: np.concatenate(parts) for key, parts in rows.items()}
-    if dataset.sides.keys() >= set(found["group"]):
-        sides = np.array([dataset.sides[group] for group in found["group"]])
-        found["pixel"] = sides / data.image_size
+    if sides := dataset.sides_of(found["id"]):
+        found["pixel"] = np.array(sides) / data.image_size
     return found
