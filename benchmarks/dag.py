@@ -1,6 +1,8 @@
 """DAG against a plain eager loop of the same algorithm, in float64 on one U-Net, and its floor.
 
-    python -m benchmarks.dag
+    python -m benchmarks.dag [--segmenter unet]
+
+With `--segmenter` it is one of the project's own, a quarter as wide, in float32, at 64 px.
 
 The loop attacks a batch at once, step by step, with a tape in Python and no compiled code; it makes
 every step for every image, as public implementations do, until no image has an active pixel. The
@@ -11,6 +13,7 @@ the same images.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -22,6 +25,7 @@ from attnrobust import config
 from attnrobust.attacks import methods
 from attnrobust.attacks.segmentation import dag
 from attnrobust.models.replicas import Replicas
+from attnrobust.models.segmenters import SEGMENTERS
 
 SIZE, BATCH, CLASSES, STEPS, ROUNDS = 48, 8, 4, 40, 3
 GAMMA = 4 / 255
@@ -54,10 +58,17 @@ def _convolved(x: tf.Tensor, filters: int) -> tf.Tensor:
     return x
 
 
-def images(seed: int) -> np.ndarray:
+def segmenter(name: str, width: float = 0.25, size: int = 64) -> keras.Model:
+    """A row of SEGMENTERS with random weights, in float32, and logits behind it."""
+    keras.utils.set_random_seed(0)
+    network = SEGMENTERS[name].build(keras.layers.Input((size, size, 3)), width, None)
+    return keras.Model(network.input, keras.layers.Conv2D(CLASSES, 1)(network.output))
+
+
+def images(seed: int, size: int = SIZE) -> np.ndarray:
     """Smooth random images, float64."""
     few = np.random.default_rng(seed).random((BATCH, 8, 8, 3))
-    return np.clip(tf.image.resize(few, (SIZE, SIZE), method="bicubic").numpy(), 0, 1).astype(float)
+    return np.clip(tf.image.resize(few, (size, size), method="bicubic").numpy(), 0, 1).astype(float)
 
 
 def eager(model: keras.Model, x0: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -87,9 +98,12 @@ def timed(call: Callable[[], object]) -> np.ndarray:
 
 def main() -> None:
     """Print slices of each in a second, and the ratios."""
-    model = unet()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--segmenter", choices=list(SEGMENTERS))
+    name = parser.parse_args().segmenter
+    model = segmenter(name) if name else unet()
     replicas = Replicas(model)
-    x0 = images(2)
+    x0 = images(2, model.input_shape[1]).astype(model.input.dtype.as_numpy_dtype)
     labels = replicas.forward(x0).numpy().argmax(axis=-1)
     setting = methods.settled(
         config.Attack("dag_background", epsilons=(1.0,), steps=STEPS, abs_stepsize=GAMMA)

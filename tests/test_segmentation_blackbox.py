@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pixel_helpers
 import pytest
@@ -92,6 +94,26 @@ def test_noisy_twins_are_rician_and_as_visible(made):
     np.testing.assert_array_equal(maps, found["noisy-soft"][rows])
 
 
+@pytest.mark.parametrize(("channels", "alike"), [(1, True), (3, False)])
+def test_noise_of_photographs_is_not_rician(channels, alike):
+    judges = crafting.Judges({}, {}, types.SimpleNamespace(kind="segment"), 2)
+    images = np.random.default_rng(0).uniform(0.3, 0.7, (2, 16, 16, channels)).astype(np.float32)
+    images = np.repeat(images, 3 // channels, axis=-1)
+    found = crafting._seen(
+        judges,
+        "none",
+        images,
+        np.clip(images + 0.05, 0, 1),
+        ids=["a", "b"],
+        key=0,
+        noise=similarity.RICIAN,
+    )
+    apart = found["sample_noisy"] - images
+    # Rician noise is one draw for all channels.
+    red, blue = apart[..., 0].ravel(), apart[..., 2].ravel()
+    assert (np.corrcoef(red, blue)[0, 1] > 0.9) == alike
+
+
 def test_figure_of_maps(made, tmp_path):
     folder, _ = made
     clean = schemas.load_npz(folder / "clean.npz", schemas.judged(NAMES, "segment"))
@@ -101,7 +123,7 @@ def test_figure_of_maps(made, tmp_path):
         )
         for head in PAPER.attacks
     }
-    blackbox_figures.maps(clean, found, "soft", tmp_path / "maps.png")
+    blackbox_figures.maps(clean, found, "soft", 3, tmp_path / "maps.png")
     assert (tmp_path / "maps.png").stat().st_size > 1000
 
 

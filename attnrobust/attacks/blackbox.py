@@ -167,7 +167,7 @@ def craft(
         place: The file.
         seed: Of attack and noise.
         samples: Ids of images that are kept.
-        noise: Of the twins.
+        noise: Of the twins; Gaussian in place of Rician where images have colours.
     """
     if place.exists():
         log.info("%s on %s: done before, kept", head, source)
@@ -206,6 +206,8 @@ def _seen(
 ) -> dict[str, np.ndarray]:
     """What all models see in adversarials (N, H, W, 3) and their noisy twins, and how alike."""
     alike = similarity.ssim(images, made)
+    # A paper's Rician noise is that of magnetic resonance; a photograph has none.
+    noise = similarity.fitting(images) if noise is similarity.RICIAN else noise
     noisy, reached = similarity.matched_noise(images, alike, ids, key=key, noise=noise)
     sizes = checks.norms(made - images)
     row = {"ssim": alike, "noisy_ssim": reached, "linf": sizes["linf"], "l2": sizes["l2"]}

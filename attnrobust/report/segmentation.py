@@ -180,11 +180,14 @@ def maps(result: Result) -> Picture:
     )
     heads = ("image", "label", "prediction", "adversarial", "change", "its prediction")
     grid = figure.subplots(len(rows), len(heads), squeeze=False)
-    most = max(int(clean["label"].max()), 1)
+    every = (clean["label"], clean["prediction"], attacked["prediction"])
+    most = max(1, *(int(each.max()) for each in every))
     scores = [task.score_in(state) for state in (clean, attacked)]
     for place, (row, axes) in enumerate(zip(rows, grid, strict=True)):
         before, after = clean["sample_image"][place], attacked["sample_image"][place]
-        change = np.clip(0.5 + (after - before) / (2 * epsilon), 0, 1)
+        # Of an attack that knows no ball, ε being 1, nothing could be seen in units of ε.
+        largest = float(np.abs(after - before).max()) or 1.0
+        change = np.clip(0.5 + (after - before) / (2 * largest), 0, 1)
         cells = (
             before,
             clean["label"][row],
@@ -206,7 +209,7 @@ def maps(result: Result) -> Picture:
         pixels=render(figure),
         alt=f"Images, labels and predicted class maps of {result.label} without and under attack.",
         caption=f"{result.label}: sample images at ε {number(epsilon)}; the change is scaled to "
-        "the radius. Numbers are the Dice of the image.",
+        "its largest value. Numbers are the Dice of the image.",
         width=1040,
     )
 

@@ -199,7 +199,7 @@ def _tables(asked: Asked, out: Path) -> dict[str, pd.DataFrame]:
         "likeness": similar.assign(source=similar["source"].map(heads)),
     }
     if task.TASKS[asked.kind].graded:
-        _draw_maps(out, names, attacks, asked.kind)
+        _draw_maps(out, names, attacks, asked.kind, len(asked.dataset.classes))
         return made
     drawn = _draw(out, heads, attacks, classes=asked.dataset.classes, seed=asked.seed)
     return {**made, "embedding": drawn}
@@ -277,7 +277,9 @@ def _draw(
     return pd.DataFrame(rows, columns=["model", "attack", "noise", "adversarial"])
 
 
-def _draw_maps(out: Path, names: Sequence[str], attacks: Sequence[str], kind: str) -> None:
+def _draw_maps(
+    out: Path, names: Sequence[str], attacks: Sequence[str], kind: str, classes: int
+) -> None:
     """The figure of each model: what it makes of noise and of each attack."""
     from attnrobust.studies import blackbox_figures as figures
 
@@ -289,4 +291,4 @@ def _draw_maps(out: Path, names: Sequence[str], attacks: Sequence[str], kind: st
             )
             for attack in attacks
         }
-        figures.maps(clean, found, name, out / f"maps-{runs.safe_name(name)}.png")
+        figures.maps(clean, found, name, classes, out / f"maps-{runs.safe_name(name)}.png")

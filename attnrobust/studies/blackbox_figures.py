@@ -78,7 +78,7 @@ def examples(
         temporary.write_bytes(png(render(figure)))
 
 
-def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, file: Path) -> None:
+def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, classes: int, file: Path) -> None:
     """Write a PNG: of each sample image the label, and what a segmenter makes of it.
 
     Columns are the label, the image itself, its noisy twin and each attack's adversarial; images
@@ -88,6 +88,7 @@ def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, file: Path) -> N
         clean: What the models see without an attack.
         found: What they see of the adversarials on this model, by the attack's name.
         name: Of the model.
+        classes: How many there are: each keeps its colour, also where no label shows it.
         file: PNG.
     """
     first = next(iter(found.values()))
@@ -96,7 +97,6 @@ def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, file: Path) -> N
     figure = Figure(figsize=(1.9 * len(heads), 4.2 * len(samples)))
     axes = figure.subplots(2 * len(samples), len(heads), squeeze=False)
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.96, wspace=0.05, hspace=0.12)
-    most = max(int(clean["label"].max()), 1)
     for row, place in enumerate(samples):
         label, original = clean["label"][place], first["sample_clean"][row]
         cells = [
@@ -111,7 +111,9 @@ def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, file: Path) -> N
         for column, (head, (image, seen)) in enumerate(zip(heads, cells, strict=True)):
             above, below = axes[2 * row : 2 * row + 2, column]
             above.imshow(image)
-            below.imshow(seen, cmap="nipy_spectral", vmin=0, vmax=most, interpolation="nearest")
+            below.imshow(
+                seen, cmap="nipy_spectral", vmin=0, vmax=classes - 1, interpolation="nearest"
+            )
             above.set_title(head, fontsize=9, color=INK)
             below.set_title(f"Dice {task.score(seen[None], label[None])[0]:.2f}", fontsize=8)
             for each in (above, below):

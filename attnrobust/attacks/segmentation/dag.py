@@ -94,10 +94,15 @@ def _pull(replicas: Replicas) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = replicas.model(images, training=False)
-            active = tf.cast((aims != labels) & ~graph.wrong(logits, labels), logits.dtype)
-            ahead = graph.chosen(logits, aims) - graph.chosen(logits, labels)
-            value = tf.reduce_sum(active * ahead, axis=(1, 2))
-        gradient = tape.gradient(value, images, unconnected_gradients=losses.NONE_IS_ZERO)
+        active = tf.cast((aims != labels) & ~graph.wrong(logits, labels), logits.dtype)
+        toward, away = (
+            tf.one_hot(each, logits.shape[-1], dtype=logits.dtype) for each in (aims, labels)
+        )
+        # Of the sum of the targets' logits less the labels'.
+        slope = active[..., tf.newaxis] * (toward - away)
+        gradient = tape.gradient(
+            logits, images, output_gradients=slope, unconnected_gradients=losses.NONE_IS_ZERO
+        )
         return gradient, tf.reduce_sum(active, axis=(1, 2))
 
     return pull
