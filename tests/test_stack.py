@@ -31,6 +31,7 @@ from attnrobust.data.warping import warped
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.adopted import files
+from attnrobust.task import overlap
 from attnrobust.training.kappa import Kappa, kappa
 from tfrecords import synthetic_drawing, synthetic_lesions
 
@@ -352,6 +353,12 @@ def test_sizes_beside_an_epsilon_do_not_hang_on_numpys_rules_of_promotion() -> N
     held, said = sanity.bounds(cast(Any, subject))
     assert held
     assert said.startswith(f"at most {float(np.abs(made - images).max()) - 0.1:.1g} beyond")
+
+
+def test_as_many_classes_as_a_byte_holds_have_a_dice() -> None:
+    """Of bytes and the number 256 NumPy 1 makes wider numbers, NumPy 2 an error."""
+    maps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_array_equal(overlap.dice_by_class(maps, maps, 256), np.ones((1, 256)))
 
 
 @pytest.mark.usefixtures("numpy_2")
