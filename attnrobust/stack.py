@@ -53,6 +53,8 @@ def choose_keras() -> None:
     """Make `tensorflow.keras` Keras 2; to be called before it is first asked for."""
     if NEW:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
+        if _Quietly not in sys.meta_path:
+            sys.meta_path.insert(0, _Quietly)
 
 
 def quiet() -> None:
@@ -62,8 +64,6 @@ def quiet() -> None:
     # pinned on purpose.
     warnings.filterwarnings("ignore", message="(?si).*TensorFlow Addons", category=UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    if NEW and _Quietly not in sys.meta_path:
-        sys.meta_path.insert(0, _Quietly)
 
 
 def refuse_keras_3(model: object) -> None:
@@ -154,14 +154,19 @@ def _below(package: str) -> list[str]:
 
 
 class _Quietly:
-    """A finder of modules that has TensorFlow loaded without its chatter."""
+    """A finder of modules: TensorFlow is loaded without its chatter where its log shall hide INFO.
+
+    In every process that imports attnrobust, since the level is in the environment of them all.
+    """
 
     @classmethod
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Of TensorFlow alone; None leaves all others to the next finder."""
-        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        if name != "tensorflow" or os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") == "0":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
         if spec and spec.loader:
             load = spec.loader.exec_module
 

@@ -140,6 +140,13 @@ def test_one_machine_writes_for_itself():
     assert strategy.is_chief(strategy.mirrored())
 
 
+def test_one_machine_waits_for_nobody(monkeypatch):
+    """TensorFlow warns of what runs under a strategy step by step."""
+    for one in (tf.distribute.get_strategy(), strategy.mirrored()):
+        monkeypatch.setattr(one, "run", lambda *_: pytest.fail("it has run something"))
+        strategy.wait_for_all(one)
+
+
 @pytest.mark.parametrize(
     ("jobs", "task", "writes"),
     [

@@ -31,6 +31,7 @@ from attnrobust.data.warping import warped
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
 from attnrobust.models.adopted import files
+from attnrobust.task import overlap
 from attnrobust.training.kappa import Kappa, kappa
 from tfrecords import synthetic_drawing, synthetic_lesions
 
@@ -190,32 +191,38 @@ WORDS = (
 
 
 @pytest.mark.parametrize(
-    ("end", "code"),
+    ("end", "level", "code"),
     [
-        ("pass", 0),
-        ("raise ImportError('libtensorflow.so')", 1),
-        ("os.abort()", -signal.SIGABRT),
-        ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+        ("pass", 3, 0),
+        ("raise ImportError('libtensorflow.so')", 3, 1),
+        ("os.abort()", 3, -signal.SIGABRT),
+        ("os.kill(os.getpid(), 9)", 1, -signal.SIGKILL),
+        ("pass", 0, 0),
     ],
 )
 def test_tensorflows_chatter_is_left_out_and_no_other_word_of_its(
-    end: str, code: int, tmp_path: Path
+    end: str, level: int, code: int, tmp_path: Path
 ) -> None:
     said = CHATTER + WORDS
     (tmp_path / "tensorflow.py").write_text(f"import os\nos.write(2, {said!r})\n{end}\n")
     work = (
-        "import os; from attnrobust import stack; stack.NEW = True; stack.quiet();"
+        "import os; from attnrobust import stack; stack.NEW = True; stack.choose_keras();"
         f"import tensorflow; os.write(2, {CHATTER!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", work],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+            "TF_CPP_MIN_LOG_LEVEL": str(level),
+        },
         capture_output=True,
         check=False,
     )
     assert done.returncode == code
-    loaded, rest = done.stderr[: len(WORDS)], done.stderr[len(WORDS) :]
-    assert loaded == WORDS
+    expected = WORDS if level else said
+    loaded, rest = done.stderr[: len(expected)], done.stderr[len(expected) :]
+    assert loaded == expected
     if code == 0:
         assert rest == CHATTER, "only while it is loaded"
     else:
@@ -346,6 +353,12 @@ def test_sizes_beside_an_epsilon_do_not_hang_on_numpys_rules_of_promotion() -> N
     held, said = sanity.bounds(cast(Any, subject))
     assert held
     assert said.startswith(f"at most {float(np.abs(made - images).max()) - 0.1:.1g} beyond")
+
+
+def test_as_many_classes_as_a_byte_holds_have_a_dice() -> None:
+    """Of bytes and the number 256 NumPy 1 makes wider numbers, NumPy 2 an error."""
+    maps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_array_equal(overlap.dice_by_class(maps, maps, 256), np.ones((1, 256)))
 
 
 @pytest.mark.usefixtures("numpy_2")

@@ -18,9 +18,10 @@ def dice_by_class(found: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
         labels: The true ones, of the same shape, each below `classes`.
         classes: Number K of classes, the background (0) among them.
     """
-    both = np.where(found == labels, labels, classes)  # the column behind the last is thrown away
+    beyond = np.int64(classes)  # the column behind the last is thrown away; uint8 may not hold it
+    both = np.where(found == labels, labels, beyond)
     shared, true = _counts(both, classes + 1)[:, :classes], _counts(labels, classes)
-    said = _counts(np.minimum(found, classes), classes + 1)[:, :classes]
+    said = _counts(np.minimum(found, beyond), classes + 1)[:, :classes]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(true > 0, 2 * shared / (true + said), np.nan)
 

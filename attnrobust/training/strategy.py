@@ -72,7 +72,9 @@ def devices() -> list[str]:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Return when every worker has come here."""
+    """Return when every worker has come here; on one machine there is none to wait for."""
+    if not strategy.extended._in_multi_worker_mode():
+        return
     ones = strategy.run(lambda: tf.constant(1.0))
     float(strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
 
