@@ -14,7 +14,7 @@ import pytest
 
 from attnrobust import config
 from attnrobust.cli import main
-from attnrobust.disk.runs import Run, load_npz, save_json, save_npz, save_text
+from attnrobust.disk.runs import Run, digest, load_json, load_npz, save_json, save_npz, save_text
 from attnrobust.errors import UserError
 from attnrobust.explanations import samples
 from attnrobust.measures import maps
@@ -31,13 +31,14 @@ def make(
     name: str = "standard",
     *,
     seed: int = 0,
+    task: str = "",
     heat: np.ndarray | dict[str, np.ndarray] = RAMP,
     ids: tuple[str, ...] = IDS,
     signed: bool = False,
     attack: bool = True,
 ) -> Path:
     """An explained run; the model is wrong on the second image without an attack."""
-    data = config.Data("demo")
+    data = config.Data("demo", task=task)
     setting = config.Attack(epsilons=(0.01,))
     run = Run.of(config.Experiment(name=name, data=data, attack=setting, seed=seed), root)
     save_text(run.path("config.json"), config.to_json(run.experiment))
@@ -67,9 +68,12 @@ def make(
             save_npz(file, id=np.array(ids), heatmap=shown, **more)
     used = {"attack": {"name": "linf_pgd", "epsilons": [0.01]}}
     explained = {"explanation": {"methods": ["grad_cam", "gradient"]}}
+    inputs = ""
     for stage, what in ((f"attack/{place}", used), (f"explain/{place}", explained)):
         if attack or stage.startswith("explain"):
-            save_json(run.path(stage, "stage.json"), {"used": what, "inputs": "", "finished": True})
+            stamp = run.path(stage, "stage.json")
+            save_json(stamp, {"used": what, "inputs": inputs, "finished": True})
+            inputs = digest("", stamp)
     return run.root
 
 
@@ -170,6 +174,47 @@ def test_differences_are_a_row_a_seed_and_one_of_all(tmp_path, captured):
     assert captured["columns"][:2] == ["standard, seed 0", "standard, seed 1"]
 
 
+def test_the_mean_over_seeds_knows_that_seeds_differ(tmp_path, captured):
+    """Images are all alike: a bootstrap of them alone would have no width at all."""
+    roots = [
+        make(tmp_path, name, seed=seed, heat=(RAMP / RAMP.max()) ** power)
+        for name, powers in (("standard", (0, 0.5, 1)), ("robust", (1, 2, 3)))
+        for seed, power in enumerate(powers)
+    ]
+    draw(tmp_path / "x.png", *roots)
+    table = pd.read_csv(tmp_path / "x-differences.csv").set_index(["metric", "seed"])
+    each = table.loc["gini"].loc[["0", "1", "2"], "difference"]
+    mean = table.loc[("gini", "mean")]
+    assert mean["difference"] == pytest.approx(each.mean())
+    assert each.nunique() == 3
+    assert mean["low"] < each.min() < each.max() < mean["high"]
+    assert mean["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"columns": "methods"}, "heat"),
+        ({"columns": "methods", "epsilon": 0.01}, "heat at ε = 0.01"),
+        ({"epsilon": 0.01}, "grad_cam at ε = 0.01"),
+        ({"columns": "conditions"}, "grad_cam"),
+    ],
+)
+def test_the_bar_says_what_the_heads_do_not(asked, said, tmp_path, captured):
+    draw(tmp_path / "x.png", make(tmp_path), **asked)
+    assert captured["what"] == said
+
+
+def test_maps_that_are_older_than_their_images_are_told(tmp_path, captured, caplog):
+    root = make(tmp_path)
+    draw(tmp_path / "x.png", root)
+    assert "older" not in caplog.text
+    stamp = root / "attack" / "linf_pgd" / "stage.json"
+    save_json(stamp, {**load_json(stamp), "seconds": 1})
+    draw(tmp_path / "x.png", root)
+    assert caplog.text.count("the heatmaps of 'linf_pgd' are older than their images") == 1
+
+
 def test_columns_of_one_run(tmp_path, captured):
     root = make(tmp_path)
     draw(tmp_path / "x.png", root, columns="methods")
@@ -219,6 +264,7 @@ def test_a_run_without_an_attack_is_drawn_too(tmp_path, captured):
         ({"columns": "seeds"}, "--columns seeds: expected runs of one experiment"),
         ({"method": "integrated"}, r"standard/seed-0: no heatmaps of 'integrated'; those of grad"),
         ({"label": "apgd"}, r"standard/seed-0: no explained samples of 'apgd'; run 'explain'"),
+        ({"columns": "conditions", "epsilon": 0.01}, "--epsilon: --columns conditions shows every"),
         ({"epsilon": 0.5}, r"standard/seed-0: not attacked at ε 0\.5; known: 0\.01"),
         ({"ids": ("zz",)}, r"standard/seed-0: zz is not among its samples"),
         ({"style": "overlays"}, "did you mean 'overlay'|no style 'overlays'"),
@@ -228,12 +274,21 @@ def test_a_run_without_an_attack_is_drawn_too(tmp_path, captured):
 )
 def test_what_cannot_be_drawn_ends_in_one_line(asked, message, tmp_path):
     roots = [make(tmp_path)]
-    if not asked or "columns" in asked:
+    if not asked or ("columns" in asked and "epsilon" not in asked):
         roots.append(make(tmp_path, "other", ids=IDS[:3]))
     with pytest.raises(UserError, match=message) as caught:
         draw(tmp_path / "x.png", *roots, **asked)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("x*"))
+
+
+def test_runs_that_would_be_mistaken_for_each_other_are_not_drawn(tmp_path):
+    roots = [make(tmp_path / place) for place in ("a", "b")]
+    with pytest.raises(UserError, match=r"b/.*of the experiment and seed of .*a/.*each once"):
+        draw(tmp_path / "x.png", *roots)
+    roots[1] = make(tmp_path / "b", "grades", task="grades")
+    with pytest.raises(UserError, match="grades/seed-0: of another data set or task than"):
+        draw(tmp_path / "x.png", *roots)
 
 
 def test_a_run_without_samples_and_another_image_of_the_same_id(tmp_path):
@@ -303,7 +358,37 @@ def test_heads_of_several_lines_lie_inside_the_figure_and_the_bar_says_what_is_s
     assert head.get_text().count("\n") >= 2
     box = head.get_window_extent()
     assert box.y1 <= figure.bbox.height
-    assert figure.axes[-1].get_ylabel().startswith("grad_cam at ε = 0.01, 1 = largest value of")
+    assert figure.axes[-1].get_ylabel().startswith("grad_cam at ε = 0.01,\n1 = largest value of")
+
+
+def test_a_map_of_another_class_than_is_seen_says_so(tmp_path):
+    one = column(np.ones((SIDE, SIDE)), tmp_path=tmp_path)
+    for targets, said in (
+        (None, ["benign", "malignant (wrong)"]),
+        ([0, 1, 0, 0], ["benign", "malignant (wrong)"]),
+        ([1, 0, 0, 0], ["benign\nmap of malignant", "malignant (wrong)\nmap of benign"]),
+    ):
+        explained = None if targets is None else np.array(targets)
+        shown = dataclasses.replace(one.shown, targets=explained)
+        figure = panel_figure.draw(
+            [dataclasses.replace(one, shown=shown)],
+            ["a", "b"],
+            ["benign", "malignant"],
+            style="overlay",
+            shared=False,
+        )
+        assert [figure.axes[place].get_xlabel() for place in (1, 3)] == said
+
+
+def test_the_bars_words_lie_inside_a_figure_of_one_row(tmp_path):
+    one = column(np.ones((SIDE, SIDE)), tmp_path=tmp_path)
+    what = "integrated_gradients at ε = 0.01569"
+    figure = panel_figure.draw([one], ["a"], [], style="margeloiu", shared=True, what=what)
+    box = figure.axes[-1].yaxis.label.get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.height
+    assert box.x1 <= figure.bbox.width
+    assert what in figure.axes[-1].get_ylabel()
 
 
 def test_wu_is_green_where_positive_and_red_where_negative(tmp_path):

@@ -67,6 +67,7 @@ def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
     """
     config.lookup("style", STYLES, asked.style)
     columns = _columns(runs, asked)
+    _say_old(runs, asked)
     _require_same_images(columns, asked.ids)
     chosen = _chosen(columns, asked)
     # Not with_suffix: a name may hold a dot of its own.
@@ -86,11 +87,23 @@ def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
         log.info("panel: %s", place)
 
 
+def _say_old(runs: Sequence[Run], asked: Asked) -> None:
+    for run in runs:
+        label = _label(run, asked)[0]
+        if not samples.current(run, label):
+            log.warning(
+                "warning: %s: the heatmaps of '%s' are older than their images; run 'explain' "
+                "again with --force",
+                run.root,
+                label,
+            )
+
+
 def _what(runs: Sequence[Run], asked: Asked) -> str:
     """What all maps are of, where the heads of the columns do not say it."""
-    if asked.columns == "methods":
-        return "heat"
     method = asked.method or _label(runs[0], asked)[1][0]
+    if asked.columns == "methods":
+        method = "heat"
     return f"{method} at ε = {number(asked.epsilon)}" if asked.epsilon else method
 
 
@@ -98,17 +111,14 @@ def _columns(runs: Sequence[Run], asked: Asked) -> list[Column]:
     """The maps of every column."""
     if asked.columns == "methods" and asked.shared_scale:
         raise UserError("--shared-scale: maps of several methods have no scale in common")
+    if asked.columns == "conditions" and asked.epsilon:
+        raise UserError("--epsilon: --columns conditions shows every one")
     if asked.columns in ("methods", "conditions"):
         if len(runs) > 1:
             raise UserError(f"--columns {asked.columns}: expected one run, {len(runs)} given")
         return _of_run(runs[0], asked)
-    names = {(run.experiment.data.dataset, run.experiment.name) for run in runs}
-    other = [run for run in runs if run.experiment.data.dataset != runs[0].experiment.data.dataset]
-    if other:
-        raise UserError(f"{other[0].root}: of another data set than {runs[0].root}")
-    if asked.columns == "seeds" and len(names) > 1:
-        known = ", ".join(sorted(name for _, name in names))
-        raise UserError(f"--columns seeds: expected runs of one experiment, got {known}")
+    _require_alike(runs, asked)
+    names = {run.experiment.name for run in runs}
     method = asked.method or _label(runs[0], asked)[1][0]
     made = []
     for run in runs:
@@ -121,6 +131,23 @@ def _columns(runs: Sequence[Run], asked: Asked) -> list[Column]:
             _column(run, label, method, methods=methods, epsilon=asked.epsilon, title=title)
         )
     return made
+
+
+def _require_alike(runs: Sequence[Run], asked: Asked) -> None:
+    """Raise a UserError unless runs are of one data set and task, each experiment and seed once."""
+    first, known = runs[0], {}
+    for run in runs:
+        mine, its = run.experiment, first.experiment
+        if (mine.data.dataset, mine.data.task) != (its.data.dataset, its.data.task):
+            raise UserError(f"{run.root}: of another data set or task than {first.root}")
+        if asked.columns == "seeds" and mine.name != its.name:
+            names = ", ".join(sorted({each.experiment.name for each in runs}))
+            raise UserError(f"--columns seeds: expected runs of one experiment, got {names}")
+        if other := known.get((mine.name, mine.seed)):
+            raise UserError(
+                f"{run.root}: of the experiment and seed of {other}: expected each once"
+            )
+        known[mine.name, mine.seed] = run.root
 
 
 def _of_run(run: Run, asked: Asked) -> list[Column]:

@@ -181,16 +181,22 @@ def _true(found: Explained, row: int, classes: Sequence[str]) -> str:
 
 
 def _seen(found: Explained, row: int, classes: Sequence[str]) -> str:
-    """What the model sees in an image; of class maps the class explained, and the image's Dice."""
+    """What the model sees in an image, and what its map explains if that is another class.
+
+    Of class maps the class explained, and the image's Dice.
+    """
     if found.labels.ndim == 1:
-        wrong = found.predictions[row] != found.labels[row]
-        return f"{_name(classes, found.predictions[row])}{' (wrong)' if wrong else ''}"
+        seen = int(found.predictions[row])
+        said = f"{_name(classes, seen)}{' (wrong)' if seen != found.labels[row] else ''}"
+        # A map of another class than the one that is seen: the label's, or one that was asked for.
+        other = found.targets is not None and found.targets[row] != seen
+        return f"{said}\nmap of {_name(classes, _explained(found, row))}" if other else said
     (dice,) = task.score(found.predictions[row : row + 1], found.labels[row : row + 1])
     return f"{_name(classes, _explained(found, row))}, Dice {dice:.2f}"
 
 
 def _explained(found: Explained, row: int) -> int:
-    assert found.targets is not None, "explain of class maps keeps them"
+    assert found.targets is not None, "asked beforehand; explain of class maps keeps them"
     return int(found.targets[row])
 
 
@@ -218,7 +224,11 @@ def _bar(figure: Figure, grid: np.ndarray, look: Style, *, what: str, shared: bo
     bar = figure.colorbar(scale, ax=grid, shrink=min(1.0, 3 / len(grid)), aspect=30, pad=0.02)
     most = "largest value" if look.cap == 100 else f"{look.cap}th percentile"
     whose = "of the row’s maps" if shared else "of each map"
-    bar.set_label(f"{what}, 1 = {most} {whose}", fontsize=7)
+    # Beside a single row of images there is no room for all in a line.
+    bar.set_label(
+        ("{},\n1 = {} {}" if len(grid) == 1 else "{}, 1 = {} {}").format(what, most, whose),
+        fontsize=7,
+    )
     bar.ax.tick_params(labelsize=7)
 
 

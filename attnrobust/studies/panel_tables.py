@@ -13,7 +13,7 @@ import pandas as pd
 from attnrobust.disk import runs
 from attnrobust.explanations.samples import Explained
 from attnrobust.measures import maps, metrics
-from attnrobust.measures.paired import difference
+from attnrobust.measures.paired import Difference, compare, difference
 from attnrobust.studies.panel_figure import Column
 
 log = logging.getLogger("attnrobust")
@@ -51,8 +51,8 @@ def write(columns: Sequence[Column], stem: Path) -> list[Path]:
 def differences(columns: Sequence[Column]) -> Iterator[tuple[object, ...]]:
     """Rows of DIFFERENCES: each other experiment minus the first, a row a seed and one of all.
 
-    An experiment's number of an image is the mean over the seeds that both have. Maps of images of
-    another size do not compare, and are passed over with a warning.
+    That of all is over the seeds that both have, its interval widened by what they vary. Maps of
+    images of another size do not compare, and are passed over with a warning.
     """
     named = _by_experiment(columns)
     first, *others = named
@@ -76,8 +76,17 @@ def differences(columns: Sequence[Column]) -> Iterator[tuple[object, ...]]:
             for seed, (before, after) in zip(seeds, apart, strict=True):
                 yield (other, first, seed, metric, *difference(before, after, groups))
             if len(seeds) > 1:
-                before, after = np.mean(apart, axis=0)
-                yield (other, first, "mean", metric, *difference(before, after, groups))
+                yield (other, first, "mean", metric, *_over_seeds(np.array(apart), groups))
+
+
+def _over_seeds(apart: np.ndarray, groups: np.ndarray) -> Difference:
+    """Of numbers (seeds, 2, images) the mean difference, whose interval knows what seeds vary."""
+    defined = ~np.isnan(apart).any(axis=(0, 1))
+    if not defined.any():
+        return Difference(np.nan, np.nan, np.nan, 0)
+    before, after = (apart[:, side][:, None, defined] for side in (0, 1))
+    found = compare(before, after, groups[defined], most=np.inf)[0]
+    return Difference(found.value, found.low, found.high, found.n)
 
 
 def agreement(columns: Sequence[Column]) -> Iterator[tuple[object, ...]]:
