@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tensorflow import keras
 
+from attnrobust import config
 from attnrobust.disk import runs
 from attnrobust.explanations import faithfulness, randomisation
+from attnrobust.explanations.base import NotFinite
 from attnrobust.measures import maps
 
 SIDE = 4
@@ -175,6 +177,63 @@ def test_a_method_that_shows_the_image_alone_fails(kind, network, tmp_path):
     value = check["cascade"][-1]["value"]
     assert value < 0.5 if kind == "pass" else value == pytest.approx(1)
     assert ("low" in check["cascade"][-1]) == (kind != "note"), "one image has no interval"
+
+
+@pytest.mark.parametrize(("stays", "status"), [(False, "pass"), (True, "note")])
+def test_a_network_that_overflows_is_judged_before_it_does(stays, status, network, tmp_path):
+    """That maps change can be told then; that they stay with all layers random cannot."""
+    rng = np.random.default_rng(0)
+    images, calls = rng.random((8, 8, 8, 3)).astype(np.float32), []
+
+    def overflows(pixels, *_):
+        calls.append(1)
+        if len(calls) == 4:
+            raise NotFinite("the map of image i0 is not finite")
+        return pixels[..., 0] if stays else rng.random((8, 8, 8))
+
+    before = [each.copy() for each in network.get_weights()]
+    randomisation.write(network, {"edges": overflows}, files(tmp_path, images), tmp_path)
+    (check,) = runs.load_json(tmp_path / "randomisation.json")["checks"]
+    assert check["status"] == status
+    assert [step["n"] for step in check["cascade"]] == [8, 8, 0]
+    assert "no longer finite at features" in check["said"]
+    assert all(map(np.array_equal, before, network.get_weights()))
+
+
+def test_maps_that_are_the_same_everywhere_tell_nothing(network, tmp_path):
+    images = np.ones((3, 8, 8, 3), np.float32)
+    randomisation.write(
+        network, {"edges": lambda pixels, *_: pixels[..., 0]}, files(tmp_path, images), tmp_path
+    )
+    (check,) = runs.load_json(tmp_path / "randomisation.json")["checks"]
+    assert check["status"] == "note"
+    assert "nan" not in check["said"]
+
+
+def test_a_network_whose_scales_fit_only_what_it_learned_ends_in_a_check(tmp_path):
+    """Of each layer one channel is as small as its scale is large; shuffled, they multiply."""
+    rng = np.random.default_rng(0)
+    image = found = keras.Input((4, 4, 3))
+    for _ in range(5):
+        found = keras.layers.Conv2D(4, 1, use_bias=False)(found)
+        found = keras.layers.BatchNormalization(center=False)(found)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(found)))
+    scale = np.array([1e10, 1, 1, 1])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([scale, np.zeros(4), np.ones(4)])
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([rng.normal(size=layer.kernel.shape) / scale])
+    images, targets = rng.random((4, 4, 4, 3)).astype(np.float32), np.zeros(4, int)
+    ids = np.array([f"i{row}" for row in range(4)])
+    methods = faithfulness.explainers(model, config.Explanation(methods=("gradient",)), 0)
+    place, heat = files(tmp_path, images), methods["gradient"](images, targets, ids)
+    assert heat.any()
+    runs.save_npz(tmp_path / "gradient-clean.npz", id=ids, heatmap=heat, target=targets)
+    randomisation.write(model, methods, place, tmp_path)
+    (check,) = runs.load_json(tmp_path / "randomisation.json")["checks"]
+    assert check["status"] in ("pass", "note")
+    assert check["cascade"][-1]["n"] == 0
 
 
 def test_what_shares_nothing_counts_as_zero_and_an_empty_map_does_not_count():

@@ -275,6 +275,10 @@ def test_each_map_is_measured_at_every_epsilon(tmp_path: Path) -> None:
     turned = found.loc[(0.01, "heat_inside[grad_cam]")]
     assert turned["value"] == pytest.approx((3725 + 2 * 1225) / 3 / 4950)
     assert turned["low"] < turned["value"] < turned["high"]
+    # None of three: that is no proof that it is none of many.
+    point = found.loc[(0.0, "pointing[grad_cam]")]
+    assert (point["value"], point["n"]) == (0, 3)
+    assert tuple(point[["low", "high"]]) == pytest.approx(metrics.wilson(0, 3))
     # The Gini index of 0 to n - 1 is (n + 1) / (3 n).
     assert found.loc[(0.0, "gini[grad_cam]"), "value"] == pytest.approx(101 / 300, rel=1e-3)
 

@@ -120,7 +120,9 @@ def test_heatmaps_that_do_not_show_the_model_reach_the_first_screen(attacked):
     explained(shaky, "grad_cam pass", "edges warn", "unsure note")
     _, warned, noted = trust.sentences(read(sound, shaky))
     assert warned.startswith("Warning: on shaky the heatmaps of edges are much the same")
-    assert noted == "On shaky too few images tell whether the heatmaps of unsure show the model."
+    assert (
+        noted == "On shaky these images do not tell whether the heatmaps of unsure show the model."
+    )
     assert randomisation.rows(result(long_ago)) is None
     assert [each["status"] for each in randomisation.rows(result(sound)) or ()] == ["pass"]
     explained(long_ago)

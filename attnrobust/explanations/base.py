@@ -13,10 +13,15 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
+from attnrobust.errors import UserError
 from attnrobust.models.replicas import Replicas
 
 # Rows of every compiled call, whatever the number of images and of samples an image.
 BATCH = 16
+
+
+class NotFinite(UserError):
+    """A map that holds what is no number."""
 
 
 class Batch(NamedTuple):

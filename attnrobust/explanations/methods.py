@@ -15,7 +15,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.errors import UserError
 from attnrobust.explanations.attention import attention
-from attnrobust.explanations.base import Batch, Row
+from attnrobust.explanations.base import Batch, NotFinite, Row
 from attnrobust.explanations.cams import grad_cam, grad_cam_pp, layer_cam, score_cam
 from attnrobust.explanations.gradients import (
     gradient,
@@ -38,13 +38,13 @@ def heatmaps(
         not settled before, `gradients` (N,), how many were taken.
 
     Raises:
-        UserError: A map is not finite; named with its image.
+        NotFinite: A map is not; named with its image.
     """
     row = EXPLANATIONS[method]
     attributions, difference, gradients = row.explain(model, batch, setting)
     for id_, each in zip(batch.ids, attributions, strict=True):
         if not np.isfinite(each).all():
-            raise UserError(f"explanation.methods '{method}': the map of image {id_} is not finite")
+            raise NotFinite(f"explanation.methods '{method}': the map of image {id_} is not finite")
     found = {"heatmap": np.abs(attributions).sum(axis=-1)}
     if row.signed:
         found["signed"] = attributions.sum(axis=-1)

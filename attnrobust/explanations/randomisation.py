@@ -19,6 +19,7 @@ from tensorflow import keras
 
 from attnrobust.disk import runs, schemas
 from attnrobust.explanations import RANDOMISED
+from attnrobust.explanations.base import NotFinite
 from attnrobust.explanations.faithfulness import Explain
 from attnrobust.measures import maps, metrics
 
@@ -34,7 +35,9 @@ def write(model: keras.Model, methods: Mapping[str, Explain], samples: Path, fol
     """Write `randomisation.json`: images, and of each method name, status, numbers, meaning.
 
     `pass` where the 95 % interval of the mean rank correlation with all layers randomised lies
-    below LIMIT, `warn` where above, `note` where it holds LIMIT or there is none.
+    below LIMIT, `warn` where above, `note` where it holds LIMIT or there is none. Where a network
+    overflows that has so many random layers, the last step before that is judged, which may show
+    that maps change, but not that they stay.
 
     Args:
         model: Whose maps they are; its weights are as before when this ends, however it ends.
@@ -79,7 +82,8 @@ def cascade(
 
     Returns:
         At each share the name of the layer that was reached and Spearman's rank correlations (S,):
-        NaN where the trained model's map is constant, 0 where the other is (it shares nothing).
+        NaN where the trained model's map is constant, 0 where the other is (it shares nothing). It
+        ends early where maps are no longer finite, with NaN for all.
     """
     layers = [each for each in model.layers if each.weights and not _fixed(each)][::-1]
     trained, before = [each.get_weights() for each in layers], explain()
@@ -88,7 +92,13 @@ def cascade(
         for share in shares:
             for layer in layers[done : (done := max(1, round(share * len(layers))))]:
                 layer.set_weights([_shuffled(rng, each) for each in layer.get_weights()])
-            alike = [_alike(*pair) for pair in zip(before, explain(), strict=True)]
+            # A deep network without what it has learned may leave float32.
+            try:
+                after = explain()
+            except NotFinite:
+                found.append((layers[done - 1].name, np.full(len(before), maps.NONE)))
+                break
+            alike = [_alike(*pair) for pair in zip(before, after, strict=True)]
             found.append((layers[done - 1].name, np.array(alike)))
     finally:
         for layer, weights in zip(layers, trained, strict=True):
@@ -106,9 +116,8 @@ def _shuffled(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:
 
 
 def _alike(before: np.ndarray, after: np.ndarray) -> float:
-    if np.ptp(before) == 0:
+    if np.ptp(before) == 0 or not np.isfinite(after).all():
         return maps.NONE
-    maps.require(after)
     return maps.spearman(before, after) if np.ptp(after) else 0.0
 
 
@@ -121,16 +130,30 @@ def _judged(
         defined = ~np.isnan(values)
         value, low, high, _ = metrics.mean(values[defined], groups=groups[defined])
         steps.append((layer, value, low, high, int(defined.sum())))
-    _, value, low, high, n = steps[-1]
-    status = "pass" if high < LIMIT else "warn" if low > LIMIT else "note"
-    way = ", ".join(f"{each:.2f} ({layer})" for layer, each, *_ in steps[:-1])
+    told = [step for step in steps if step[-1]]
+    if not told:
+        said = "maps of the trained model are alike everywhere, or not finite with a random head"
+        return _check(method, "note", said, steps)
+    last, value, low, high, n = told[-1]
+    status = "pass" if high < LIMIT else "warn" if low > LIMIT and told == steps else "note"
+    way = ", ".join(f"{each:.2f} ({layer})" for layer, each, *_ in told[:-1])
+    how = "with all layers randomised"
+    if told != steps:
+        how = f"randomised down to {last} (maps are no longer finite at {steps[-1][0]})"
+    said = (
+        f"rank correlation with the maps of the trained model {value:.2f} ({low:.2f} to "
+        f"{high:.2f}, n {n}) {how}{'; from the head back ' * bool(way)}{way}"
+    )
+    return _check(method, status, said, steps)
+
+
+def _check(method: str, status: str, said: str, steps: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     names = ("layer", "value", "low", "high", "n")
     return {
         "name": method,
         "title": f"{method} depends on what the model has learned",
         "status": status,
-        "said": f"rank correlation with the maps of the trained model {value:.2f} "
-        f"({low:.2f} to {high:.2f}, n {n}) with all layers randomised; from the head back {way}",
+        "said": said,
         "meaning": "The maps are much the same with random weights: they show the image, not the "
         "model.",
         "cascade": [_plain(dict(zip(names, step, strict=True))) for step in steps],

@@ -154,12 +154,14 @@ class Row:
         title: What the page calls it.
         what: It says, in a line.
         masked: Whether it needs a mask.
+        hit: Whether it is 1 or 0, but for ties, so that its mean is a proportion.
     """
 
     of: Callable[[np.ndarray, np.ndarray], float] | None
     title: str
     what: str
     masked: bool = False
+    hit: bool = False
 
     @property
     def scored(self) -> bool:
@@ -191,7 +193,11 @@ MAP_METRICS: dict[str, Row] = {
     ),
     "heat_inside": Row(mass_inside, "Heatmap", "share of the heat inside the region", masked=True),
     "pointing": Row(
-        pointing, "Pointing game", "whether the hottest pixel is inside the region", masked=True
+        pointing,
+        "Pointing game",
+        "whether the hottest pixel is inside the region",
+        masked=True,
+        hit=True,
     ),
     "rank_accuracy": Row(
         rank_accuracy,

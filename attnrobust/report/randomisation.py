@@ -48,7 +48,7 @@ def sentences(results: Sequence[Result]) -> list[str]:
                 "Warning: on {} the heatmaps of {} are much the same with random weights: they "
                 "show the image, not what the model has learned.",
             ),
-            ("note", "On {} too few images tell whether the heatmaps of {} show the model."),
+            ("note", "On {} these images do not tell whether the heatmaps of {} show the model."),
         ):
             methods = dict.fromkeys(row["name"] for row in checks if row["status"] == status)
             if methods:
