@@ -1,6 +1,12 @@
 """Heatmap measures against xplique 1.5.2 and Quantus 0.6.0, where these are installed.
 
 Both are fed maps of two dimensions: with channels xplique averages them, Quantus flattens them.
+Neither is required, nor at peace with our set; beside it they run from a folder of their own:
+
+    pip install --no-deps --target ORACLES xplique==1.5.2 quantus==0.6.0 einops==0.8.2 \\
+        tensorflow-probability==0.23.0 cachetools dm-tree decorator cloudpickle tabulate \\
+        'scikit-image<0.26' lazy_loader tifffile imageio networkx
+    PYTHONPATH=ORACLES pytest -W ignore -rs tests/test_oracles.py
 """
 
 from __future__ import annotations
@@ -34,6 +40,15 @@ def test_gini_is_that_of_quantus():
     sparseness = oracle("quantus").Sparseness(disable_warnings=True, normalise=False)
     theirs = sparseness.evaluate_batch(x_batch=HEAT, a_batch=HEAT)
     np.testing.assert_allclose([maps.gini(each) for each in HEAT], theirs, atol=1e-5)
+
+
+def test_rank_correlation_is_that_of_xplique():
+    """What its model randomisation compares maps by; with ties."""
+    theirs = oracle("xplique.metrics.randomization").batched_spearman
+    one, other = np.round(HEAT * 9), np.round(HEAT[::-1] * 5)
+    expected = np.array(theirs(one.reshape(5, -1), other.reshape(5, -1)))
+    found = [maps.spearman(*pair) for pair in zip(one, other, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_localisation_is_that_of_quantus():

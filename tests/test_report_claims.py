@@ -25,7 +25,7 @@ from attnrobust.disk.runs import (
 )
 from attnrobust.errors import UserError
 from attnrobust.measures.paired import Paired
-from attnrobust.report import claims, commands, judging, reading, verdicts
+from attnrobust.report import claimed_heatmaps, claims, commands, judging, reading, verdicts
 from attnrobust.report.blocks import Asked
 from attnrobust.report.claims import Claim, Side
 from attnrobust.report.judging import FAILS, HOLDS, OPEN
@@ -284,6 +284,20 @@ def test_claims_on_heatmaps_are_of_each_image(tmp_path: Path) -> None:
     assert found[2].found.value == pytest.approx(np.mean([32, 16, 40, 48, 24]) / 64 - 1 / 64)
     assert found[2].place == ("demo", "resnet50", "linf_pgd")
     assert "(difference in gini[gradient] +0.325 (" in verdicts.sentence(found[0])
+
+
+def test_numbers_of_heatmaps_stay_with_their_images(tmp_path: Path) -> None:
+    plain, attentive = pair(tmp_path)
+    explained(plain, [1, 2, 3, 4, 5, 6])
+    explained(attentive, [1, 2, 3, 4, 5, 6], turn=True)
+    (claim,) = claims.load(claimed(tmp_path, SPARSER)).claims
+    results = reading.read([plain, attentive])
+    one, other = (claimed_heatmaps.read(claim, claim.first, [each]) for each in results)
+    assert list(one[0].clean.ids) != list(other[0].clean.ids)
+    before, after, groups = claimed_heatmaps.aligned(one, other)
+    np.testing.assert_array_equal(before, after)
+    assert before[0, 0] == pytest.approx(1 - np.arange(1, 7) / 64)
+    assert groups.tolist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
 
 
 def test_heatmaps_of_several_seeds_are_taken_together(tmp_path: Path) -> None:
