@@ -7,6 +7,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,7 +73,8 @@ def _beside_each_other(number: int) -> Iterator[ProcessPoolExecutor | None]:
     if _processes() == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), _begin)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(number, spawn, _begin, (sys.orig_argv,))
     for _ in range(number):
         pool.submit(_load)
     try:
@@ -99,8 +101,13 @@ def _processes() -> int:
     return 1 if gpus or os.cpu_count() == 1 else 2
 
 
-def _begin() -> None:
-    """In a process of its own: no bars, which would write over each other; lines stay whole."""
+def _begin(words: list[str]) -> None:
+    """In a process of its own: no bars, which would write over each other; lines stay whole.
+
+    Args:
+        words: The command whose work is done here, for the provenance.
+    """
+    sys.orig_argv = words
     os.environ["TQDM_DISABLE"] = "1"
     stack.quiet()
 

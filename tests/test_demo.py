@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from attnrobust import cli as program
 from attnrobust import config, demo
 from attnrobust.attacks import methods
 from attnrobust.data import shards
+from attnrobust.disk import provenance
 from attnrobust.report import page
 from attnrobust.stages import pipeline
 from experiments.demo import resnet18_gap, resnet18_soft_attention
@@ -92,3 +94,26 @@ def test_demo_of_another_size_beside_an_older_one_is_refused_in_one_line(small, 
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_a_run_of_the_demo_names_the_command_that_was_given(monkeypatch):
+    """Its stages work in processes that are started with other words."""
+    begun = []
+
+    class Pool:
+        def __init__(self, number, context, initializer, given):
+            begun.append((initializer, given))
+
+        def submit(self, work): ...
+
+        def shutdown(self, **how): ...
+
+    monkeypatch.setattr(demo, "_processes", lambda: 2)
+    monkeypatch.setattr(demo, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "attnrobust", "demo"])
+    with demo._beside_each_other(2):
+        ((begin, given),) = begun
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "from multiprocessing.spawn import …"])
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    begin(*given)
+    assert provenance.command().endswith(" -m attnrobust demo")

@@ -18,10 +18,10 @@ def dice_by_class(found: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
         labels: The true ones, of the same shape, each below `classes`.
         classes: Number K of classes, the background (0) among them.
     """
-    beyond = np.int64(classes)  # the column behind the last is thrown away; uint8 may not hold it
-    both = np.where(found == labels, labels, beyond)
+    found, labels = found.astype(np.int64), labels.astype(np.int64)  # a byte cannot hold K = 256
+    both = np.where(found == labels, labels, classes)  # the column behind the last is thrown away
     shared, true = _counts(both, classes + 1)[:, :classes], _counts(labels, classes)
-    said = _counts(np.minimum(found, beyond), classes + 1)[:, :classes]
+    said = _counts(np.minimum(found, classes), classes + 1)[:, :classes]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(true > 0, 2 * shared / (true + said), np.nan)
 
@@ -41,7 +41,7 @@ def dice(found: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _counts(maps: np.ndarray, classes: int) -> np.ndarray:
     """How many pixels of each image are of each class, (N, K)."""
     number = len(maps)
-    place = np.arange(number)[:, None] * classes + maps.reshape(number, -1).astype(np.int64)
+    place = np.arange(number)[:, None] * classes + maps.reshape(number, -1)
     return np.bincount(place.ravel(), minlength=number * classes).reshape(number, classes)
 
 
