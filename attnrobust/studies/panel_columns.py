@@ -135,7 +135,8 @@ def _columns(runs: Sequence[Run], asked: Asked) -> list[Column]:
 
 def _require_alike(runs: Sequence[Run], asked: Asked) -> None:
     """Raise a UserError unless runs are of one data set and task, each experiment and seed once."""
-    first, known = runs[0], {}
+    first = runs[0]
+    known: dict[tuple[str, int], Path] = {}
     for run in runs:
         mine, its = run.experiment, first.experiment
         if (mine.data.dataset, mine.data.task) != (its.data.dataset, its.data.task):
