@@ -1,34 +1,30 @@
-"""Heatmap measures against xplique 1.5.2 and Quantus 0.6.0, where these are installed.
+"""Heatmap measures against xplique 1.5.2 and Quantus 0.6.0, which are installed on Python 3.11.
 
 Both are fed maps of two dimensions: with channels xplique averages them, Quantus flattens them.
-Neither is required, nor at peace with our set; beside it they run from a folder of their own:
-
-    pip install --no-deps --target ORACLES xplique==1.5.2 quantus==0.6.0 einops==0.8.2 \\
-        tensorflow-probability==0.23.0 cachetools dm-tree decorator cloudpickle tabulate \\
-        'scikit-image<0.26' lazy_loader tifffile imageio networkx
-    PYTHONPATH=ORACLES pytest -W ignore -rs tests/test_oracles.py
 """
 
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import numpy as np
 import pytest
 
+from attnrobust import stack
 from attnrobust.explanations import faithfulness
 from attnrobust.measures import maps
 
+pytestmark = pytest.mark.skipif(stack.NEW, reason="xplique 1.5.2 wants TensorFlow 2.15")
 RNG = np.random.default_rng(0)
 HEAT = RNG.permutation(64 * 5).reshape(5, 8, 8).astype(np.float32) / 320
 MASKS = RNG.random((5, 8, 8)) < 0.3
 
 
 def oracle(name: str):
-    try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow Probability's, which xplique imports
         return importlib.import_module(name)
-    except ImportError as error:
-        pytest.skip(f"{name} is not installed beside this set ({error}); it is not required")
 
 
 def test_gini_is_that_of_xplique():
