@@ -61,7 +61,6 @@ BEHIND = {
     "attnrobust.commands.handed_on": "attnrobust.commands",
     "attnrobust.commands.row": "attnrobust.commands",
     "attnrobust.commands.studies": "attnrobust.commands",
-    "attnrobust.own_model.testing": "attnrobust.api",
     "attnrobust.stages.adoption": "attnrobust.stages.pipeline",
     "attnrobust.data.circles": "attnrobust.data.fundus",
     "attnrobust.data.dicom": "attnrobust.data.images",
