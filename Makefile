@@ -35,7 +35,7 @@ interpreter:
 	  echo "using $$name, Python $$is"; "$$name" -m venv $(VENV) && exit 0; \
 	  [ -z "$$new" ] || rm -rf $(VENV); without="$$without '$$name -m venv'"; done; \
 	[ -z "$$without" ] || fail "failed:$$without; on Debian: apt-get install python3-venv"; \
-	fail "$(if $(PYTHON),PYTHON=$(PYTHON) is $${is:-none that runs}; )Python $(VERSIONS) is needed, one of" \
+	$(if $(PYTHON),seen=;) fail "$(if $(PYTHON),PYTHON=$(PYTHON) is $${is:-none that runs}; )Python $(VERSIONS) is needed, one of" \
 	  "them$${seen:+ ($${seen#, })}; put it on PATH or: make PYTHON=/path/to/python$(lastword $(VERSIONS))"
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | interpreter

@@ -96,9 +96,9 @@ def test_without_any_there_is_one_line(there: dict[str, str], seen: str, path: P
 def test_the_one_that_is_named_is_taken_or_refused(path: Path) -> None:
     put(path, python3="3.11", other="3.12", old="3.10")
     for name, is_there in (("old", "3.10"), ("nowhere", "none that runs")):
-        code, (said,) = make(path, f"PYTHON={path / name}")
-        assert code == 2
-        assert said.startswith(f"error: PYTHON={path / name} is {is_there}; Python 3.11 3.12 3.13")
+        needed = "Python 3.11 3.12 3.13 is needed, one of them; put it on PATH or: "
+        said = f"error: PYTHON={path / name} is {is_there}; {needed}make PYTHON=/path/to/python3.13"
+        assert make(path, f"PYTHON={path / name}") == (2, [said])
     assert make(path, f"PYTHON={path / 'other'}") == (
         0,
         [f"using {path / 'other'}, Python 3.12"],
