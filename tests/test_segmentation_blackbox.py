@@ -9,6 +9,7 @@ import pixel_helpers
 import pytest
 import segmentation_helpers as drawn
 import tensorflow as tf
+from matplotlib import colormaps
 
 from attnrobust import config, task
 from attnrobust.attacks import blackbox as crafting
@@ -114,7 +115,7 @@ def test_noise_of_photographs_is_not_rician(channels, alike):
     assert (np.corrcoef(red, blue)[0, 1] > 0.9) == alike
 
 
-def test_figure_of_maps(made, tmp_path):
+def test_figure_of_maps(made, tmp_path, monkeypatch):
     folder, _ = made
     clean = schemas.load_npz(folder / "clean.npz", schemas.judged(NAMES, "segment"))
     found = {
@@ -123,8 +124,14 @@ def test_figure_of_maps(made, tmp_path):
         )
         for head in PAPER.attacks
     }
-    blackbox_figures.maps(clean, found, "soft", 3, tmp_path / "maps.png")
-    assert (tmp_path / "maps.png").stat().st_size > 1000
+    drawn = []
+    monkeypatch.setattr(blackbox_figures, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(blackbox_figures, "render", lambda figure: figure)
+    blackbox_figures.maps(clean, found, "soft", ["a", "b", "c"], tmp_path / "maps.png")
+    (legend,) = drawn[0].legends
+    assert [each.get_text() for each in legend.get_texts()] == ["a", "b", "c"]
+    shades = [each.get_facecolor() for each in legend.get_patches()]
+    np.testing.assert_allclose(shades, colormaps["nipy_spectral"]([0.0, 0.5, 1.0]))
 
 
 def test_the_papers_own_table_says_its_average():

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from attnrobust.report.results import Estimate, Result, grouped, number
@@ -23,6 +26,8 @@ NORMS = {
     "l2": "L2 norm in [0, 1] pixel scale",
     "l0": "number of changed pixels",
 }
+# Of class maps: their classes, from the first to the last, span it.
+MAPS = "nipy_spectral"
 INK, GREY, RULE = "#222222", "#777777", "#d9d9d9"
 
 SEEDS = " Several seeds: thin lines are seeds, the thick line is their mean where all have one."
@@ -40,6 +45,21 @@ def colours(results: Sequence[Result]) -> dict[tuple[str, str], tuple[str, str]]
         group: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
         for i, group in enumerate(groups)
     }
+
+
+def name_classes(figure: Figure, names: Sequence[str]) -> None:
+    """A legend of class maps at the foot of a figure, whose layout makes room for it or has it."""
+    shades = colormaps[MAPS](np.linspace(0, 1, len(names)))
+    figure.legend(
+        handles=[
+            Patch(facecolor=shade, edgecolor=GREY, label=name)
+            for shade, name in zip(shades, names, strict=True)
+        ],
+        loc="outside lower center" if figure.get_layout_engine() else "lower center",
+        ncols=6,
+        fontsize=9,
+        frameon=False,
+    )
 
 
 def positions(epsilons: Sequence[float]) -> dict[float, float]:

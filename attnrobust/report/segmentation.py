@@ -15,7 +15,7 @@ from attnrobust.disk.runs import safe_name
 from attnrobust.measures.segmentation import MM, PX, SEGMENTATION_METRICS, SIZES
 from attnrobust.report import robustness
 from attnrobust.report.blocks import Asked, Block, Section, Table
-from attnrobust.report.figures import INK, colours
+from attnrobust.report.figures import INK, MAPS, colours, name_classes
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import NOTHING, Estimate, Result, key, number, of_255, once, slug
 
@@ -197,13 +197,14 @@ def maps(result: Result) -> Picture:
             attacked["prediction"][row],
         )
         for head, cell, ax in zip(heads, cells, axes, strict=True):
-            colours_of = {"cmap": "nipy_spectral", "vmin": 0, "vmax": most}
+            colours_of = {"cmap": MAPS, "vmin": 0, "vmax": most}
             ax.imshow(cell, **(colours_of if cell.ndim == 2 else {}), interpolation="nearest")
             ax.set_axis_off()
             if not place:
                 ax.set_title(head, fontsize=10, color=INK)
         axes[2].text(2, 4, f"{scores[0][row]:.2f}", color="white", va="top", fontsize=8)
         axes[5].text(2, 4, f"{scores[1][row]:.2f}", color="white", va="top", fontsize=8)
+    name_classes(figure, [result.class_name(place) for place in range(most + 1)])
     return Picture(
         name=f"maps-{_file(result)}",
         pixels=render(figure),

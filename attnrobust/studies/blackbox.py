@@ -199,7 +199,7 @@ def _tables(asked: Asked, out: Path) -> dict[str, pd.DataFrame]:
         "likeness": similar.assign(source=similar["source"].map(heads)),
     }
     if task.TASKS[asked.kind].graded:
-        _draw_maps(out, names, attacks, asked.kind, len(asked.dataset.classes))
+        _draw_maps(out, names, attacks, asked.kind, asked.dataset.classes)
         return made
     drawn = _draw(out, heads, attacks, classes=asked.dataset.classes, seed=asked.seed)
     return {**made, "embedding": drawn}
@@ -278,7 +278,7 @@ def _draw(
 
 
 def _draw_maps(
-    out: Path, names: Sequence[str], attacks: Sequence[str], kind: str, classes: int
+    out: Path, names: Sequence[str], attacks: Sequence[str], kind: str, classes: Sequence[str]
 ) -> None:
     """The figure of each model: what it makes of noise and of each attack."""
     from attnrobust.studies import blackbox_figures as figures

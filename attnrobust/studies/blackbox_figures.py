@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from attnrobust import task
 from attnrobust.disk import runs
 from attnrobust.measures import metrics
-from attnrobust.report.figures import COLOURS, GREY, INK, plain
+from attnrobust.report.figures import COLOURS, GREY, INK, MAPS, name_classes, plain
 from attnrobust.report.pictures import png, render
 
 # Of the t-SNE: classes drawn, and images of each at most.
@@ -78,7 +78,9 @@ def examples(
         temporary.write_bytes(png(render(figure)))
 
 
-def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, classes: int, file: Path) -> None:
+def maps(
+    clean: Arrays, found: Mapping[str, Arrays], name: str, classes: Sequence[str], file: Path
+) -> None:
     """Write a PNG: of each sample image the label, and what a segmenter makes of it.
 
     Columns are the label, the image itself, its noisy twin and each attack's adversarial; images
@@ -88,15 +90,16 @@ def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, classes: int, fi
         clean: What the models see without an attack.
         found: What they see of the adversarials on this model, by the attack's name.
         name: Of the model.
-        classes: How many there are: each keeps its colour, also where no label shows it.
+        classes: Their names: each keeps its colour, also where no label shows it.
         file: PNG.
     """
     first = next(iter(found.values()))
     samples = [int(np.flatnonzero(clean["id"] == id_)[0]) for id_ in first["sample_id"]]
     heads = ["label", "no attack", "noise", *found]
-    figure = Figure(figsize=(1.9 * len(heads), 4.2 * len(samples)))
+    height = 4.2 * len(samples) + 0.35
+    figure = Figure(figsize=(1.9 * len(heads), height))
     axes = figure.subplots(2 * len(samples), len(heads), squeeze=False)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.96, wspace=0.05, hspace=0.12)
+    figure.subplots_adjust(0.01, 0.4 / height, 0.99, 0.96, wspace=0.05, hspace=0.12)
     for row, place in enumerate(samples):
         label, original = clean["label"][place], first["sample_clean"][row]
         cells = [
@@ -111,13 +114,12 @@ def maps(clean: Arrays, found: Mapping[str, Arrays], name: str, classes: int, fi
         for column, (head, (image, seen)) in enumerate(zip(heads, cells, strict=True)):
             above, below = axes[2 * row : 2 * row + 2, column]
             above.imshow(image)
-            below.imshow(
-                seen, cmap="nipy_spectral", vmin=0, vmax=classes - 1, interpolation="nearest"
-            )
+            below.imshow(seen, cmap=MAPS, vmin=0, vmax=len(classes) - 1, interpolation="nearest")
             above.set_title(head, fontsize=9, color=INK)
             below.set_title(f"Dice {task.score(seen[None], label[None])[0]:.2f}", fontsize=8)
             for each in (above, below):
                 each.set_axis_off()
+    name_classes(figure, classes)
     with runs.atomic(file) as temporary:
         temporary.write_bytes(png(render(figure)))
 
