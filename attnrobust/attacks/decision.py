@@ -168,7 +168,7 @@ class _HopSkipJump(foolbox.attacks.HopSkipJumpAttack):
         # Less the mean answer, for a smaller variance; unless all answers are alike.
         mean = balance / steps
         direction = signed if abs(mean) == 1 else signed - np.float32(mean) * total
-        direction /= np.linalg.norm(direction) + 1e-12
+        direction /= float(np.linalg.norm(direction)) + 1e-12
         return ep.astensor(tf.repeat(direction[None], len(x_advs), axis=0))
 
 
