@@ -187,12 +187,9 @@ def main() -> None:
         for name in ("floor", *works):
             print(f"  {name:13} {statistics.median(each[name].wall for each in rounds):8.2f} s")
         for what, of in (("", "wall"), (", CPU seconds", "cpu")):
-            ratios = [getattr(each["ours"], of) / getattr(each["floor"], of) for each in rounds]
-            print(f"  ours / floor  {said(ratios)}{what}")
-        for name in list(works)[1:]:
-            print(
-                f"  {name} / ours  {said([each[name].wall / each['ours'].wall for each in rounds])}"
-            )
+            for over, under in (("ours", "floor"), *((name, "ours") for name in list(works)[1:])):
+                ratios = [getattr(each[over], of) / getattr(each[under], of) for each in rounds]
+                print(f"  {over} / {under}  {said(ratios)}{what}")
 
 
 if __name__ == "__main__":
