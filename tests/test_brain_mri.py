@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from data_helpers import make_raw
 
-from attnrobust.data import inputs, records, volumes
+from attnrobust.data import inputs, nifti, records, volumes
 from attnrobust.data.volumes import Cut, Scan
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
@@ -178,7 +178,7 @@ def test_voxels_are_in_mm_whatever_unit_the_file_has(unit: str, mm: float, tmp_p
     image = nibabel.Nifti1Image(head()[0], BACK)
     image.header.set_xyzt_units(unit)
     nibabel.save(image, tmp_path / "a.nii")
-    _, affine = volumes.load(tmp_path / "a.nii")
+    _, affine = nifti.load(tmp_path / "a.nii")
     np.testing.assert_allclose(np.diag(affine)[:3], mm * np.array(VOXEL))
 
 
@@ -188,7 +188,7 @@ def test_two_orientations_in_one_header_are_said(tmp_path: Path, caplog: pytest.
     image.set_qform(np.diag([-1.0, 1.5, 1.0, 1.0]), 1)
     nibabel.save(image, tmp_path / "a.nii")
     with caplog.at_level("WARNING", logger="attnrobust"):
-        found, _ = volumes.load(tmp_path / "a.nii")
+        found, _ = nifti.load(tmp_path / "a.nii")
     np.testing.assert_array_equal(found, head()[0])
     (said,) = caplog.messages
     assert "qform says LAS, 1.00 x 1.50 x 1.00, its sform RAS, 1.00 x 1.50 x 1.00" in said

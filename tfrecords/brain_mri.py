@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from attnrobust.console import run_command
-from attnrobust.data import prepare, raw, shards, volumes, writing
+from attnrobust.data import nifti, prepare, raw, shards, volumes, writing
 from attnrobust.data.label_maps import MOST_CLASSES
 from attnrobust.data.volumes import Cut, Scan
 from attnrobust.errors import UserError
@@ -68,8 +68,8 @@ def _subjects(folder: Path) -> list[Scan]:
     """One folder a subject."""
     found, others = [], []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        image = volumes.nifti(place, place.name)
-        labels = volumes.nifti(place, f"{place.name}_seg")
+        image = nifti.named(place, place.name)
+        labels = nifti.named(place, f"{place.name}_seg")
         if image and labels:
             found.append(Scan(place.name, image, labels))
         elif image or labels:
@@ -90,11 +90,11 @@ def _nnunet(folder: Path) -> list[Scan]:
     """Images of channel 0 and their labels."""
     found = []
     for name in _names(folder / "imagesTr"):
-        image = volumes.nifti(folder / "imagesTr", name)
+        image = nifti.named(folder / "imagesTr", name)
         if not image or not name.endswith(CHANNEL):
             continue
         case = name.removesuffix(CHANNEL)
-        labels = volumes.nifti(folder / "labelsTr", case)
+        labels = nifti.named(folder / "labelsTr", case)
         if not labels:
             raise UserError(f"{image}: no {case}.nii.gz in {folder / 'labelsTr'}")
         found.append(Scan(case, image, labels))
@@ -109,7 +109,7 @@ def _names(folder: Path) -> list[str]:
     """NIfTI files in a folder, by their names without suffix; none that is hidden."""
     files = folder.iterdir() if folder.is_dir() else ()
     plain = (path.name for path in files if not path.name.startswith("."))
-    return sorted({volumes.stem(Path(name)) for name in plain if name.endswith(volumes.SUFFIXES)})
+    return sorted({nifti.stem(Path(name)) for name in plain if name.endswith(nifti.SUFFIXES)})
 
 
 def _splits(folder: Path, subjects: Sequence[str]) -> dict[str, str]:

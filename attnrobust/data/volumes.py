@@ -6,22 +6,19 @@ same cut of every scan; then a slice's rows and columns are made of equal length
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import nibabel
 import numpy as np
 
-from attnrobust.data import preprocessing, raw
+from attnrobust.data import nifti, preprocessing, raw
 from attnrobust.errors import UserError
 
 log = logging.getLogger("attnrobust")
 
-SUFFIXES = (".nii.gz", ".nii")
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 # White is this percentile of what is brighter than the darkest voxel.
 WHITE = 99.5
@@ -31,8 +28,6 @@ DARK, MARGIN = 0.05, 0.05
 ALIKE = 0.01
 # What a label that was stored scaled may be off a whole number; none is as large as FAR.
 WHOLE, FAR = 1e-3, 2**31
-# What NIfTI's units of length are in mm; a file that names none means mm.
-UNITS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 # Pixels of a slice's side: voxels so unlike in length are a fault of the header.
 LONGEST = 8192
 
@@ -71,77 +66,14 @@ class Cut:
     whole_field: bool = False
 
 
-def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (X, Y, Z) with RAS axes, of its own type of number, and its affine (4, 4) in mm.
-
-    Axes of length 1 behind the third are left out. Where a header says two orientations that
-    differ, the sform counts, as nibabel has it, and a warning says so.
-
-    Raises:
-        UserError: Not NIfTI, no orientation in it, not one volume of three axes, or one of colours.
-    """
-    try:
-        found = nibabel.load(path)
-        if not isinstance(found, nibabel.Nifti1Pair):
-            raise TypeError(type(found).__name__)
-        array = np.asanyarray(found.dataobj)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there") from None
-    except Exception as error:  # nibabel's readers raise whatever they stumble on
-        said = " ".join(str(error).split())
-        raise UserError(f"{path}: not a NIfTI file that can be read ({said})") from None
-    if not (int(found.header["qform_code"]) or int(found.header["sform_code"])):
-        raise UserError(
-            f"{path}: says no orientation (qform and sform codes are 0), and left could be right; "
-            "write it into the header first"
-        )
-    if array.dtype.kind not in "biuf":
-        raise UserError(f"{path}: colours or complex numbers, expected one number a voxel")
-    affine = _affine(found, path)
-    shape = array.shape[:3] + tuple(side for side in array.shape[3:] if side != 1)
-    if len(shape) != 3 or 0 in shape:
-        raise UserError(f"{path}: shape {array.shape}, expected one volume of three axes")
-    axes = nibabel.io_orientation(affine)
-    turned = nibabel.apply_orientation(array.reshape(shape), axes)
-    return turned, affine @ nibabel.orientations.inv_ornt_aff(axes, shape)
-
-
-def _affine(found: nibabel.Nifti1Pair, path: Path) -> np.ndarray:
-    """Of voxels to mm (4, 4).
-
-    Raises:
-        UserError: It leaves out an axis.
-    """
-    affine, unit = found.affine, UNITS.get(found.header.get_xyzt_units()[0], 1.0)
-    if not np.isfinite(affine).all() or None in nibabel.aff2axcodes(affine):
-        raise UserError(f"{path}: its affine leaves out an axis; expected one for each")
-    if int(found.header["sform_code"]):
-        with contextlib.suppress(ValueError):  # a qform that is no rotation says nothing
-            other = found.header.get_qform(coded=True)[0]
-            if other is not None and (_said(other) != _said(affine)):
-                log.warning(
-                    "warning: %s: its qform says %s, its sform %s; the sform is taken",
-                    path,
-                    _said(other),
-                    _said(affine),
-                )
-    return np.diag([unit, unit, unit, 1.0]) @ affine
-
-
-def _said(affine: np.ndarray) -> str:
-    """Directions of the axes and sides of a voxel: `RAS, 1.00 x 1.50 x 1.00`."""
-    codes = "".join(code or "?" for code in nibabel.aff2axcodes(affine))
-    return f"{codes}, " + " x ".join(f"{side:.2f}" for side in nibabel.affines.voxel_sizes(affine))
-
-
 def pair(scan: Scan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Intensities in [0, 1] (X, Y, Z), whole labels (X, Y, Z), and mm a voxel (3,).
 
     Raises:
-        UserError: As `load`; the two are not on one grid, intensities are not finite or all the
-            same, labels are not whole.
+        UserError: As `nifti.load`; the two are not on one grid, intensities are not finite or all
+            the same, labels are not whole.
     """
-    (image, affine), (labels, other) = load(scan.image), load(scan.labels)
+    (image, affine), (labels, other) = nifti.load(scan.image), nifti.load(scan.labels)
     if image.shape != labels.shape:
         sizes = [" x ".join(map(str, each.shape)) for each in (labels, image)]
         raise UserError(f"{scan.labels}: {sizes[0]} voxels, its image {sizes[1]}")
@@ -313,20 +245,3 @@ def _say(facts: Mapping[str, Mapping[str, object]]) -> None:
         sum(int(str(each["slices"])) for each in facts.values()),
         left,
     )
-
-
-def stem(path: Path) -> str:
-    """A NIfTI file's name without its suffix."""
-    return next((path.name[: -len(end)] for end in SUFFIXES if path.name.endswith(end)), path.name)
-
-
-def nifti(folder: Path, name: str) -> Path | None:
-    """The NIfTI file of this name in a folder, compressed or not; None where there is none.
-
-    Raises:
-        UserError: There are both.
-    """
-    found = [path for end in SUFFIXES if (path := folder / f"{name}{end}").is_file()]
-    if len(found) > 1:
-        raise UserError(f"{found[0]}: {found[1].name} beside it; expected one of the two")
-    return next(iter(found), None)
