@@ -64,9 +64,12 @@ def _efficientnet(
 ) -> keras.Model:
     """EfficientNet (Tan and Le 2019) on standardised images, with Keras' own weights."""
     refuse_width(name, width)
-    original = constructed(constructor, images, weights)
+    # The second scaling is a layer in Keras 2.15 and an operation in tf-keras 2.21: the network is
+    # that without ImageNet weights, which has none, and the other one gives its numbers alone.
+    original = constructed(constructor, images, None)
     network = keras.models.clone_model(original, images, clone_function=_standardized)
-    mean, variance, _, *rest = original.get_weights()
+    donor = constructed(constructor, images, weights) if weights else original
+    mean, variance, _, *rest = donor.get_weights()
     # The random network's `Normalization` changes nothing; ours begins with ImageNet's numbers.
     first = _statistics(mean, variance) if weights else network.get_weights()[:2]
     network.set_weights([*first, *rest])
@@ -79,8 +82,7 @@ def _standardized(layer: keras.layers.Layer) -> keras.layers.Layer:
         return Standardization(name="preprocessing")
     if isinstance(layer, keras.layers.Rescaling):
         # Keras' running numbers would change with every model built.
-        name = "scaling" if isinstance(layer.scale, float) else "second_scaling"
-        return keras.layers.Activation("linear", name=name, dtype="float32")
+        return keras.layers.Activation("linear", name="scaling", dtype="float32")
     return type(layer).from_config(layer.get_config())
 
 
