@@ -88,19 +88,23 @@ def explained(run: Run) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: A stamp is damaged.
     """
-    places = {label: run.place_of("explain", label) for label in run.attacks()}
-    places[UNATTACKED] = f"explain/{UNATTACKED}"
     found = {}
-    for label, place in places.items():
+    for label in (*run.attacks(), UNATTACKED):
+        place = _place(run, label)
         stamp = run.stamp(place)
         if stamp and stamp["finished"]:
             found[label] = stamps.explanation(stamp, run.path(place, "stage.json")).methods
     return found
 
 
+def _place(run: Run, label: str) -> str:
+    """Where the stage that explained them is, in the run's folder."""
+    return f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+
+
 def current(run: Run, label: str) -> bool:
     """Whether heatmaps are of the weights, records and images that the run has now."""
-    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+    place = _place(run, label)
     predicted = (run.stamp("predict") or {}).get("inputs", "")
     images = [] if label == UNATTACKED else [run.attacked(label) / "stage.json"]
     now = runs.digest(predicted, *images) if images else predicted
@@ -109,7 +113,7 @@ def current(run: Run, label: str) -> bool:
 
 def setting(run: Run, label: str) -> config.Explanation:
     """The settings that heatmaps were made with; raises where the stamp is damaged."""
-    place = f"explain/{UNATTACKED}" if label == UNATTACKED else run.place_of("explain", label)
+    place = _place(run, label)
     return stamps.explanation(run.stamp(place) or {}, run.path(place, "stage.json"))
 
 
@@ -126,7 +130,7 @@ def load(run: Run, label: str, method: str, epsilon: float = 0.0) -> Explained:
         UserError: A file is missing or damaged, or holds other images than the others.
     """
     if label == UNATTACKED:
-        folder = run.require(f"explain/{UNATTACKED}")
+        folder = run.require(_place(run, label))
         return _load(folder / SAMPLES, folder, method, "clean")
     folder, name = run.require(run.place_of("explain", label)), run.attacks()[label].name
     file = runs.attack_file(name, epsilon)
