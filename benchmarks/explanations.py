@@ -5,10 +5,12 @@
 Integrated gradients of 50 steps, SmoothGrad of 25 samples and occlusion by squares of 49 px every
 25 px, of 16 images of 224 px through a ResNet-50. All take turns in one process, so that other work
 on the machine slows all; ratios are taken within a round, and their median, smallest and largest
-are printed. The floor is what nobody can do without: as many compiled gradients (for occlusion,
-forward passes) as the method asks for, in batches of 16, at the time of the best one of the round.
-On a busy machine the best one says little of the others: the same ratio is printed of CPU seconds,
-which other work hardly changes.
+are printed. Ours are made in float32 and in bfloat16 (`explanation.precision`), whose maps' rank
+correlation with those in float32 is printed; the others compute in float32. The floor is what
+nobody can do without there: as many compiled gradients (for occlusion, forward passes) as the
+method asks for, in batches of 16, at the time of the best one of the round. On a busy machine the
+best one says little of the others: the same ratio is printed of CPU seconds, which other work
+hardly changes.
 
 tf-keras-vis has no integrated gradients and no occlusion. Of squares of 50 px, the default, xplique
 leaves out those at the far edges (49 in place of 64); of 49 px both have the same 64. Both see
@@ -19,10 +21,11 @@ images.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +39,7 @@ from attnrobust.explanations import base
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import heatmaps
 from attnrobust.explanations.occlusion import squares_of
+from attnrobust.measures.maps import spearman
 from attnrobust.models import build
 
 STEPS, SAMPLES, PATCH, STRIDE, FILL = 50, 25, 49, 25, 0.5
@@ -48,7 +52,7 @@ SETTING = config.Explanation(
     occlusion_fill=FILL,
     occlusion_drop="logit",
 )
-Work = Callable[[], object]
+Work = Callable[[], Any]
 
 
 class Spent(NamedTuple):
@@ -58,11 +62,12 @@ class Spent(NamedTuple):
     cpu: float
 
 
-def ours(model: keras.Model, batch: Batch) -> dict[str, Work]:
-    """Each method by this project."""
+def ours(model: keras.Model, batch: Batch, name: str = "float32") -> dict[str, Work]:
+    """Each method by this project, in one of the precisions."""
+    setting = dataclasses.replace(SETTING, precision=name)
 
     def work(method: str) -> Work:
-        return lambda: heatmaps(method, model, batch, SETTING)
+        return lambda: heatmaps(method, model, batch, setting)["heatmap"]
 
     return {name: work(name) for name in ("integrated_gradients", "smooth_grad", "occlusion")}
 
@@ -147,9 +152,10 @@ def seconds(work: Work) -> Spent:
     return Spent(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
-def said(ratios: list[float]) -> str:
+def said(values: list[float], digits: int = 2) -> str:
     """Median, smallest and largest."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    found = (statistics.median(values), min(values), max(values))
+    return "{:.{}f} ({:.{}f} to {:.{}f})".format(*(each for v in found for each in (v, digits)))
 
 
 def main() -> None:
@@ -170,26 +176,29 @@ def main() -> None:
     ids = np.array([f"i{place}" for place in range(number)])
     batch = Batch(images, rng.integers(7, size=number), ids, 0)
 
-    rows = {"ours": ours(model, batch), "xplique": xplique(model, batch)}
-    rows["tf-keras-vis"] = tf_keras_vis(model, batch)
+    rows = {"ours": ours(model, batch), "ours, bfloat16": ours(model, batch, "bfloat16")}
+    rows |= {"xplique": xplique(model, batch), "tf-keras-vis": tf_keras_vis(model, batch)}
     for method, floor in floors(model, batch, 3).items():
         if options.only not in ("", method):
             continue
         works = {name: methods[method] for name, methods in rows.items() if method in methods}
         floor()  # compiles
-        for work in works.values():
-            work()
+        maps = {name: work() for name, work in works.items()}
         rounds = [
             {"floor": floor(), **{name: seconds(work) for name, work in works.items()}}
             for _ in range(options.rounds)
         ]
         print(f"{method}: {number} images of {size} px, {shape.backbone}, {len(rounds)} rounds")
         for name in ("floor", *works):
-            print(f"  {name:13} {statistics.median(each[name].wall for each in rounds):8.2f} s")
+            print(f"  {name:14} {statistics.median(each[name].wall for each in rounds):8.2f} s")
+        peers = [name for name in works if not name.startswith("ours")]
+        pairs = [("ours", "floor"), *((peer, mine) for mine in list(works)[:2] for peer in peers)]
         for what, of in (("", "wall"), (", CPU seconds", "cpu")):
-            for over, under in (("ours", "floor"), *((name, "ours") for name in list(works)[1:])):
+            for over, under in pairs:
                 ratios = [getattr(each[over], of) / getattr(each[under], of) for each in rounds]
                 print(f"  {over} / {under}  {said(ratios)}{what}")
+        alike = [spearman(*pair) for pair in zip(maps["ours"], maps["ours, bfloat16"], strict=True)]
+        print(f"  rank correlation of bfloat16 with float32  {said(alike, 4)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.disk import runs, schemas, stamps
 from attnrobust.errors import UserError
-from attnrobust.explanations import stage
+from attnrobust.explanations import ready, stage
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import build
@@ -249,7 +249,7 @@ def test_a_map_that_is_not_finite_is_refused_by_method_and_image(model, images, 
 )
 def test_what_does_not_fit_is_told_before_the_first_stage(settings, message, tiny):
     with pytest.raises(UserError, match=message) as caught:
-        stage.ready(config.Explanation(**settings), tiny.model, classes=CLASSES, size=32)
+        ready.ready(config.Explanation(**settings), tiny.model, classes=CLASSES, size=32)
     assert "\n" not in str(caught.value)
 
 
@@ -257,16 +257,16 @@ def test_attention_and_class_activation_maps_ask_for_what_they_show(tiny):
     gap = dataclasses.replace(tiny.model, head="gap")
     setting = config.Explanation(methods=("gradient", "attention"))
     with pytest.raises(UserError, match="'attention': the network has no soft attention"):
-        stage.ready(setting, gap, classes=CLASSES, size=32)
-    stage.ready(setting, tiny.model, classes=CLASSES, size=32)
+        ready.ready(setting, gap, classes=CLASSES, size=32)
+    ready.ready(setting, tiny.model, classes=CLASSES, size=32)
     image = keras.Input((32, 32, 3))
     flat = keras.Model(image, keras.layers.Dense(7)(keras.layers.Flatten()(image)))
     for name, row in EXPLANATIONS.items():
         if row.needs_layer:
             with pytest.raises(UserError, match=f"'{name}': the network has no convolution"):
-                stage.require(flat, config.Explanation(methods=(name,)))
+                ready.require(flat, config.Explanation(methods=(name,)))
         elif not row.needs_attention:
-            stage.require(flat, config.Explanation(methods=(name,), layer="nope"))
+            ready.require(flat, config.Explanation(methods=(name,), layer="nope"))
 
 
 def test_what_was_explained_before_there_were_settings_still_holds():
@@ -282,9 +282,9 @@ def test_pages_say_which_class_was_explained():
 
 
 def test_a_class_is_given_by_name_or_number():
-    assert [stage.class_of(each, CLASSES) for each in ("bcc", "1", "6")] == [1, 1, 6]
+    assert [ready.class_of(each, CLASSES) for each in ("bcc", "1", "6")] == [1, 1, 6]
     # A name that is a number is the name.
-    assert stage.class_of("0", ("1", "0")) == 1
+    assert ready.class_of("0", ("1", "0")) == 1
 
 
 def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tiny, tmp_path):
@@ -296,15 +296,15 @@ def test_unknown_layer_lists_feature_maps_and_a_flat_layer_is_refused(model, tin
         with pytest.raises(UserError, match=message):
             stage.explain(model, setting, {}, tmp_path, classes=CLASSES, seed=0)
         with pytest.raises(UserError, match=message):
-            stage.ready(setting, tiny.model, classes=CLASSES, size=32)
+            ready.ready(setting, tiny.model, classes=CLASSES, size=32)
 
 
 @pytest.mark.parametrize("layer", ["features", "conv1_relu"])
 def test_a_layer_known_by_its_name_needs_no_network(layer, tiny, monkeypatch):
     monkeypatch.setattr(build, "build", lambda *_, **__: pytest.fail("a network was built"))
-    stage.ready(config.Explanation(layer=layer), tiny.model, classes=CLASSES, size=32)
+    ready.ready(config.Explanation(layer=layer), tiny.model, classes=CLASSES, size=32)
     with pytest.raises(UserError, match=r"no explanation\.methods 'gradcam'; did you mean"):
-        stage.ready(config.Explanation(methods=("gradcam",)), tiny.model, classes=CLASSES, size=32)
+        ready.ready(config.Explanation(methods=("gradcam",)), tiny.model, classes=CLASSES, size=32)
 
 
 def test_float16_keeps_tiny_and_huge_maps():

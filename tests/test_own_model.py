@@ -14,7 +14,7 @@ from attnrobust.attacks import cheap
 from attnrobust.attacks.methods import ATTACKS, settled
 from attnrobust.config.adopted import Adopted
 from attnrobust.errors import UserError
-from attnrobust.explanations import base, randomisation, stage
+from attnrobust.explanations import base, randomisation, ready
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import memory
@@ -125,9 +125,9 @@ def test_what_looks_at_a_feature_map_works_or_says_why_not(name, bundles):
         setting = config.Explanation((method,), baseline_draws=1, **few)
         if row.needs_attention or (row.needs_layer and name == HIDDEN):
             with pytest.raises(UserError, match=r"has no (convolution in sight|soft attention)"):
-                stage.require(model, setting)
+                ready.require(model, setting)
             continue
-        stage.require(model, setting)
+        ready.require(model, setting)
         assert heatmaps(method, model, BATCH, setting)["heatmap"].max() > 0
     setting = config.Explanation(("gradient",))
     explain = lambda: heatmaps("gradient", model, BATCH, setting)["heatmap"]  # noqa: E731

@@ -34,6 +34,8 @@ class Explanation:
         occlusion_drop: Of what the drop is taken: `probability` or `logit`.
         score_maps: At most so many maps of the layer are tried on an image, those that vary most
             (`score_cam`, one forward pass each); None: all.
+        precision: Of convolutions while the model is explained: `float32`, or `bfloat16`, which is
+            faster where the processor has it; refused where maps change by it.
     """
 
     methods: tuple[str, ...] = ("grad_cam",)
@@ -50,6 +52,7 @@ class Explanation:
     occlusion_fill: float = 0.5
     occlusion_drop: str = "probability"
     score_maps: int | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         require(
@@ -83,4 +86,10 @@ class Explanation:
             "explanation.occlusion_drop",
             self.occlusion_drop,
             "probability or logit",
+        )
+        require(
+            self.precision in ("float32", "bfloat16"),
+            "explanation.precision",
+            self.precision,
+            "float32 or bfloat16",
         )

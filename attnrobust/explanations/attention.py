@@ -27,7 +27,7 @@ def attention(model: keras.Model, batch: Batch, setting: config.Explanation) -> 
 def _attended(model: keras.Model) -> Any:
     """Compiled (images, targets) -> attention maps, (BATCH, h, w)."""
     tap = build.attention_model(model)
-    assert tap is not None, "asked for beforehand (stage.require)"
+    assert tap is not None, "asked for beforehand (ready.require)"
 
     def step(images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         del targets

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from attnrobust import config
-from attnrobust.explanations import base
+from attnrobust.explanations import base, precision
 from attnrobust.explanations.base import Batch, Maps
 from attnrobust.explanations.baselines import BASELINES
 from attnrobust.keyed import generator
@@ -145,8 +145,9 @@ def _along_paths(
 
 
 def _scores(model: keras.Model, images: Iterable[np.ndarray], targets: np.ndarray) -> np.ndarray:
-    """The logit of each image's target, float64 (N,)."""
-    return base.scored(base.scores(model), zip(targets, images, targets, strict=True))
+    """The logit of each image's target, float64 (N,), by the model as it is: always in float32."""
+    with precision.computing("float32"):
+        return base.scored(base.scores(model), zip(targets, images, targets, strict=True))
 
 
 def _mean_gradients(model: keras.Model, points: Points, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,7 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
+from attnrobust.explanations import precision
 from attnrobust.explanations.attention import attention
 from attnrobust.explanations.base import Batch, NotFinite, Row
 from attnrobust.explanations.cams import grad_cam, grad_cam_pp, layer_cam, score_cam
@@ -41,7 +42,8 @@ def heatmaps(
         NotFinite: A map is not; named with its image.
     """
     row = EXPLANATIONS[method]
-    attributions, difference, gradients = row.explain(model, batch, setting)
+    with precision.computing(setting.precision):
+        attributions, difference, gradients = row.explain(model, batch, setting)
     for id_, each in zip(batch.ids, attributions, strict=True):
         if not np.isfinite(each).all():
             raise NotFinite(f"explanation.methods '{method}': the map of image {id_} is not finite")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,116 +18,16 @@ from attnrobust.console import progress
 from attnrobust.data import decoding, inputs
 from attnrobust.data.records import Dataset
 from attnrobust.disk import runs, schemas
-from attnrobust.errors import UserError
-from attnrobust.explanations import SAMPLES
+from attnrobust.explanations import SAMPLES, precision
 from attnrobust.explanations.base import BATCH, Batch
-from attnrobust.explanations.baselines import BASELINES
-from attnrobust.explanations.methods import EXPLANATIONS, heatmaps, require_fit
-from attnrobust.models import build, networks
+from attnrobust.explanations.methods import heatmaps
+from attnrobust.explanations.ready import OWN, TRUE, class_of, require
 from attnrobust.models.replicas import Replicas
 
 log = logging.getLogger("attnrobust")
 
 # Of the differences of logits, what attributions may miss without a warning.
 INCOMPLETE = 0.05
-# Words of `explanation.target` that are no class.
-OWN, TRUE = "prediction", "label"
-
-
-def ready(
-    setting: config.Explanation,
-    model: config.Model,
-    *,
-    classes: Sequence[str],
-    size: int,
-    given: Callable[[], keras.Model] | None = None,
-) -> None:
-    """What can be known before there are weights; the network is built where its names must be.
-
-    Args:
-        setting: Methods, layer, target.
-        model: The network, whatever its weights.
-        classes: Names of its logits.
-        size: Height and width of its images.
-        given: Loads the network, where it was trained elsewhere.
-
-    Raises:
-        UserError: No such method, baseline or class; no such layer, or one that gives no (H, W, C)
-            map, for a method that needs one; no soft attention for one that shows it; a method that
-            does not explain class maps.
-    """
-    rows = [config.lookup("explanation.methods", EXPLANATIONS, name) for name in setting.methods]
-    if networks.kind_of(model.backbone) == "segment":
-        require_fit(setting.methods, model.backbone)
-    config.lookup("explanation.baseline", BASELINES, setting.baseline)
-    if setting.target not in (OWN, TRUE):
-        class_of(setting.target, classes)
-    if given:
-        if any(row.needs_layer or row.needs_attention for row in rows):
-            require(given(), setting)
-        return
-    taps = networks.row_of(model.backbone).taps if model.cut == "full" else ()
-    unknown = setting.layer not in ("features", *taps) and any(row.needs_layer for row in rows)
-    if unknown or any(row.needs_attention for row in rows):
-        require(
-            build.build(
-                dataclasses.replace(model, weights="none"), classes=len(classes), image_size=size
-            ),
-            setting,
-        )
-
-
-def class_of(target: str, classes: Sequence[str]) -> int:
-    """The class that `explanation.target` names, or gives the number of.
-
-    Raises:
-        UserError: There is none.
-    """
-    if target in classes:
-        return list(classes).index(target)
-    if target.isdecimal() and int(target) < len(classes):
-        return int(target)
-    raise UserError(
-        f"explanation.target = {target}: {_near(target, classes)}expected {OWN}, {TRUE}, a class "
-        f"({', '.join(classes)}) or its number, 0 to {len(classes) - 1}"
-    )
-
-
-def require(model: keras.Model, setting: config.Explanation) -> None:
-    """Raise a UserError unless the model has what the methods look at."""
-    for name in setting.methods:
-        row = EXPLANATIONS[name]
-        if row.needs_layer:
-            _require_layer(model, setting.layer, name)
-        if row.needs_attention and build.attention_model(model) is None:
-            raise UserError(
-                f"explanation.methods '{name}': the network has no soft attention; "
-                "model.head says which head it has"
-            )
-
-
-def _require_layer(model: keras.Model, layer: str, method: str) -> None:
-    names = [each.name for each in model.layers]
-    convolution = any(isinstance(each, keras.layers.Conv2D) for each in model.layers)
-    if not convolution and "features" not in names:
-        raise UserError(
-            f"explanation.methods '{method}': the network has no convolution in sight; "
-            "integrated_gradients, say, needs none"
-        )
-    if layer not in names:
-        ends = ("_out", "_ac", "_relu")
-        maps = [name for name in names if name.endswith(ends)]
-        raise UserError(
-            f"explanation.layer '{layer}': no such layer; {_near(layer, names)}features is the map "
-            f"the head receives; others: {', '.join(maps[-9:])}"
-        )
-    if len(_shape(model.get_layer(layer))) != 4:
-        raise UserError(f"explanation.layer '{layer}' gives no (H, W, C) feature map")
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def of_attack(attack: config.Attack, attacked: Path) -> dict[str, Path]:
@@ -216,9 +116,12 @@ def explain(
         seed: Of the run.
 
     Raises:
-        UserError: The model lacks what a method looks at, or a map is not finite.
+        UserError: The model lacks what a method looks at, a map is not finite, or maps in
+            `explanation.precision` are others than in float32.
     """
     require(model, setting)
+    if setting.precision != "float32":
+        _require_agreement(model, setting, images["clean"], classes, seed)
     work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in progress(work, "explain", unit="condition"):
         path = folder / f"{method}-{condition}.npz"
@@ -237,10 +140,21 @@ def explain(
         runs.save_npz(path, id=ids, target=targets, prediction=predictions, **_stored(found))
 
 
-def _shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
-    shape = layer.output_shape
-    # Input layers and layers with several outputs give a list.
-    return tuple(shape) if isinstance(shape, tuple) else ()
+def _require_agreement(
+    model: keras.Model, setting: config.Explanation, clean: Path, classes: Sequence[str], seed: int
+) -> None:
+    """Of each method, on the first clean images."""
+    shown = schemas.load_npz(clean, schemas.SHOWN)
+    few = slice(precision.COMPARED)
+    targets, _ = _targets(model, setting.target, shown, classes)
+    batch = Batch(shown["sample_image"][few], targets[few], shown["sample_id"][few], seed)
+
+    def maps(method: str, name: str) -> np.ndarray:
+        asked = dataclasses.replace(setting, precision=name)
+        return heatmaps(method, model, batch, asked)["heatmap"]
+
+    for method in setting.methods:
+        precision.require_agreement(method, functools.partial(maps, method), setting.precision)
 
 
 def _targets(

@@ -171,12 +171,12 @@ def evaluate(plan: Plan) -> None:
 
 def explain(plan: Plan) -> None:
     """Methods, layer, the attack whose images are explained."""
-    from attnrobust.explanations import stage
+    from attnrobust.explanations import ready
 
     context = plan.context
     experiment = context.experiment
     plan.require_network()
-    stage.ready(
+    ready.ready(
         experiment.explanation,
         experiment.model,
         classes=context.dataset().classes,

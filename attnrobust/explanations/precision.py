@@ -1,0 +1,113 @@
+"""PRECISIONS: what a model computes in while it is explained; whether maps stay what they were.
+
+bfloat16 keeps 8 of float32's 24 bits. TensorFlow's own rewrite of a compiled step puts
+convolutions, forward and backward, into it; means over positions and dense layers stay float32,
+since 8 bits of a logit are too few to tell how far it drops. So it serves any model as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from attnrobust.errors import UserError
+from attnrobust.measures import maps
+
+log = logging.getLogger("attnrobust")
+
+PRECISIONS = ("float32", "bfloat16")
+# Mean rank correlation with the maps of float32 from which on those of bfloat16 may stand for them.
+LIMIT = 0.9
+# Images that both are made of, to see.
+COMPARED = 4
+# Of processors alone; there is none for GPUs.
+REWRITE = "auto_mixed_precision_onednn_bfloat16"
+# TensorFlow reads these whenever it rewrites. A kind of operation may stand on one list only.
+LISTS = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
+KEPT = "MatMul,Mean"
+KEEPING = {
+    **{f"{LISTS}{name}_REMOVE": KEPT for name in ("ALLOWLIST", "INFERLIST", "CLEARLIST")},
+    f"{LISTS}DENYLIST_ADD": KEPT,
+}
+
+
+@contextlib.contextmanager
+def computing(name: str) -> Iterator[None]:
+    """Compiled steps that are called meanwhile compute in this precision, and return float32."""
+    options = tf.config.optimizer.get_experimental_options()
+    before = options.get(REWRITE, False)
+    lists = {each: os.environ.get(each) for each in KEEPING}
+    tf.config.optimizer.set_experimental_options({REWRITE: name == "bfloat16"})
+    os.environ.update(KEEPING)
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({REWRITE: before})
+        for each, value in lists.items():
+            if value is None:
+                os.environ.pop(each, None)
+            else:
+                os.environ[each] = value
+
+
+def require(name: str) -> None:
+    """Raise a UserError unless this machine computes in it."""
+    if name == "bfloat16" and not _has_bfloat16():
+        raise UserError(
+            "explanation.precision = bfloat16: TensorFlow computes in float32 here all the same; "
+            "bfloat16 takes a processor that has it (AVX512_BF16, AMX) and no GPU; expected float32"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    """Whether a convolution loses digits when it is asked to."""
+    rng = np.random.default_rng(0)
+    image, kernel = (
+        tf.constant(rng.normal(size=shape), tf.float32) for shape in ((1, 8, 8, 3), (3, 3, 3, 4))
+    )
+
+    @tf.function(autograph=False)
+    def step() -> tf.Tensor:
+        return tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "SAME"))
+
+    found = []
+    for name in PRECISIONS:
+        with computing(name):
+            found.append(step().numpy())
+    return not np.array_equal(*found)
+
+
+def require_agreement(method: str, heatmaps: Callable[[str], np.ndarray], name: str) -> None:
+    """Compare a method's maps with those of float32, and say how alike they are.
+
+    Args:
+        method: Row of EXPLANATIONS.
+        heatmaps: Of a precision, the same images' (S, H, W).
+        name: The precision that is asked for.
+
+    Raises:
+        UserError: They rank an image's pixels otherwise: the mean of Spearman's rank correlations
+            is below LIMIT.
+    """
+    pairs = [
+        pair
+        for pair in zip(heatmaps("float32"), heatmaps(name), strict=True)
+        if np.ptp(pair[0]) > 0  # a map that is the same everywhere ranks nothing
+    ]
+    if not pairs:
+        return
+    alike = [maps.spearman(*pair) if np.ptp(pair[1]) else 0.0 for pair in pairs]
+    said = f"{np.mean(alike):.4f} (least {min(alike):.4f}, {len(alike)} images)"
+    if np.mean(alike) < LIMIT:
+        raise UserError(
+            f"explanation.precision = {name}: the maps of {method} rank pixels otherwise than in "
+            f"float32, with a rank correlation of {said}; expected at least {LIMIT}, or float32"
+        )
+    log.info("%s in %s: rank correlation with its maps in float32 %s", method, name, said)
