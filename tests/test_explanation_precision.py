@@ -13,7 +13,7 @@ from tensorflow import keras
 from attnrobust import config
 from attnrobust.disk import runs
 from attnrobust.errors import UserError
-from attnrobust.explanations import base, precision, ready, stage
+from attnrobust.explanations import base, gradients, precision, stage
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import EXPLANATIONS, heatmaps
 from attnrobust.models import build
@@ -83,6 +83,34 @@ def test_the_means_and_the_dense_layer_keep_all_digits(bfloat16):
     np.testing.assert_allclose(logits, means @ [1 + 2**-12, 3 - 2**-11], rtol=2**-20)
 
 
+def test_sums_and_a_softmax_over_positions_keep_all_digits(bfloat16):
+    """Of a convolution that copies: pixels that bfloat16 holds add up, shares of a map to 1."""
+    image = keras.Input((16, 16, 3))
+    copied = keras.layers.Conv2D(3, 1, use_bias=False)
+    ends = keras.layers.Lambda(
+        lambda x: tf.stack(
+            [
+                tf.reduce_sum(x, axis=(1, 2, 3)),
+                tf.reduce_sum(tf.nn.softmax(tf.reshape(x, (-1, 768)), axis=1), axis=1),
+            ],
+            axis=1,
+        )
+    )
+    network = keras.Model(image, ends(copied(image)))
+    copied.set_weights([np.eye(3, dtype=np.float32)[None, None]])
+    images = np.random.default_rng(1).integers(0, 129, (2, 16, 16, 3)).astype(np.float32) / 128
+    with precision.computing("bfloat16"):
+        step = gradients._slopes(network)  # In its graph a softmax lies between convolutions.
+        sums, shares = (
+            np.array([score for _, (_, score) in base.in_batches(step, rows)])
+            for rows in (
+                [(place, image, of) for place, image in enumerate(images)] for of in (0, 1)
+            )
+        )
+    np.testing.assert_allclose(sums, images.sum(axis=(1, 2, 3), dtype=np.float64), rtol=2**-20)
+    np.testing.assert_allclose(shares, 1, rtol=2**-20)
+
+
 @pytest.mark.parametrize("name", EXPLANATIONS)
 def test_every_method_is_near_its_own_in_float32_and_leaves_that_as_it_was(name, bfloat16, tiny):
     keras.utils.set_random_seed(0)
@@ -102,6 +130,44 @@ def test_every_method_is_near_its_own_in_float32_and_leaves_that_as_it_was(name,
         np.testing.assert_array_equal(half["logit_difference"], full["logit_difference"])
 
 
+def test_paths_are_halved_for_a_kink_and_not_for_what_a_logit_is_rounded_by(bfloat16):
+    """The logit of pixels, rounded, and of what they exceed three tenths of their sum by, exact."""
+    images = np.random.default_rng(0).random((1, 16, 16, 3), dtype=np.float32)
+    whole = images.sum()
+    image = keras.Input((16, 16, 3))
+    raised = keras.layers.Conv2D(3, 1)
+    ends = keras.layers.Lambda(
+        lambda x: (
+            (tf.reduce_sum(x[0], (1, 2, 3)) - 100 * images.size)[:, None]
+            + tf.nn.relu(tf.reduce_sum(x[1], (1, 2, 3)) - 0.3 * whole)[:, None]
+        )
+    )
+    network = keras.Model(image, ends([raised(image), image]))
+    raised.set_weights([np.eye(3, dtype=np.float32)[None, None], np.full(3, 100, np.float32)])
+    full, half = (
+        heatmaps(
+            "integrated_gradients",
+            network,
+            batch_of(images, [0]),
+            dataclasses.replace(setting, completeness=0.02, baseline="black"),
+        )
+        for setting in (FEW, HALF)
+    )
+    # The part of the kink, and one of every two halves, until four halvings are enough.
+    assert full["gradients"] == half["gradients"] == FEW.integration_steps + 8
+    assert (half["completeness_error"] < 0.02 * half["logit_difference"]).all()
+
+
+def test_float32_touches_nothing(monkeypatch):
+    def refuse(_):
+        pytest.fail("what is compiled would be compiled anew")
+
+    before = dict(os.environ)
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", refuse)
+    with precision.computing("float32"):
+        assert dict(os.environ) == before
+
+
 def test_what_raises_leaves_float32_behind(bfloat16):
     before = dict(os.environ)
     with pytest.raises(KeyError), precision.computing("bfloat16"):
@@ -113,7 +179,7 @@ def test_what_raises_leaves_float32_behind(bfloat16):
 def test_lists_of_the_user_come_back(monkeypatch):
     monkeypatch.setenv("TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD", "Relu")
     with precision.computing("bfloat16"):
-        assert os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"] == "MatMul,Mean"
+        assert os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"] == precision.KEPT
     assert os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"] == "Relu"
 
 
@@ -152,8 +218,8 @@ def test_maps_that_bfloat16_changes_are_refused(bfloat16, tmp_path):
     with pytest.raises(
         UserError,
         match=r"explanation.precision = bfloat16: the maps of gradient rank pixels otherwise than "
-        r"in float32, with a rank correlation of -?0\.\d+ \(least -?0\.\d+, 4 images\); expected "
-        r"at least 0\.9, or float32",
+        r"in float32, with a rank correlation of -?0\.\d+ \(least -?0\.\d+, 4 clean images\); "
+        r"expected at least 0\.9, or float32",
     ):
         explained(cancelling(0.1), setting, tmp_path / "explain", images)
     assert not (tmp_path / "explain" / "gradient-clean.npz").exists()
@@ -168,20 +234,24 @@ def test_maps_that_stay_are_made_and_how_alike_they_are_is_said(bfloat16, tmp_pa
     assert (tmp_path / "explain" / "gradient-clean.npz").exists()
 
 
-def test_maps_alike_everywhere_rank_nothing_but_one_that_becomes_so_is_unlike():
+def test_maps_alike_everywhere_rank_nothing_but_one_that_is_so_in_one_precision_is_unlike(caplog):
     flat, steep = np.ones((1, 2, 2)), np.arange(4.0).reshape(1, 2, 2)
-    precision.require_agreement("grad_cam", lambda name: flat, "bfloat16")
-    with pytest.raises(UserError, match=r"0\.0000 \(least 0\.0000, 1 images\)"):
-        precision.require_agreement(
-            "grad_cam", lambda name: steep if name == "float32" else flat, "bfloat16"
-        )
+    with caplog.at_level("INFO", "attnrobust"):
+        precision.require_agreement("grad_cam", lambda name: flat, "bfloat16")
+    assert "grad_cam in bfloat16: maps are the same everywhere, as in float32" in caplog.text
+    for alike in ("float32", "bfloat16"):
+        made = {"float32": steep, "bfloat16": steep, alike: flat}
+        with pytest.raises(UserError, match=r"0\.0000 \(least 0\.0000, 1 clean images\)"):
+            precision.require_agreement("grad_cam", made.__getitem__, "bfloat16")
 
 
-def test_a_machine_without_it_says_so_before_anything_is_made(monkeypatch, tiny):
+def test_a_machine_without_it_makes_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "_has_bfloat16", lambda: False)
+    images = np.random.default_rng(3).random((5, 16, 16, 3), dtype=np.float32)
+    setting = dataclasses.replace(HALF, methods=("gradient",))
     with pytest.raises(UserError, match=r"explanation.precision = bfloat16: .*; expected float32"):
-        ready.ready(HALF, tiny.model, classes=["a"] * 7, size=32)
-    ready.ready(FEW, tiny.model, classes=["a"] * 7, size=32)
+        explained(cancelling(900.0), setting, tmp_path / "half", images)
+    assert [each.name for each in (tmp_path / "half").iterdir()] == ["samples.npz"]
 
 
 def test_other_words_are_refused():

@@ -16,6 +16,7 @@ from attnrobust.data import records
 from attnrobust.disk import runs
 from attnrobust.disk.runs import Run
 from attnrobust.errors import UserError
+from attnrobust.explanations import precision
 from attnrobust.models import build
 from attnrobust.run import main
 from attnrobust.stages import pipeline
@@ -266,3 +267,21 @@ def test_every_experiment_of_ours_is_ready(experiments_known: list[config.Experi
 @pytest.fixture
 def experiments_known() -> list[config.Experiment]:
     return [experiments.load(name) for name in experiments.known()]
+
+
+def test_a_machine_without_bfloat16_says_so_first_but_keeps_what_another_one_made(
+    tiny: config.Experiment,
+    records_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda: False)
+    context = made(tiny, records_folder, tmp_path, "explanation.precision=bfloat16")
+    message = r"explanation\.precision = bfloat16: .*; expected float32"
+    with pytest.raises(UserError, match=message):
+        ready(context, ["explain"])
+    with context.run.stage(context.place("explain"), used=context.asked("explain")):
+        pass
+    ready(context, ["explain"])
+    with pytest.raises(UserError, match=message):
+        ready(dataclasses.replace(context, force=True), ["explain"])

@@ -78,7 +78,7 @@ def integrated_gradients(model: keras.Model, batch: Batch, setting: config.Expla
         allowed = None
         if setting.completeness is not None:
             allowed = setting.completeness / PART * np.abs(after - first)
-        slopes, steps = _along_paths(model, batch, starts, setting.integration_steps, allowed)
+        slopes, steps = _along_paths(model, batch, starts, setting, allowed)
         attributions += slopes * (batch.images - starts)
         before += first
         taken += steps
@@ -90,7 +90,7 @@ def _along_paths(
     model: keras.Model,
     batch: Batch,
     starts: np.ndarray,
-    steps: int,
+    setting: config.Explanation,
     allowed: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mean gradient along each path, by the midpoint rule over its parts.
@@ -103,13 +103,13 @@ def _along_paths(
         model: Images to logits.
         batch: Where paths end.
         starts: Where they begin (N, H, W, 3).
-        steps: Equal parts that each path has at first.
+        setting: In how many equal parts each path is at first, and the precision of gradients.
         allowed: What a part of each path may miss (N,); None: anything.
 
     Returns:
         float32 (N, H, W, 3), and how many gradients each path took (N,).
     """
-    ways, count = batch.images - starts, len(starts)
+    ways, count, steps = batch.images - starts, len(starts), setting.integration_steps
     sums, taken = np.zeros(starts.shape), np.zeros(count, int)
     ends = np.zeros((count, steps + 1))
     if allowed is not None:
@@ -130,17 +130,25 @@ def _along_paths(
             return starts[place] + share * ways[place]
 
         points = ((part, middle(*part[:2]), batch.targets[part[0]]) for part in parts)
-        halved = []
+        halved, logits = [], []
         for (place, number, low, high), (slope, score) in base.in_batches(_slopes(model), points):
             taken[place] += 1
             if allowed is not None and level < HALVINGS:
                 change = np.sum(slope * ways[place], dtype=np.float64) / number_of
                 if abs(high - low - change) > allowed[place]:
-                    halved.append((place, 2 * number, low, float(score)))
-                    halved.append((place, 2 * number + 1, float(score), high))
+                    halved.append((place, number, low, high))
+                    logits.append(float(score))
                     continue
             sums[place] += slope / np.float32(2**level)
-        parts = halved
+        if setting.precision != "float32":
+            # A logit of few digits would look like a gradient that misses much.
+            rows = (middle(place, number) for place, number, *_ in halved)
+            logits = _scores(model, rows, batch.targets[[place for place, *_ in halved]]).tolist()
+        parts = [
+            half
+            for (place, number, low, high), score in zip(halved, logits, strict=True)
+            for half in ((place, 2 * number, low, score), (place, 2 * number + 1, score, high))
+        ]
     return (sums / steps).astype(np.float32), taken
 
 

@@ -10,7 +10,6 @@ from tensorflow import keras
 
 from attnrobust import config
 from attnrobust.errors import UserError
-from attnrobust.explanations import precision
 from attnrobust.explanations.baselines import BASELINES
 from attnrobust.explanations.methods import EXPLANATIONS, require_fit
 from attnrobust.models import build, networks
@@ -45,7 +44,6 @@ def ready(
     if networks.kind_of(model.backbone) == "segment":
         require_fit(setting.methods, model.backbone)
     config.lookup("explanation.baseline", BASELINES, setting.baseline)
-    precision.require(setting.precision)
     if setting.target not in (OWN, TRUE):
         class_of(setting.target, classes)
     if given:

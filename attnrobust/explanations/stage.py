@@ -116,11 +116,12 @@ def explain(
         seed: Of the run.
 
     Raises:
-        UserError: The model lacks what a method looks at, a map is not finite, or maps in
-            `explanation.precision` are others than in float32.
+        UserError: The model lacks what a method looks at, a map is not finite, this machine does
+            not compute in `explanation.precision`, or maps in it are others than in float32.
     """
     require(model, setting)
     if setting.precision != "float32":
+        precision.require(setting.precision)
         _require_agreement(model, setting, images["clean"], classes, seed)
     work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in progress(work, "explain", unit="condition"):

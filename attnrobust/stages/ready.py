@@ -170,8 +170,8 @@ def evaluate(plan: Plan) -> None:
 
 
 def explain(plan: Plan) -> None:
-    """Methods, layer, the attack whose images are explained."""
-    from attnrobust.explanations import ready
+    """Methods, layer, the attack whose images are explained, what the machine computes in."""
+    from attnrobust.explanations import UNATTACKED, precision, ready
 
     context = plan.context
     experiment = context.experiment
@@ -186,6 +186,10 @@ def explain(plan: Plan) -> None:
     label = context.label if "attack" in plan.before else context.explained()
     if label:
         plan.require_same("explain")
+    place = context.place("explain") if label else f"explain/{UNATTACKED}"
+    if context.force or not context.run.finished(place):
+        # What is finished is kept, wherever it was made.
+        precision.require(experiment.explanation.precision)
 
 
 def _given(context: Context) -> Callable[[], keras.Model]:
