@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from command_helpers import NAME
 from tensorflow import keras
+from test_report import make_run
 
 from attnrobust import config
 from attnrobust.attacks import sweep
 from attnrobust.attacks.methods import settled
-from attnrobust.disk.runs import Run, attack_file, load_json, save_npz, save_text
+from attnrobust.disk.runs import Run, attack_file, load_json, save_json, save_npz, save_text
+from attnrobust.report import commands, reading
 from attnrobust.report.page import write
 from attnrobust.run import main
 from attnrobust.stages import pipeline, prediction
@@ -167,3 +170,22 @@ def test_an_attack_of_any_settings_can_be_put_into_words() -> None:
     assert EXPERIMENT.attack != attack
     made = config.with_settings(EXPERIMENT, unfreezing._texts(attack))
     assert made.attack == attack
+
+
+def test_heatmaps_of_other_words_than_the_attack_are_repeated_by_theirs(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    words = command_helpers.again(run.experiment)
+    lines = lambda: commands.repeating(reading.read([run]), Path("page"))  # noqa: E731
+    assert [" all " in each for each in lines()] == [True, False]
+    stamp = run.path("explain", "linf_pgd", "stage.json")
+    half = ["--set", "explanation.precision=bfloat16"]
+    save_json(stamp, {**load_json(stamp), "again": [*words, *half]})
+    stages = [shlex.split(each)[5:7] for each in lines()]
+    assert [each[0] for each in stages] == ["train", "attack", "explain", "evaluate", "--out"]
+    assert stages[1][1] == "--seed", "without 'explain'"
+    assert [half[1] in each for each in lines()] == [False, False, True, False, False]
+    save_json(run.path("check", "linf_pgd", "stage.json"), load_json(stamp))
+    assert shlex.split(lines()[1])[5:7] == ["attack", "check"]
+    run.path("check", "linf_pgd", "stage.json").unlink()
+    save_json(stamp, {name: each for name, each in load_json(stamp).items() if name != "again"})
+    assert [" all " in each for each in lines()] == [True, False], "stamps of long ago"

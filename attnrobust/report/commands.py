@@ -58,7 +58,8 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     """One command where all stages take the same settings; else one for each kind of them."""
     run = mine[0].run
     made = [(each, run.place_of("attack", each.attack)) for each in mine if each.attack]
-    places = [run.origin, "predict", *(place for _, place in made)]
+    heat = {place: _explained_as(each) for each, place in made}
+    places = [run.origin, "predict", *heat, *filter(None, heat.values())]
     if len(made) < 2 and all(run.again(place) == run.again(run.origin) for place in places):
         # A check takes no attack that aims at a class.
         aimed = f"{run.origin} predict attack explain evaluate report export"
@@ -69,10 +70,27 @@ def _of_run(mine: Sequence[Result]) -> list[str]:
     else:
         lines.append(again(run, "predict", place="predict"))
     for each, place in made:
-        explained = each.path("explain", "stage.json").is_file()
-        stages = "attack explain" if explained else "attack"
-        lines.append(again(run, stages, place=place, label=called(each)))
+        stages = ["attack"] + ["check"] * each.path("check", "stage.json").is_file()
+        explained = heat[place]
+        alone = explained and run.again(explained) != run.again(place)
+        stages += ["explain"] * bool(explained and not alone)
+        lines.append(again(run, " ".join(stages), place=place, label=called(each)))
+        if alone:
+            lines.append(again(run, "explain", place=explained, label=called(each)))
     return [*lines, again(run, "evaluate")]
+
+
+def _explained_as(result: Result) -> str:
+    """The stage whose words made the heatmaps of an attack's samples; empty where there are none.
+
+    Stamps of long ago do not tell: then they were the attack's.
+    """
+    run = result.run
+    place = run.place_of("explain", result.attack)
+    stamp = run.stamp(place)
+    if stamp and not stamp.get("again"):
+        return run.place_of("attack", result.attack)
+    return place if stamp else ""
 
 
 def heatmaps(result: Result) -> str:
