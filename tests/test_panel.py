@@ -215,6 +215,20 @@ def test_maps_that_are_older_than_their_images_are_told(tmp_path, captured, capl
     assert caplog.text.count("the heatmaps of 'linf_pgd' are older than their images") == 1
 
 
+def test_maps_that_were_made_otherwise_are_told(tmp_path, captured, caplog):
+    roots = [make(tmp_path), make(tmp_path, "robust")]
+    draw(tmp_path / "x.png", *roots)
+    assert "explanation." not in caplog.text
+    stamp = roots[1] / "explain" / "linf_pgd" / "stage.json"
+    other = {"methods": ["grad_cam"], "precision": "bfloat16"}
+    save_json(stamp, {**load_json(stamp), "used": {"explanation": other}})
+    draw(tmp_path / "x.png", *roots)
+    assert caplog.messages[-2] == (
+        f"warning: {roots[1]}: its heatmaps were made with explanation.precision = bfloat16, "
+        f"those of {roots[0]} with float32"
+    )
+
+
 def test_columns_of_one_run(tmp_path, captured):
     root = make(tmp_path)
     draw(tmp_path / "x.png", root, columns="methods")

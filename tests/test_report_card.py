@@ -14,7 +14,7 @@ from test_report import SCRIPT, make_run
 from test_report_pairs import FIRST, N
 
 from attnrobust.disk.runs import Run, load_json, save_json, save_text
-from attnrobust.report import checklist, facts, model_facts, reading
+from attnrobust.report import checklist, facts, galleries, model_facts, reading
 from attnrobust.report.blocks import Asked
 from attnrobust.report.page import write
 
@@ -83,6 +83,26 @@ def test_answers_are_what_the_files_hold(tmp_path: Path) -> None:
     # Of the last ten images every second one is melanoma.
     assert claim["39"] == "10 of 40 test images wrong; most often nevus read as melanoma (5)"
     assert "head soft\\_attention" in card
+
+
+def test_what_heatmaps_were_computed_in_is_said_where_it_is_not_float32(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("whole", "half")]
+    stamp = runs[1].path("explain", "linf_pgd", "stage.json")
+    values = load_json(stamp)
+    values["used"]["explanation"]["precision"] = "bfloat16"
+    save_json(stamp, values)
+    whole, half = (model_facts.explanations(held(run)) for run in runs)
+    assert whole is not None
+    assert half is not None
+    assert (whole.text, half.text) == (
+        "heatmaps: grad_cam",
+        "heatmaps: grad_cam, computed in bfloat16",
+    )
+    results = reading.read(runs)
+    assert galleries.computed(results) == " Maps of half were computed in bfloat16."
+    first = next(iter(galleries.section(results, Asked()).blocks))
+    assert str(first).endswith(" Maps of half were computed in bfloat16.")
+    assert galleries.computed(results[:1]) == ""
 
 
 def test_facts_that_most_runs_do_not_have(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,6 +116,12 @@ def setting(run: Run, label: str) -> config.Explanation:
     """The settings that heatmaps were made with; raises where the stamp is damaged."""
     place = _place(run, label)
     return stamps.explanation(run.stamp(place) or {}, run.path(place, "stage.json"))
+
+
+def unlike(one: config.Explanation, other: config.Explanation) -> dict[str, tuple[Any, Any]]:
+    """Settings that two sets of heatmaps were made otherwise with, but for which methods."""
+    pairs = {name: (value, getattr(other, name)) for name, value in vars(one).items()}
+    return {name: pair for name, pair in pairs.items() if name != "methods" and pair[0] != pair[1]}
 
 
 def load(run: Run, label: str, method: str, epsilon: float = 0.0) -> Explained:

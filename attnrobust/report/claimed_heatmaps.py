@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -80,8 +80,8 @@ def _unlike(each: Heat, first: Heat) -> str:
         return "their heatmaps are of other sample images"
     if not np.array_equal(each.clean.images[_places(each, first)], first.clean.images):
         return "images of one name are not the same in both"
-    now, before = (asdict(samples.setting(of.result.run, of.label)) for of in (each, first))
-    other = [name for name in now if name != "methods" and now[name] != before[name]]
+    now, before = (samples.setting(of.result.run, of.label) for of in (each, first))
+    other = samples.unlike(now, before)
     return f"their heatmaps differ in explanation.{', explanation.'.join(other)}" if other else ""
 
 

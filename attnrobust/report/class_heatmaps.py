@@ -16,7 +16,7 @@ from attnrobust.disk.runs import safe_name
 from attnrobust.report import samples
 from attnrobust.report.blocks import Asked, Block, Section
 from attnrobust.report.figures import INK
-from attnrobust.report.galleries import explained
+from attnrobust.report.galleries import computed, explained
 from attnrobust.report.pictures import Picture, render
 from attnrobust.report.results import Result, number, slug
 
@@ -58,6 +58,7 @@ def section(results: Sequence[Result], _: Asked) -> Section | None:
     if not pictures:
         return None
     words = WORDS.format(explained=explained(results), right=number(task.RIGHT_DICE))
+    words += computed(results)
     blocks: tuple[Block, ...] = (words, *pictures)
     return Section("heatmaps", "Heatmaps under attack", blocks)
 

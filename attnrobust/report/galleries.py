@@ -36,7 +36,7 @@ def side_by_side(results: Sequence[Result], _: Asked) -> Section:
 
 
 def _blocks(results: Sequence[Result]) -> Iterator[Block]:
-    yield WORDS.format(explained=explained(results))
+    yield WORDS.format(explained=explained(results)) + computed(results)
     full = _shown_fully(results)
     for result in _with_heatmaps(results):
         for order, method in enumerate(result.explanation.methods):
@@ -99,6 +99,17 @@ def explained(results: Sequence[Result]) -> str:
     targets = {result.explanation.target for result in results}
     return " or (by run) ".join(
         words.get(target, f"the class {target}") for target in sorted(targets, reverse=True)
+    )
+
+
+def computed(results: Sequence[Result]) -> str:
+    """Which runs' maps are not of float32, in words; empty where all are."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if _explained(result) and result.explanation.precision != "float32":
+            found.setdefault(result.explanation.precision, []).append(result.label)
+    return "".join(
+        f" Maps of {', '.join(labels)} were computed in {name}." for name, labels in found.items()
     )
 
 

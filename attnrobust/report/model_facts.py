@@ -166,7 +166,9 @@ def explanations(run: Held) -> Answer | None:
     places = [each.path("explain", "stage.json") for each in run.results]
     there = tuple(dict.fromkeys(place for place in places if place.is_file()))
     methods = dict.fromkeys(name for each in run.results for name in each.explanation.methods)
-    return Answer(f"heatmaps: {', '.join(methods)}", there) if there else None
+    halves = {each.explanation.precision for each in run.results} - {"float32"}
+    said = ", ".join((*methods, *(f"computed in {name}" for name in sorted(halves))))
+    return Answer(f"heatmaps: {said}", there) if there else None
 
 
 def elsewhere(run: Held) -> Answer | None:

@@ -68,6 +68,7 @@ def panel(runs: Sequence[Run], out: Path, asked: Asked) -> None:
     config.lookup("style", STYLES, asked.style)
     columns = _columns(runs, asked)
     _say_old(runs, asked)
+    _say_unlike(runs, asked)
     _require_same_images(columns, asked.ids)
     chosen = _chosen(columns, asked)
     # Not with_suffix: a name may hold a dot of its own.
@@ -96,6 +97,21 @@ def _say_old(runs: Sequence[Run], asked: Asked) -> None:
                 "again with --force",
                 run.root,
                 label,
+            )
+
+
+def _say_unlike(runs: Sequence[Run], asked: Asked) -> None:
+    """What sets maps apart beside the models is not what the panel is asked for."""
+    first, *others = (samples.setting(run, _label(run, asked)[0]) for run in runs)
+    for run, setting in zip(runs[1:], others, strict=True):
+        for name, (now, before) in samples.unlike(setting, first).items():
+            log.warning(
+                "warning: %s: its heatmaps were made with explanation.%s = %s, those of %s with %s",
+                run.root,
+                name,
+                now,
+                runs[0].root,
+                before,
             )
 
 
