@@ -218,7 +218,7 @@ def test_maps_that_bfloat16_changes_are_refused(bfloat16, tmp_path):
     with pytest.raises(
         UserError,
         match=r"explanation.precision = bfloat16: the maps of gradient rank pixels otherwise than "
-        r"in float32, with a rank correlation of -?0\.\d+ \(least -?0\.\d+, 4 clean images\); "
+        r"in float32, with a rank correlation of -?0\.\d+ on 4 clean images \(least -?0\.\d+\); "
         r"expected at least 0\.9, or float32",
     ):
         explained(cancelling(0.1), setting, tmp_path / "explain", images)
@@ -237,12 +237,44 @@ def test_maps_that_stay_are_made_and_how_alike_they_are_is_said(bfloat16, tmp_pa
 def test_maps_alike_everywhere_rank_nothing_but_one_that_is_so_in_one_precision_is_unlike(caplog):
     flat, steep = np.ones((1, 2, 2)), np.arange(4.0).reshape(1, 2, 2)
     with caplog.at_level("INFO", "attnrobust"):
-        precision.require_agreement("grad_cam", lambda name: flat, "bfloat16")
+        precision.require_agreement("grad_cam", lambda name: flat, "bfloat16", ["clean"])
     assert "grad_cam in bfloat16: maps are the same everywhere, as in float32" in caplog.text
     for alike in ("float32", "bfloat16"):
         made = {"float32": steep, "bfloat16": steep, alike: flat}
-        with pytest.raises(UserError, match=r"0\.0000 \(least 0\.0000, 1 clean images\)"):
-            precision.require_agreement("grad_cam", made.__getitem__, "bfloat16")
+        with pytest.raises(UserError, match=r"0\.0000 on 1 clean images \(least 0\.0000\)"):
+            precision.require_agreement("grad_cam", made.__getitem__, "bfloat16", ["clean"])
+
+
+def test_attacked_images_are_asked_too_from_weak_to_strong(monkeypatch, tmp_path):
+    """Their maps may change where clean ones stay."""
+    seen, images = [], {}
+    for number, name in enumerate(("clean", "a-1", "a-2", "a-3", "a-4", "a-5")):
+        images[name] = tmp_path / f"{name}.npz"
+        ids = np.array([f"i{k}" for k in range(5)])
+        pictures = np.full((5, 16, 16, 3), number / 8, np.float32)
+        pictures[:, 0, 0, 0] += np.arange(5, dtype=np.float32) / 100
+        shown = {"sample_id": ids, "sample_image": pictures}
+        logits = np.zeros((5, 1), np.float32)
+        runs.save_npz(images[name], id=ids, label=np.zeros(5, int), logits=logits, **shown)
+    steep = np.arange(256.0).reshape(16, 16)
+
+    def made(method, model, batch, setting):
+        seen.append((batch.images[:, 1, 1, 0] * 8, list(batch.ids)))
+        turned = batch.images[:, 1, 1, 0] * (setting.precision == "bfloat16") > 0
+        return {"heatmap": np.where(turned[:, None, None], -steep, steep)}
+
+    monkeypatch.setattr(stage, "heatmaps", made)
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda: True)
+    setting = dataclasses.replace(HALF, methods=("gradient",))
+    network = convolution(np.ones((3, 3, 3, 1), np.float32), np.ones((1, 1), np.float32))
+    with pytest.raises(
+        UserError,
+        match=r"of 1\.0000 on 4 clean images \(least 1\.0000\), -1\.0000 on 4 attacked images",
+    ):
+        stage.explain(network, setting, images, tmp_path, classes=["one"], seed=0)
+    strengths, ids = seen[0]
+    np.testing.assert_allclose(strengths, [0, 0, 0, 0, 1, 2, 4, 5])
+    assert ids == ["i0", "i1", "i2", "i3"] * 2
 
 
 def test_a_machine_without_it_makes_nothing(monkeypatch, tmp_path):

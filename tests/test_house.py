@@ -56,7 +56,6 @@ NO_CHOICE = {
 BEHIND = {
     "attnrobust.explanations.attention": "attnrobust.explanations.methods",
     "attnrobust.explanations.cams": "attnrobust.explanations.methods",
-    "attnrobust.explanations.gradients": "attnrobust.explanations.methods",
     "attnrobust.explanations.occlusion": "attnrobust.explanations.methods",
     "attnrobust.commands.handed_on": "attnrobust.commands",
     "attnrobust.commands.row": "attnrobust.commands",

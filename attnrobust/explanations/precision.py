@@ -12,7 +12,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,7 @@ log = logging.getLogger("attnrobust")
 PRECISIONS = ("float32", "bfloat16")
 # Mean rank correlation with the maps of float32 from which on those of bfloat16 may stand for them.
 LIMIT = 0.9
-# Images that both are made of, to see.
+# Images of a kind that both are made of, to see.
 COMPARED = 4
 # Of processors alone; there is none for GPUs.
 REWRITE = "auto_mixed_precision_onednn_bfloat16"
@@ -80,39 +80,42 @@ def _has_bfloat16() -> bool:
     def step() -> tf.Tensor:
         return tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "SAME"))
 
-    found = []
+    found = {}
     for name in PRECISIONS:
         with computing(name):
-            found.append(step().numpy())
+            found[name] = step().numpy()
     # A GPU may add up in another order from one call to the next.
-    return not np.allclose(*found, rtol=1e-4, atol=1e-4)
+    return not np.allclose(found["bfloat16"], found["float32"], rtol=1e-4, atol=1e-4)
 
 
-def require_agreement(method: str, heatmaps: Callable[[str], np.ndarray], name: str) -> None:
+def require_agreement(
+    method: str, heatmaps: Callable[[str], np.ndarray], name: str, kinds: Sequence[str]
+) -> None:
     """Compare a method's maps with those of float32, and say how alike they are.
 
     Args:
         method: Row of EXPLANATIONS.
         heatmaps: Of a precision, the same images' (S, H, W).
         name: The precision that is asked for.
+        kinds: What each of the images is: `clean` or `attacked` (S,).
 
     Raises:
         UserError: They rank an image's pixels otherwise: the mean of Spearman's rank correlations
-            is below LIMIT.
+            over one of the kinds is below LIMIT.
     """
-    pairs = [
-        pair
-        for pair in zip(heatmaps("float32"), heatmaps(name), strict=True)
-        if any(np.ptp(each) > 0 for each in pair)  # two that are the same everywhere rank nothing
-    ]
-    if not pairs:
+    alike: dict[str, list[float]] = {}
+    for kind, *pair in zip(kinds, heatmaps("float32"), heatmaps(name), strict=True):
+        steep = [np.ptp(each) > 0 for each in pair]
+        if any(steep):  # Two that are the same everywhere rank nothing.
+            alike.setdefault(kind, []).append(maps.spearman(*pair) if all(steep) else 0.0)
+    if not alike:
         log.info("%s in %s: maps are the same everywhere, as in float32", method, name)
         return
-    alike = [
-        maps.spearman(*pair) if all(np.ptp(each) > 0 for each in pair) else 0.0 for pair in pairs
-    ]
-    said = f"{np.mean(alike):.4f} (least {min(alike):.4f}, {len(alike)} clean images)"
-    if np.mean(alike) < LIMIT:
+    said = ", ".join(
+        f"{np.mean(values):.4f} on {len(values)} {kind} images (least {min(values):.4f})"
+        for kind, values in alike.items()
+    )
+    if min(map(np.mean, alike.values())) < LIMIT:
         raise UserError(
             f"explanation.precision = {name}: the maps of {method} rank pixels otherwise than in "
             f"float32, with a rank correlation of {said}; expected at least {LIMIT}, or float32"

@@ -122,7 +122,7 @@ def explain(
     require(model, setting)
     if setting.precision != "float32":
         precision.require(setting.precision)
-        _require_agreement(model, setting, images["clean"], classes, seed)
+        _require_agreement(model, setting, images, classes, seed)
     work = [(method, condition) for method in setting.methods for condition in images]
     for method, condition in progress(work, "explain", unit="condition"):
         path = folder / f"{method}-{condition}.npz"
@@ -142,20 +142,38 @@ def explain(
 
 
 def _require_agreement(
-    model: keras.Model, setting: config.Explanation, clean: Path, classes: Sequence[str], seed: int
+    model: keras.Model,
+    setting: config.Explanation,
+    images: Mapping[str, Path],
+    classes: Sequence[str],
+    seed: int,
 ) -> None:
-    """Of each method, on the first clean images."""
-    shown = schemas.load_npz(clean, schemas.SHOWN)
-    few = slice(precision.COMPARED)
-    targets, _ = _targets(model, setting.target, shown, classes)
-    batch = Batch(shown["sample_image"][few], targets[few], shown["sample_id"][few], seed)
+    """Of each method, on the first clean images, and on as many attacked ones, weak to strong."""
+    rows, attacked = {"clean": [*range(precision.COMPARED)]}, [*images]
+    attacked.remove("clean")
+    if attacked:
+        steps = np.linspace(0, len(attacked) - 1, precision.COMPARED).round().astype(int)
+        for row, step in enumerate(steps):
+            rows.setdefault(attacked[step], []).append(row)
+    parts, kinds = [], []
+    for name, wanted in rows.items():
+        shown = schemas.load_npz(images[name], schemas.SHOWN)
+        there = [row for row in wanted if row < len(shown["sample_id"])]
+        few = {**shown, **{key: shown[key][there] for key in ("sample_id", "sample_image")}}
+        if there:
+            targets, _ = _targets(model, setting.target, few, classes)
+            parts.append((few["sample_image"], targets, few["sample_id"]))
+            kinds += ["clean" if name == "clean" else "attacked"] * len(there)
+    pictures, targets, ids = (np.concatenate(each) for each in zip(*parts, strict=True))
+    batch = Batch(pictures, targets, ids, seed)
 
     def maps(method: str, name: str) -> np.ndarray:
         asked = dataclasses.replace(setting, precision=name)
         return heatmaps(method, model, batch, asked)["heatmap"]
 
     for method in setting.methods:
-        precision.require_agreement(method, functools.partial(maps, method), setting.precision)
+        made = functools.partial(maps, method)
+        precision.require_agreement(method, made, setting.precision, kinds)
 
 
 def _targets(
