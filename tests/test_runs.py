@@ -374,7 +374,13 @@ def test_what_was_cut_off_with_a_result_is_refused_to_other_settings(
 
 @pytest.mark.parametrize(
     "file",
-    ["", "tensorboard/events.out.tfevents.1", "notes.txt", "saved_model.partial/saved_model.pb"],
+    [
+        "",
+        "tensorboard/events.out.tfevents.1",
+        "notes.txt",
+        "saved_model.partial/saved_model.pb",
+        "samples.npz",
+    ],
 )
 def test_what_was_cut_off_without_a_result_counts_as_not_there(
     run: Run, file: str, caplog: pytest.LogCaptureFixture

@@ -45,8 +45,9 @@ RESULTS = re.compile(
     r"comparison\.csv|checks\.json|randomisation\.json|(state|saved_model(\.partial)?)/.+|"
     r"(.+/)?events\.out\..+|\.\d+-[^/]+"
 )
-# Those of them that a stage writes before it holds anything to go on with.
-EMPTY = re.compile(r"saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
+# Those of them that a stage writes before it holds anything to go on with; of `explain`, the images
+# that it takes where there is no attack, before it knows whether it can explain them.
+EMPTY = re.compile(r"samples\.npz|saved_model\.partial/.+|(.+/)?events\.out\..+|\.\d+-[^/]+")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
