@@ -264,7 +264,7 @@ def test_attacked_images_are_asked_too_from_weak_to_strong(monkeypatch, tmp_path
         return {"heatmap": np.where(turned[:, None, None], -steep, steep)}
 
     monkeypatch.setattr(stage, "heatmaps", made)
-    monkeypatch.setattr(precision, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "require", lambda _: None)
     setting = dataclasses.replace(HALF, methods=("gradient",))
     network = convolution(np.ones((3, 3, 3, 1), np.float32), np.ones((1, 1), np.float32))
     with pytest.raises(
@@ -284,6 +284,30 @@ def test_a_machine_without_it_makes_nothing(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"explanation.precision = bfloat16: .*; expected float32"):
         explained(cancelling(900.0), setting, tmp_path / "half", images)
     assert [each.name for each in (tmp_path / "half").iterdir()] == ["samples.npz"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "refused"),
+    [
+        ("flags\t\t: fpu avx512f avx512_vnni sse\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("flags\t\t: fpu amx_bf16 avx512f\n", False),
+        ("Features\t: fp asimd\n", False),  # another kind of processor
+        (None, False),  # another system
+    ],
+)
+def test_a_processor_that_only_imitates_it_is_refused(listed, refused, monkeypatch, tmp_path):
+    """With AVX-512 alone oneDNN rounds, too, but takes longer than for float32."""
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "PROCESSORS", tmp_path / "cpuinfo")
+    if listed is not None:
+        runs.save_text(tmp_path / "cpuinfo", f"processor\t: 0\n{listed}bugs\t\t:\n")
+    precision.require("float32")
+    if refused:
+        with pytest.raises(UserError, match=r"this processor only imitates it.*; expected float32"):
+            precision.require("bfloat16")
+    else:
+        precision.require("bfloat16")
 
 
 def test_other_words_are_refused():
