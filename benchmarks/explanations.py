@@ -9,10 +9,12 @@ are printed. Ours are made in float32 and in bfloat16 (`explanation.precision`),
 correlation with those in float32 is printed: of a network without training, on noise. xplique and
 tf-keras-vis compute in float32, as they come. TensorFlow's rewrite serves xplique's compiled steps
 as well, where its user knows of it: so that what is won by it is not taken for a better method, it
-also runs under `precision.computing`. The floor is what nobody can do without in float32: as many
-compiled gradients (for occlusion, forward passes) as the method asks for, in batches of 16, at the
-time of the best one of the round. On a busy machine the best one says little of the others: the
-same ratio is printed of CPU seconds, which other work hardly changes.
+also runs under `precision.computing`. On machines without bfloat16 these rows are left out.
+
+The floor is what nobody can do without in float32: as many compiled gradients (for occlusion,
+forward passes) as the method asks for, in batches of 16, at the time of the best one of the round.
+On a busy machine the best one says little of the others: the same ratio is printed of CPU seconds,
+which other work hardly changes.
 
 tf-keras-vis has no integrated gradients and no occlusion. Of squares of 50 px, the default, xplique
 leaves out those at the far edges (49 in place of 64); of 49 px both have the same 64. Both see
@@ -37,6 +39,7 @@ from tf_keras_vis.utils.scores import CategoricalScore
 from xplique import attributions
 
 from attnrobust import config
+from attnrobust.errors import UserError
 from attnrobust.explanations import base, precision
 from attnrobust.explanations.base import Batch
 from attnrobust.explanations.methods import heatmaps
@@ -191,9 +194,15 @@ def main() -> None:
     ids = np.array([f"i{place}" for place in range(number)])
     batch = Batch(images, rng.integers(7, size=number), ids, 0)
 
-    rows = {"ours": ours(model, batch), "ours, bfloat16": ours(model, batch, "bfloat16")}
-    rows |= {"xplique": xplique(model, batch), "tf-keras-vis": tf_keras_vis(model, batch)}
-    rows["xplique, bfloat16"] = rewritten(rows["xplique"])
+    rows = {"ours": ours(model, batch), "xplique": xplique(model, batch)}
+    rows["tf-keras-vis"] = tf_keras_vis(model, batch)
+    try:
+        precision.require("bfloat16")
+    except UserError as error:
+        print(error)
+    else:
+        rows["ours, bfloat16"] = ours(model, batch, "bfloat16")
+        rows["xplique, bfloat16"] = rewritten(rows["xplique"])
     for method, floor in floors(model, batch, 3).items():
         if options.only not in ("", method):
             continue
@@ -208,14 +217,17 @@ def main() -> None:
         for name in ("floor", *works):
             print(f"  {name:17} {statistics.median(each[name].wall for each in rounds):8.2f} s")
         peers = [name for name in works if not name.startswith("ours")]
-        pairs = [("ours", "floor"), *((peer, mine) for mine in list(works)[:2] for peer in peers)]
-        pairs.remove(("xplique, bfloat16", "ours"))
+        pairs = [("ours", "floor"), *((name, "ours") for name in peers if "bfloat16" not in name)]
+        if "ours, bfloat16" in works:
+            pairs += [(name, "ours, bfloat16") for name in peers]
         for what, of in (("", "wall"), (", CPU seconds", "cpu")):
             for over, under in pairs:
                 ratios = [getattr(each[over], of) / getattr(each[under], of) for each in rounds]
                 print(f"  {over} / {under}  {said(ratios)}{what}")
-        alike = [spearman(*pair) for pair in zip(maps["ours"], maps["ours, bfloat16"], strict=True)]
-        print(f"  rank correlation of bfloat16 with float32  {said(alike, 4)}", flush=True)
+        if "ours, bfloat16" in works:
+            both = zip(maps["ours"], maps["ours, bfloat16"], strict=True)
+            alike = said([spearman(*pair) for pair in both], 4)
+            print(f"  rank correlation of bfloat16 with float32  {alike}", flush=True)
 
 
 if __name__ == "__main__":
