@@ -4,7 +4,7 @@
 
 Rank correlations of maps of the same images, mean and least: `explanation.precision=bfloat16` with
 float32; and of two maps in float32, SmoothGrad with other noise, integrated gradients with twice
-the steps. Images are the clean samples that an attack or explain stage kept.
+the steps. Images are the clean samples that the run's first attack kept.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SETTING = config.Explanation(baseline_draws=1)
 def compared(run: Run, records: Path, number: int) -> Iterator[tuple[str, str, np.ndarray]]:
     """Method, what is otherwise, rank correlations (S,)."""
     model = Context(run, records / run.experiment.data.folder).trained().model
-    label = next(iter(run.attacks()))
-    clean = run.attacked(label) / runs.attack_file(label, 0.0)
+    label, attack = next(iter(run.attacks().items()))
+    clean = run.attacked(label) / runs.attack_file(attack.name, 0.0)
     shown = schemas.load_npz(clean, schemas.SHOWN)
     images, ids = shown["sample_image"][:number], shown["sample_id"][:number]
     targets = np.argmax(model.predict(images, verbose=0), axis=-1)
