@@ -173,7 +173,8 @@ def seconds(work: Work) -> Spent:
 def said(values: list[float], digits: int = 2) -> str:
     """Median, smallest and largest."""
     found = (statistics.median(values), min(values), max(values))
-    return "{:.{}f} ({:.{}f} to {:.{}f})".format(*(each for v in found for each in (v, digits)))
+    middle, least, most = (f"{each:.{digits}f}" for each in found)
+    return f"{middle} ({least} to {most})"
 
 
 def main() -> None:

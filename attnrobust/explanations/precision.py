@@ -38,8 +38,6 @@ KEEPING = {
     **{f"{LISTS}{name}_REMOVE": KEPT for name in ("ALLOWLIST", "INFERLIST", "CLEARLIST")},
     f"{LISTS}DENYLIST_ADD": KEPT,
 }
-
-
 # Where Linux lists what the processor has, and what it calls bfloat16 there.
 PROCESSORS, FLAGS = Path("/proc/cpuinfo"), {"avx512_bf16", "amx_bf16"}
 
